@@ -1,0 +1,397 @@
+// Everything that can go wrong, once: its code, HTTP status, exit code, title and what to do next.
+
+type Entry = { status: number; exit: 0 | 64 | 65 | 69 | 70 | 74 | 75 | 77 | 78; title: string; next: string }
+
+/**
+ * The catalogue. A code is stable: it is the `type` of a problem (RFC 9457) as `urn:ghconnect:problem:CODE`, and it decides the
+ * exit code of the command line (sysexits.h). A test keeps README and OpenAPI document in step with it.
+ */
+export const CATALOGUE = {
+  // What the caller did
+  usage: { status: 400, exit: 64, title: 'The command was used wrongly', next: 'See --help of the command.' },
+  'invalid-request': {
+    status: 400,
+    exit: 65,
+    title: 'The request is malformed',
+    next: 'Correct the named field; GET /v1/openapi.json describes each request.',
+  },
+  'body-too-large': { status: 413, exit: 65, title: 'The request body is too large', next: 'Send less.' },
+  'unknown-route': {
+    status: 404,
+    exit: 64,
+    title: 'There is no such route',
+    next: 'GET /v1/openapi.json lists the routes of this socket.',
+  },
+  'browser-refused': {
+    status: 403,
+    exit: 77,
+    title: 'Requests that come from a browser are refused',
+    next: 'Call the socket directly, with Host: localhost and without Origin or Referer.',
+  },
+  'not-permitted': {
+    status: 403,
+    exit: 77,
+    title: 'The policy does not allow this',
+    next: 'Ask the administrator for a profile; `ghconnect explain` shows who would get what.',
+  },
+  'peer-gone': {
+    status: 403,
+    exit: 77,
+    title: 'The calling process cannot be identified',
+    next: 'Ask again from a process that stays alive until it has its answer.',
+  },
+  'profile-required': {
+    status: 400,
+    exit: 64,
+    title: 'Several profiles would allow this',
+    next: 'Name one of them with `profile`.',
+  },
+  'installation-required': {
+    status: 400,
+    exit: 64,
+    title: 'The App has several installations',
+    next: 'Name one with `installation`.',
+  },
+  'repositories-required': {
+    status: 400,
+    exit: 64,
+    title: 'The profile has patterns for repositories',
+    next: 'Name the repositories with `repositories`.',
+  },
+  'rate-limited': {
+    status: 429,
+    exit: 75,
+    title: 'Too many requests from this process',
+    next: 'Wait, then ask again.',
+  },
+
+  // The connection
+  'not-connected': {
+    status: 503,
+    exit: 69,
+    title: 'The appliance is not connected to GitHub',
+    next: 'Run `ghconnect status`, then `ghconnect enable`.',
+  },
+  'already-connected': {
+    status: 409,
+    exit: 65,
+    title: 'The appliance is connected already',
+    next: 'Run `ghconnect disable` first.',
+  },
+  'no-enable-pending': {
+    status: 409,
+    exit: 65,
+    title: 'No enable is waiting for this answer',
+    next: 'Run `ghconnect enable` again; a link is good for one hour and one use.',
+  },
+  'code-rejected': {
+    status: 422,
+    exit: 65,
+    title: 'GitHub does not accept the code of the App manifest',
+    next: 'A code is good once and for one hour. Delete the new App on GitHub, then run `ghconnect enable` again.',
+  },
+  'wrong-owner': {
+    status: 409,
+    exit: 65,
+    title: 'The App belongs to another account',
+    next: 'Delete the App on GitHub, then enable with the account that is to own it.',
+  },
+  'invalid-key': {
+    status: 422,
+    exit: 65,
+    title: 'The private key cannot be read',
+    next: "Give the PEM file that GitHub's settings page of the App offered for download (RSA, PKCS#1 or PKCS#8).",
+  },
+  'key-mismatch': {
+    status: 422,
+    exit: 65,
+    title: 'The private key and the App do not belong together',
+    next: "Compare App ID (or client ID) and the key's fingerprint with the settings page of the App.",
+  },
+  'key-lost': {
+    status: 503,
+    exit: 69,
+    title: 'GitHub made the App, but its key never reached the disk',
+    next: "Generate a new key on the App's settings page and run `ghconnect import`, or delete the App and enable again.",
+  },
+  quarantined: {
+    status: 503,
+    exit: 78,
+    title: 'The credentials were enabled on another machine',
+    next: 'Run `ghconnect adopt` if this machine replaces it, else `ghconnect disable --local`.',
+  },
+
+  // The machine
+  locked: {
+    status: 503,
+    exit: 69,
+    title: 'The store is locked: its key cannot be had',
+    next: 'Give the store key (systemd credential `store.key` or [store] key_file), or run `ghconnect unlock --identity FILE`.',
+  },
+  'wrong-store-key': {
+    status: 503,
+    exit: 78,
+    title: 'The store key does not open this store',
+    next: 'Give the key that the store was made with, or run `ghconnect unlock --identity FILE` with the recovery key.',
+  },
+  'store-corrupt': {
+    status: 503,
+    exit: 74,
+    title: 'The store is damaged',
+    next: 'Keep the folder for inspection and restore a snapshot: `ghconnect snapshot restore --input FILE`.',
+  },
+  'store-newer': {
+    status: 503,
+    exit: 78,
+    title: 'The store was written by a newer version',
+    next: 'Install that version again; older code never opens a newer store.',
+  },
+  'state-in-use': {
+    status: 503,
+    exit: 69,
+    title: 'Another daemon holds the state folder',
+    next: 'Stop the process that is named, or use another [paths] state.',
+  },
+  'socket-in-use': {
+    status: 503,
+    exit: 69,
+    title: 'The socket belongs to a live process',
+    next: 'Stop the process that is named, or use another [paths] runtime.',
+  },
+  'disk-full': {
+    status: 507,
+    exit: 74,
+    title: 'The disk is full',
+    next: 'Free some space; nothing was changed, and the tokens at hand are still served.',
+  },
+  io: {
+    status: 500,
+    exit: 74,
+    title: 'Reading or writing failed',
+    next: 'See the cause; check mode and owner of the path.',
+  },
+  'audit-unavailable': {
+    status: 503,
+    exit: 74,
+    title: 'The audit log cannot be written, so nothing is handed out',
+    next: 'Free space or mend the state folder; what cannot be audited is denied.',
+  },
+  configuration: {
+    status: 503,
+    exit: 78,
+    title: 'The configuration is wrong',
+    next: 'Correct the named key, then `ghconnect config check`.',
+  },
+  'daemon-absent': {
+    status: 503,
+    exit: 69,
+    title: 'The daemon does not answer',
+    next: 'Start it: `systemctl start ghconnectd`, or give its socket with --socket.',
+  },
+
+  // On the way to GitHub
+  'proxy-unreachable': {
+    status: 502,
+    exit: 69,
+    title: 'The web proxy cannot be reached',
+    next: 'Check [proxy] url and that the proxy runs.',
+  },
+  'proxy-authentication': {
+    status: 502,
+    exit: 69,
+    title: 'The web proxy wants other credentials',
+    next: 'Check the user in [proxy] url and the password in [proxy] password_file.',
+  },
+  'proxy-refused': {
+    status: 502,
+    exit: 69,
+    title: 'The web proxy refuses the way to GitHub',
+    next: 'Allow CONNECT to the GitHub hosts on port 443 in the proxy.',
+  },
+  portal: {
+    status: 502,
+    exit: 69,
+    title: 'Something on the way answered in place of GitHub',
+    next: 'A portal, filter or proxy intercepts the connection; let the GitHub hosts pass.',
+  },
+  dns: {
+    status: 502,
+    exit: 69,
+    title: 'The name of the GitHub host cannot be resolved',
+    next: 'Check the resolver of this machine.',
+  },
+  tls: {
+    status: 502,
+    exit: 69,
+    title: 'The TLS certificate on the way to GitHub is not trusted',
+    next: 'If a corporate CA signs it on purpose, name it in [proxy] ca_file.',
+  },
+  unreachable: {
+    status: 502,
+    exit: 75,
+    title: 'GitHub cannot be reached',
+    next: 'Check route and firewall; it is tried again by itself.',
+  },
+  timeout: { status: 504, exit: 75, title: 'GitHub did not answer in time', next: 'It is tried again by itself.' },
+  'github-outage': {
+    status: 502,
+    exit: 75,
+    title: 'GitHub has an outage',
+    next: 'See www.githubstatus.com; it is tried again by itself.',
+  },
+  'github-unexpected': {
+    status: 502,
+    exit: 70,
+    title: 'GitHub gave an answer that makes no sense here',
+    next: 'See the detail; report it if it stays.',
+  },
+  'scope-mismatch': {
+    status: 502,
+    exit: 70,
+    title: 'GitHub granted another scope than the one asked for',
+    next: 'The token was revoked and is not served. Check the permissions of the App.',
+  },
+
+  // What GitHub says
+  'clock-skew': {
+    status: 502,
+    exit: 75,
+    title: "This machine's clock disagrees with GitHub's",
+    next: 'Set the clock (NTP); the offset is learned meanwhile.',
+  },
+  'key-rejected': {
+    status: 502,
+    exit: 69,
+    title: 'GitHub rejects the private key of the App',
+    next: 'Generate a key on the settings page of the App and run `ghconnect keys add FILE`.',
+  },
+  'app-not-found': {
+    status: 502,
+    exit: 69,
+    title: 'GitHub does not know the App',
+    next: 'If the App was deleted, run `ghconnect disable --local`, then enable again.',
+  },
+  'installation-not-found': {
+    status: 404,
+    exit: 69,
+    title: 'The App is not installed there',
+    next: 'Install the App on the account; `ghconnect status` prints the address.',
+  },
+  suspended: {
+    status: 502,
+    exit: 69,
+    title: 'The installation is suspended',
+    next: "Unsuspend it in the account's settings, under GitHub Apps.",
+  },
+  'ip-blocked': {
+    status: 502,
+    exit: 69,
+    title: "The account's IP allow list does not admit this machine",
+    next: "Add this machine's egress address to the IP allow list of the account.",
+  },
+  'permission-not-granted': {
+    status: 422,
+    exit: 77,
+    title: 'The App was not granted these permissions',
+    next: 'Ask for less, or let the owner approve the permission in the settings of the App.',
+  },
+  'repository-not-accessible': {
+    status: 422,
+    exit: 77,
+    title: 'A repository is not part of the installation',
+    next: 'Check the name, or add the repository to the installation.',
+  },
+  'bad-credentials': {
+    status: 502,
+    exit: 75,
+    title: 'GitHub refuses the token',
+    next: 'A new one is minted; ask again.',
+  },
+  forbidden: {
+    status: 403,
+    exit: 77,
+    title: 'GitHub forbids this to the App',
+    next: 'See the detail for the permission it names.',
+  },
+  quota: {
+    status: 429,
+    exit: 75,
+    title: 'The rate limit of GitHub is used up',
+    next: 'It is tried again when the limit resets.',
+  },
+
+  internal: { status: 500, exit: 70, title: 'An error of the program', next: 'See the journal, and report it.' },
+} as const satisfies Record<string, Entry>
+
+export type Code = keyof typeof CATALOGUE
+
+/** The one error that crosses rooms. `detail` is a sentence for a person, without any secret. */
+export class Failure extends Error {
+  override readonly name = 'Failure'
+  readonly code: Code
+  /** Seconds after which another try makes sense, where the cause says so. */
+  readonly retryAfterSeconds: number | undefined
+
+  constructor(code: Code, detail: string, options: { cause?: unknown; retryAfterSeconds?: number } = {}) {
+    super(detail, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.retryAfterSeconds = options.retryAfterSeconds
+  }
+
+  get entry(): Entry {
+    return CATALOGUE[this.code]
+  }
+}
+
+/** RFC 9457. `next` is our extension member: what to do about it. */
+export type Problem = {
+  type: string
+  title: string
+  status: number
+  detail: string
+  next: string
+  instance?: string
+}
+
+export const PROBLEM_PREFIX = 'urn:ghconnect:problem:'
+
+export const toProblem = (failure: Failure, instance?: string): Problem => ({
+  type: PROBLEM_PREFIX + failure.code,
+  title: failure.entry.title,
+  status: failure.entry.status,
+  detail: failure.message,
+  next: failure.entry.next,
+  ...(instance === undefined ? {} : { instance }),
+})
+
+export const isCode = (text: string): text is Code => Object.hasOwn(CATALOGUE, text)
+
+/** Whatever was thrown, as a Failure: our own passes through, errors of the disk are named, the rest is `internal`. */
+export const asFailure = (thrown: unknown): Failure => {
+  if (thrown instanceof Failure) return thrown
+  const errno = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined
+  if (errno === 'ENOSPC' || errno === 'EDQUOT' || errno === 'SQLITE_FULL') {
+    return new Failure('disk-full', 'no space left on the device', { cause: thrown })
+  }
+  if (errno === 'SQLITE_CORRUPT' || errno === 'SQLITE_NOTADB') {
+    return new Failure('store-corrupt', 'a page of the store fails its check', { cause: thrown })
+  }
+  if (typeof errno === 'string' && (errno.startsWith('SQLITE_IOERR') || IO_ERRORS.has(errno))) {
+    return new Failure('io', thrown instanceof Error ? thrown.message : errno, { cause: thrown })
+  }
+  return new Failure('internal', 'unexpected error', { cause: thrown })
+}
+
+const IO_ERRORS = new Set([
+  'EIO',
+  'EACCES',
+  'EPERM',
+  'EROFS',
+  'ENOENT',
+  'ENOTDIR',
+  'EISDIR',
+  'EMFILE',
+  'ENFILE',
+  'SQLITE_READONLY',
+  'SQLITE_CANTOPEN',
+])

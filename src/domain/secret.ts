@@ -1,0 +1,28 @@
+// A value that must never be printed: it shows itself as [secret] wherever text is made of it.
+
+const INSPECT = Symbol.for('nodejs.util.inspect.custom')
+
+export class Secret {
+  readonly #value: string
+
+  constructor(value: string) {
+    this.#value = value
+  }
+
+  /** The value itself. Only the JWT signer, a request header, a reply, the store and the bundle may ask. */
+  reveal(): string {
+    return this.#value
+  }
+
+  toString(): string {
+    return '[secret]'
+  }
+
+  toJSON(): string {
+    return '[secret]'
+  }
+
+  [INSPECT](): string {
+    return '[secret]'
+  }
+}

@@ -1,0 +1,62 @@
+// Time: the wall clock, the monotonic clock, timers and the cron, in one object, so that tests can own it.
+
+import cron from 'node-cron'
+
+export type Timer = { cancel(): void }
+
+export type Clock = {
+  /** Milliseconds since the epoch by this machine's wall clock, which may jump. */
+  now(): number
+  /** Milliseconds from an arbitrary origin; never goes back, and stands still while the machine sleeps. */
+  monotonic(): number
+  /** Runs `task` once, after `ms`. Does not keep the process alive. A task that throws is a bug: catch inside. */
+  after(ms: number, task: () => void): Timer
+  /** Runs `task` at each match of a cron expression (5 or 6 fields, local time). Throws on a malformed one. */
+  schedule(expression: string, task: () => void): Timer
+  /** Calls back with the milliseconds by which wall and monotonic clock came apart: a set clock, or a machine that slept. */
+  onJump(callback: (ms: number) => void): Timer
+  /** Resolves after `ms`, or at once when the signal is aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+}
+
+const JUMP_CHECK_MS = 5_000
+/** NTP slews far less than this between two checks. */
+const JUMP_MS = 3_000
+
+export const isCronExpression = (expression: string): boolean => cron.validate(expression)
+
+export const createClock = (): Clock => {
+  const after = (ms: number, task: () => void): Timer => {
+    const handle = setTimeout(task, Math.min(ms, MAX_TIMEOUT_MS)).unref()
+    return { cancel: () => clearTimeout(handle) }
+  }
+  return {
+    now: () => Date.now(),
+    monotonic: () => performance.now(),
+    after,
+    schedule(expression, task) {
+      const job = cron.schedule(expression, task)
+      return { cancel: () => void job.destroy() }
+    },
+    onJump(callback) {
+      let difference = Date.now() - performance.now()
+      const handle = setInterval(() => {
+        const current = Date.now() - performance.now()
+        const jump = current - difference
+        difference = current
+        if (Math.abs(jump) > JUMP_MS) callback(jump)
+      }, JUMP_CHECK_MS).unref()
+      return { cancel: () => clearInterval(handle) }
+    },
+    sleep(ms, signal) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      if (signal?.aborted) return Promise.resolve()
+      const timer = after(ms, resolve)
+      signal?.addEventListener('abort', () => (timer.cancel(), resolve()), { once: true })
+      return promise
+    },
+  }
+}
+
+/** The longest delay that setTimeout takes; longer ones would fire at once. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1

@@ -1,0 +1,84 @@
+// The journal: structured lines on standard error, without secrets. Owns pino.
+
+import pino from 'pino'
+
+export type Fields = Readonly<Record<string, unknown>>
+
+export type Log = {
+  debug(message: string, fields?: Fields): void
+  info(message: string, fields?: Fields): void
+  warn(message: string, fields?: Fields): void
+  error(message: string, fields?: Fields): void
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+/** Both formats of tokens, and whatever GitHub appends to them, and any PEM. What is not known to be secret is guarded by `Secret`. */
+const SECRETS =
+  /gh[a-z]_[A-Za-z0-9._-]{36,}|-----BEGIN [A-Z ]*PRIVATE KEY-----[^]*?-----END [A-Z ]*PRIVATE KEY-----|AGE-SECRET-KEY-1[0-9A-Z]+/g
+
+export const redact = (text: string): string => text.replaceAll(SECRETS, '[secret]')
+
+/** syslog's priorities as sd-daemon(3) reads them at the start of a line. */
+const PRIORITY: Readonly<Record<LogLevel, number>> = { debug: 7, info: 6, warn: 4, error: 3 }
+
+/** `journal`: lines begin with `<N>`, which journald takes for their priority. */
+export const createLog = (options: { level: LogLevel; journal: boolean; write?: (line: string) => void }): Log => {
+  const write = options.write ?? (line => void process.stderr.write(line))
+  const logger = pino(
+    {
+      level: options.level,
+      base: null,
+      messageKey: 'message',
+      formatters: { level: label => ({ level: label }) },
+      timestamp: pino.stdTimeFunctions.isoTime,
+    },
+    { write: line => write(redact(line)) },
+  )
+  const prefixed = options.journal
+    ? (level: LogLevel, message: string, fields?: Fields) =>
+        write(`<${PRIORITY[level]}>${redact(sentence(message, fields))}\n`)
+    : (level: LogLevel, message: string, fields?: Fields) => logger[level](describeErrors(fields), message)
+  const at = (level: LogLevel) => (message: string, fields?: Fields) => {
+    if (logger.isLevelEnabled(level)) prefixed(level, message, fields)
+  }
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+}
+
+/** For journald: the message first, as a person reads it, then the fields as `key=value`. */
+const sentence = (message: string, fields: Fields = {}): string => {
+  const pairs = Object.entries(describeErrors(fields)).map(
+    ([key, value]) => `${key}=${typeof value === 'string' ? quoted(value) : JSON.stringify(value)}`,
+  )
+  return [message, ...pairs].join(' ').replaceAll('\n', ' ')
+}
+
+const quoted = (value: string): string => (/^[\w.:/@-]+$/.test(value) ? value : JSON.stringify(value))
+
+const describeErrors = (fields: Fields = {}): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(fields).map(([key, value]) => [key, value instanceof Error ? describeError(value) : value]),
+  )
+
+/** An error and its causes in one line; stacks are for `internal` errors only, where nothing else tells the place. */
+export const describeError = (error: Error): string => {
+  const parts: string[] = []
+  let current: unknown = error
+  while (current instanceof Error && parts.length < 8) {
+    parts.push(
+      'code' in current && typeof current.code === 'string' ? `${current.code}: ${current.message}` : current.message,
+    )
+    current = current.cause
+  }
+  if (error.name !== 'Failure' || ('code' in error && error.code === 'internal')) {
+    const deepest = error.cause instanceof Error ? error.cause : error
+    parts.push(
+      deepest.stack
+        ?.split('\n')
+        .slice(1, 6)
+        .map(line => line.trim())
+        .join(' < ') ?? '',
+    )
+  }
+  return parts.join(' <- ')
+}

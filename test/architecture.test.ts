@@ -1,0 +1,129 @@
+// Holds the house together: imports point down, and the outside world is reached from platform/ alone.
+
+import { readdir, readFile } from 'node:fs/promises'
+import { dirname, join, relative, resolve } from 'node:path'
+import test from 'ava'
+
+/** Each room lists the rooms that it may import. `type:` means `import type` only. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  domain: ['domain'],
+  platform: ['platform', 'domain'],
+  github: ['github', 'platform', 'domain'],
+  store: ['store', 'platform', 'domain'],
+  snapshot: ['snapshot', 'platform', 'domain'],
+  cluster: ['cluster', 'platform', 'domain'],
+  operations: ['operations', 'domain', 'type:platform', 'type:github', 'type:store', 'type:snapshot', 'type:cluster'],
+  api: ['api', 'domain', 'type:operations', 'type:platform'],
+  web: ['web', 'domain', 'type:operations', 'type:platform'],
+  cli: ['cli', 'domain', 'platform'],
+  sandbox: ['sandbox'],
+  'daemon.ts': ['platform', 'github', 'store', 'snapshot', 'cluster', 'operations', 'api', 'web', 'domain'],
+  'offline.ts': ['platform', 'github', 'store', 'snapshot', 'operations', 'domain'],
+  'ghconnectd.ts': ['daemon.ts', 'platform', 'domain'],
+  'ghconnect.ts': ['cli', 'offline.ts', 'daemon.ts', 'sandbox', 'platform', 'domain'],
+}
+
+/** A package with an owner is imported there and nowhere else. */
+const OWNERS: Record<string, string> = {
+  '@hono/node-server': 'src/api/server.ts',
+  '@octokit/auth-app': 'src/github/request.ts',
+  '@octokit/core': 'src/github/request.ts',
+  'age-encryption': 'src/snapshot/encryption.ts',
+  'better-sqlite3': 'src/store/sqlite.ts',
+  commander: 'src/cli/program.ts',
+  etcd3: 'src/cluster/etcd.ts',
+  koffi: 'src/platform/libc.ts',
+  'node-cron': 'src/platform/clock.ts',
+  pino: 'src/platform/log.ts',
+  'prom-client': 'src/api/metrics.ts',
+  'proxy-agent': 'src/platform/outbound.ts',
+  'smol-toml': 'src/platform/config.ts',
+  tar: 'src/snapshot/bundle.ts',
+}
+
+const ROOT = resolve(import.meta.dirname, '..')
+const SRC = join(ROOT, 'src')
+const IMPORT = /(?:^(?:import|export)\s+(type\s+)?(?:[^'"]*?from\s+)?|\bimport\()'([^']+)'/gm
+const roomOf = (file: string): string => relative(SRC, file).split('/')[0] ?? ''
+
+type Edge = { from: string; to: string; typeOnly: boolean }
+const edges: Edge[] = []
+const packages: { from: string; name: string }[] = []
+const sources = new Map<string, string>()
+for (const entry of await readdir(SRC, { recursive: true })) {
+  if (!entry.endsWith('.ts')) continue
+  const from = join(SRC, entry)
+  const text = await readFile(from, 'utf8')
+  sources.set(relative(ROOT, from), text)
+  for (const [, type, spec = ''] of text.matchAll(IMPORT)) {
+    if (spec.startsWith('.')) edges.push({ from, to: resolve(dirname(from), spec), typeOnly: Boolean(type) })
+    else if (!spec.startsWith('node:')) {
+      packages.push({
+        from: relative(ROOT, from),
+        name: spec
+          .split('/')
+          .slice(0, spec.startsWith('@') ? 2 : 1)
+          .join('/'),
+      })
+    }
+  }
+}
+
+test('the sources were found', t => {
+  t.true(sources.size > 20)
+  t.true(edges.length > 20)
+})
+
+test('imports point down', t => {
+  const upward = edges.filter(({ from, to, typeOnly }) => {
+    const allowed = MAY_IMPORT[roomOf(from)] ?? []
+    return !allowed.includes(roomOf(to)) && !(typeOnly && allowed.includes(`type:${roomOf(to)}`))
+  })
+  t.deepEqual(
+    upward.map(e => `${relative(SRC, e.from)} -> ${relative(SRC, e.to)}`),
+    [],
+  )
+})
+
+test('no circles', t => {
+  const next = Map.groupBy(edges, e => e.from)
+  const done = new Set<string>()
+  const visit = (file: string, path: string[]): string[] | undefined => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file]
+    if (done.has(file)) return undefined
+    for (const { to } of next.get(file) ?? []) {
+      const circle = visit(to, [...path, file])
+      if (circle) return circle
+    }
+    done.add(file)
+    return undefined
+  }
+  for (const file of next.keys()) {
+    t.is(
+      visit(file, [])
+        ?.map(f => relative(SRC, f))
+        .join(' -> '),
+      undefined,
+    )
+  }
+})
+
+test('each package is imported by its one owner', t => {
+  const strays = packages.filter(({ from, name }) => {
+    const owner = OWNERS[name]
+    return owner !== undefined && owner !== from && !from.startsWith('src/sandbox/')
+  })
+  t.deepEqual(strays, [])
+})
+
+test('clock, environment, network and timers are reached from platform/ alone', t => {
+  const outside =
+    /\bDate\.now\(|\bnew Date\(\)|\bprocess\.env\b|\bset(Timeout|Interval)\(|[^.\w]fetch\(|performance\.now\(/
+  const found: string[] = []
+  for (const [file, text] of sources) {
+    if (/^src\/(platform|sandbox)\/|^src\/ghconnectd?\.ts$/.test(file)) continue
+    for (const line of text.split('\n'))
+      if (outside.test(line) && !/^\s*(\/\/|\*|\/\*)/.test(line)) found.push(`${file}: ${line.trim()}`)
+  }
+  t.deepEqual(found, [])
+})
