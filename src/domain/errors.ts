@@ -84,6 +84,12 @@ export const CATALOGUE = {
     title: 'No enable is waiting for this answer',
     next: 'Run `ghconnect enable` again; a link is good for one hour and one use.',
   },
+  'enable-in-progress': {
+    status: 409,
+    exit: 65,
+    title: "GitHub was asked for the new App's key and has not answered yet",
+    next: 'Wait: it is asked again by itself. To give up and start over, run `ghconnect disable --local`.',
+  },
   'code-rejected': {
     status: 422,
     exit: 65,

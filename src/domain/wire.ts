@@ -1,0 +1,183 @@
+// The API's shapes: one schema each gives validation, types and the OpenAPI document.
+
+import { z } from 'zod'
+import { Failure } from './errors.ts'
+
+const access = z.enum(['read', 'write', 'admin'])
+const permissions = z.record(z.string().regex(/^[a-z][a-z0-9_]{0,63}$/), access)
+const login = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/, 'must be the login of an account')
+const repositoryName = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]{1,100}$/, 'must be the name of a repository, without its owner')
+const installation = z.union([z.int().positive(), login, z.string().regex(/^\d{1,18}$/)])
+/** ISO 8601 in UTC, milliseconds included. */
+const time = z.iso.datetime()
+
+/** GitHub takes at most 500 repositories for a token. */
+const MAX_REPOSITORIES = 500
+
+export const TokenRequest = z
+  .strictObject({
+    profile: z.string().min(1).max(64).optional(),
+    installation: installation.optional().describe('An id, or the login of the account'),
+    repositories: z.array(repositoryName).min(1).max(MAX_REPOSITORIES).optional(),
+    repository_ids: z.array(z.int().positive()).min(1).max(MAX_REPOSITORIES).optional(),
+    permissions: permissions.refine(set => Object.keys(set).length > 0, 'must not be empty').optional(),
+    min_ttl_seconds: z.int().min(0).max(2400).optional().describe('How long the token must last at least'),
+    rejected: z
+      .string()
+      .regex(/^[A-Za-z0-9+/_-]{43}=?$/, 'must be the base64 of a SHA-256')
+      .optional()
+      .describe('The hash of a token that GitHub refused: base64 of its SHA-256'),
+  })
+  .refine(r => !(r.repositories && r.repository_ids), 'give repositories or repository_ids, not both')
+export type TokenRequest = z.infer<typeof TokenRequest>
+
+export const TokenAnswer = z.strictObject({
+  token: z.string(),
+  expires_at: time,
+  installation: z.int(),
+  account: z.string(),
+  profile: z.string().optional(),
+  repositories: z.array(z.string()).optional(),
+  permissions,
+})
+export type TokenAnswer = z.infer<typeof TokenAnswer>
+
+export const AccountBody = z.strictObject({
+  type: z.enum(['organization', 'user', 'enterprise']),
+  login,
+})
+
+export const EnableRequest = z.strictObject({ account: AccountBody })
+export const EnableAnswer = z.strictObject({
+  url: z.string().describe('The page that the owner of the account opens in a browser'),
+  expires_at: time,
+  how: z.enum(['manifest', 'import']).describe('`import`: GitHub gives no key; generate one there and import it'),
+})
+export type EnableAnswer = z.infer<typeof EnableAnswer>
+
+export const CompleteRequest = z.strictObject({
+  redirected: z.string().min(1).max(4096).describe('The address that GitHub sent the browser to, or the code in it'),
+})
+
+export const ImportRequest = z
+  .strictObject({
+    app_id: z.int().positive().optional(),
+    client_id: z
+      .string()
+      .regex(/^[A-Za-z0-9._-]{1,64}$/)
+      .optional(),
+    private_key: z.string().min(1).max(16_384),
+    account: login.optional(),
+  })
+  .refine(r => (r.app_id === undefined) !== (r.client_id === undefined), 'give either app_id or client_id')
+
+export const DisableQuery = z.strictObject({
+  local: z.enum(['true', 'false']).optional().describe('Only this machine: GitHub is not called'),
+  yes: z.enum(['true', 'false']).optional().describe('Do not wait until the App is deleted on GitHub'),
+})
+
+const InstallationBody = z.strictObject({
+  id: z.int(),
+  account: AccountBody,
+  repository_selection: z.enum(['all', 'selected']),
+  permissions,
+  html_url: z.string(),
+  suspended_at: time.optional(),
+})
+export const InstallationsAnswer = z.strictObject({ installations: z.array(InstallationBody) })
+
+const Warning = z.strictObject({ code: z.string(), detail: z.string(), next: z.string() })
+
+/** What everybody may see, on token.sock. */
+export const PublicStatus = z.strictObject({
+  state: z.string(),
+  since: time,
+  meaning: z.string(),
+  next: z.string(),
+  version: z.string(),
+})
+
+export const Status = PublicStatus.extend({
+  account: AccountBody.optional(),
+  app: z
+    .strictObject({ id: z.int(), client_id: z.string(), slug: z.string(), name: z.string(), html_url: z.string() })
+    .optional(),
+  keys: z.array(z.strictObject({ fingerprint: z.string(), added_at: time })),
+  installations: z.array(InstallationBody),
+  tokens: z.strictObject({
+    live: z.int(),
+    oldest_expires_at: time.optional(),
+    last_minted_at: time.optional(),
+    next_refresh_at: time.optional(),
+  }),
+  last_failure: z
+    .strictObject({ code: z.string(), detail: z.string(), next: z.string(), at: time })
+    .optional()
+    .describe('What stood between this machine and GitHub at the last call, if anything did'),
+  proxy: z.string().optional().describe('The web proxy in use, without its password'),
+  clock_offset_seconds: z.number().describe("GitHub's clock minus this machine's"),
+  generation: z.int(),
+  role: z.enum(['single', 'leader', 'follower', 'replica']),
+  hostname: z.string(),
+  warnings: z.array(Warning),
+})
+export type Status = z.infer<typeof Status>
+export type PublicStatus = z.infer<typeof PublicStatus>
+
+export const ProfileBody = z.strictObject({
+  name: z.string(),
+  installation: z.union([z.string(), z.int()]).optional(),
+  repositories: z.array(z.string()).optional(),
+  permissions: permissions.optional(),
+  allow: z
+    .strictObject({ users: z.array(z.string()), groups: z.array(z.string()), units: z.array(z.string()) })
+    .optional(),
+})
+export const ProfilesAnswer = z.strictObject({ profiles: z.array(ProfileBody) })
+export type ProfileBody = z.infer<typeof ProfileBody>
+
+export const RefreshAnswer = z.strictObject({
+  refreshed: z.int(),
+  failed: z.array(z.strictObject({ scope: z.string(), code: z.string(), detail: z.string() })),
+})
+export type RefreshAnswer = z.infer<typeof RefreshAnswer>
+
+export const StateAnswer = z.strictObject({ state: z.string(), meaning: z.string(), next: z.string() })
+export type StateAnswer = z.infer<typeof StateAnswer>
+
+/** One line of GET /v1/events, in its `data`. Never a secret. */
+export const EventBody = z.strictObject({
+  event: z.enum(['state', 'token-refreshed', 'refresh-failed', 'step']),
+  at: time,
+  state: z.string().optional(),
+  scope: z.string().optional().describe('installation, repositories and permissions, for a person'),
+  expires_at: time.optional(),
+  detail: z.string().optional(),
+})
+export type EventBody = z.infer<typeof EventBody>
+
+export const ProblemBody = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  next: z.string(),
+  instance: z.string().optional(),
+})
+
+export const ReadyAnswer = z.strictObject({ ready: z.boolean(), reasons: z.array(z.string()) })
+
+/** Throws `invalid-request`, naming the field. */
+export const parseWith = <T>(schema: z.ZodType<T>, value: unknown): T => {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]
+  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined
+  const path = [...(issue?.path ?? []), ...(unknown === undefined ? [] : [unknown])].join('.')
+  const what = unknown === undefined ? (issue?.message ?? 'is wrong') : 'there is no such field'
+  throw new Failure('invalid-request', `${path || 'body'}: ${what}`)
+}
+
+export const isoTime = (ms: number): string => new Date(ms).toISOString()
