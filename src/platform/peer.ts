@@ -1,7 +1,10 @@
 // Who is at the other end of a unix socket: pid, uid, groups and systemd unit, from the kernel alone.
 
+import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { Failure } from '../domain/errors.ts'
 import type { Peer } from '../domain/policy.ts'
+import { bootTimeMs, closeFd, isPidFdAlive, peerCredentials, peerGroups, peerPidFd } from './libc.ts'
 
 /** A peer and the handle by which it is known to live still. One per connection. */
 export type Attested = {
@@ -14,3 +17,118 @@ export type Attested = {
 
 /** Throws `peer-gone` where the kernel does not tell. */
 export type Attest = (socket: Socket) => Attested
+
+export type AttestDeps = {
+  /** [policy] weak_pid, asked for each connection: whether a unit counts where only a start time guards against a reused pid. */
+  readonly weakPid: () => boolean
+  /** Stands in for an old kernel in tests. */
+  readonly peerPidFd?: (fd: number) => number | undefined
+}
+
+/** To be called when the connection is accepted: without a pidfd, a process that started later than this is not the peer. */
+export const createAttest =
+  (deps: AttestDeps): Attest =>
+  socket => {
+    const fd = descriptorOf(socket)
+    const acceptedMs = bootTimeMs()
+    const { credentials, groups, pidfd } = ask(fd, deps.peerPidFd ?? peerPidFd)
+    const life = pidfd === undefined ? watchStartTime(credentials.pid, acceptedMs) : watchPidFd(pidfd)
+    try {
+      life.assertAlive()
+      const unit = pidfd !== undefined || deps.weakPid() ? unitOf(credentials.pid) : undefined
+      // The pid was not free for another process before this moment, so the unit is that of the peer.
+      life.assertAlive()
+      return { peer: { ...credentials, groups, ...(unit !== undefined && { unit }) }, ...life }
+    } catch (error) {
+      life.release()
+      throw error
+    }
+  }
+
+/**
+ * The unit that the system's manager put a process into, from the text of /proc/PID/cgroup: read from the root, slices
+ * skipped, the first unit. What is below it was named by whoever it is delegated to (a user's own manager, a container) and
+ * never counts; nor does anything below a folder that is neither slice nor unit. Names stay as they are, escapes included.
+ */
+export const parseCgroup = (text: string): string | undefined => {
+  const lines = text.split('\n')
+  const line = lines.find(l => /^\d+:name=systemd:\//.test(l)) ?? lines.find(l => l.startsWith('0::/'))
+  const path = line?.slice(line.indexOf(':/') + 2) ?? ''
+  const outermost = path.split('/').find(part => !SLICE.test(part))
+  return outermost !== undefined && UNIT.test(outermost) ? outermost : undefined
+}
+
+const SLICE = /^[\w:.\\@-]+\.slice$/
+/** Unit types that hold processes, in the characters of systemd.unit(5). ` (deleted)` and `..` do not match. */
+const UNIT = /^[\w:.\\@-]+\.(?:service|scope|socket|mount|swap)$/
+
+const ask = (fd: number, pidFdOf: (fd: number) => number | undefined) => {
+  try {
+    return { credentials: peerCredentials(fd), groups: peerGroups(fd), pidfd: pidFdOf(fd) }
+  } catch (error) {
+    throw new Failure('peer-gone', 'the kernel does not tell who is calling', { cause: error })
+  }
+}
+
+type Life = Pick<Attested, 'assertAlive' | 'release'>
+
+const watchPidFd = (pidfd: number): Life => {
+  let released = false
+  return {
+    assertAlive() {
+      if (released || !isPidFdAlive(pidfd)) throw new Failure('peer-gone', 'the calling process has ended')
+    },
+    release() {
+      if (released) return
+      released = true
+      closeFd(pidfd)
+    },
+  }
+}
+
+const watchStartTime = (pid: number, acceptedMs: number): Life => {
+  const startedTicks = findStartTicks(pid)
+  let released = false
+  return {
+    assertAlive() {
+      if (released || startedTicks === undefined || findStartTicks(pid) !== startedTicks) {
+        throw new Failure('peer-gone', `process ${pid} has ended`)
+      }
+      if (startedTicks * TICK_MS > acceptedMs) {
+        throw new Failure('peer-gone', `process ${pid} started after the connection was made`)
+      }
+    },
+    release() {
+      released = true
+    },
+  }
+}
+
+/** USER_HZ is 100 on every architecture that Node runs on. */
+const TICK_MS = 10
+
+/** Field 22 of proc_pid_stat(5), counted from behind the command, which may hold blanks and parentheses. Zombies have ended. */
+const findStartTicks = (pid: number): number | undefined => {
+  const text = readProc(pid, 'stat')
+  const [state, ...rest] = text?.slice(text.lastIndexOf(')') + 2).split(' ') ?? []
+  return state === undefined || state === 'Z' || state === 'X' ? undefined : Number(rest[18])
+}
+
+const unitOf = (pid: number): string | undefined => parseCgroup(readProc(pid, 'cgroup') ?? '')
+
+/** Undefined where the process is gone or hidden from us: then there is no unit, and the second look at it decides. */
+const readProc = (pid: number, file: 'stat' | 'cgroup'): string | undefined => {
+  if (pid <= 0) return undefined
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+const descriptorOf = (socket: Socket): number => {
+  const handle: unknown = Reflect.get(socket, '_handle')
+  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
+  if (typeof fd !== 'number' || fd < 0) throw new Failure('peer-gone', 'the connection is closed already')
+  return fd
+}

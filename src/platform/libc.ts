@@ -1,0 +1,230 @@
+// The few calls that Node does not have, straight to glibc (x64 and arm64 Linux). Owns koffi; no other file calls natively.
+
+import { closeSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import type koffiModule from 'koffi'
+
+export type Credentials = { readonly pid: number; readonly uid: number; readonly gid: number }
+
+/** The pid (0: in no namespace of ours), uid and gid with which the peer connected. Throws a system error with its `code`. */
+export const peerCredentials = (fd: number): Credentials => {
+  const { words } = getOption(fd, { name: 'SO_PEERCRED', option: SO_PEERCRED, words: 3 })
+  const [pid = 0, uid = 0, gid = 0] = words
+  return { pid, uid, gid }
+}
+
+/** The supplementary groups with which the peer connected. Throws a system error with its `code`. */
+export const peerGroups = (fd: number): number[] => {
+  let asked = { name: 'SO_PEERGROUPS', option: SO_PEERGROUPS, words: 64 }
+  for (;;) {
+    const { error, words, needed } = tryGetOption(fd, asked)
+    if (error === undefined) return [...words]
+    if (error !== ERANGE || needed <= asked.words) throw systemError('getsockopt(SO_PEERGROUPS)', error)
+    asked = { ...asked, words: needed }
+  }
+}
+
+/**
+ * A descriptor of the peer's process, to be closed by the caller; undefined where the kernel has none to give (below 6.5).
+ * Throws a system error with its `code` where the process is gone.
+ */
+export const peerPidFd = (fd: number): number | undefined => {
+  const { error, words } = tryGetOption(fd, { name: 'SO_PEERPIDFD', option: SO_PEERPIDFD, words: 1 })
+  if (error === ENOPROTOOPT) return undefined
+  if (error !== undefined) throw systemError('getsockopt(SO_PEERPIDFD)', error)
+  return words[0]
+}
+
+/** The pid behind a pidfd; undefined once the process is gone, or where it is in no namespace of ours. */
+export const pidOfPidFd = (pidfd: number): number | undefined => {
+  const pid = Number(/^Pid:\s*(-?\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${pidfd}`, 'utf8'))?.[1])
+  return pid > 0 ? pid : undefined
+}
+
+/** Whether the process behind a pidfd has not exited yet. A pidfd becomes readable with the exit, before its pid is free again. */
+export const isPidFdAlive = (pidfd: number): boolean => {
+  const calls = native()
+  pollRequest[0] = pidfd
+  pollRequest[1] = POLLIN
+  const ready = calls.poll(pollRequest, 1, 0)
+  if (ready < 0) throw systemError('poll', calls.errno())
+  return ready === 0
+}
+
+export const closeFd = (fd: number): void => closeSync(fd)
+
+/** Keeps a descriptor that was handed to us from being handed on to children. */
+export const setCloseOnExec = (fd: number): void => {
+  const calls = native()
+  if (calls.fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) throw systemError('fcntl', calls.errno())
+}
+
+/** Takes the exclusive lock of an open file (flock) until the descriptor is closed; false where another holds it. */
+export const tryLock = (fd: number): boolean => {
+  const calls = native()
+  for (;;) {
+    if (calls.flock(fd, LOCK_EX | LOCK_NB) === 0) return true
+    const error = calls.errno()
+    if (error === EAGAIN) return false
+    if (error !== EINTR) throw systemError('flock', error)
+  }
+}
+
+/** Sends one datagram, as sd_notify(3) does, to a path or to `@name` in the abstract namespace. Throws a system error with its `code`. */
+export const notify = (address: string, text: string): void => {
+  const name = Buffer.from(address)
+  if (name.length === 0 || name.length > 107) throw systemError(`the address ${address}`, EINVAL)
+  const abstract = address.startsWith('@')
+  if (abstract) name[0] = 0
+  const family = Buffer.alloc(2)
+  family[0] = AF_UNIX
+  const destination = Buffer.concat([family, name, Buffer.alloc(abstract ? 0 : 1)])
+  const payload = Buffer.from(text)
+  const calls = native()
+  const fd = calls.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
+  if (fd < 0) throw systemError('socket', calls.errno())
+  try {
+    const sent = calls.sendto(fd, payload, payload.length, MSG_NOSIGNAL, destination, destination.length)
+    if (sent < 0) throw systemError(`sendto ${address}`, calls.errno())
+  } finally {
+    closeFd(fd)
+  }
+}
+
+/** No core dumps, no ptrace by others of the same user, /proc/self/mem for root alone. */
+export const setNonDumpable = (): void => {
+  const calls = native()
+  if (calls.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) throw systemError('prctl', calls.errno())
+}
+
+export const isDumpable = (): boolean => native().prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) === 1
+
+// There is no mlockall here: V8 gives pages back with madvise, which fails on locked ones, and V8 aborts at the next
+// collection (seen on Node 26). The unit keeps secrets out of the swap with MemorySwapMax=0.
+
+/** By way of NSS, so that users of a directory service are found as well. Throws where the look-up itself fails. */
+export const findUser = (name: string): { uid: number; gid: number } | undefined => {
+  const entry = lookUp(`user ${name}`, calls => calls.getpwnam(name))
+  return entry && { uid: entry.id, gid: entry.gid }
+}
+
+export const findGroup = (name: string): number | undefined =>
+  lookUp(`group ${name}`, calls => calls.getgrnam(name))?.id
+
+export const userName = (uid: number): string | undefined => lookUp(`user ${uid}`, calls => calls.getpwuid(uid))?.name
+
+export const groupName = (gid: number): string | undefined => lookUp(`group ${gid}`, calls => calls.getgrgid(gid))?.name
+
+/** Milliseconds since the boot, sleep included: what start times in /proc are counted in. */
+export const bootTimeMs = (): number => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000
+
+/** A line of passwd (`id` is the uid) or group (`id` is the gid, and `gid` means nothing). */
+type Entry = { readonly name: string; readonly id: number; readonly gid: number }
+
+type Native = {
+  readonly getsockopt: (fd: number, level: number, name: number, value: Uint32Array, length: Uint32Array) => number
+  readonly poll: (request: Int32Array, count: number, timeoutMs: number) => number
+  readonly fcntl: (fd: number, command: number, argument: number) => number
+  readonly flock: (fd: number, operation: number) => number
+  readonly socket: (domain: number, type: number, protocol: number) => number
+  readonly sendto: (fd: number, bytes: Buffer, size: number, flags: number, to: Buffer, toSize: number) => number
+  readonly prctl: (option: number, a: number, b: number, c: number, d: number) => number
+  readonly getpwnam: (name: string) => Entry | undefined
+  readonly getpwuid: (uid: number) => Entry | undefined
+  readonly getgrnam: (name: string) => Entry | undefined
+  readonly getgrgid: (gid: number) => Entry | undefined
+  /** The error of the last call; given a number, sets it. */
+  readonly errno: (value?: number) => number
+}
+
+let bound: Native | undefined
+
+/** Loading koffi costs 8 ms: it is done at the first call. */
+const native = (): Native => (bound ??= bind())
+
+const bind = (): Native => {
+  const koffi: typeof koffiModule = createRequire(import.meta.url)('koffi')
+  const libc = koffi.load('libc.so.6')
+  // The heads of both structs are alike: name, password, id, and for passwd the gid. The list of members is not looked at.
+  const head = koffi.struct({ name: 'str', password: 'str', id: 'uint32_t', gid: 'uint32_t' })
+  const finder = (symbol: string, argument: string) => {
+    const call: (key: string | number) => unknown = libc.func(symbol, koffi.pointer(head), [argument])
+    return (key: string | number): Entry | undefined => {
+      const pointer = call(key)
+      return pointer === null ? undefined : koffi.decode(pointer, head)
+    }
+  }
+  return {
+    getsockopt: libc.func('int getsockopt(int fd, int level, int name, uint32_t *value, uint32_t *length)'),
+    poll: libc.func('int poll(int *request, unsigned long count, int timeout)'),
+    fcntl: libc.func('int fcntl(int fd, int command, int argument)'),
+    flock: libc.func('int flock(int fd, int operation)'),
+    socket: libc.func('int socket(int domain, int type, int protocol)'),
+    sendto: libc.func('long sendto(int fd, uint8_t *bytes, size_t size, int flags, uint8_t *to, uint32_t toSize)'),
+    prctl: libc.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)'),
+    getpwnam: finder('getpwnam', 'str'),
+    getpwuid: finder('getpwuid', 'uint32_t'),
+    getgrnam: finder('getgrnam', 'str'),
+    getgrgid: finder('getgrgid', 'uint32_t'),
+    errno: value => (value === undefined ? koffi.errno() : koffi.errno(value)),
+  }
+}
+
+type Option = { readonly name: string; readonly option: number; readonly words: number }
+
+const getOption = (fd: number, asked: Option): { words: Uint32Array } => {
+  const { error, words } = tryGetOption(fd, asked)
+  if (error !== undefined) throw systemError(`getsockopt(${asked.name})`, error)
+  return { words }
+}
+
+/** `needed`: how many words the kernel wants to write, where it says ERANGE. */
+const tryGetOption = (fd: number, asked: Option): { error?: number; words: Uint32Array; needed: number } => {
+  const calls = native()
+  const words = new Uint32Array(asked.words)
+  const length = new Uint32Array([words.byteLength])
+  const failed = calls.getsockopt(fd, SOL_SOCKET, asked.option, words, length) < 0
+  const count = (length[0] ?? 0) / words.BYTES_PER_ELEMENT
+  return failed ? { error: calls.errno(), words, needed: count } : { words: words.subarray(0, count), needed: count }
+}
+
+const lookUp = (what: string, find: (calls: Native) => Entry | undefined): Entry | undefined => {
+  const calls = native()
+  calls.errno(0)
+  const entry = find(calls)
+  const error = calls.errno()
+  // getpwnam(3): "not found" comes with any of these, an unreachable directory service with others.
+  if (!entry && ![0, ENOENT, ESRCH, EBADF, EPERM].includes(error)) throw systemError(`looking up ${what}`, error)
+  return entry
+}
+
+const systemError = (what: string, error: number): NodeJS.ErrnoException => {
+  const code = ERRNO_NAMES[error] ?? `errno ${error}`
+  return Object.assign(new Error(`${what}: ${code}`), { code, errno: error })
+}
+
+/** struct pollfd as two words: the descriptor, then wanted and returned events. The call is synchronous, so one will do. */
+const pollRequest = new Int32Array(2)
+
+const [SOL_SOCKET, SO_PEERCRED, SO_PEERGROUPS, SO_PEERPIDFD] = [1, 17, 59, 77]
+const [AF_UNIX, SOCK_DGRAM, SOCK_CLOEXEC, MSG_NOSIGNAL] = [1, 2, 0o2000000, 0x4000]
+const [LOCK_EX, LOCK_NB, F_SETFD, FD_CLOEXEC, POLLIN] = [2, 4, 2, 1, 1]
+const [PR_GET_DUMPABLE, PR_SET_DUMPABLE] = [3, 4]
+const [EPERM, ENOENT, ESRCH, EINTR, EBADF, EAGAIN, EINVAL, ERANGE, ENOPROTOOPT] = [1, 2, 3, 4, 9, 11, 22, 34, 92]
+const ERRNO_NAMES: Readonly<Record<number, string>> = {
+  1: 'EPERM',
+  2: 'ENOENT',
+  3: 'ESRCH',
+  5: 'EIO',
+  9: 'EBADF',
+  12: 'ENOMEM',
+  13: 'EACCES',
+  20: 'ENOTDIR',
+  22: 'EINVAL',
+  24: 'EMFILE',
+  88: 'ENOTSOCK',
+  90: 'EMSGSIZE',
+  92: 'ENOPROTOOPT',
+  107: 'ENOTCONN',
+  111: 'ECONNREFUSED',
+}
