@@ -1,28 +1,32 @@
 // The one door to GitHub's API: Octokit over the outbound door, its answers told apart from those of proxies, its refusals named.
 
-import type { KeyObject } from 'node:crypto'
+import { createAppAuth } from '@octokit/auth-app'
+import { Octokit } from '@octokit/core'
 import type { App, Installation } from '../domain/connection.ts'
-import type { Granted, Scope } from '../domain/scope.ts'
+import { asFailure, Failure } from '../domain/errors.ts'
+import type { Scope } from '../domain/scope.ts'
 import type { Secret } from '../domain/secret.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Log } from '../platform/log.ts'
+import type { Outbound } from '../platform/outbound.ts'
+import type { ConvertedApp, MintedToken, Repository } from './answers.ts'
+import { appSchema, conversionSchema, readAnswer, repositoriesSchema, tokenSchema } from './answers.ts'
+import type { AppKey } from './app-jwt.ts'
+import { createAppJwts } from './app-jwt.ts'
+import type { GitHubClock } from './clock.ts'
+import { createGenuineFetch, findFailure } from './genuine.ts'
+import { installationSchema, installationsSchema, PAGE_SIZE, readPages } from './installations.ts'
+import type { Quota } from './quotas.ts'
+import { createQuotas } from './quotas.ts'
+import type { Answer, AnswerHeaders } from './refusals.ts'
+import { classify } from './refusals.ts'
 
-/** A private key of the App. `fingerprint` is as GitHub's settings page shows it: `SHA256:` and base64 of the DER public key's digest. */
-export type AppKey = { readonly fingerprint: string; readonly privateKey: KeyObject }
+export type { ConvertedApp, MintedToken, Repository } from './answers.ts'
+export type { AppKey } from './app-jwt.ts'
+export type { Quota } from './quotas.ts'
 
-/** As whom to call: `issuer` is App ID or client ID; the first key signs. */
+/** As whom to call: `issuer` is App ID or client ID; the first key signs, the others are tried where GitHub rejects it. */
 export type AppIdentity = { readonly issuer: string; readonly keys: readonly AppKey[] }
-
-export type ConvertedApp = { readonly app: App; readonly pem: Secret }
-
-export type MintedToken = {
-  readonly token: Secret
-  readonly expiresAtMs: number
-  readonly granted: Granted
-  readonly repositorySelection: 'all' | 'selected'
-}
-
-export type Repository = { readonly id: number; readonly name: string }
-
-export type Quota = { readonly limit: number; readonly remaining: number; readonly resetAtMs: number }
 
 /** All methods throw a Failure of the catalogue, whose detail bears what GitHub said and its request id. */
 export type GitHub = {
@@ -33,13 +37,241 @@ export type GitHub = {
   getInstallation(as: AppIdentity, id: number): Promise<Installation>
   /** Mints a new token each time: nothing is cached here. */
   mint(as: AppIdentity, scope: Scope): Promise<MintedToken>
-  /** Resolves when GitHub refuses the token from now on, also where it did so before. */
+  /**
+   * Resolves when GitHub refuses the token from now on, also where it did so before. A 401 for a token minted moments ago may
+   * come from a replica that does not know it yet: that throws `bad-credentials`, to be tried again.
+   */
   revoke(token: Secret): Promise<void>
   /** Whether GitHub accepts the token at this moment. */
   accepts(token: Secret): Promise<boolean>
   listRepositories(token: Secret): Promise<readonly Repository[]>
-  /** Resolves when the App is not installed there (any more). */
+  /** Resolves when the App is not installed there (any more), be it that the App itself is gone. */
   uninstall(as: AppIdentity, id: number): Promise<void>
   /** What GitHub last said of an installation's quota, if it did. */
   findQuota(installation: number): Quota | undefined
 }
+
+export type GitHubSettings = {
+  readonly apiUrl: string
+  readonly apiVersion: string
+  readonly statelessTokens: 'default' | 'enabled' | 'disabled'
+}
+
+type Parameters = Readonly<Record<string, unknown>>
+
+/** Longer than GitHub's replicas need to learn of a new token. */
+const REPLICATION_MS = 30_000
+const MOST_REPOSITORIES = 500
+const INSTALLATION = '/app/installations/{installation_id}'
+
+export const createGitHub = (deps: {
+  outbound: Pick<Outbound, 'fetch'>
+  clock: Clock
+  githubClock: GitHubClock
+  settings: () => GitHubSettings
+  log: Log
+  userAgent: string
+}): GitHub => {
+  const { clock, githubClock, log } = deps
+  const jwts = createAppJwts(githubClock)
+  const quotas = createQuotas(() => githubClock.now())
+  const minted = new WeakMap<Secret, { installation: number; atMs: number }>()
+  const warned = new Set<string>()
+
+  /** Cheap, and made for each call, so that changed settings hold for the next one. */
+  const octokitFor = (route: string, signer?: { issuer: string; key: AppKey }): Octokit => {
+    const { apiUrl, apiVersion } = deps.settings()
+    const headers = { 'user-agent': deps.userAgent, 'x-github-api-version': apiVersion }
+    return new Octokit({
+      baseUrl: apiUrl.replace(/\/+$/, ''),
+      log: octokitLog(log),
+      request: { fetch: createGenuineFetch({ ...deps, route, headers }) },
+      ...(signer && {
+        authStrategy: createAppAuth,
+        auth: {
+          appId: signer.issuer,
+          // The time difference that auth-app offers is not needed: GitHub's clock has learned from the same answer.
+          createJwt: async () => jwts.issue(signer.issuer, signer.key),
+          cache: NO_CACHE,
+        },
+      }),
+    })
+  }
+
+  const ask = async (
+    octokit: Octokit,
+    route: string,
+    parameters: Parameters,
+    installation?: number,
+  ): Promise<Answer> => {
+    const note = (headers: AnswerHeaders) => installation !== undefined && quotas.note(installation, headers)
+    try {
+      const { status, headers, data } = await octokit.request(route, parameters)
+      note(headers)
+      return { status, headers, body: data, route }
+    } catch (thrown) {
+      const failure = findFailure(thrown)
+      if (failure) throw failure
+      const refused = readRefusal(thrown)
+      if (!refused) throw asFailure(thrown)
+      note(refused.headers)
+      throw classify({ ...refused, route })
+    }
+  }
+
+  const askAsApp = async (
+    as: AppIdentity,
+    route: string,
+    parameters: Parameters = {},
+    installation?: number,
+  ): Promise<Answer> => {
+    let rejected: Failure | undefined
+    for (const key of as.keys) {
+      try {
+        const answer = await ask(octokitFor(route, { issuer: as.issuer, key }), route, parameters, installation)
+        if (rejected && !warned.has(key.fingerprint)) {
+          warned.add(key.fingerprint)
+          log.warn('GitHub rejects the first key of the App; another one works', {
+            rejected: as.keys[0]?.fingerprint,
+            works: key.fingerprint,
+          })
+        }
+        return answer
+      } catch (error) {
+        if (!isRefusal(error, 'key-rejected')) throw error
+        rejected ??= error
+      }
+    }
+    throw rejected ?? new Failure('internal', 'an App identity without a key')
+  }
+
+  const askWithToken = (token: Secret, route: string, parameters: Parameters = {}): Promise<Answer> =>
+    ask(
+      octokitFor(route),
+      route,
+      { ...parameters, headers: { authorization: `token ${token.reveal()}` } },
+      minted.get(token)?.installation,
+    )
+
+  return {
+    async convertManifest(code) {
+      const route = 'POST /app-manifests/{code}/conversions'
+      return readAnswer(conversionSchema, await ask(octokitFor(route), route, { code }))
+    },
+
+    async getApp(as) {
+      return readAnswer(appSchema, await askAsApp(as, 'GET /app'))
+    },
+
+    listInstallations: as =>
+      readPages(async page => {
+        const answer = await askAsApp(as, 'GET /app/installations', { per_page: PAGE_SIZE, page })
+        return { items: readAnswer(installationsSchema, answer), headers: answer.headers }
+      }),
+
+    async getInstallation(as, id) {
+      return readAnswer(installationSchema, await askAsApp(as, `GET ${INSTALLATION}`, { installation_id: id }))
+    },
+
+    async mint(as, scope) {
+      const { installation, repositories, permissions } = scope
+      assertMintable(scope)
+      const { statelessTokens } = deps.settings()
+      const answer = await askAsApp(
+        as,
+        `POST ${INSTALLATION}/access_tokens`,
+        {
+          installation_id: installation,
+          ...(repositories && { repositories }),
+          ...(permissions && { permissions }),
+          ...(statelessTokens !== 'default' && { headers: { 'x-github-stateless-s2s-token': statelessTokens } }),
+        },
+        installation,
+      )
+      const token = readAnswer(tokenSchema, answer)
+      minted.set(token.token, { installation, atMs: clock.monotonic() })
+      return token
+    },
+
+    async revoke(token) {
+      try {
+        await askWithToken(token, 'DELETE /installation/token')
+      } catch (error) {
+        const mint = minted.get(token)
+        const isFresh = mint !== undefined && clock.monotonic() - mint.atMs < REPLICATION_MS
+        if (!isRefusal(error, 'bad-credentials') || isFresh) throw error
+      }
+      minted.delete(token)
+    },
+
+    async accepts(token) {
+      try {
+        await askWithToken(token, 'GET /installation/repositories', { per_page: 1 })
+        return true
+      } catch (error) {
+        if (isRefusal(error, 'bad-credentials', 'forbidden', 'suspended')) return false
+        throw error
+      }
+    },
+
+    listRepositories: token =>
+      readPages(async page => {
+        const answer = await askWithToken(token, 'GET /installation/repositories', { per_page: PAGE_SIZE, page })
+        return { items: readAnswer(repositoriesSchema, answer), headers: answer.headers }
+      }),
+
+    async uninstall(as, id) {
+      try {
+        await askAsApp(as, `DELETE ${INSTALLATION}`, { installation_id: id })
+      } catch (error) {
+        if (!isRefusal(error, 'installation-not-found', 'app-not-found')) throw error
+      }
+    },
+
+    findQuota: installation => quotas.find(installation),
+  }
+}
+
+/** auth-app's cache takes scopes for one another; a call that would read it is an error of this file. */
+const NO_CACHE = {
+  get: (): never => {
+    throw new Failure('internal', "a call reached for auth-app's token cache")
+  },
+  set: (): never => {
+    throw new Failure('internal', "a call reached for auth-app's token cache")
+  },
+}
+
+/** GitHub reads an empty list as no restriction at all, which is the opposite of what it says. */
+const assertMintable = ({ repositories, permissions }: Scope): void => {
+  if (repositories && (repositories.length === 0 || repositories.length > MOST_REPOSITORIES)) {
+    throw new Failure(
+      'invalid-request',
+      `a token is for 1 to ${MOST_REPOSITORIES} repositories, or for all without a list`,
+    )
+  }
+  if (permissions && Object.keys(permissions).length === 0) {
+    throw new Failure('invalid-request', 'a token has at least one permission, or all without a list')
+  }
+}
+
+const isRefusal = (error: unknown, ...codes: readonly Failure['code'][]): error is Failure =>
+  error instanceof Failure && codes.includes(error.code)
+
+/** Octokit's RequestError, told by its shape. */
+const readRefusal = (thrown: unknown): Omit<Answer, 'route'> | undefined => {
+  if (!(thrown instanceof Error) || !('response' in thrown)) return undefined
+  const { response } = thrown
+  if (typeof response !== 'object' || response === null) return undefined
+  if (!('status' in response && 'headers' in response && 'data' in response)) return undefined
+  const { status, headers, data } = response
+  if (typeof status !== 'number' || typeof headers !== 'object' || headers === null) return undefined
+  return { status, headers: Object.fromEntries(Object.entries(headers)), body: data }
+}
+
+const octokitLog = (log: Log) => ({
+  debug: (message: string) => log.debug(message),
+  info: (message: string) => log.info(message),
+  warn: (message: string) => log.warn(message),
+  error: (message: string) => log.error(message),
+})
