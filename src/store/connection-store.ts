@@ -1,7 +1,10 @@
 // The connection as it is kept: state, installations, private keys and generation, changed in one transaction.
 
 import type { Connection, Installation } from '../domain/connection.ts'
-import type { Secret } from '../domain/secret.ts'
+import { Failure } from '../domain/errors.ts'
+import { Secret } from '../domain/secret.ts'
+import { connectionSchema, decode, encode, installationsSchema } from './record.ts'
+import { type Database, guard } from './sqlite.ts'
 
 /** A private key of the App as PEM (PKCS#8). The first of a record signs; the others are fallbacks. */
 export type StoredKey = { readonly fingerprint: string; readonly pem: Secret; readonly addedAtMs: number }
@@ -22,3 +25,65 @@ export type ConnectionStore = {
   /** Durable on return. What is left out stays. */
   write(change: ConnectionChange): ConnectionRecord
 }
+
+/** Reads the record once. Throws `store-corrupt` where it is malformed; `write` throws what the disk says, and then nothing was changed. */
+export const createConnectionStore = (db: Database): ConnectionStore => {
+  let record = guard(db.name, () => load(db))
+  return {
+    read: () => record,
+    write(change) {
+      const next = merge(record, change)
+      const save = db.transaction(() => {
+        saveConnection(db, next)
+        // What the next start would find is what is answered from now on.
+        return load(db)
+      })
+      record = guard(db.name, () => save.immediate())
+      return record
+    },
+  }
+}
+
+export const merge = (record: ConnectionRecord, change: ConnectionChange): ConnectionRecord => ({
+  generation: record.generation + (change.newGeneration ? 1 : 0),
+  connection: change.connection ?? record.connection,
+  installations: change.installations ?? record.installations,
+  keys: change.keys ?? record.keys,
+})
+
+/** Part of a transaction of the caller's. */
+export const saveConnection = (db: Database, record: ConnectionRecord): void => {
+  const put = db.prepare<[string, string]>('INSERT OR REPLACE INTO meta VALUES (?, ?)')
+  put.run('generation', String(record.generation))
+  put.run('connection', encode(connectionSchema, record.connection, 'the connection'))
+  put.run('installations', encode(installationsSchema, record.installations, 'the list of installations'))
+  db.prepare('DELETE FROM keys').run()
+  const add = db.prepare<[number, string, string, number]>('INSERT INTO keys VALUES (?, ?, ?, ?)')
+  for (const [position, key] of record.keys.entries()) {
+    add.run(position, key.fingerprint, key.pem.reveal(), key.addedAtMs)
+  }
+}
+
+const load = (db: Database): ConnectionRecord => {
+  const find = db.prepare<[string], string>('SELECT value FROM meta WHERE name = ?').pluck()
+  const get = (name: string): string => {
+    const value = find.get(name)
+    if (value === undefined) throw new Failure('store-corrupt', `${name} is missing in ${db.name}`)
+    return value
+  }
+  const generation = Number(get('generation'))
+  if (!Number.isSafeInteger(generation) || generation < 0) {
+    throw new Failure('store-corrupt', `the generation in ${db.name} is malformed`)
+  }
+  const keys = db
+    .prepare<[], KeyRow>('SELECT fingerprint, pem, added_at_ms AS addedAtMs FROM keys ORDER BY position')
+    .all()
+  return {
+    generation,
+    connection: decode(connectionSchema, get('connection'), 'the connection'),
+    installations: decode(installationsSchema, get('installations'), 'the list of installations'),
+    keys: keys.map(row => ({ fingerprint: row.fingerprint, pem: new Secret(row.pem), addedAtMs: row.addedAtMs })),
+  }
+}
+
+type KeyRow = { fingerprint: string; pem: string; addedAtMs: number }

@@ -1,8 +1,35 @@
 // The numbered stores: SQLCipher files under a wrapped key, swapped by rename, never opened by older code, never made over another.
 
-import type { ConnectionChange, ConnectionStore } from './connection-store.ts'
-import type { TokenStore } from './token-store.ts'
-import type { FactStore } from './fact-store.ts'
+import { randomBytes } from 'node:crypto'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { Failure } from '../domain/errors.ts'
+import { writeDurably } from '../platform/files.ts'
+import type { Log } from '../platform/log.ts'
+import {
+  type ConnectionChange,
+  type ConnectionRecord,
+  type ConnectionStore,
+  createConnectionStore,
+  merge,
+  saveConnection,
+} from './connection-store.ts'
+import { copyLastingFacts, createFactStore, type FactStore } from './fact-store.ts'
+import {
+  beginFolder,
+  findCurrent,
+  finishFolder,
+  listNumbers,
+  makePrivateFolder,
+  numberedFolder,
+  pointCurrent,
+  removeLeftovers,
+  shred,
+} from './folders.ts'
+import { KEY_BYTES, unwrapDatabaseKey, wrapDatabaseKey } from './key.ts'
+import { assertNotNewer, migrate, STORE_MIGRATIONS } from './schema.ts'
+import { checkPages, createEncrypted, type Database, guard, openEncrypted } from './sqlite.ts'
+import { createTokenStore, type TokenStore } from './token-store.ts'
 
 export type Store = {
   readonly connection: ConnectionStore
@@ -12,10 +39,189 @@ export type Store = {
   number(): number
   /**
    * Writes a store with a new database key that holds `change` (and the generation, which goes on), makes it current by one rename, then drops the
-   * old one's key and files. The same `Store` object speaks to the new one afterwards. What fails leaves the old one.
+   * old one's key and files. Facts stay but for those of the connection (`connection.*`); tokens go. The same `Store` object speaks to the new one afterwards. What fails leaves the old one.
    */
   replace(change: ConnectionChange): void
   /** The database key in hexadecimal, for `ghconnect store-key`. */
   databaseKey(): string
   close(): void
+}
+
+export type StoreOptions = {
+  /** `state/store`. Made where it is absent. */
+  readonly folder: string
+  readonly storeKey: Buffer
+  /** For `unlock`: the database key from the recovery key, where the store key does not open it. `replace` then wraps by the new store key. */
+  readonly databaseKey?: Buffer
+  readonly log: Log
+}
+
+/**
+ * Opens the current store, or makes the first one where there is none at all. After a kill at any moment it finds the last acknowledged
+ * content. Throws `wrong-store-key`, `store-corrupt`, `store-newer`, `disk-full`, `state-in-use`, `io`; then nothing was changed.
+ */
+export const openStore = (options: StoreOptions): Store =>
+  guard(options.folder, () => {
+    const { folder, log } = options
+    makePrivateFolder(folder)
+    let opened = openCurrent(options)
+    removeLeftovers(folder, { current: opened.number, log })
+    return {
+      connection: { read: () => opened.connection.read(), write: change => opened.connection.write(change) },
+      tokens: {
+        all: () => opened.tokens.all(),
+        put: token => opened.tokens.put(token),
+        promote: key => opened.tokens.promote(key),
+        remove: (key, slot) => opened.tokens.remove(key, slot),
+        clear: () => opened.tokens.clear(),
+      },
+      facts: { find: name => opened.facts.find(name), put: (name, value) => opened.facts.put(name, value) },
+      number: () => opened.number,
+      replace(change) {
+        const former = opened
+        opened = guard(folder, () => succeed(options, { former, change }))
+        former.db.close()
+        removeLeftovers(folder, { current: opened.number, log })
+      },
+      databaseKey: () => opened.databaseKey.toString('hex'),
+      close: () => void opened.db.close(),
+    }
+  })
+
+type Opened = {
+  readonly number: number
+  readonly db: Database
+  readonly databaseKey: Buffer
+  readonly connection: ConnectionStore
+  readonly tokens: TokenStore
+  readonly facts: FactStore
+}
+
+const openCurrent = (options: StoreOptions): Opened => {
+  const { folder, log } = options
+  const current = findCurrent(folder)
+  if (current !== undefined) return openNumber(options, current)
+  const numbers = listNumbers(folder)
+  if (numbers.length > 0) return adopt(options, numbers)
+  build(options, { number: 1, seed: seedFirst })
+  pointCurrent(folder, 1)
+  log.info('made a store', { folder: numberedFolder(folder, 1) })
+  return openNumber(options, 1)
+}
+
+const openNumber = (options: StoreOptions, number: number): Opened => {
+  const folder = numberedFolder(options.folder, number)
+  const keyPath = join(folder, 'key')
+  if (!existsSync(folder)) throw new Failure('store-corrupt', `${folder} is gone, and \`current\` names it`)
+  const databaseKey = options.databaseKey ?? unwrapFile(options.storeKey, keyPath)
+  const db = openEncrypted(join(folder, 'store.db'), databaseKey.toString('hex'))
+  try {
+    assertNotNewer(db, STORE_MIGRATIONS)
+    checkPages(db)
+    migrate(db, STORE_MIGRATIONS)
+    return {
+      number,
+      db,
+      databaseKey,
+      connection: createConnectionStore(db),
+      tokens: createTokenStore(db),
+      facts: createFactStore(db),
+    }
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+const unwrapFile = (storeKey: Buffer, path: string): Buffer => {
+  if (!existsSync(path)) throw new Failure('store-corrupt', `${path} is gone`)
+  return unwrapDatabaseKey(storeKey, readFileSync(path), path)
+}
+
+/** The first start was killed before `current` was made, or someone removed it: the only store that opens is the one. */
+const adopt = (options: StoreOptions, numbers: readonly number[]): Opened => {
+  const opened: Opened[] = []
+  const failures: Failure[] = []
+  for (const number of numbers) {
+    try {
+      opened.push(guard(options.folder, () => openNumber(options, number)))
+    } catch (error) {
+      if (error instanceof Failure) failures.push(error)
+      else throw error
+    }
+  }
+  const [one, ...more] = opened
+  if (one !== undefined && more.length === 0) {
+    pointCurrent(options.folder, one.number)
+    options.log.warn('`current` was missing; the only store that opens is current now', { number: one.number })
+    return one
+  }
+  for (const { db } of opened) db.close()
+  const [failure] = failures
+  if (one === undefined && failure !== undefined && failures.every(({ code }) => code === failure.code)) throw failure
+  const found =
+    one === undefined ? `none of ${numbers.join(', ')} opens` : `each of ${opened.map(o => o.number).join(', ')} opens`
+  throw new Failure(
+    'store-corrupt',
+    `${options.folder} has no \`current\`, and ${found}; name the right one: \`ln -s NUMBER ${join(options.folder, 'current')}\``,
+    { cause: failure },
+  )
+}
+
+/** The next number is whole, opened and read before one rename makes it current; until then the former one stands untouched. */
+const succeed = (options: StoreOptions, from: { former: Opened; change: ConnectionChange }): Opened => {
+  const { former, change } = from
+  const number = former.number + 1
+  const record = merge(former.connection.read(), change)
+  const databaseKey = build(options, {
+    number,
+    seed: db => {
+      saveConnection(db, record)
+      copyLastingFacts(former.db, db)
+    },
+  })
+  let next: Opened | undefined
+  try {
+    next = openNumber({ ...options, databaseKey }, number)
+    pointCurrent(options.folder, number)
+    return next
+  } catch (error) {
+    next?.db.close()
+    if (findCurrent(options.folder) !== number) shred(numberedFolder(options.folder, number))
+    throw error
+  }
+}
+
+/** Returns the new database key. Leaves nothing behind where it fails. */
+const build = (options: StoreOptions, next: { number: number; seed: (db: Database) => void }): Buffer => {
+  const { folder, storeKey } = options
+  const { number, seed } = next
+  const databaseKey = randomBytes(KEY_BYTES)
+  const path = beginFolder(folder, number)
+  try {
+    writeDurably(join(path, 'key'), wrapDatabaseKey(storeKey, databaseKey), 0o600)
+    const db = createEncrypted(join(path, 'store.db'), databaseKey.toString('hex'))
+    try {
+      migrate(db, STORE_MIGRATIONS)
+      db.transaction(() => seed(db)).immediate()
+    } finally {
+      db.close()
+    }
+    finishFolder(folder, number)
+    return databaseKey
+  } catch (error) {
+    shred(path)
+    throw error
+  }
+}
+
+const seedFirst = (db: Database): void => {
+  const first: ConnectionRecord = {
+    generation: 0,
+    // The moment in which its file was born: the store has no clock of its own.
+    connection: { kind: 'disconnected', sinceMs: Math.floor(statSync(db.name).mtimeMs) },
+    installations: [],
+    keys: [],
+  }
+  saveConnection(db, first)
 }

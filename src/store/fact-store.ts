@@ -1,7 +1,38 @@
 // Small facts that outlive a restart and belong to no other table, each with one owner: the learned clock offset, refresh history.
 
+import { Failure } from '../domain/errors.ts'
+import { parseJson } from './record.ts'
+import { type Database, guard } from './sqlite.ts'
+
 export type FactStore = {
   find(name: string): unknown
   /** JSON values only. Durable on return. */
   put(name: string, value: unknown): void
+}
+
+export const createFactStore = (db: Database): FactStore => {
+  const select = db.prepare<[string], string>('SELECT value FROM facts WHERE name = ?').pluck()
+  const insert = db.prepare<[string, string]>('INSERT OR REPLACE INTO facts VALUES (?, ?)')
+  return {
+    find(name) {
+      const text = guard(db.name, () => select.get(name))
+      return text === undefined ? undefined : parseJson(text, `the fact ${name}`)
+    },
+    put(name, value) {
+      const text = JSON.stringify(value)
+      if (text === undefined) throw new Failure('internal', `the fact ${name} is no JSON value`)
+      guard(db.name, () => insert.run(name, text))
+    },
+  }
+}
+
+/** Facts of this prefix belong to one connection and end with it. */
+const CONNECTION_PREFIX = 'connection.'
+
+/** Part of a transaction of the caller's, on `to`. */
+export const copyLastingFacts = (from: Database, to: Database): void => {
+  const insert = to.prepare<[string, string]>('INSERT INTO facts VALUES (?, ?)')
+  for (const { name, value } of from.prepare<[], { name: string; value: string }>('SELECT * FROM facts').all()) {
+    if (!name.startsWith(CONNECTION_PREFIX)) insert.run(name, value)
+  }
 }
