@@ -71,7 +71,7 @@ const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toS
 
 /** The longest PEM of an RSA key that anyone makes (16384 bits) is 13 kB. */
 const LONGEST_PEM = 64 * 1024
-const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END \1-----/g
+const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----([^]*?)-----END \1-----/g
 
 const mendPem = (text: string): string => {
   if (text.length > LONGEST_PEM) throw new Failure('invalid-key', 'the text is too long for a PEM file')

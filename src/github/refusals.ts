@@ -91,7 +91,8 @@ const interception = ({ status, headers, body, route }: Answer): Failure => {
   return new Failure('portal', `${route} was answered with ${status}${described} and without GitHub's request id`)
 }
 
-const titleOf = (html: string): string => /<title[^>]*>([^<]{1,400})/i.exec(html.slice(0, 16_384))?.[1]?.trim() ?? ''
+/** The whole of it, as half a token in it would not be known for one. */
+const titleOf = (html: string): string => /<title[^>]*>([^<]+)</i.exec(html.slice(0, LONGEST_TEXT))?.[1]?.trim() ?? ''
 
 const messageOf = (body: unknown): string => {
   if (typeof body === 'string') return titleOf(body) || (body.includes('<') ? '' : body)
@@ -108,11 +109,14 @@ const errorText = (error: unknown): string => {
     : ''
 }
 
+/** Of what a stranger sends, no more than this is looked at. */
+const LONGEST_TEXT = 16_384
 const JWT = /\beyJ[\w-]+\.[\w-]+\.[\w-]*/g
 
 /** One line, without secrets; a text is redacted before it is cut, as half a token would not be known for one. */
 const clean = (text: string): string => {
-  const line = redact(text)
+  const whole = text.length > LONGEST_TEXT ? text.slice(0, LONGEST_TEXT).replace(/\S+$/, '') : text
+  const line = redact(whole)
     .replaceAll(JWT, '[secret]')
     .replaceAll(/[\s\p{Cc}]+/gu, ' ')
     .trim()

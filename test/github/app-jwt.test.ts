@@ -1,0 +1,130 @@
+// Keys are read however damaged, bad ones are named, and JWTs hold by GitHub's clock.
+
+import { createHash, createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
+import test from 'ava'
+import * as fc from 'fast-check'
+import { Failure } from '../../src/domain/errors.ts'
+import { createAppJwts, exportPem, readPrivateKey } from '../../src/github/app-jwt.ts'
+import { claimsOf, makeKey, makePem } from './fakes.ts'
+
+const pkcs1 = makePem()
+const original = readPrivateKey(pkcs1)
+const pkcs8 = original.privateKey.export({ type: 'pkcs8', format: 'pem' })
+
+const damages: Readonly<Record<string, (pem: string) => string>> = {
+  'nothing done to it': pem => pem,
+  'CRLF line ends': pem => pem.replaceAll('\n', '\r\n'),
+  'CR line ends': pem => pem.replaceAll('\n', '\r'),
+  'blanks at the ends of lines': pem => pem.replaceAll('\n', ' \t\n'),
+  'indented lines': pem => pem.replaceAll('\n', '\n    '),
+  'blank lines before': pem => `\n\r\n  ${pem}`,
+  'blank lines between': pem => pem.replaceAll('\n', '\n\n'),
+  'line breaks written as \\n': pem => pem.replaceAll('\n', '\\n'),
+  'line breaks written as \\r\\n, in quotes': pem => `"${pem.replaceAll('\n', '\\r\\n')}"`,
+  'line breaks turned into blanks': pem => pem.replaceAll('\n', ' '),
+  'no last line break': pem => pem.trimEnd(),
+  'a byte order mark and bag attributes before': pem => `\uFEFFBag Attributes\n    friendlyName: app\n${pem}`,
+}
+
+for (const [name, damage] of Object.entries(damages)) {
+  test(`a PEM with ${name} is read, PKCS#1 and PKCS#8`, t => {
+    t.is(readPrivateKey(damage(pkcs1)).fingerprint, original.fingerprint)
+    t.is(readPrivateKey(damage(pkcs8)).fingerprint, original.fingerprint)
+  })
+}
+
+test('the fingerprint is the one that the settings page of the App shows', t => {
+  const der = createPublicKey(pkcs1).export({ type: 'spki', format: 'der' })
+  t.is(original.fingerprint, `SHA256:${createHash('sha256').update(der).digest('base64')}`)
+})
+
+test('what is exported for the store is PKCS#8 and reads back as the same key', t => {
+  const pem = exportPem(original)
+  t.true(pem.reveal().startsWith('-----BEGIN PRIVATE KEY-----'))
+  t.is(String(pem), '[secret]')
+  t.is(readPrivateKey(pem.reveal()).fingerprint, original.fingerprint)
+})
+
+const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+const bad: Readonly<Record<string, [pem: string, says: RegExp]>> = {
+  'an empty text': ['', /no PEM/],
+  'a text that is no PEM': ['ghs_0123456789', /no PEM/],
+  'a public key': [createPublicKey(pkcs1).export({ type: 'spki', format: 'pem' }), /PUBLIC KEY/],
+  'a key on an elliptic curve': [ec.privateKey.export({ type: 'pkcs8', format: 'pem' }), /RSA/],
+  'an RSA key of 1024 bits': [makePem(1024), /1024 bits/],
+  'a key under a passphrase': [
+    original.privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' }),
+    /passphrase/,
+  ],
+  'an old key under a passphrase': [
+    original.privateKey.export({ type: 'pkcs1', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' }),
+    /passphrase/,
+  ],
+  'half a PEM': [pkcs1.slice(0, 800), /no PEM/],
+  'a PEM without a middle': [`${pkcs1.slice(0, 500)}${pkcs1.slice(900)}`, /readable/],
+  'a text of a megabyte': ['-'.repeat(1e6), /too long/],
+}
+
+for (const [name, [pem, says]] of Object.entries(bad)) {
+  test(`${name} is refused as invalid-key, and says why`, t => {
+    const failure = t.throws(() => readPrivateKey(pem), { instanceOf: Failure, message: says })
+    t.is(failure.code, 'invalid-key')
+  })
+}
+
+test('a key with one character changed is either the same key or refused, and never named in the detail', t => {
+  const lines = pkcs1.split('\n')
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 30, max: pkcs1.length - 34 }),
+      fc.constantFrom(...'AQgw4/'.split('')),
+      (at, character) => {
+        const changed = pkcs1.slice(0, at) + character + pkcs1.slice(at + 1)
+        try {
+          t.is(readPrivateKey(changed).fingerprint, original.fingerprint)
+        } catch (error) {
+          if (!(error instanceof Failure)) throw error
+          t.is(error.code, 'invalid-key')
+          t.false(lines.slice(1, -2).some(line => error.message.includes(line.slice(0, 20))))
+        }
+      },
+    ),
+    { numRuns: 60 },
+  )
+})
+
+const NOW = Date.parse('2026-06-01T12:00:00.750Z')
+const clockAt = (state: { now: number; offset: number }) => ({
+  now: () => state.now,
+  offsetMs: () => state.offset,
+  learn: () => undefined,
+})
+
+test('a JWT is RS256 by the key, issued a minute ago, good for nine more', t => {
+  const { jwt, expiresAt } = createAppJwts(clockAt({ now: NOW, offset: 0 })).issue('Iv23li', original)
+  const [header = '', claims = '', signature = ''] = jwt.split('.')
+  t.deepEqual(JSON.parse(Buffer.from(header, 'base64url').toString()), { alg: 'RS256', typ: 'JWT' })
+  const nowS = Math.floor(NOW / 1000)
+  t.deepEqual(claimsOf(jwt), { iat: nowS - 60, exp: nowS + 540, iss: 'Iv23li' })
+  t.is(Date.parse(expiresAt), (nowS + 540) * 1000)
+  t.true(
+    verify('sha256', Buffer.from(`${header}.${claims}`), createPublicKey(pkcs1), Buffer.from(signature, 'base64url')),
+  )
+})
+
+test('a JWT is used again until a minute before its end, by issuer and key, and only under the offset it was signed with', t => {
+  const state = { now: NOW, offset: 0 }
+  const jwts = createAppJwts(clockAt(state))
+  const first = jwts.issue('1', original).jwt
+  t.is(jwts.issue('1', original).jwt, first)
+  t.not(jwts.issue('2', original).jwt, first)
+  t.not(jwts.issue('1', makeKey()).jwt, first)
+  state.now += 470_000
+  t.is(jwts.issue('1', original).jwt, first)
+  state.now += 20_000
+  const second = jwts.issue('1', original).jwt
+  t.not(second, first)
+  state.offset = -300_000
+  state.now -= 300_000
+  t.not(jwts.issue('1', original).jwt, second)
+})

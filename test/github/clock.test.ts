@@ -1,0 +1,58 @@
+// GitHub's clock is learned from answers, and a wrong clock here does no harm.
+
+import test from 'ava'
+import { createGitHubClock } from '../../src/github/clock.ts'
+import { fakeClock } from './fakes.ts'
+
+const AT = Date.parse('2026-06-01T12:00:00Z')
+
+test('an answer within the resolution of the Date header teaches no offset', t => {
+  const clock = fakeClock(AT)
+  const changes: number[] = []
+  const github = createGitHubClock({ clock, offsetMs: 0, onChange: ms => changes.push(ms) })
+  github.learn(new Date(AT).toUTCString(), AT)
+  t.is(github.offsetMs(), 0)
+  t.deepEqual(changes, [])
+})
+
+for (const minutes of [-300, -5, 5, 300]) {
+  test(`a clock ${minutes} minutes off is learned, and told once`, t => {
+    const clock = fakeClock(AT + minutes * 60_000)
+    const changes: number[] = []
+    const github = createGitHubClock({ clock, offsetMs: 0, onChange: ms => changes.push(ms) })
+    for (let i = 0; i < 3; i++) {
+      github.learn(new Date(AT + i * 1000).toUTCString(), clock.now())
+      clock.advance(1000)
+    }
+    t.true(Math.abs(github.offsetMs() + minutes * 60_000) <= 1500)
+    t.true(Math.abs(github.now() - (AT + 3000)) <= 1500)
+    t.is(changes.length, 1)
+  })
+}
+
+test('a wall clock that is set back makes no time pass backwards', t => {
+  const clock = fakeClock(AT)
+  const github = createGitHubClock({ clock, offsetMs: 0, onChange: () => undefined })
+  github.learn(new Date(AT).toUTCString(), AT)
+  clock.advance(60_000)
+  clock.set(AT - 3_600_000)
+  t.true(github.now() >= AT + 60_000)
+})
+
+test('what was learned before the last stop holds until the first answer', t => {
+  const clock = fakeClock(AT)
+  const github = createGitHubClock({ clock, offsetMs: 90_000, onChange: () => undefined })
+  t.is(github.now(), AT + 90_000)
+  github.learn(new Date(AT).toUTCString(), AT)
+  t.is(github.offsetMs(), 0)
+})
+
+test('nonsense, an answer from before the request and a very slow answer teach nothing', t => {
+  const clock = fakeClock(AT)
+  const github = createGitHubClock({ clock, offsetMs: 0, onChange: () => t.fail() })
+  const late = new Date(AT + 600_000).toUTCString()
+  github.learn('yesterday', AT)
+  github.learn(late, AT + 1)
+  github.learn(late, AT - 31_000)
+  t.is(github.offsetMs(), 0)
+})
