@@ -344,7 +344,7 @@ export class Failure extends Error {
     this.retryAfterSeconds = options.retryAfterSeconds
   }
 
-  get entry(): Entry {
+  get entry(): (typeof CATALOGUE)[Code] {
     return CATALOGUE[this.code]
   }
 }

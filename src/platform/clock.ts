@@ -11,6 +11,8 @@ export type Clock = {
   monotonic(): number
   /** Runs `task` once, after `ms`. Does not keep the process alive. A task that throws is a bug: catch inside. */
   after(ms: number, task: () => void): Timer
+  /** Runs `task` again and again, `ms` apart. Does not keep the process alive. */
+  every(ms: number, task: () => void): Timer
   /** Runs `task` at each match of a cron expression (5 or 6 fields, local time). Throws on a malformed one. */
   schedule(expression: string, task: () => void): Timer
   /** Calls back with the milliseconds by which wall and monotonic clock came apart: a set clock, or a machine that slept. */
@@ -30,23 +32,27 @@ export const createClock = (): Clock => {
     const handle = setTimeout(task, Math.min(ms, MAX_TIMEOUT_MS)).unref()
     return { cancel: () => clearTimeout(handle) }
   }
+  const every = (ms: number, task: () => void): Timer => {
+    const handle = setInterval(task, ms).unref()
+    return { cancel: () => clearInterval(handle) }
+  }
   return {
     now: () => Date.now(),
     monotonic: () => performance.now(),
     after,
+    every,
     schedule(expression, task) {
       const job = cron.schedule(expression, task)
       return { cancel: () => void job.destroy() }
     },
     onJump(callback) {
       let difference = Date.now() - performance.now()
-      const handle = setInterval(() => {
+      return every(JUMP_CHECK_MS, () => {
         const current = Date.now() - performance.now()
         const jump = current - difference
         difference = current
         if (Math.abs(jump) > JUMP_MS) callback(jump)
-      }, JUMP_CHECK_MS).unref()
-      return { cancel: () => clearInterval(handle) }
+      })
     },
     sleep(ms, signal) {
       const { promise, resolve } = Promise.withResolvers<void>()

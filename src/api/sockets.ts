@@ -1,0 +1,124 @@
+// Unix sockets: born with their mode, taken over only from the dead, each connection's peer attested once. Owns node-server.
+
+import { getRequestListener } from '@hono/node-server'
+import { chmodSync, lstatSync, rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { Failure } from '../domain/errors.ts'
+import type { Attest, Attested } from '../platform/peer.ts'
+
+export type Handler = (request: Request, env: Environment) => Response | Promise<Response>
+
+/** What hono gives to a handler as `c.env`. */
+export type Environment = { readonly incoming: IncomingMessage }
+
+/** What a slow or silent client can hold: a connection, for this long, and nothing else. */
+const HEADERS_MS = 10_000
+const REQUEST_MS = 30_000
+const IDLE_MS = 60_000
+const MAX_HEADER_BYTES = 16_384
+const MAX_CONNECTIONS = 4_096
+
+/** An HTTP server without an address yet. */
+export const createHttpServer = (handler: Handler): Server => {
+  const listener = getRequestListener((request, env) => handler(request, env as Environment), {
+    overrideGlobalObjects: false,
+  })
+  const server = createServer(
+    {
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      keepAliveTimeout: IDLE_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    },
+    (incoming, outgoing) => void listener(incoming, outgoing),
+  )
+  server.maxConnections = MAX_CONNECTIONS
+  return server
+}
+
+/** Who is behind each connection, attested when it is accepted. */
+export type Peers = {
+  /** Throws `peer-gone` where the kernel did not tell. */
+  of(incoming: IncomingMessage): Attested
+}
+
+export const attestPeers = (server: Server, attest: Attest): Peers => {
+  const known = new WeakMap<Socket, Attested | Failure>()
+  server.on('connection', socket => {
+    try {
+      const attested = attest(socket)
+      known.set(socket, attested)
+      socket.once('close', () => attested.release())
+    } catch (cause) {
+      known.set(
+        socket,
+        cause instanceof Failure ? cause : new Failure('peer-gone', 'the kernel does not tell who calls', { cause }),
+      )
+    }
+  })
+  return {
+    of({ socket }) {
+      const found = known.get(socket)
+      if (found === undefined || found instanceof Failure)
+        throw found ?? new Failure('peer-gone', 'the connection was never attested')
+      return found
+    },
+  }
+}
+
+/** Where a server listens: a path of our own, or a socket that the service manager made and keeps. */
+export type UnixAddress = { readonly path: string; readonly mode: number } | { readonly fd: number }
+
+/** Throws `socket-in-use` where a live process owns the path; a dead one's socket is replaced. */
+export const listenUnix = async (
+  server: Server,
+  address: UnixAddress,
+  ownerOf: (socket: Socket) => string,
+): Promise<void> => {
+  if (!('fd' in address)) await removeStale(address.path, ownerOf)
+  // bind(2) takes the mode from the umask: there is no moment in which the socket has another one.
+  const umask = 'fd' in address ? undefined : process.umask(0o777 & ~address.mode)
+  const listening = Promise.withResolvers<void>()
+  try {
+    server.once('error', listening.reject)
+    server.listen('fd' in address ? { fd: address.fd } : { path: address.path }, listening.resolve)
+  } finally {
+    if (umask !== undefined) process.umask(umask)
+  }
+  await listening.promise
+  server.off('error', listening.reject)
+  if (!('fd' in address)) chmodSync(address.path, address.mode)
+}
+
+const removeStale = async (path: string, ownerOf: (socket: Socket) => string): Promise<void> => {
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (!found) return
+  if (!found.isSocket()) throw new Failure('socket-in-use', `${path} exists and is not a socket`)
+  const socket = connect(path)
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  socket.once('connect', () => {
+    reject(new Failure('socket-in-use', `${path} belongs to ${ownerOf(socket)}`))
+    socket.destroy()
+  })
+  socket.once('error', error => {
+    if ('code' in error && (error.code === 'ECONNREFUSED' || error.code === 'ENOENT')) return resolve()
+    reject(new Failure('socket-in-use', `${path} cannot be looked into`, { cause: error }))
+  })
+  await promise
+  rmSync(path, { force: true })
+}
+
+/** Ends a server: no new connections, requests under way finish, idle ones are closed. */
+export const closeServer = async (
+  server: Server,
+  graceMs: number,
+  after: (ms: number, task: () => void) => { cancel(): void },
+): Promise<void> => {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  server.close(() => resolve())
+  server.closeIdleConnections()
+  const timer = after(graceMs, () => server.closeAllConnections())
+  await promise
+  timer.cancel()
+}

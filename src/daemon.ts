@@ -1,0 +1,246 @@
+// The daemon: the only place where things are built, in the order in which they start; they stop the other way round.
+
+import { mkdirSync } from 'node:fs'
+import type { Server } from 'node:http'
+import { join } from 'node:path'
+import { createMetrics } from './api/metrics.ts'
+import type { Backend } from './api/routes.ts'
+import { createApi } from './api/server.ts'
+import {
+  attestPeers,
+  closeServer,
+  createHttpServer,
+  type Handler,
+  listenUnix,
+  type UnixAddress,
+} from './api/sockets.ts'
+import type { Host } from './domain/connection.ts'
+import { Failure } from './domain/errors.ts'
+import { isoTime } from './domain/wire.ts'
+import { type Engine, type EngineDeps, openEngine } from './engine.ts'
+import { readRedirect } from './github/app-manifest.ts'
+import { createEvents } from './operations/events.ts'
+import { type Clock, createClock, type Timer } from './platform/clock.ts'
+import { type Config, loadConfig, type Surroundings } from './platform/config.ts'
+import { findGroup, findUser, peerCredentials, setNonDumpable } from './platform/libc.ts'
+import { lockStateFolder } from './platform/lock.ts'
+import { createLog, type Log, type LogLevel } from './platform/log.ts'
+import { createOutbound, proxySettingsFrom } from './platform/outbound.ts'
+import { createAttest } from './platform/peer.ts'
+import { activatedSockets, createNotifier, isJournal, machineId, systemHostname } from './platform/systemd.ts'
+import { VERSION } from './platform/version.ts'
+import { createWeb } from './web/server.ts'
+
+export type Daemon = {
+  /** Reads the configuration again; keeps the old one, and says why, where the new one is wrong. */
+  reload(): void
+  stop(): Promise<void>
+}
+
+export type DaemonOptions = {
+  readonly configFile: string
+  readonly env: NodeJS.ProcessEnv
+  readonly logLevel?: LogLevel
+}
+
+const STOP_GRACE_MS = 5_000
+const TOKEN_SOCKET_MODE = 0o666
+const ADMIN_SOCKET_MODE = 0o660
+
+/** Throws `configuration`, `state-in-use`, `socket-in-use`, `io`: without these nothing can run. A store that cannot be opened is no reason to stop. */
+export const startDaemon = async ({ configFile, env, logLevel = 'info' }: DaemonOptions): Promise<Daemon> => {
+  process.umask(0o077)
+  const surroundings = surroundingsOf()
+  let config = loadConfig(configFile, surroundings)
+  setNonDumpable()
+  const log = createLog({ level: logLevel, journal: isJournal(env) })
+  const clock = createClock()
+  const notifier = createNotifier(env, error => log.warn('the service manager cannot be told', { error }))
+  mkdirSync(config.paths.state, { recursive: true, mode: 0o700 })
+  const lock = lockStateFolder(config.paths.state)
+  const events = createEvents({ clock, log })
+  const outbound = createOutbound(proxySettingsFrom(config.proxy, env))
+  const host = (): Host => ({ machineId: machineId() ?? '', hostname: config.appliance.hostname })
+
+  const keeper = keepEngine({ config: () => config, host, outbound, events, clock, log, env })
+  const metrics = createMetrics({ clock, events, operations: keeper.operations, state: keeper.state })
+  const backend: Backend = { policy: () => config.policy, status: keeper.status, readRedirect }
+  const attest = createAttest({ weakPid: () => config.policy.weakPid })
+  const activated = activatedSockets(env)
+  const servers: Server[] = []
+
+  const serveUnix = async (socket: 'token' | 'admin', mode: number): Promise<void> => {
+    let handler: Handler = () => new Response(null, { status: 503 })
+    const server = createHttpServer((request, environment) => handler(request, environment))
+    const peers = attestPeers(server, attest)
+    handler = createApi({
+      socket,
+      peers,
+      operations: keeper.operations,
+      backend,
+      events,
+      metrics,
+      clock,
+      log,
+      version: VERSION,
+    })
+    const fd = activated.get(socket)
+    const address: UnixAddress =
+      fd === undefined ? { path: join(config.paths.runtime, `${socket}.sock`), mode } : { fd }
+    await listenUnix(server, address, accepted => `process ${peerCredentials(fdOf(accepted)).pid}`)
+    servers.push(server)
+  }
+
+  const serveWeb = async (): Promise<void> => {
+    const web = createWeb({
+      operations: keeper.operations,
+      appForm: (account, state) => keeper.engine().appForm(account, state),
+      hosts: () => new Set([new URL(config.web.publicUrl).host, `${config.web.listen.host}:${config.web.listen.port}`]),
+      githubUrl: () => config.github.url,
+      log,
+    })
+    const server = createHttpServer(request => web(request))
+    const listening = Promise.withResolvers<void>()
+    server.once('error', listening.reject)
+    const fd = activated.get('web')
+    server.listen(fd === undefined ? config.web.listen : { fd }, listening.resolve)
+    await listening.promise.catch((cause: unknown) => {
+      throw new Failure(
+        'socket-in-use',
+        `the page cannot listen on ${config.web.listen.host}:${config.web.listen.port}`,
+        { cause },
+      )
+    })
+    servers.push(server)
+  }
+
+  const stop = async (): Promise<void> => {
+    notifier.stopping('Finishing the requests under way')
+    await Promise.all(servers.map(server => closeServer(server, STOP_GRACE_MS, clock.after)))
+    keeper.close()
+    outbound.close()
+    lock.release()
+    log.info('stopped')
+  }
+
+  try {
+    mkdirSync(config.paths.runtime, { recursive: true, mode: 0o755 })
+    keeper.open()
+    await serveUnix('admin', ADMIN_SOCKET_MODE)
+    await serveUnix('token', TOKEN_SOCKET_MODE)
+    await serveWeb()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  keeper.start()
+  const tellStatus = (): void => notifier.status(keeper.headline())
+  events.subscribe(tellStatus)
+  notifier.ready(keeper.headline())
+  log.info('ready', { version: VERSION, state: keeper.state(), runtime: config.paths.runtime })
+
+  return {
+    reload() {
+      notifier.reloading()
+      try {
+        const next = loadConfig(configFile, surroundings)
+        assertReloadable(config, next)
+        outbound.reload(proxySettingsFrom(next.proxy, env))
+        config = next
+        keeper.reschedule()
+        log.info('the configuration was read again')
+      } catch (error) {
+        log.error('the old configuration stays', { error })
+      }
+      notifier.ready(keeper.headline())
+    },
+    stop,
+  }
+}
+
+/** Holds the engine, or the reason why there is none yet, and tries again with each tick of the schedule. */
+const keepEngine = (deps: EngineDeps & { clock: Clock; log: Log }) => {
+  const { clock, log } = deps
+  let engine: Engine | undefined
+  let closed = new Failure('locked', 'the store is not open yet')
+  let closedAtMs = clock.now()
+  let retry: Timer | undefined
+  let started = false
+
+  const open = (): void => {
+    try {
+      engine = openEngine(deps)
+      if (started) engine.heartbeat.start()
+      retry?.cancel()
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error
+      if (error.message !== closed.message) log.error('the store stays closed', { error, next: error.entry.next })
+      if (error.code !== closed.code) closedAtMs = clock.now()
+      closed = error
+    }
+  }
+  const opened = (): Engine => {
+    if (engine) return engine
+    throw closed
+  }
+  const lockedStatus = () => ({
+    state: 'locked',
+    since: isoTime(closedAtMs),
+    meaning: `${closed.entry.title}: ${closed.message}.`,
+    next: closed.entry.next,
+    version: VERSION,
+  })
+
+  return {
+    open,
+    engine: opened,
+    operations: () => opened().operations,
+    state: () => engine?.operations.journey.read().connection.kind ?? 'locked',
+    status: (caller: { socket: 'token' | 'admin' }) => {
+      if (!engine) return lockedStatus()
+      return caller.socket === 'admin' ? engine.operations.status.whole() : engine.operations.status.brief()
+    },
+    headline: () => (engine ? engine.operations.journey.explain().meaning : lockedStatus().meaning),
+    start() {
+      started = true
+      engine?.heartbeat.start()
+      if (!engine) retry = clock.every(RETRY_OPEN_MS, open)
+    },
+    reschedule() {
+      engine?.heartbeat.stop()
+      engine?.heartbeat.start()
+    },
+    close() {
+      retry?.cancel()
+      engine?.close()
+    },
+  }
+}
+
+/** A disk that was full, or a key that was brought back, is noticed within this time. */
+const RETRY_OPEN_MS = 15_000
+
+/** What is bound to files and sockets that are open holds until the next start. */
+const assertReloadable = (old: Config, next: Config): void => {
+  const fixed = [
+    ['[paths]', old.paths, next.paths],
+    ['[web] listen', old.web.listen, next.web.listen],
+    ['[store] key_file', old.store.keyFile, next.store.keyFile],
+  ] as const
+  for (const [name, before, after] of fixed) {
+    if (JSON.stringify(before) !== JSON.stringify(after))
+      throw new Failure('configuration', `${name} was changed; that needs a restart`)
+  }
+}
+
+export const surroundingsOf = (): Surroundings => ({
+  hostname: systemHostname(),
+  findUser: name => findUser(name)?.uid,
+  findGroup,
+})
+
+const fdOf = (socket: object): number => {
+  const handle: unknown = Reflect.get(socket, '_handle')
+  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
+  return typeof fd === 'number' ? fd : -1
+}

@@ -1,0 +1,206 @@
+// The engine: everything that works over one open store. Built by the daemon, which runs on without it while the store is closed.
+
+import { join } from 'node:path'
+import type { Account, Host } from './domain/connection.ts'
+import { unitePermissions } from './domain/scope.ts'
+import { exportPem, readPrivateKey } from './github/app-jwt.ts'
+import { appManifest, enterprisePrefill, manifestAction } from './github/app-manifest.ts'
+import { createGitHubClock } from './github/clock.ts'
+import { createGitHub } from './github/request.ts'
+import { createAppLink } from './operations/app-link.ts'
+import { createDisable } from './operations/disable.ts'
+import { createDrift } from './operations/drift.ts'
+import { createEnable } from './operations/enable.ts'
+import type { Events } from './operations/events.ts'
+import { createImport } from './operations/import.ts'
+import { createJourney } from './operations/journey.ts'
+import type { Operations } from './operations/operations.ts'
+import { createHeartbeat, type Heartbeat } from './operations/refresh.ts'
+import { createStatusReport } from './operations/status.ts'
+import { createTokenDesk } from './operations/token-desk.ts'
+import { createTokens } from './operations/tokens.ts'
+import { createTrail } from './operations/trail.ts'
+import { ADMIN_PROFILE } from './domain/policy.ts'
+import type { Clock } from './platform/clock.ts'
+import type { Config } from './platform/config.ts'
+import type { Log } from './platform/log.ts'
+import type { Outbound } from './platform/outbound.ts'
+import { readCredential } from './platform/systemd.ts'
+import { VERSION } from './platform/version.ts'
+import { openAudit } from './store/audit-store.ts'
+import { openStore } from './store/database.ts'
+import { readStoreKey } from './store/key.ts'
+import type { AppForm } from './web/server.ts'
+
+export type EngineDeps = {
+  readonly config: () => Config
+  readonly host: () => Host
+  readonly outbound: Outbound
+  readonly events: Events
+  readonly clock: Clock
+  readonly log: Log
+  readonly env: NodeJS.ProcessEnv
+}
+
+export type Engine = {
+  readonly operations: Operations
+  readonly heartbeat: Heartbeat
+  appForm(account: Account, state: string): AppForm
+  close(): void
+}
+
+/** Throws `locked`, `wrong-store-key`, `store-corrupt`, `store-newer`, `disk-full`, `io`; then nothing is open. */
+export const openEngine = (deps: EngineDeps): Engine => {
+  const { config, outbound, events, clock, log, host } = deps
+  const { paths } = config()
+  const credential = readCredential('store.key', deps.env)
+  const { keyFile } = config().store
+  const storeKey = readStoreKey({ ...(credential && { credential }), ...(keyFile !== undefined && { keyFile }) })
+  const store = openStore({ folder: join(paths.state, 'store'), storeKey, log })
+  const audit = openOr(
+    () => store.close(),
+    () => openAudit({ path: join(paths.state, 'audit.db'), storeKey, log }),
+  )
+
+  const offset = store.facts.find(CLOCK_OFFSET)
+  const githubClock = createGitHubClock({
+    clock,
+    offsetMs: typeof offset === 'number' ? offset : 0,
+    onChange(offsetMs) {
+      log.warn("GitHub's clock differs from this machine's", { seconds: Math.round(offsetMs / 1000) })
+      store.facts.put(CLOCK_OFFSET, offsetMs)
+    },
+  })
+  const github = createGitHub({
+    outbound,
+    clock,
+    githubClock,
+    log,
+    settings: () => config().github,
+    userAgent: `ghconnectd/${VERSION}`,
+  })
+
+  const trail = createTrail({ audit, clock, log })
+  const journey = createJourney({ store, events, trail, clock, githubUrl: () => config().github.url })
+  const link = createAppLink({ github, store, clock, readKey: readPrivateKey })
+  const settings = () => config().refresh
+  const tokens = createTokens({
+    store,
+    link,
+    journey,
+    trail,
+    events,
+    clock,
+    githubClock,
+    log,
+    settings,
+    random: Math.random,
+  })
+  const drift = createDrift({ journey, link, clock, log })
+  const exportKey = (key: ReturnType<typeof readPrivateKey>, addedAtMs: number) => ({
+    fingerprint: key.fingerprint,
+    pem: exportPem(key),
+    addedAtMs,
+  })
+
+  const outline = () => {
+    const { appliance, app, policy, web } = config()
+    return {
+      name: app.name,
+      url: appliance.url,
+      description: `GitHub Connect of ${appliance.hostname}`,
+      permissions: unitePermissions([app.permissions, ...policy.profiles.map(profile => profile.permissions)]),
+      setupUrl: `${web.publicUrl}/setup`,
+    }
+  }
+  const formUrl = (account: Account, state: string): string =>
+    account.type === 'enterprise'
+      ? enterprisePrefill(config().github.url, account, outline())
+      : `${config().web.publicUrl}/enable/${state}`
+  const appForm = (account: Account, state: string): AppForm => ({
+    action: manifestAction(config().github.url, account, state),
+    manifest: appManifest({ ...outline(), redirectUrl: `${config().web.publicUrl}/callback` }),
+    permissions: outline().permissions,
+  })
+
+  const proveTokens = async (): Promise<void> => {
+    for (const { id } of journey.read().installations) {
+      await tokens.obtain({ profile: ADMIN_PROFILE, scope: { installation: id, permissions: { metadata: 'read' } } })
+    }
+  }
+  const enable = createEnable({
+    journey,
+    link,
+    events,
+    clock,
+    log,
+    readKey: readPrivateKey,
+    exportKey,
+    host,
+    formUrl,
+    onConnected: proveTokens,
+  })
+  const importApp = createImport({
+    journey,
+    link,
+    clock,
+    readKey: readPrivateKey,
+    exportKey,
+    host,
+    resume: enable.resume,
+  })
+  const disable = createDisable({ journey, link, tokens, events, clock, log })
+  const heartbeat = createHeartbeat({
+    journey,
+    tokens,
+    enable,
+    disable,
+    drift,
+    clock,
+    log,
+    host,
+    schedule: () => config().refresh.schedule,
+  })
+  const status = createStatusReport({
+    journey,
+    tokens,
+    link,
+    clock,
+    githubClock,
+    settings: () => ({
+      githubUrl: config().github.url,
+      apiUrl: config().github.apiUrl,
+      beforeExpiryMs: config().refresh.beforeExpiryMs,
+    }),
+    proxyFor: url => outbound.proxyFor(url),
+    host,
+    version: VERSION,
+  })
+  const desk = createTokenDesk({ policy: () => config().policy, journey, tokens, drift, link, trail })
+
+  return {
+    operations: { journey, enable, importApp, disable, desk, status, refresh: heartbeat.force },
+    heartbeat,
+    appForm,
+    close() {
+      heartbeat.stop()
+      try {
+        trail.flush()
+      } finally {
+        audit.close()
+        store.close()
+      }
+    },
+  }
+}
+
+const CLOCK_OFFSET = 'clock-offset-ms'
+
+const openOr = <T>(cleanUp: () => void, open: () => T): T => {
+  try {
+    return open()
+  } catch (error) {
+    cleanUp()
+    throw error
+  }
+}

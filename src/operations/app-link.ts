@@ -1,0 +1,96 @@
+// GitHub as the operations see it: called as the stored App, never while quarantined, every outcome noted.
+
+import { isLive, mayCallOut, type Installation } from '../domain/connection.ts'
+import { asFailure, Failure } from '../domain/errors.ts'
+import type { Scope } from '../domain/scope.ts'
+import type { Secret } from '../domain/secret.ts'
+import type { AppIdentity, AppKey, ConvertedApp, GitHub, MintedToken, Quota, Repository } from '../github/request.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Store } from '../store/database.ts'
+import type { StoredKey } from '../store/connection-store.ts'
+import type { App } from '../domain/connection.ts'
+
+export type Outcome = { readonly failure: Failure; readonly atMs: number }
+
+export type AppLink = {
+  convertManifest(code: string): Promise<ConvertedApp>
+  /** As another App than the stored one: to prove a key before it is stored. */
+  getAppAs(identity: AppIdentity): Promise<App>
+  getApp(): Promise<App>
+  listInstallationsAs(identity: AppIdentity): Promise<readonly Installation[]>
+  listInstallations(): Promise<readonly Installation[]>
+  mint(scope: Scope): Promise<MintedToken>
+  revoke(token: Secret): Promise<void>
+  accepts(token: Secret): Promise<boolean>
+  listRepositories(token: Secret): Promise<readonly Repository[]>
+  uninstall(id: number): Promise<void>
+  findQuota(installation: number): Quota | undefined
+  /** What stood between this machine and GitHub at the last call; undefined after a call that went through. */
+  findTrouble(): Outcome | undefined
+  /** Told of each call's end: undefined where it went through. */
+  onOutcome(listener: (failure: Failure | undefined) => void): void
+}
+
+/** Failures that say something of this one request only, not of the way to GitHub or the App. */
+const OF_THE_REQUEST = new Set<string>([
+  'permission-not-granted',
+  'repository-not-accessible',
+  'code-rejected',
+  'bad-credentials',
+  'forbidden',
+])
+
+export const createAppLink = (deps: {
+  github: GitHub
+  store: Store
+  clock: Clock
+  readKey: (pem: string) => AppKey
+}): AppLink => {
+  const { github, store, clock } = deps
+  const listeners: ((failure: Failure | undefined) => void)[] = []
+  let trouble: Outcome | undefined
+  let keys: { stored: readonly StoredKey[]; parsed: readonly AppKey[] } | undefined
+
+  const identity = (): AppIdentity => {
+    const record = store.connection.read()
+    if (!isLive(record.connection)) throw new Failure('not-connected', 'no App is stored')
+    if (keys?.stored !== record.keys) {
+      keys = { stored: record.keys, parsed: record.keys.map(key => deps.readKey(key.pem.reveal())) }
+    }
+    return { issuer: record.connection.app.clientId, keys: keys.parsed }
+  }
+
+  const observed = async <T>(call: () => Promise<T>): Promise<T> => {
+    if (!mayCallOut(store.connection.read().connection)) {
+      throw new Failure('quarantined', 'no call goes out while the credentials are quarantined')
+    }
+    try {
+      const result = await call()
+      trouble = undefined
+      for (const listener of listeners) listener(undefined)
+      return result
+    } catch (error) {
+      const failure = asFailure(error)
+      // A refusal of this one request is an answer of GitHub's: the way there is open.
+      trouble = OF_THE_REQUEST.has(failure.code) ? undefined : { failure, atMs: clock.now() }
+      for (const listener of listeners) listener(failure)
+      throw failure
+    }
+  }
+
+  return {
+    convertManifest: code => observed(() => github.convertManifest(code)),
+    getAppAs: as => observed(() => github.getApp(as)),
+    getApp: () => observed(() => github.getApp(identity())),
+    listInstallationsAs: as => observed(() => github.listInstallations(as)),
+    listInstallations: () => observed(() => github.listInstallations(identity())),
+    mint: scope => observed(() => github.mint(identity(), scope)),
+    revoke: token => observed(() => github.revoke(token)),
+    accepts: token => observed(() => github.accepts(token)),
+    listRepositories: token => observed(() => github.listRepositories(token)),
+    uninstall: id => observed(() => github.uninstall(identity(), id)),
+    findQuota: installation => github.findQuota(installation),
+    findTrouble: () => trouble,
+    onOutcome: listener => void listeners.push(listener),
+  }
+}

@@ -1,0 +1,174 @@
+// Disable: serving stops at once, GitHub's side is taken down step by step, then the key is shredded.
+
+import { appSettingsUrl, type Connection, type DisableStep, isLive } from '../domain/connection.ts'
+import { asFailure } from '../domain/errors.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Log } from '../platform/log.ts'
+import type { AppLink } from './app-link.ts'
+import type { Events } from './events.ts'
+import type { Journey } from './journey.ts'
+import { inParallel } from './pool.ts'
+import type { Tokens } from './tokens.ts'
+
+export type DisableWish = {
+  /** GitHub is not called: for what cannot be reached, or must not be disturbed (a clone). */
+  readonly local: boolean
+  /** Does not wait until the owner has deleted the App. */
+  readonly yes: boolean
+}
+
+export type Disable = {
+  /** Resolves when GitHub's side is down but for what only the App's owner can do; idempotent. */
+  begin(wish: DisableWish): Promise<Connection>
+  /** Goes on with a disable that is under way: after a kill, at each refresh, and while somebody waits. */
+  resume(): Promise<void>
+}
+
+type Disconnecting = Extract<Connection, { kind: 'disconnecting' }>
+
+/** The key is shredded after this time even if GitHub never confirmed that the App is gone. */
+const DEADLINE_MS = 24 * 60 * 60_000
+const CONCURRENT_CALLS = 8
+const POLL_MS = 3_000
+/** While somebody may sit before the settings page; later it is looked at with each refresh. */
+const EAGER_MS = 30 * 60_000
+/** One 404 is never taken for a deletion: so many in a row, POLL_MS apart, are. */
+const CONFIRMATIONS = 3
+
+export const createDisable = (deps: {
+  journey: Journey
+  link: AppLink
+  tokens: Tokens
+  events: Events
+  clock: Clock
+  log: Log
+}): Disable => {
+  const { journey, link, tokens, events, clock, log } = deps
+  let absences = 0
+  let waiting = false
+
+  const finish = (remark: string): void => {
+    tokens.drop()
+    journey.shred({ kind: 'disconnected', sinceMs: clock.now(), remark })
+    log.info(remark)
+  }
+
+  const revokeAll = async (): Promise<void> => {
+    await inParallel(tokens.live(), CONCURRENT_CALLS, ({ token }) => link.revoke(token))
+    tokens.drop()
+  }
+
+  const uninstallAll = async (): Promise<void> => {
+    for (const { id } of journey.read().installations) await link.uninstall(id)
+  }
+
+  const isAppGone = async (): Promise<boolean> => {
+    try {
+      await link.getApp()
+      absences = 0
+    } catch (error) {
+      const { code } = asFailure(error)
+      if (code === 'app-not-found') absences += 1
+      else if (code === 'key-rejected')
+        log.warn('the key was deleted on GitHub; whether the App is gone cannot be asked any more')
+    }
+    return absences >= CONFIRMATIONS
+  }
+
+  const toStep = (connection: Disconnecting, step: DisableStep): Disconnecting => {
+    const next = { ...connection, step }
+    journey.to(next)
+    events.emit({ event: 'step', state: 'disconnecting', detail: STEP_DONE[connection.step] })
+    return next
+  }
+
+  /** Throws where GitHub cannot be asked; what was done stays done. */
+  const advance = async (connection: Disconnecting): Promise<void> => {
+    let now = connection
+    if (now.step === 'revoke') {
+      await revokeAll()
+      now = toStep(now, 'uninstall')
+    }
+    if (now.step === 'uninstall') {
+      await uninstallAll()
+      now = toStep(now, 'delete-app')
+    }
+    if (await isAppGone()) finish(`Disabled; the App ${now.app.name} is gone from GitHub.`)
+    else watch(now)
+  }
+
+  const watch = (connection: Disconnecting): void => {
+    if (waiting || clock.now() - connection.sinceMs > EAGER_MS) return
+    waiting = true
+    clock.after(POLL_MS, () => {
+      waiting = false
+      void resume()
+    })
+  }
+
+  const goOn = async (): Promise<void> => {
+    const { connection } = journey.read()
+    if (connection.kind !== 'disconnecting') return
+    try {
+      await advance(connection)
+    } catch (error) {
+      log.warn('disabling goes on when GitHub answers', { step: connection.step, error: asFailure(error) })
+      watch(connection)
+    }
+    const left = journey.read().connection
+    if (left.kind === 'disconnecting' && clock.now() >= left.deadlineMs) finish(remainder(left))
+  }
+
+  const resume = (): Promise<void> => journey.alone(goOn)
+
+  const begin = async ({ local, yes }: DisableWish): Promise<Connection> => {
+    const { connection } = journey.read()
+    // A clone must never touch its original's App, so from quarantine every disable is a local one.
+    if (!isLive(connection) || local || connection.kind === 'quarantined') {
+      if (connection.kind !== 'disconnected') {
+        finish(
+          isLive(connection)
+            ? `Disabled on this machine only. The App ${connection.app.name} remains: ${appSettingsUrl(connection.app)}`
+            : 'Enabling was given up.',
+        )
+      }
+      return journey.read().connection
+    }
+    if (connection.kind !== 'disconnecting') {
+      const { app, account, host, enabledAtMs } = connection
+      const sinceMs = clock.now()
+      absences = 0
+      journey.to({
+        kind: 'disconnecting',
+        sinceMs,
+        step: 'revoke',
+        deadlineMs: sinceMs + DEADLINE_MS,
+        app,
+        account,
+        host,
+        enabledAtMs,
+      })
+    }
+    await goOn()
+    const left = journey.read().connection
+    if (yes && left.kind === 'disconnecting') finish(remainder(left))
+    return journey.read().connection
+  }
+
+  return { begin: wish => journey.alone(() => begin(wish)), resume }
+}
+
+const STEP_DONE: Readonly<Record<DisableStep, string>> = {
+  revoke: 'tokens revoked',
+  uninstall: 'App uninstalled',
+  'delete-app': 'App deleted',
+}
+
+const LEFT: Readonly<Record<DisableStep, string>> = {
+  revoke: 'its tokens, which end within the hour, its installations and the App may remain',
+  uninstall: 'its installations and the App may remain',
+  'delete-app': 'the App may remain',
+}
+
+const remainder = (connection: Disconnecting): string =>
+  `Disabled; ${LEFT[connection.step]} on GitHub. Delete it under ${appSettingsUrl(connection.app)}/advanced`

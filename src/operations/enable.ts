@@ -1,0 +1,198 @@
+// Enable: the App manifest flow from the link to the first token, resumable after a kill at any step.
+
+import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { type Account, type Connection, type Host, type Installation, isLive } from '../domain/connection.ts'
+import { Failure } from '../domain/errors.ts'
+import { foldName } from '../domain/scope.ts'
+import type { AppKey, ConvertedApp } from '../github/request.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Log } from '../platform/log.ts'
+import type { StoredKey } from '../store/connection-store.ts'
+import type { AppLink } from './app-link.ts'
+import type { Events } from './events.ts'
+import type { Journey } from './journey.ts'
+
+export type Enabling = { readonly url: string; readonly expiresAtMs: number; readonly how: 'manifest' | 'import' }
+
+export type Enable = {
+  /** Throws `already-connected`, `enable-in-progress`. A pending enable is started over: its link dies. */
+  begin(account: Account): Promise<Enabling>
+  /**
+   * GitHub's redirect, or what an administrator pasted. `state` binds it to this enable; only admin.sock may leave it out.
+   * Resolves when the key is on the disk. Throws `no-enable-pending`, `code-rejected`, `wrong-owner`, or what stands in the way to GitHub:
+   * then it is asked again by itself.
+   */
+  complete(redirect: { code: string; state?: string; trusted: boolean }): Promise<Connection>
+  /** The enable that the page behind the link is for. */
+  findPending(state: string): Extract<Connection, { kind: 'awaiting-app' }> | undefined
+  /** Takes up what was left: a conversion without an answer, an installation to be found, a link that ran out. */
+  resume(): Promise<void>
+}
+
+/** As long as GitHub keeps a conversion code. */
+const LINK_MS = 60 * 60_000
+const POLL_MS = 3_000
+const RETRY_CONVERSION_MS = 5_000
+
+export const createEnable = (deps: {
+  journey: Journey
+  link: AppLink
+  events: Events
+  clock: Clock
+  log: Log
+  readKey: (pem: string) => AppKey
+  exportKey: (key: AppKey, addedAtMs: number) => StoredKey
+  host: () => Host
+  /** The form's address: our page for a manifest, GitHub's pre-filled form for an enterprise. */
+  formUrl: (account: Account, state: string) => string
+  /** The first token proves the whole way; called once the App is installed. */
+  onConnected: () => Promise<void>
+}): Enable => {
+  const { journey, link, clock, log } = deps
+  let polling = false
+
+  const pending = (state: string | undefined): Extract<Connection, { kind: 'awaiting-app' }> | undefined => {
+    const { connection } = journey.read()
+    if (connection.kind !== 'awaiting-app' || connection.expiresAtMs <= clock.now()) return undefined
+    return state === undefined || sameText(state, connection.state) ? connection : undefined
+  }
+
+  const begin = async (account: Account): Promise<Enabling> => {
+    const { connection } = journey.read()
+    if (isLive(connection))
+      throw new Failure('already-connected', `the state is ${connection.kind}, with ${connection.account.login}`)
+    if (connection.kind === 'awaiting-app' && connection.conversion) {
+      throw new Failure('enable-in-progress', `for ${connection.account.login}`)
+    }
+    const state = randomBytes(16).toString('hex')
+    const expiresAtMs = clock.now() + LINK_MS
+    journey.to({ kind: 'awaiting-app', sinceMs: clock.now(), account, state, expiresAtMs })
+    return {
+      url: deps.formUrl(account, state),
+      expiresAtMs,
+      how: account.type === 'enterprise' ? 'import' : 'manifest',
+    }
+  }
+
+  /** `mayBeConverted`: the code was sent before, and its answer never came. */
+  const convert = async (mayBeConverted: boolean): Promise<Connection> => {
+    const { connection } = journey.read()
+    if (connection.kind !== 'awaiting-app' || !connection.conversion) return connection
+    let converted: ConvertedApp
+    try {
+      converted = await link.convertManifest(connection.conversion.code)
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error
+      afterRefusal(connection, error, mayBeConverted)
+      throw error
+    }
+    return storeConverted(connection, converted)
+  }
+
+  const afterRefusal = (
+    connection: Extract<Connection, { kind: 'awaiting-app' }>,
+    failure: Failure,
+    mayBeConverted: boolean,
+  ): void => {
+    if (failure.code !== 'code-rejected') {
+      log.warn('GitHub gave no key for the new App; it is asked again', { error: failure })
+      clock.after(RETRY_CONVERSION_MS, () => void resume())
+    } else if (mayBeConverted) {
+      journey.to({ kind: 'key-lost', sinceMs: clock.now(), account: connection.account, evidence: failure.message })
+    } else {
+      const { conversion: _, ...without } = connection
+      journey.to(without)
+    }
+  }
+
+  const storeConverted = (
+    connection: Extract<Connection, { kind: 'awaiting-app' }>,
+    { app, pem }: ConvertedApp,
+  ): Connection => {
+    if (foldName(app.owner.login) !== foldName(connection.account.login)) {
+      const remark = `The App ${app.name} belongs to ${app.owner.login}, not to ${connection.account.login}; delete it under ${app.htmlUrl}.`
+      journey.to({ kind: 'disconnected', sinceMs: clock.now(), remark })
+      throw new Failure('wrong-owner', remark)
+    }
+    const now = clock.now()
+    const established: Connection = {
+      kind: 'awaiting-installation',
+      sinceMs: now,
+      app,
+      account: connection.account,
+      host: deps.host(),
+      enabledAtMs: now,
+    }
+    const key = deps.exportKey(deps.readKey(pem.reveal()), now)
+    journey.to(established, { keys: [key], installations: [], newGeneration: true })
+    deps.events.emit({ event: 'step', state: established.kind, detail: `App ${app.name} created, its key is stored` })
+    void poll()
+    return established
+  }
+
+  const resumeNow = async (): Promise<void> => {
+    const { connection } = journey.read()
+    if (connection.kind !== 'awaiting-app') return
+    if (connection.conversion) {
+      if (clock.now() - connection.conversion.startedAtMs > LINK_MS) {
+        const evidence = 'GitHub could not be reached while the code was good'
+        return journey.to({ kind: 'key-lost', sinceMs: clock.now(), account: connection.account, evidence })
+      }
+      await convert(true)
+    } else if (connection.expiresAtMs <= clock.now()) {
+      const remark = `Nobody finished enabling for ${connection.account.login} within the hour.`
+      journey.to({ kind: 'disconnected', sinceMs: clock.now(), remark })
+    }
+  }
+
+  /** Looks for an installation until there is one; the setup callback only makes it look sooner. */
+  const poll = async (): Promise<void> => {
+    if (polling) return
+    polling = true
+    try {
+      const found = await link.listInstallations()
+      await journey.alone(async () => settle(journey.read().connection, found))
+    } catch (error) {
+      log.debug('no installation found yet', { error })
+    } finally {
+      polling = false
+    }
+    const { connection } = journey.read()
+    if (connection.kind !== 'awaiting-installation') return
+    // Eager while somebody sits before the page, later at each refresh only.
+    if (clock.now() - connection.sinceMs < LINK_MS) clock.after(POLL_MS, () => void poll())
+  }
+
+  const settle = (connection: Connection, found: readonly Installation[]): void => {
+    if (connection.kind !== 'awaiting-installation' || found.length === 0) return
+    journey.to({ ...connection, kind: 'connected', sinceMs: clock.now() }, { installations: found })
+    void deps.onConnected().then(
+      () => deps.events.emit({ event: 'step', state: 'connected', detail: 'first token minted' }),
+      (error: unknown) => log.warn('the first token could not be minted', { error }),
+    )
+  }
+
+  const resume = async (): Promise<void> => {
+    if (journey.read().connection.kind === 'awaiting-installation') return poll()
+    await journey.alone(resumeNow).catch((error: unknown) => log.debug('enable waits', { error }))
+  }
+
+  return {
+    begin: account => journey.alone(() => begin(account)),
+    findPending: state => pending(state),
+    complete: ({ code, state, trusted }) =>
+      journey.alone(async () => {
+        const connection = state === undefined && !trusted ? undefined : pending(state)
+        if (!connection || connection.account.type === 'enterprise') {
+          throw new Failure('no-enable-pending', 'the link was used, has run out, or belongs to another enable')
+        }
+        if (connection.conversion) return convert(true)
+        journey.to({ ...connection, conversion: { code, startedAtMs: clock.now() } })
+        return convert(false)
+      }),
+    resume,
+  }
+}
+
+const sameText = (a: string, b: string): boolean =>
+  a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))

@@ -1,0 +1,28 @@
+// What happens in the daemon, told to whoever listens: the event stream, metrics and the journal. Never a secret.
+
+import { type EventBody, isoTime } from '../domain/wire.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Log } from '../platform/log.ts'
+
+export type Events = {
+  emit(event: Omit<EventBody, 'at'>): void
+  /** Returns the end of the subscription. A listener must not throw. */
+  subscribe(listener: (event: EventBody) => void): () => void
+}
+
+export const createEvents = (deps: { clock: Clock; log: Log }): Events => {
+  const listeners = new Set<(event: EventBody) => void>()
+  return {
+    emit(event) {
+      const full = { ...event, at: isoTime(deps.clock.now()) }
+      const { event: name, ...fields } = event
+      if (name === 'refresh-failed') deps.log.warn(name, fields)
+      else deps.log.info(name, fields)
+      for (const listener of listeners) listener(full)
+    },
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+  }
+}

@@ -1,0 +1,92 @@
+// The connection's journey from state to state: one writer, one place where a change is stored, told and audited.
+
+import {
+  type Connection,
+  explainConnection,
+  type Explanation,
+  isLive,
+  type Live,
+  mayServe,
+} from '../domain/connection.ts'
+import { Failure } from '../domain/errors.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { ConnectionChange, ConnectionRecord } from '../store/connection-store.ts'
+import type { Store } from '../store/database.ts'
+import type { Trail } from './trail.ts'
+import type { Events } from './events.ts'
+
+export type Journey = {
+  read(): ConnectionRecord
+  /** Throws `not-connected` or `quarantined` unless tokens may be served. */
+  requireServing(): Live
+  /** Durable on return; then told. */
+  to(connection: Connection, change?: Omit<ConnectionChange, 'connection'>): void
+  /** Like `to`, into a store with a new key: what was there before cannot be read any more. */
+  shred(connection: Connection): void
+  explain(): Explanation
+  /** Runs `task` alone: what changes the state reads it, and decides, while nobody else does. */
+  alone<T>(task: () => Promise<T>): Promise<T>
+}
+
+export const createJourney = (deps: {
+  store: Store
+  events: Events
+  trail: Trail
+  clock: Clock
+  githubUrl: () => string
+}): Journey => {
+  const { store, events, trail } = deps
+  let last: Promise<unknown> = Promise.resolve()
+
+  const announce = (before: Connection, after: Connection): void => {
+    if (before.kind === after.kind && stepOf(before) === stepOf(after)) return
+    const { meaning } = explainConnection(after, deps.githubUrl())
+    trail.record({ event: `connection.${after.kind}`, detail: `from ${before.kind}: ${meaning}` })
+    if (after.kind === 'connected' && before.kind === 'awaiting-installation') {
+      trail.record({ event: 'dotcom_connection.create', detail: after.account.login })
+    }
+    if (after.kind === 'disconnected' && isLive(before)) {
+      trail.record({ event: 'dotcom_connection.destroy', detail: before.account.login })
+    }
+    events.emit({ event: 'state', state: after.kind, detail: meaning })
+  }
+
+  return {
+    read: () => store.connection.read(),
+    requireServing() {
+      const { connection } = store.connection.read()
+      if (mayServe(connection) && isLive(connection)) return connection
+      const { meaning } = explainConnection(connection, deps.githubUrl())
+      throw new Failure(
+        connection.kind === 'quarantined'
+          ? 'quarantined'
+          : connection.kind === 'key-lost'
+            ? 'key-lost'
+            : 'not-connected',
+        meaning,
+      )
+    },
+    to(connection, change = {}) {
+      const before = store.connection.read().connection
+      store.connection.write({ ...change, connection })
+      announce(before, connection)
+    },
+    shred(connection) {
+      const before = store.connection.read().connection
+      store.replace({ connection, installations: [], keys: [], newGeneration: true })
+      announce(before, connection)
+    },
+    explain: () => explainConnection(store.connection.read().connection, deps.githubUrl()),
+    alone(task) {
+      const run = last.then(task, task)
+      last = run.catch(() => undefined)
+      return run
+    },
+  }
+}
+
+const stepOf = (connection: Connection): string | undefined => {
+  if (connection.kind === 'disconnecting') return connection.step
+  if (connection.kind === 'awaiting-app') return connection.conversion ? 'conversion' : connection.state
+  return undefined
+}

@@ -1,0 +1,101 @@
+// The heartbeat: at each tick of the cron, what is due is minted and what waits goes on.
+
+import { type Host, isLive, isOtherHost } from '../domain/connection.ts'
+import { asFailure } from '../domain/errors.ts'
+import type { RefreshAnswer } from '../domain/wire.ts'
+import type { Clock, Timer } from '../platform/clock.ts'
+import type { Log } from '../platform/log.ts'
+import type { Disable } from './disable.ts'
+import type { Drift } from './drift.ts'
+import type { Enable } from './enable.ts'
+import type { Journey } from './journey.ts'
+import type { Tokens } from './tokens.ts'
+
+export type Heartbeat = {
+  /** Begins to beat; the first beat is at once. Throws on a malformed schedule. */
+  start(): void
+  /** What an administrator asks for: mints anew for every scope that is held, due or not. */
+  force(): Promise<RefreshAnswer>
+  stop(): void
+}
+
+/** After a failed refresh the next beat comes sooner than the cron's. */
+const RETRY_MS = 30_000
+
+export const createHeartbeat = (deps: {
+  journey: Journey
+  tokens: Tokens
+  enable: Enable
+  disable: Disable
+  drift: Drift
+  clock: Clock
+  log: Log
+  host: () => Host
+  schedule: () => string
+}): Heartbeat => {
+  const { journey, tokens, clock, log } = deps
+  const timers: Timer[] = []
+  let retry: Timer | undefined
+  let beating = false
+
+  /** A restored clone must not compete with its original: looked at before anything goes out. */
+  const quarantineIfMoved = async (): Promise<void> => {
+    const { connection } = journey.read()
+    if (!isLive(connection) || connection.kind === 'quarantined' || !isOtherHost(connection.host, deps.host())) return
+    const { app, account, host, enabledAtMs } = connection
+    const evidence = `enabled on ${host.hostname}, this is ${deps.host().hostname}`
+    journey.to({ kind: 'quarantined', sinceMs: clock.now(), evidence, app, account, host, enabledAtMs })
+  }
+
+  const beat = async (): Promise<void> => {
+    if (beating) return
+    beating = true
+    try {
+      await journey.alone(quarantineIfMoved)
+      await deps.enable.resume()
+      await deps.disable.resume()
+      await deps.drift.check()
+      const outcomes = await tokens.refresh()
+      if (outcomes.some(outcome => outcome.failure)) retrySoon()
+    } catch (error) {
+      log.error('a refresh ended early', { error: asFailure(error) })
+    } finally {
+      beating = false
+    }
+  }
+
+  const retrySoon = (): void => {
+    retry?.cancel()
+    retry = clock.after(RETRY_MS, () => void beat())
+  }
+
+  return {
+    start() {
+      timers.push(clock.schedule(deps.schedule(), () => void beat()))
+      timers.push(
+        clock.onJump(ms => {
+          log.warn('the clock jumped, or the machine slept; tokens are looked at anew', {
+            seconds: Math.round(ms / 1000),
+          })
+          void beat()
+        }),
+      )
+      void beat()
+    },
+    async force() {
+      journey.requireServing()
+      await deps.drift.check()
+      const outcomes = await tokens.refresh({ force: true })
+      return {
+        refreshed: outcomes.filter(outcome => !outcome.failure).length,
+        failed: outcomes.flatMap(({ scope, failure }) =>
+          failure ? [{ scope, code: failure.code, detail: failure.message }] : [],
+        ),
+      }
+    },
+    stop() {
+      for (const timer of timers.splice(0)) timer.cancel()
+      retry?.cancel()
+    },
+  }
+}

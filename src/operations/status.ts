@@ -1,0 +1,139 @@
+// Status: what the daemon is in, what that means, and what to do next.
+
+import { explainConnection, type Host, type Installation, isLive } from '../domain/connection.ts'
+import { isoTime, type PublicStatus, type Status } from '../domain/wire.ts'
+import type { GitHubClock } from '../github/clock.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { AppLink } from './app-link.ts'
+import type { Journey } from './journey.ts'
+import type { Tokens } from './tokens.ts'
+
+export type StatusReport = {
+  whole(): Status
+  /** What any local process may see. */
+  brief(): PublicStatus
+  /** Why tokens cannot be served, or are about to run out; empty: all is well. */
+  reasonsNotReady(): string[]
+}
+
+type Warning = Status['warnings'][number]
+
+const KEY_AGE_WARNING_MS = 365 * 24 * 60 * 60_000
+const CLOCK_WARNING_S = 30
+
+export const createStatusReport = (deps: {
+  journey: Journey
+  tokens: Tokens
+  link: AppLink
+  clock: Clock
+  githubClock: GitHubClock
+  settings: () => { githubUrl: string; apiUrl: string; beforeExpiryMs: number }
+  proxyFor: (url: string) => string | undefined
+  host: () => Host
+  version: string
+}): StatusReport => {
+  const { journey, tokens, link, clock } = deps
+
+  const brief = (): PublicStatus => {
+    const { connection } = journey.read()
+    const { meaning, next } = explainConnection(connection, deps.settings().githubUrl)
+    return { state: connection.kind, since: isoTime(connection.sinceMs), meaning, next, version: deps.version }
+  }
+
+  const warnings = (): Warning[] => {
+    const found: Warning[] = []
+    const trouble = link.findTrouble()
+    if (trouble) {
+      const { code, message, entry } = trouble.failure
+      found.push({ code, detail: `${entry.title}: ${message}`, next: entry.next })
+    }
+    const { connection, keys } = journey.read()
+    const offset = Math.round(deps.githubClock.offsetMs() / 1000)
+    if (Math.abs(offset) >= CLOCK_WARNING_S) {
+      const detail = `This machine's clock is ${Math.abs(offset)} s ${offset > 0 ? 'behind' : 'ahead of'} GitHub's.`
+      found.push({ code: 'clock', detail, next: 'Set the clock (NTP). The daemon reckons with the offset meanwhile.' })
+    }
+    for (const key of keys) {
+      if (clock.now() - key.addedAtMs < KEY_AGE_WARNING_MS) continue
+      found.push({
+        code: 'old-key',
+        detail: `The key ${key.fingerprint} is older than a year.`,
+        next: 'Generate a new one on GitHub and `ghconnect keys add` it.',
+      })
+    }
+    if (isLive(connection) && connection.kind !== 'quarantined') {
+      const here = deps.host()
+      const half = (connection.host.hostname === here.hostname) !== (connection.host.machineId === here.machineId)
+      if (half) {
+        const detail = `Enabled on ${connection.host.hostname}; this machine is ${here.hostname}, with ${connection.host.machineId === here.machineId ? 'the same' : 'another'} machine-id.`
+        found.push({ code: 'moved', detail, next: 'If that is as it should be, run `ghconnect adopt`.' })
+      }
+    }
+    return found
+  }
+
+  return {
+    brief,
+    whole() {
+      const { connection, generation, installations, keys } = journey.read()
+      const counts = tokens.counts()
+      const trouble = link.findTrouble()
+      const { apiUrl, beforeExpiryMs } = deps.settings()
+      const proxy = deps.proxyFor(apiUrl)
+      return {
+        ...brief(),
+        ...('account' in connection && { account: connection.account }),
+        ...(isLive(connection) && {
+          app: {
+            id: connection.app.id,
+            client_id: connection.app.clientId,
+            slug: connection.app.slug,
+            name: connection.app.name,
+            html_url: connection.app.htmlUrl,
+          },
+        }),
+        keys: keys.map(key => ({ fingerprint: key.fingerprint, added_at: isoTime(key.addedAtMs) })),
+        installations: installations.map(toInstallationBody),
+        tokens: {
+          live: counts.live,
+          ...(counts.oldestExpiresAtMs !== undefined && {
+            oldest_expires_at: isoTime(counts.oldestExpiresAtMs),
+            next_refresh_at: isoTime(counts.oldestExpiresAtMs - beforeExpiryMs),
+          }),
+          ...(counts.lastMintedAtMs !== undefined && { last_minted_at: isoTime(counts.lastMintedAtMs) }),
+        },
+        ...(trouble && {
+          last_failure: {
+            code: trouble.failure.code,
+            detail: trouble.failure.message,
+            next: trouble.failure.entry.next,
+            at: isoTime(trouble.atMs),
+          },
+        }),
+        ...(proxy !== undefined && { proxy }),
+        clock_offset_seconds: Math.round(deps.githubClock.offsetMs() / 100) / 10,
+        generation,
+        role: 'single',
+        hostname: deps.host().hostname,
+        warnings: warnings(),
+      }
+    },
+    reasonsNotReady() {
+      const { connection } = journey.read()
+      if (connection.kind !== 'connected')
+        return [`${connection.kind}: ${explainConnection(connection, deps.settings().githubUrl).meaning}`]
+      const trouble = link.findTrouble()
+      if (trouble && tokens.counts().live === 0) return [`${trouble.failure.code}: ${trouble.failure.message}`]
+      return []
+    },
+  }
+}
+
+export const toInstallationBody = (installation: Installation): Status['installations'][number] => ({
+  id: installation.id,
+  account: installation.account,
+  repository_selection: installation.repositorySelection,
+  permissions: installation.permissions,
+  html_url: installation.htmlUrl,
+  ...(installation.suspendedAtMs !== undefined && { suspended_at: isoTime(installation.suspendedAtMs) }),
+})
