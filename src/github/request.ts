@@ -45,7 +45,7 @@ export type GitHub = {
   /** Whether GitHub accepts the token at this moment. */
   accepts(token: Secret): Promise<boolean>
   listRepositories(token: Secret): Promise<readonly Repository[]>
-  /** Resolves when the App is not installed there (any more), be it that the App itself is gone. */
+  /** Resolves when the App is not installed there (any more), be it that the App is gone, or when GitHub has taken the order (202). */
   uninstall(as: AppIdentity, id: number): Promise<void>
   /** What GitHub last said of an installation's quota, if it did. */
   findQuota(installation: number): Quota | undefined
