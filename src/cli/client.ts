@@ -1,0 +1,179 @@
+// Speaks to the daemon: HTTP over a unix socket. What goes wrong, and what the daemon says went wrong, becomes a Failure.
+
+import { type ClientRequest, type IncomingMessage, request } from 'node:http'
+import { StringDecoder } from 'node:string_decoder'
+import type { z } from 'zod'
+import { Failure, isCode, PROBLEM_PREFIX } from '../domain/errors.ts'
+import { EventBody, ProblemBody } from '../domain/wire.ts'
+import { createEventReader } from './event-stream.ts'
+
+export type Call<T> = {
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly path: string
+  readonly body?: unknown
+  readonly answer: z.ZodType<T>
+}
+
+export type Client = {
+  readonly socket: string
+  /** Throws what the daemon's problem says, `daemon-absent`, or `not-permitted` where the socket may not be opened. */
+  call<T>(call: Call<T>): Promise<T>
+  /** Events as they come, until closed. Never throws: whoever subscribes also polls, and only learns sooner. */
+  subscribe(onEvent: (event: EventBody) => void): { close(): void }
+}
+
+/** Minting by way of a slow proxy takes a while; nothing the daemon does takes this long. */
+const SILENCE_MS = 120_000
+const MAX_ANSWER_BYTES = 16 * 1_048_576
+
+export const createClient = (socket: string): Client => ({
+  socket,
+  async call({ method, path, body, answer }) {
+    const outgoing = open(socket, { method, path, timeout: SILENCE_MS, accept: 'application/json' })
+    outgoing.end(body === undefined ? undefined : JSON.stringify(body))
+    const response = await headOf(outgoing, socket)
+    const text = await bodyOf(response, socket)
+    return readAnswer(response, { text, answer, socket })
+  },
+  subscribe(onEvent) {
+    const outgoing = open(socket, { method: 'GET', path: '/v1/events', timeout: 0, accept: 'text/event-stream' })
+    const reader = createEventReader(data => {
+      const event = EventBody.safeParse(parseJson(data))
+      if (event.success) onEvent(event.data)
+    })
+    const decoder = new StringDecoder('utf8')
+    const close = (): void => void outgoing.destroy()
+    outgoing.on('error', close)
+    outgoing.on('response', response => {
+      response.on('error', close)
+      if (response.statusCode !== 200 || mediaType(response) !== 'text/event-stream') close()
+      else response.on('data', (chunk: Buffer) => reader.feed(decoder.write(chunk)))
+    })
+    outgoing.end()
+    return { close }
+  },
+})
+
+type Opening = { method: string; path: string; timeout: number; accept: string }
+
+const open = (socketPath: string, { method, path, timeout, accept }: Opening): ClientRequest =>
+  request({
+    socketPath,
+    method,
+    path,
+    timeout,
+    agent: false,
+    headers: { host: 'localhost', accept, ...(method === 'POST' && { 'content-type': 'application/json' }) },
+  })
+
+const headOf = (outgoing: ClientRequest, socket: string): Promise<IncomingMessage> => {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+  outgoing.once('response', resolve)
+  outgoing.on('error', error => reject(connectionFailure(error, socket)))
+  outgoing.on('timeout', () => {
+    outgoing.destroy(new Failure('daemon-absent', `${socket}: no answer within ${SILENCE_MS / 1000} seconds`))
+  })
+  return promise
+}
+
+const bodyOf = async (response: IncomingMessage, socket: string): Promise<string> => {
+  const chunks: Buffer[] = []
+  let size = 0
+  try {
+    for await (const chunk of response) {
+      const piece: Buffer = chunk
+      size += piece.length
+      if (size > MAX_ANSWER_BYTES) throw new Failure('daemon-absent', `${socket}: the answer has no end`)
+      chunks.push(piece)
+    }
+  } catch (error) {
+    if (error instanceof Failure) throw error
+    throw new Failure('daemon-absent', `${socket}: the daemon went away in the middle of its answer`, { cause: error })
+  } finally {
+    response.destroy()
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+const connectionFailure = (error: Error, socket: string): Failure => {
+  if (error instanceof Failure) return error
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+  switch (code) {
+    case 'ENOENT':
+    case 'ECONNREFUSED':
+    case 'ENOTSOCK':
+      return new Failure('daemon-absent', `nothing listens on ${socket}`, { cause: error })
+    case 'EACCES':
+    case 'EPERM':
+      return new Failure(
+        'not-permitted',
+        socket.endsWith('admin.sock')
+          ? `only root and members of the group ghconnect-admin may open ${socket}`
+          : `this user may not open ${socket}`,
+        { cause: error },
+      )
+    case 'ENAMETOOLONG':
+    case 'EINVAL':
+      return new Failure('usage', `${socket}: this cannot be the path of a socket`, { cause: error })
+    default:
+      return code.startsWith('HPE_')
+        ? notTheDaemon(socket, 'what listens there does not speak HTTP')
+        : new Failure('daemon-absent', `${socket}: the connection broke before an answer came`, { cause: error })
+  }
+}
+
+const readAnswer = <T>(
+  response: IncomingMessage,
+  { text, answer, socket }: { text: string; answer: z.ZodType<T>; socket: string },
+): T => {
+  const status = response.statusCode ?? 0
+  const type = mediaType(response)
+  if (status >= 200 && status < 300 && type === 'application/json') {
+    const body = parseJson(text)
+    if (body !== undefined) return tolerantly(answer, body)
+  }
+  const problem = type === 'application/problem+json' ? ProblemBody.safeParse(parseJson(text)) : undefined
+  if (problem?.success) throw toFailure(problem.data, response.headers['retry-after'])
+  throw notTheDaemon(socket, `what listens there is not ghconnectd (HTTP ${status}, ${type || 'no content type'})`)
+}
+
+const notTheDaemon = (socket: string, what: string): Failure => new Failure('daemon-absent', `${socket}: ${what}`)
+
+const toFailure = (problem: z.infer<typeof ProblemBody>, retryAfter: string | undefined): Failure => {
+  const code = problem.type.startsWith(PROBLEM_PREFIX) ? problem.type.slice(PROBLEM_PREFIX.length) : ''
+  const retryAfterSeconds = retryAfter !== undefined && /^\d{1,6}$/.test(retryAfter) ? Number(retryAfter) : undefined
+  // A code that only a newer daemon knows: its own words are all there is.
+  if (!isCode(code)) return new Failure('internal', `${problem.title}: ${problem.detail} ${problem.next}`)
+  return new Failure(code, problem.detail, retryAfterSeconds === undefined ? {} : { retryAfterSeconds })
+}
+
+/** During an upgrade the daemon may be the newer one: fields that it added are left out, anything else is an error. */
+const tolerantly = <T>(schema: z.ZodType<T>, body: unknown): T => {
+  const first = schema.safeParse(body)
+  if (first.success) return first.data
+  for (const issue of first.error.issues) {
+    if (issue.code !== 'unrecognized_keys') continue
+    const holder = issue.path.reduce<unknown>((at, key) => (isObject(at) ? Reflect.get(at, key) : undefined), body)
+    if (isObject(holder)) for (const key of issue.keys) Reflect.deleteProperty(holder, key)
+  }
+  const second = schema.safeParse(body)
+  if (second.success) return second.data
+  const [issue] = second.error.issues
+  throw new Failure(
+    'internal',
+    `the daemon and this command are of different versions: ${issue?.path.join('.') || 'answer'}: ${issue?.message}`,
+  )
+}
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+
+const mediaType = (response: IncomingMessage): string =>
+  (response.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
+
+const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

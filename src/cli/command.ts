@@ -1,0 +1,92 @@
+// What a command is: its options, its examples, and a function of the context it runs in. Knows nothing of the parser.
+
+import type { Readable } from 'node:stream'
+import type { Clock } from '../platform/clock.ts'
+import type { Surroundings } from '../platform/config.ts'
+import type { ChildOutcome, ChildRequest } from './child.ts'
+import type { Client } from './client.ts'
+import type { Output, Sink } from './output.ts'
+
+/** `flags` as commander reads them: `--name`, `--name VALUE` (required value), `--no-name`. */
+export type OptionSpec = {
+  readonly flags: string
+  readonly description: string
+  /** May be given more than once; all values count. */
+  readonly repeatable?: boolean
+}
+
+export type ArgumentSpec = {
+  readonly name: string
+  readonly description: string
+  readonly choices?: readonly string[]
+  readonly variadic?: boolean
+}
+
+export type CommandSpec = {
+  /** One word, or two where the command stands in a group: `config check`. */
+  readonly name: string
+  readonly summary: string
+  readonly details?: string
+  readonly arguments?: readonly ArgumentSpec[]
+  readonly options: readonly OptionSpec[]
+  /** Command lines, at least one, as they are typed. */
+  readonly examples: readonly [string, ...string[]]
+  /** Options after the first argument belong to that argument: a command line in the command line. */
+  readonly passThrough?: boolean
+  /** Gives the exit code. Throws Failures. */
+  run(context: Context, input: Input): Promise<number>
+}
+
+/** Values by the option's attribute name: `--min-ttl` is `minTtl`, `--no-wait` is `wait`. */
+export type Options = {
+  text(name: string): string | undefined
+  flag(name: string): boolean
+  list(name: string): readonly string[]
+}
+
+export type Input = { readonly options: Options; readonly args: readonly string[] }
+
+export type SandboxOptions = {
+  readonly listen: string
+  readonly seed?: string
+  readonly tlsCert?: string
+  readonly tlsKey?: string
+}
+
+/** Everything outside of this room. Tests give their own, so that no process is needed. */
+export type CliDeps = {
+  readonly version: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly stdin: Readable & { readonly isTTY?: boolean }
+  readonly stdout: Sink
+  readonly stderr: Sink
+  readonly clock: Clock
+  surroundings(): Promise<Surroundings>
+  runChild(child: ChildRequest): Promise<ChildOutcome>
+  runDaemon(options: { configFile: string }): Promise<number>
+  /** Resolves when it was told to end. */
+  runSandbox(options: SandboxOptions): Promise<void>
+  openBrowser(url: string): void
+  /** What has to be had before an account is connected, such as a recovery key; throws to stop the enable. */
+  readonly beforeEnable?: (context: Context, options: { withoutRecoveryKey: boolean }) => Promise<void>
+}
+
+export type Context = {
+  readonly deps: CliDeps
+  readonly output: Output
+  readonly configFile: string
+  /** Every command of the program, for what is made from the program itself. */
+  readonly commands: readonly CommandSpec[]
+  /** `socketGiven`: the caller named the socket, so there is no other to fall back to. */
+  readonly socketGiven: boolean
+  client(socket: SocketName): Promise<Client>
+}
+
+export type SocketName = 'admin' | 'token'
+
+export const JSON_OPTION: OptionSpec = { flags: '--json', description: 'print JSON; failures too, on standard error' }
+
+export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
+  { flags: '--socket PATH', description: "the daemon's socket, or the folder of its sockets (also GHCONNECT_SOCKET)" },
+  { flags: '--config FILE', description: 'the configuration file (also GHCONNECT_CONFIG)' },
+]

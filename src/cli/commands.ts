@@ -1,0 +1,28 @@
+// The commands there are, in the order in which --help lists them.
+
+import type { CommandSpec } from './command.ts'
+import { disable } from './commands/disable.ts'
+import { enable } from './commands/enable.ts'
+import { exec } from './commands/exec.ts'
+import { importApp } from './commands/import.ts'
+import { installations, profiles } from './commands/lists.ts'
+import { completion, configCheck, daemon, sandbox } from './commands/local.ts'
+import { refresh } from './commands/refresh.ts'
+import { status } from './commands/status.ts'
+import { token } from './commands/token.ts'
+
+export const COMMANDS: readonly CommandSpec[] = [
+  enable,
+  importApp,
+  disable,
+  status,
+  token,
+  exec,
+  refresh,
+  installations,
+  profiles,
+  configCheck,
+  daemon,
+  sandbox,
+  completion,
+]

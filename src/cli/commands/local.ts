@@ -1,0 +1,77 @@
+// Commands that ask no daemon: `config check`, `daemon`, `sandbox`, `completion`.
+
+import { existsSync } from 'node:fs'
+import { Failure } from '../../domain/errors.ts'
+import type { CommandSpec } from '../command.ts'
+import { completionScript, isShell, SHELLS } from '../completion.ts'
+
+export const configCheck: CommandSpec = {
+  name: 'config check',
+  summary: 'check the configuration file',
+  details:
+    'Names file, line and key of the first error, with exit code 78. The daemon is not asked, and nothing is applied.',
+  options: [],
+  examples: ['ghconnect config check', 'ghconnect config check --config ./config.toml'],
+  async run({ deps, output, configFile }) {
+    const { loadConfig } = await import('../../platform/config.ts')
+    loadConfig(configFile, await deps.surroundings())
+    output.line(existsSync(configFile) ? `${configFile}: OK` : `${configFile}: OK (absent: the defaults apply)`)
+    return 0
+  },
+}
+
+export const daemon: CommandSpec = {
+  name: 'daemon',
+  summary: 'run the daemon in the foreground',
+  options: [],
+  examples: ['ghconnect daemon --config ./config.toml'],
+  run: ({ deps, configFile }) => deps.runDaemon({ configFile }),
+}
+
+export const sandbox: CommandSpec = {
+  name: 'sandbox',
+  summary: 'run a stand-in for GitHub on loopback, for development and tests',
+  options: [
+    { flags: '--listen ADDRESS', description: 'address and port, on loopback (127.0.0.1:0 takes any free port)' },
+    { flags: '--seed N', description: 'makes ids and tokens the same in each run' },
+    { flags: '--tls-cert FILE', description: 'serve https with this certificate (PEM)' },
+    { flags: '--tls-key FILE', description: "the certificate's key (PEM)" },
+  ],
+  examples: ['ghconnect sandbox --listen 127.0.0.1:8471'],
+  async run({ deps }, { options }) {
+    const listen = options.text('listen') ?? '127.0.0.1:8471'
+    const seed = options.text('seed')
+    const tlsCert = options.text('tlsCert')
+    const tlsKey = options.text('tlsKey')
+    if (!/^.+:\d{1,5}$/.test(listen)) throw new Failure('usage', `--listen ${listen}: must be ADDRESS:PORT`)
+    if (seed !== undefined && !/^\d{1,9}$/.test(seed)) throw new Failure('usage', `--seed ${seed}: must be a number`)
+    if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+      throw new Failure('usage', 'give both of --tls-cert and --tls-key, or neither')
+    }
+    try {
+      await deps.runSandbox({
+        listen,
+        ...(seed !== undefined && { seed }),
+        ...(tlsCert !== undefined && tlsKey !== undefined && { tlsCert, tlsKey }),
+      })
+    } catch (error) {
+      // The sandbox knows nothing of our catalogue: an address in use, a host that is not loopback, a file it cannot read.
+      throw error instanceof Error ? new Failure('io', error.message, { cause: error }) : error
+    }
+    return 0
+  },
+}
+
+export const completion: CommandSpec = {
+  name: 'completion',
+  summary: 'print the completion script of a shell',
+  arguments: [{ name: 'shell', description: 'the shell', choices: SHELLS }],
+  options: [],
+  examples: ['ghconnect completion bash > /etc/bash_completion.d/ghconnect', 'source <(ghconnect completion zsh)'],
+  async run({ deps, commands }, { args }) {
+    const [shell = ''] = args
+    if (!isShell(shell)) throw new Failure('usage', `${shell}: must be one of ${SHELLS.join(', ')}`)
+    deps.stdout.write(completionScript(shell, commands))
+    return 0
+  },
+}

@@ -1,0 +1,108 @@
+// `ghconnect status`: what the connection is in, why, and what to do next.
+
+import { asFailure, Failure } from '../../domain/errors.ts'
+import { PublicStatus, Status } from '../../domain/wire.ts'
+import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
+import { alignColumns, count, describeTime, type Output, relativeTime, type Style } from '../output.ts'
+
+export const status: CommandSpec = {
+  name: 'status',
+  summary: 'show the state of the connection and what to do next',
+  details: `Whoever may not open the admin socket sees state, meaning and next step alone.
+The exit code is 0 whenever the daemon answers, in every state; scripts read \`state\` with --json.`,
+  options: [JSON_OPTION],
+  examples: ['ghconnect status', 'ghconnect status --json | jq -r .state'],
+  async run(context, { options }) {
+    const answer = await ask(context)
+    if (options.flag('json')) context.output.json(answer)
+    else show(context, answer)
+    return 0
+  },
+}
+
+type Answer = Status | PublicStatus
+
+const ask = async (context: Context): Promise<Answer> => {
+  const client = await context.client('admin')
+  const call = { method: 'GET', path: '/v1/status' } as const
+  const publicly = async (): Promise<PublicStatus> =>
+    (await context.client('token')).call({ ...call, answer: PublicStatus })
+  // The socket that was named may be either one.
+  if (context.socketGiven) return client.call({ ...call, answer: AnyStatus })
+  return client.call({ ...call, answer: Status }).catch((error: unknown) => {
+    const failure = asFailure(error)
+    if (failure.code === 'not-permitted') return publicly()
+    throw new Failure(failure.code, failure.message, { cause: error })
+  })
+}
+
+const AnyStatus = Status.or(PublicStatus)
+
+const isFull = (answer: Answer): answer is Status => 'generation' in answer
+
+const show = ({ output, deps }: Context, answer: Answer): void => {
+  const now = deps.clock.now()
+  const state = output.paint(styleOf(answer.state), answer.state)
+  const rows: Row[] = [
+    ['State', `${state} since ${describeTime(answer.since, now)}`, answer.meaning],
+    ['Next step', answer.next],
+    ...(isFull(answer) ? fullRows(answer, { now, output }) : []),
+    ['Version', answer.version],
+  ]
+  output.table(rows.flatMap(([label, ...lines]) => lines.map((line, at) => [at === 0 ? label : '', line])))
+}
+
+type Row = readonly [label: string, ...lines: string[]]
+
+const styleOf = (state: string): Style => {
+  if (state === 'connected') return 'green'
+  return /^(disconnected|awaiting-|disconnecting)/.test(state) ? 'yellow' : 'red'
+}
+
+const fullRows = (full: Status, { now, output }: { now: number; output: Output }): Row[] => {
+  const rows: Row[] = []
+  const { account, app, last_failure: failure } = full
+  if (account) rows.push(['Account', `${account.login} (${account.type})`])
+  if (app) rows.push(['App', `${app.name} (id ${app.id}, client ${app.client_id})`, app.html_url])
+  for (const key of full.keys) rows.push(['Key', `${key.fingerprint}, added ${describeTime(key.added_at, now)}`])
+  if (full.installations.length > 0) {
+    const lines = full.installations.map(i => [
+      `${i.id}`,
+      i.account.login,
+      `${i.repository_selection} repositories`,
+      i.suspended_at ? output.paint('red', 'suspended') : '',
+    ])
+    rows.push(['Installed', ...alignColumns(lines)])
+  }
+  rows.push(['Tokens', describeTokens(full.tokens, now)])
+  rows.push(['Proxy', full.proxy ?? 'none'])
+  rows.push(['Clock', describeOffset(full.clock_offset_seconds)])
+  rows.push(['Machine', `${full.hostname} (${full.role}, generation ${full.generation})`])
+  for (const { code, detail, next } of full.warnings)
+    rows.push([output.paint('yellow', 'Warning'), `${code}: ${detail}`, next])
+  if (failure) {
+    rows.push([
+      output.paint('red', 'Last failure'),
+      `${failure.code}, ${relativeTime(Date.parse(failure.at), now)}: ${failure.detail}`,
+      failure.next,
+    ])
+  }
+  return rows
+}
+
+const describeTokens = (tokens: Status['tokens'], now: number): string => {
+  const at = (label: string, iso: string | undefined): string[] =>
+    iso === undefined ? [] : [`${label} ${relativeTime(Date.parse(iso), now)}`]
+  return [
+    `${tokens.live} live`,
+    ...at('the oldest expires', tokens.oldest_expires_at),
+    ...at('last minted', tokens.last_minted_at),
+    ...at('next refresh', tokens.next_refresh_at),
+  ].join(', ')
+}
+
+const describeOffset = (seconds: number): string => {
+  if (Math.abs(seconds) < 2) return "agrees with GitHub's"
+  const apart = count(Math.round(Math.abs(seconds)), 'second')
+  return seconds > 0 ? `${apart} behind GitHub's` : `${apart} ahead of GitHub's`
+}

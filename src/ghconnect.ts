@@ -1,0 +1,60 @@
+#!/usr/bin/env -S node --disable-sigusr1
+// The command line's entry: hands the real machine to the program, and its exit code to the shell.
+
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { createChildRunner } from './cli/child.ts'
+import type { CliDeps } from './cli/command.ts'
+import type { Sink } from './cli/output.ts'
+import { buildProgram } from './cli/program.ts'
+import { createClock } from './platform/clock.ts'
+
+/** Standard output that cannot be written is an error of I/O: a token that got lost must not look like success. */
+const OUTPUT_LOST = 74
+
+const sinkOf = (stream: NodeJS.WriteStream): Sink => ({
+  isTTY: stream.isTTY ?? false,
+  write: text => void stream.write(text),
+})
+
+const readVersion = (): string => {
+  const found: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  return typeof found === 'object' && found !== null && 'version' in found ? String(found.version) : 'unknown'
+}
+
+const deps: CliDeps = {
+  version: readVersion(),
+  env: process.env,
+  stdin: process.stdin,
+  stdout: sinkOf(process.stdout),
+  stderr: sinkOf(process.stderr),
+  clock: createClock(),
+  runChild: createChildRunner({ signals: process, terminal: process.stdin.isTTY ?? false }),
+  async surroundings() {
+    const { findGroup, findUser } = await import('./platform/libc.ts')
+    return { hostname: hostname(), findUser: name => findUser(name)?.uid, findGroup }
+  },
+  async runDaemon(options) {
+    const { runDaemon } = await import('./daemon.ts')
+    return runDaemon(options)
+  },
+  async runSandbox(options) {
+    const { runSandbox } = await import('./sandbox/server.ts')
+    await runSandbox(options)
+  },
+  openBrowser(url) {
+    // Whether a browser opens or not, the address is on the screen.
+    spawn('xdg-open', [url], { stdio: 'ignore', detached: true })
+      .on('error', () => {})
+      .unref()
+  },
+}
+
+process.stdout.on('error', () => process.exit(OUTPUT_LOST))
+// Timers of the clock keep no process alive, and waiting for the daemon is often nothing but a timer.
+const alive = setInterval(() => {}, 2 ** 30)
+const exitCode = await buildProgram(deps).run(process.argv.slice(2))
+clearInterval(alive)
+// Not just `exitCode =`: a read that is pending on standard input would hold the process.
+process.exit(exitCode)
