@@ -36,7 +36,7 @@ const deps: CliDeps = {
     return { hostname: hostname(), findUser: name => findUser(name)?.uid, findGroup }
   },
   async runDaemon(options) {
-    const { runDaemon } = await import('./daemon.ts')
+    const { runDaemon } = await import('./run.ts')
     return runDaemon(options)
   },
   async runSandbox(options) {

@@ -69,6 +69,7 @@ for (const entry of await readdir(SRC, { recursive: true })) {
   const text = await readFile(from, 'utf8')
   sources.set(relative(ROOT, from), text)
   for (const [, type, spec = ''] of text.matchAll(IMPORT)) {
+    if (spec.startsWith('.') && !spec.endsWith('.ts')) continue
     if (spec.startsWith('.')) edges.push({ from, to: resolve(dirname(from), spec), typeOnly: Boolean(type) })
     else if (!spec.startsWith('node:')) {
       packages.push({
