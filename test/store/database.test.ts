@@ -1,0 +1,279 @@
+// The numbered stores: made once, replaced by a rename, never opened by the wrong key or older code, never made over another.
+
+import { randomBytes } from 'node:crypto'
+import {
+  cpSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { openStore, type StoreOptions } from '../../src/store/database.ts'
+import { SCHEMA_VERSION } from '../../src/store/schema.ts'
+import { openEncrypted } from '../../src/store/sqlite.ts'
+import {
+  CONNECTED,
+  codeOf,
+  failureOf,
+  digestsUnder,
+  INSTALLATION,
+  keyNamed,
+  makeState,
+  silentLog,
+  STORE_KEY,
+  tokenFor,
+} from './samples.ts'
+
+const optionsFor = (state: string, more: Partial<StoreOptions> = {}): StoreOptions => ({
+  folder: join(state, 'store'),
+  storeKey: STORE_KEY,
+  log: silentLog,
+  ...more,
+})
+const open = (state: string, more?: Partial<StoreOptions>) => openStore(optionsFor(state, more))
+const entries = (state: string) => readdirSync(join(state, 'store')).toSorted()
+
+/** A state folder with one store in it, closed, that holds a connection. */
+const makeStore = (state: string): void => {
+  const store = open(state)
+  store.connection.write({
+    connection: CONNECTED,
+    installations: [INSTALLATION],
+    keys: [keyNamed('a')],
+    newGeneration: true,
+  })
+  store.tokens.put(tokenFor({ installation: 4242 }))
+  store.facts.put('clock.offset', 12)
+  store.facts.put('connection.backoff', { untilMs: 5 })
+  store.close()
+}
+
+test('the first start makes store 1, disconnected', t => {
+  const state = makeState(t)
+  const before = Date.now()
+  const store = open(state)
+  t.is(store.number(), 1)
+  const { generation, connection, installations, keys } = store.connection.read()
+  t.is(connection.kind, 'disconnected')
+  t.true(Math.abs(connection.sinceMs - before) < 5_000)
+  t.deepEqual([generation, installations, keys], [0, [], []])
+  t.regex(store.databaseKey(), /^[0-9a-f]{64}$/)
+  store.close()
+  t.deepEqual(entries(state), ['1', 'current'])
+  t.is(readlinkSync(join(state, 'store/current')), '1')
+})
+
+test('two stores have two keys, and so has each next store', t => {
+  const [a, b] = [open(makeState(t)), open(makeState(t))]
+  const keys = [a.databaseKey(), b.databaseKey()]
+  a.replace({})
+  keys.push(a.databaseKey())
+  t.is(new Set(keys).size, 3)
+  a.close()
+  b.close()
+})
+
+test('a replaced store holds the change, the generation and the lasting facts, and no tokens', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const store = open(state)
+  const { connection, tokens, facts } = store
+  store.replace({ connection: { kind: 'disconnected', sinceMs: 9 }, keys: [], newGeneration: true })
+  for (const from of [{ connection, tokens, facts }, store]) {
+    t.is(from.connection.read().generation, 2)
+    t.deepEqual(from.connection.read().connection, { kind: 'disconnected', sinceMs: 9 })
+    t.deepEqual(from.connection.read().installations, [INSTALLATION])
+    t.deepEqual(from.connection.read().keys, [])
+    t.deepEqual(from.tokens.all(), [])
+    t.is(from.facts.find('clock.offset'), 12)
+    t.is(from.facts.find('connection.backoff'), undefined)
+  }
+  t.is(store.number(), 2)
+  t.deepEqual(entries(state), ['2', 'current'])
+  connection.write({ newGeneration: true })
+  store.replace({})
+  t.is(connection.read().generation, 3)
+  store.close()
+  const again = open(state)
+  t.is(again.number(), 3)
+  t.is(again.connection.read().generation, 3)
+  again.close()
+})
+
+test('the key of a replaced store is overwritten before it is removed', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const folder = join(state, 'store/1')
+  writeFileSync(join(folder, 'key.age'), 'wrapped to the recovery key')
+  // Another name for the same bytes on the disk.
+  for (const name of ['key', 'key.age']) linkSync(join(folder, name), join(state, name))
+  const { length } = readFileSync(join(state, 'key'))
+  const store = open(state)
+  store.replace({})
+  store.close()
+  t.true(length > 60)
+  t.deepEqual(readFileSync(join(state, 'key')), Buffer.alloc(length))
+  t.deepEqual(readFileSync(join(state, 'key.age')), Buffer.alloc('wrapped to the recovery key'.length))
+  t.false(existsSync(folder))
+})
+
+test('a wrong store key opens nothing and changes nothing', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const folder = join(state, 'store/1')
+  const before = digestsUnder(folder)
+  t.is(
+    codeOf(() => open(state, { storeKey: randomBytes(32) })),
+    'wrong-store-key',
+  )
+  t.deepEqual(entries(state), ['1', 'current'])
+  rmSync(join(state, 'store/current'))
+  t.is(
+    codeOf(() => open(state, { storeKey: randomBytes(32) })),
+    'wrong-store-key',
+  )
+  t.deepEqual(entries(state), ['1'])
+  t.deepEqual(digestsUnder(folder), before)
+})
+
+test('the database key opens a store whose store key is lost, and the next store is under the new one', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const first = open(state)
+  const databaseKey = Buffer.from(first.databaseKey(), 'hex')
+  first.close()
+  const storeKey = randomBytes(32)
+  t.is(
+    codeOf(() => open(state, { storeKey, databaseKey: randomBytes(32) })),
+    'store-corrupt',
+  )
+  const store = open(state, { storeKey, databaseKey })
+  store.replace({})
+  store.close()
+  t.is(
+    codeOf(() => open(state)),
+    'wrong-store-key',
+  )
+  const again = open(state, { storeKey })
+  t.deepEqual(again.connection.read().connection, CONNECTED)
+  again.close()
+})
+
+test('a store of a newer schema is left alone', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const store = open(state)
+  const db = openEncrypted(join(state, 'store/1/store.db'), store.databaseKey())
+  db.pragma(`user_version=${SCHEMA_VERSION + 1}`)
+  db.close()
+  store.close()
+  const before = digestsUnder(state)
+  const failure = failureOf(() => open(state))
+  t.is(failure?.code, 'store-newer')
+  t.regex(failure?.message ?? '', new RegExp(`schema ${SCHEMA_VERSION + 1}.* up to ${SCHEMA_VERSION}`))
+  t.deepEqual(digestsUnder(state), before)
+  t.deepEqual(entries(state), ['1', 'current'])
+})
+
+test('what a kill left is removed, and the current store never', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const folder = join(state, 'store')
+  cpSync(join(folder, '1'), join(folder, '.new-2'), { recursive: true })
+  cpSync(join(folder, '1'), join(folder, '2'), { recursive: true })
+  cpSync(join(folder, '1'), join(folder, '7'), { recursive: true })
+  symlinkSync('2', join(folder, '.new-current'))
+  writeFileSync(join(folder, 'note-of-the-administrator'), '')
+  const store = open(state)
+  t.deepEqual(store.connection.read().connection, CONNECTED)
+  t.deepEqual(entries(state), ['1', 'current', 'note-of-the-administrator'])
+  store.close()
+})
+
+test('a first start that was killed before `current` was made is finished by the next', t => {
+  const state = makeState(t)
+  makeStore(state)
+  rmSync(join(state, 'store/current'))
+  mkdirSync(join(state, 'store/.new-2'))
+  const store = open(state)
+  t.deepEqual(store.connection.read().connection, CONNECTED)
+  t.deepEqual(entries(state), ['1', 'current'])
+  store.close()
+
+  const unborn = makeState(t)
+  mkdirSync(join(unborn, 'store/.new-1'), { recursive: true })
+  writeFileSync(join(unborn, 'store/.new-1/key'), 'half')
+  open(unborn).close()
+  t.deepEqual(entries(unborn), ['1', 'current'])
+})
+
+test('several stores without `current` are not guessed between', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const folder = join(state, 'store')
+  cpSync(join(folder, '1'), join(folder, '2'), { recursive: true })
+  rmSync(join(folder, 'current'))
+  const before = digestsUnder(state)
+  const failure = failureOf(() => open(state))
+  t.is(failure?.code, 'store-corrupt')
+  t.regex(failure?.message ?? '', /each of 1, 2 opens; name the right one: `ln -s NUMBER /)
+  t.deepEqual(digestsUnder(state), before)
+  // What it says can be done.
+  symlinkSync('2', join(folder, 'current'))
+  open(state).close()
+  t.deepEqual(entries(state), ['2', 'current'])
+})
+
+test('of several stores without `current`, the only one that opens is it', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const folder = join(state, 'store')
+  cpSync(join(folder, '1'), join(folder, '2'), { recursive: true })
+  writeFileSync(join(folder, '1/key'), Buffer.alloc(109))
+  rmSync(join(folder, 'current'))
+  const store = open(state)
+  t.is(store.number(), 2)
+  t.deepEqual(store.connection.read().connection, CONNECTED)
+  store.close()
+})
+
+test('nothing is made where `current` names what is gone, or where a file of the store is missing or empty', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const folder = join(state, 'store')
+  const damages: readonly (() => void)[] = [
+    () => renameSync(join(folder, '1'), join(state, 'elsewhere')),
+    () => rmSync(join(folder, '1/key')),
+    () => rmSync(join(folder, '1/store.db')),
+    () => writeFileSync(join(folder, '1/store.db'), ''),
+    () => (rmSync(join(folder, 'current')), writeFileSync(join(folder, 'current'), '1')),
+    () => (rmSync(join(folder, 'current')), symlinkSync('../../etc', join(folder, 'current'))),
+    () => (rmSync(join(folder, 'current')), rmSync(join(folder, '1/key'))),
+  ]
+  cpSync(folder, join(state, 'good'), { recursive: true, verbatimSymlinks: true })
+  for (const damage of damages) {
+    rmSync(folder, { recursive: true })
+    cpSync(join(state, 'good'), folder, { recursive: true, verbatimSymlinks: true })
+    damage()
+    const before = digestsUnder(folder)
+    t.is(
+      codeOf(() => open(state)),
+      'store-corrupt',
+      String(damage),
+    )
+    t.deepEqual(digestsUnder(folder), before)
+    t.deepEqual(
+      codeOf(() => open(state)),
+      'store-corrupt',
+      'the second start says the same',
+    )
+  }
+})
