@@ -1,0 +1,81 @@
+// What went wrong on the way out, named: the proxy's fault, the resolver's, the certificate's, or that of the far end.
+
+import { Failure } from '../domain/errors.ts'
+
+/** Where a call has come to, so that an error can be laid at the right door. */
+export type Journey = {
+  /** Host and port of the target. */
+  readonly host: string
+  /** The proxy's URL without its password; undefined: direct. */
+  readonly proxy: string | undefined
+  /** `proxy`: on the way to it, or waiting for it to open the way. */
+  stage: 'proxy' | 'target'
+  /** Who issued the certificate that the target showed. */
+  issuer: string | undefined
+}
+
+/** A CONNECT that the proxy did not answer with 200, or its 407 to a request without a tunnel. */
+export const explainRefusal = (
+  journey: Journey,
+  answer: { status: number; reason: string; squid?: string },
+): Failure => {
+  const { status, reason, squid } = answer
+  const said = `the proxy ${journey.proxy} answered ${[status, reason, squid && `(${squid})`].filter(Boolean).join(' ')}`
+  const detail = `${said} when asked for ${journey.host}`
+  switch (status) {
+    case 407:
+      return new Failure('proxy-authentication', detail)
+    // It tried and did not get there: no rule of the proxy's that anyone could change.
+    case 502:
+    case 503:
+    case 504:
+      return new Failure('unreachable', detail)
+    default:
+      return new Failure('proxy-refused', detail)
+  }
+}
+
+export const explainError = (journey: Journey, error: unknown): Failure => {
+  if (error instanceof Failure) return error
+  const message = error instanceof Error ? error.message : String(error)
+  const [, lookUp, name] = /^getaddrinfo (ENOTFOUND|EAI_\w+) (\S+)$/.exec(message) ?? []
+  const code = lookUp ?? codeOf(error)
+  const atProxy = journey.stage === 'proxy'
+  const who = atProxy ? `the proxy ${journey.proxy}` : journey.host
+  const options = { cause: error }
+  if (code === 'ENOTFOUND' || code.startsWith('EAI_')) {
+    return new Failure('dns', `the name ${name ?? who}${atProxy ? ' of the proxy' : ''} has no address`, options)
+  }
+  if (isTls(code)) {
+    const issuer = !atProxy && journey.issuer ? `, issued by ${journey.issuer}` : ''
+    return new Failure('tls', `the certificate of ${who}${issuer}: ${message.split('\n')[0]}`, options)
+  }
+  if (code.startsWith('HPE_')) return new Failure('portal', `${who} answered with what is no HTTP: ${message}`, options)
+  const socks = explainSocks(journey, message)
+  if (socks) return socks
+  const way = !atProxy && journey.proxy ? ` by way of ${journey.proxy}` : ''
+  return new Failure(atProxy ? 'proxy-unreachable' : 'unreachable', `${who}${way}: ${message}`, options)
+}
+
+/** The package `socks` gives its errors no codes, only messages. */
+const explainSocks = (journey: Journey, message: string): Failure | undefined => {
+  const [, reply] = /^Socks5 proxy rejected connection - (\w+)$/.exec(message) ?? []
+  if (reply !== undefined) {
+    const code = reply === 'NotAllowed' || reply === 'CommandNotSupported' ? 'proxy-refused' : 'unreachable'
+    return new Failure(code, `the proxy ${journey.proxy} answered ${reply} when asked for ${journey.host}`)
+  }
+  if (!/Socks5 Authentication failed|no accepted authentication type/i.test(message)) return undefined
+  return new Failure('proxy-authentication', `the proxy ${journey.proxy} does not accept the user or password`)
+}
+
+const isTls = (code: string): boolean =>
+  /^(?:ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|CRL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|EPROTO$)/.test(
+    code,
+  )
+
+/** An error of several addresses tried in turn bears those of each; the first speaks for all. */
+const codeOf = (error: unknown): string => {
+  const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined
+  if (typeof code === 'string') return code
+  return error instanceof AggregateError && error.errors[0] instanceof Error ? codeOf(error.errors[0]) : ''
+}

@@ -1,0 +1,175 @@
+// One request on its way out: deadline, abort, and each failure laid at the right door.
+
+import {
+  type Agent,
+  type ClientRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request as requestHttp,
+} from 'node:http'
+import { request as requestHttps } from 'node:https'
+import { Readable } from 'node:stream'
+import { TLSSocket } from 'node:tls'
+import { Failure } from '../domain/errors.ts'
+import { explainError, explainRefusal, type Journey } from './outbound-errors.ts'
+
+export type OutboundRequest = {
+  readonly method: string
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: Uint8Array | string | Readable
+  readonly signal?: AbortSignal
+  /** For connection, TLS and the head of the answer together; 30 s where it is not given. */
+  readonly deadlineMs?: number
+}
+
+export type OutboundResponse = {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  /** The caller reads it to the end or destroys it. Where the connection breaks it ends with a plain error of Node's. */
+  readonly body: Readable
+}
+
+/** What the request is made over. */
+export type Way = {
+  agent(): Agent
+  /** The proxy without its password; undefined: direct. */
+  proxyFor(url: URL): { readonly shown: string } | undefined
+  /** Ends a connection to the proxy that is still being made for this request: the agent alone would leave it open. */
+  abandon(request: ClientRequest): void
+  /** Aborted when everything is to end. */
+  readonly closing: AbortSignal
+}
+
+/** Once more, where a connection kept alive turned out to be closed and the method may be repeated. */
+export const travel = async (
+  way: Way,
+  request: OutboundRequest & { deadlineMs: number },
+): Promise<OutboundResponse> => {
+  const isRepeatable = REPEATABLE.has(request.method.toUpperCase()) && !(request.body instanceof Readable)
+  for (let tries = 1; ; tries++) {
+    const trip = { isStale: false }
+    try {
+      return await travelOnce(way, request, trip)
+    } catch (error) {
+      if (!trip.isStale || !isRepeatable || tries === MAX_TRIES) throw error
+    }
+  }
+}
+
+const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+const MAX_TRIES = 3
+/** Ours to set, or the proxy's to see. */
+const DROPPED = new Set(['host', 'connection', 'proxy-authorization', 'proxy-connection'])
+
+const travelOnce = (
+  way: Way,
+  request: OutboundRequest & { deadlineMs: number },
+  trip: { isStale: boolean },
+): Promise<OutboundResponse> => {
+  const { signal, body, deadlineMs } = request
+  signal?.throwIfAborted()
+  const url = parseTarget(request.url)
+  const proxy = way.proxyFor(url)
+  const isTunnel = proxy !== undefined && (url.protocol === 'https:' || proxy.shown.startsWith('socks'))
+  const journey: Journey = {
+    host: url.host,
+    proxy: proxy?.shown,
+    stage: proxy === undefined ? 'target' : 'proxy',
+    issuer: undefined,
+  }
+  const headers = Object.fromEntries(
+    Object.entries(request.headers).filter(([name]) => !DROPPED.has(name.toLowerCase())),
+  )
+  const start = url.protocol === 'https:' ? requestHttps : requestHttp
+  const { promise, resolve, reject } = Promise.withResolvers<OutboundResponse>()
+  const call = start(url, { method: request.method, headers, agent: way.agent() })
+
+  let answer: IncomingMessage | undefined
+  let isSettled = false
+  const settle = (): boolean => {
+    const isFirst = !isSettled
+    isSettled = true
+    clearTimeout(timer)
+    return isFirst
+  }
+  const fail = (error: unknown): void => {
+    if (!settle()) return
+    reject(error)
+    call.destroy()
+    way.abandon(call)
+  }
+  const abort = (reason: unknown): void => {
+    fail(reason)
+    answer?.destroy(reason instanceof Error ? reason : new Error('aborted', { cause: reason }))
+  }
+  const onAbort = (): void => abort(signal?.reason)
+  const onClosing = (): void => abort(new Failure('unreachable', `${url.host}: the daemon is stopping`))
+  const timer = setTimeout(() => fail(explainDelay(journey, deadlineMs)), deadlineMs)
+  signal?.addEventListener('abort', onAbort)
+  way.closing.addEventListener('abort', onClosing)
+  call.once('close', () => {
+    signal?.removeEventListener('abort', onAbort)
+    way.closing.removeEventListener('abort', onClosing)
+    if (body instanceof Readable) body.destroy()
+  })
+
+  // What the agents of proxy-agent say of their CONNECT; for a plain request through a proxy there is no status.
+  call.on('proxyConnect', (connect: { statusCode?: number; statusText?: string; headers?: IncomingHttpHeaders }) => {
+    if (connect.statusCode === undefined) return
+    if (connect.statusCode === 200) journey.stage = 'target'
+    else fail(explainRefusal(journey, refusalOf(connect.statusCode, connect.statusText, connect.headers)))
+  })
+  call.once('socket', socket => {
+    if (isTunnel) journey.stage = 'target'
+    // Before the certificate is judged: a socket that was refused tells nothing any more.
+    if (!(socket instanceof TLSSocket) || call.reusedSocket || journey.stage === 'proxy') return
+    socket.prependOnceListener('secure', () => {
+      journey.issuer = nameOf(socket.getPeerCertificate().issuer)
+    })
+  })
+  call.on('error', error => {
+    trip.isStale = !isSettled && call.reusedSocket && (isCode(error, 'ECONNRESET') || isCode(error, 'EPIPE'))
+    fail(explainError(journey, error))
+  })
+  call.once('response', response => {
+    if (proxy !== undefined && !isTunnel && response.statusCode === 407) {
+      fail(explainRefusal(journey, refusalOf(407, response.statusMessage, response.headers)))
+      return
+    }
+    answer = response
+    if (!settle()) return
+    resolve({ status: response.statusCode ?? 0, headers: response.headers, body: response })
+  })
+  if (body instanceof Readable) body.once('error', fail).pipe(call)
+  else call.end(body)
+  return promise
+}
+
+const parseTarget = (text: string): URL => {
+  const url = URL.parse(text)
+  if (url?.protocol === 'https:' || url?.protocol === 'http:') return url
+  throw new Failure('configuration', 'what is called must be an http: or https: URL')
+}
+
+const refusalOf = (status: number, reason = '', headers: IncomingHttpHeaders = {}) => {
+  const squid = headers['x-squid-error']
+  return { status, reason, ...(typeof squid === 'string' && { squid }) }
+}
+
+const explainDelay = (journey: Journey, deadlineMs: number): Failure => {
+  const seconds = `${deadlineMs / 1000} s`
+  return new Failure(
+    'timeout',
+    journey.stage === 'proxy'
+      ? `the proxy ${journey.proxy} opened no way to ${journey.host} in ${seconds}`
+      : `${journey.host} did not answer in ${seconds}`,
+  )
+}
+
+const isCode = (error: Error, code: string): boolean => 'code' in error && error.code === code
+
+const nameOf = (issuer: NodeJS.Dict<string | string[]> | undefined): string | undefined => {
+  const name = issuer?.['CN'] ?? issuer?.['O']
+  return Array.isArray(name) ? name[0] : name
+}
