@@ -1,0 +1,85 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import test from 'ava'
+import { createClock, isCronExpression } from '../../src/platform/clock.ts'
+
+const clock = createClock()
+/** Timers of the clock do not keep a process alive, so a test that waits for one does. */
+const awake = setInterval(() => {}, 1000)
+test.after.always(() => clearInterval(awake))
+
+test('wall and monotonic clock go forward in milliseconds', async t => {
+  const wall = clock.now()
+  const monotonic = clock.monotonic()
+  t.true(Math.abs(wall - new Date().getTime()) < 1000)
+  await clock.sleep(20)
+  t.true(clock.monotonic() - monotonic >= 19)
+  t.true(clock.now() >= wall)
+})
+
+test('a task runs once, after its time, and not at all when it is cancelled', async t => {
+  const ran: string[] = []
+  clock.after(1, () => ran.push('cancelled')).cancel()
+  await new Promise<void>(resolve => clock.after(20, () => (ran.push('ran'), resolve())))
+  t.deepEqual(ran, ['ran'])
+})
+
+test('a delay beyond what timers can do does not end at once', async t => {
+  let isEarly = false
+  const timer = clock.after(2 ** 33, () => (isEarly = true))
+  await clock.sleep(20)
+  timer.cancel()
+  t.false(isEarly)
+})
+
+test('a sleep ends at once when its signal is aborted, before or meanwhile', async t => {
+  const begun = clock.monotonic()
+  await clock.sleep(60_000, AbortSignal.abort())
+  const controller = new AbortController()
+  clock.after(5, () => controller.abort())
+  await clock.sleep(60_000, controller.signal)
+  t.true(clock.monotonic() - begun < 10_000)
+})
+
+test('a schedule runs at each match until it is cancelled', async t => {
+  let runs = 0
+  const first = Promise.withResolvers<void>()
+  const timer = clock.schedule('* * * * * *', () => {
+    runs++
+    first.resolve()
+  })
+  await first.promise
+  timer.cancel()
+  const before = runs
+  await clock.sleep(1200)
+  t.is(runs, before)
+})
+
+test('a malformed cron expression is recognized, and refused', t => {
+  t.true(isCronExpression('*/5 * * * *'))
+  for (const wrong of ['', 'now', '* * *', '61 * * * *', '*/5 * * * * * *']) {
+    t.false(isCronExpression(wrong), wrong)
+    t.throws(() => clock.schedule(wrong, () => {}), undefined, wrong)
+  }
+})
+
+test('a jump of the wall clock is noticed, by its size, and a steady clock is none', async t => {
+  const room = join(import.meta.dirname, '../../src/platform/clock.ts')
+  // The wall clock of a process of its own is turned by hand; its checks are made at once instead of each 5 s.
+  const code = `
+    const checks = []
+    globalThis.setInterval = task => (checks.push(task), { unref: () => checks.length })
+    const { createClock } = await import(${JSON.stringify(room)})
+    const now = Date.now
+    let offset = 0
+    Date.now = () => now() + offset
+    const jumps = []
+    createClock().onJump(ms => jumps.push(Math.round(ms / 1000)))
+    const turn = to => { offset = to; for (const check of checks) check() }
+    for (const to of [0, 1000, 3_601_000, 3_601_000, 1000]) turn(to)
+    console.log(JSON.stringify(jumps))`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const [line] = await once(child.stdout, 'data')
+  t.deepEqual(JSON.parse(String(line)), [3600, -3600])
+})
