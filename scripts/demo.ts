@@ -159,7 +159,7 @@ const once = async (github: string): Promise<void> => {
   await until('disconnected')
   const after = JSON.parse(await ghconnect('status', '--json'))
   expect('keys stored', after.keys.length, 0)
-  expect('the first store is gone', existsSync(join(STATE, 'state', 'store', '1')), false)
+  expect('the store with the key is gone', !existsSync(join(STATE, 'state', 'store', '1')), true)
   say('\nA complete round: enabled, served, refreshed, disabled.')
 }
 

@@ -12,7 +12,7 @@ import {
   InstallationsAnswer,
   isoTime,
   ProfilesAnswer,
-  PublicStatus,
+  type PublicStatus,
   RefreshAnswer,
   StateAnswer,
   Status,
