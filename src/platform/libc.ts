@@ -116,7 +116,7 @@ export const userName = (uid: number): string | undefined => lookUp(`user ${uid}
 export const groupName = (gid: number): string | undefined => lookUp(`group ${gid}`, calls => calls.getgrgid(gid))?.name
 
 /** Milliseconds since the boot, sleep included: what start times in /proc are counted in. */
-export const bootTimeMs = (): number => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000
+export const bootTimeMs = (): number => Math.round(Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000)
 
 /** A line of passwd (`id` is the uid) or group (`id` is the gid, and `gid` means nothing). */
 type Entry = { readonly name: string; readonly id: number; readonly gid: number }
