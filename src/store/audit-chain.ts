@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
+import { canonicalJson } from '../domain/canonical-json.ts'
 import { Failure } from '../domain/errors.ts'
 import type { AuditEvent, AuditRow } from './audit-store.ts'
 
@@ -10,14 +11,6 @@ export type Link = { readonly sequence: number; readonly hash: string }
 
 /** A row as the file holds it. */
 export type StoredRow = Link & { readonly body: string }
-
-/** JSON with sorted keys and without white space: one spelling for one value. */
-export const canonicalJson = (value: unknown): string =>
-  JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  )
 
 /** hash = SHA-256, in hexadecimal, of the canonical JSON of the event with `sequence` and `previous` (the hash before it). */
 export const chainEvent = (event: AuditEvent, previous: Link): StoredRow => {

@@ -2,8 +2,9 @@
 
 import type { Connection, Installation } from '../domain/connection.ts'
 import { Failure } from '../domain/errors.ts'
+import { connectionSchema, installationsSchema } from '../domain/record.ts'
 import { Secret } from '../domain/secret.ts'
-import { connectionSchema, decode, encode, installationsSchema } from './record.ts'
+import { decode, encode } from './record.ts'
 import { type Database, guard } from './sqlite.ts'
 
 /** A private key of the App as PEM (PKCS#8). The first of a record signs; the others are fallbacks. */

@@ -1,8 +1,9 @@
 // The tokens at hand, so that a restart costs GitHub nothing.
 
+import { grantedSchema, scopeSchema } from '../domain/record.ts'
 import type { Granted, Scope, ScopeKey } from '../domain/scope.ts'
 import { Secret } from '../domain/secret.ts'
-import { decode, encode, grantedSchema, scopeSchema } from './record.ts'
+import { decode, encode } from './record.ts'
 import { type Database, guard } from './sqlite.ts'
 
 export type StoredToken = {
