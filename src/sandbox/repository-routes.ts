@@ -23,6 +23,12 @@ export const addRepositoryRoutes = (api: Hono<ApiEnv>, parts: Parts): void => {
     return wanted
   }
 
+  const readable = (c: ApiContext): Json => {
+    const wanted = reach(c)
+    need(tokenOf(c), 'contents', 'read')
+    return readme(url, wanted)
+  }
+
   api.delete('/installation/token', c => {
     tokenOf(c).revoked = true
     return c.body(null, 204)
@@ -42,14 +48,12 @@ export const addRepositoryRoutes = (api: Hono<ApiEnv>, parts: Parts): void => {
     )
   })
   api.get('/repos/:owner/:name', c => c.json(fullRepository(url, reach(c), versionOf(c))))
-  api.get('/repos/:owner/:name/contents/:path{.*}', c => {
-    const wanted = reach(c)
-    need(tokenOf(c), 'contents', 'read')
-    const file = readme(url, wanted)
-    if (c.req.param('path') === '') {
-      const { content: _content, encoding: _encoding, ...entry } = file
-      return c.json([entry])
-    }
+  api.get('/repos/:owner/:name/contents', c => {
+    const { content: _content, encoding: _encoding, ...entry } = readable(c)
+    return c.json([entry])
+  })
+  api.get('/repos/:owner/:name/contents/:path{.+}', c => {
+    const file = readable(c)
     if (c.req.param('path') !== file['path']) throw notFound()
     return c.json(file)
   })
