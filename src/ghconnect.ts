@@ -1,14 +1,15 @@
 #!/usr/bin/env -S node --disable-sigusr1
 // The command line's entry: hands the real machine to the program, and its exit code to the shell.
 
+import './platform/quiet.ts'
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { createChildRunner } from './cli/child.ts'
 import type { CliDeps } from './cli/command.ts'
 import type { Sink } from './cli/output.ts'
 import { buildProgram } from './cli/program.ts'
 import { createClock } from './platform/clock.ts'
+import { VERSION } from './platform/version.ts'
 
 /** Standard output that cannot be written is an error of I/O: a token that got lost must not look like success. */
 const OUTPUT_LOST = 74
@@ -18,13 +19,8 @@ const sinkOf = (stream: NodeJS.WriteStream): Sink => ({
   write: text => void stream.write(text),
 })
 
-const readVersion = (): string => {
-  const found: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
-  return typeof found === 'object' && found !== null && 'version' in found ? String(found.version) : 'unknown'
-}
-
 const deps: CliDeps = {
-  version: readVersion(),
+  version: VERSION,
   env: process.env,
   stdin: process.stdin,
   stdout: sinkOf(process.stdout),
@@ -51,10 +47,16 @@ const deps: CliDeps = {
   },
 }
 
+const main = async (): Promise<number> => {
+  // Timers of the clock keep no process alive, and waiting for the daemon is often nothing but a timer.
+  const alive = setInterval(() => {}, 2 ** 30)
+  const exitCode = await buildProgram(deps).run(process.argv.slice(2))
+  clearInterval(alive)
+  // What was written is on its way to a pipe still: a token must not be cut off by the exit.
+  await new Promise<void>(resolve => void process.stdout.write('', () => resolve()))
+  return exitCode
+}
+
 process.stdout.on('error', () => process.exit(OUTPUT_LOST))
-// Timers of the clock keep no process alive, and waiting for the daemon is often nothing but a timer.
-const alive = setInterval(() => {}, 2 ** 30)
-const exitCode = await buildProgram(deps).run(process.argv.slice(2))
-clearInterval(alive)
 // Not just `exitCode =`: a read that is pending on standard input would hold the process.
-process.exit(exitCode)
+void main().then(exitCode => process.exit(exitCode))

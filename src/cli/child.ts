@@ -64,5 +64,6 @@ export const createChildRunner =
 /** A listener, so that the signal's default does not end this process. */
 const hold = (): void => {}
 
-const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'] as const
+/** Without SIGUSR1: Node keeps it for its inspector, and with --disable-sigusr1 no listener hears it. */
+const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGCONT'] as const
 const KEY_SIGNALS = ['SIGINT', 'SIGQUIT'] as const

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createServer } from 'node:net'
 import { writeFile } from 'node:fs/promises'
 import test from 'ava'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { createClient } from '../../src/cli/client.ts'
 import { createEventReader } from '../../src/cli/event-stream.ts'
 import { CATALOGUE, Failure, isCode, toProblem } from '../../src/domain/errors.ts'
@@ -59,11 +59,12 @@ test('a code that only a newer daemon knows keeps its own words', async t => {
   t.regex(ran.stderr, /: T: D N\n/)
 })
 
+const exitOf = async (path: string): Promise<number> => (await runCli(['refresh', '--socket', path])).code
+
 test('nothing listens, a file is no socket, a path is too long', async t => {
   const daemon = await startDaemon(t, {})
   const file = join(daemon.folder, 'file')
   await writeFile(file, '')
-  const exitOf = async (path: string): Promise<number> => (await runCli(['refresh', '--socket', path])).code
   t.is(await exitOf(join(daemon.folder, 'absent.sock')), 69)
   t.is(await exitOf(file), 69)
   t.is(await exitOf(`/tmp/${'x'.repeat(200)}`), 64)

@@ -15,7 +15,10 @@ export const NOW = Date.parse('2026-07-11T12:00:00.000Z')
 
 export type Seen = { method: string; path: string; body: unknown; headers: IncomingMessage['headers'] }
 export type Reply = { status?: number; body?: unknown; type?: string; headers?: Record<string, string> }
-export type Answer = Reply | ((request: Seen, response: ServerResponse) => Reply | undefined)
+/** A function that gives no reply has answered by itself. */
+export type Answer =
+  | Reply
+  | ((request: Seen, response: ServerResponse) => Reply | undefined | Promise<Reply | undefined>)
 
 export type FakeDaemon = { folder: string; seen: Seen[]; requestsTo(route: string): Seen[]; close(): Promise<void> }
 
@@ -23,18 +26,21 @@ export type FakeDaemon = { folder: string; seen: Seen[]; requestsTo(route: strin
 export const startDaemon = async (t: ExecutionContext, routes: Record<string, Answer>): Promise<FakeDaemon> => {
   const folder = await mkdtemp(join(tmpdir(), 'ghconnect-cli-'))
   const seen: Seen[] = []
+  type Exchange = { request: IncomingMessage; response: ServerResponse }
+  const answer = async (socket: string, { request, response }: Exchange): Promise<void> => {
+    const { method = '', url: path = '', headers } = request
+    const call: Seen = { method, path, headers, body: await readJson(request) }
+    seen.push(call)
+    const route = `${method} ${path.split('?')[0]}`
+    const known = routes[`${socket} ${route}`] ?? routes[route] ?? UNKNOWN
+    const reply = typeof known === 'function' ? await known(call, response) : known
+    if (!reply) return
+    response.writeHead(reply.status ?? 200, { 'content-type': reply.type ?? 'application/json', ...reply.headers })
+    response.end(typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body))
+  }
   const servers = (['admin', 'token'] as const).map(socket => {
     const server = createServer((request, response) => {
-      void readJson(request).then(body => {
-        const call = { method: request.method ?? '', path: request.url ?? '', body, headers: request.headers }
-        seen.push(call)
-        const route = `${call.method} ${call.path.split('?')[0]}`
-        const answer = routes[`${socket} ${route}`] ?? routes[route] ?? UNKNOWN
-        const reply = typeof answer === 'function' ? answer(call, response) : answer
-        if (!reply) return
-        response.writeHead(reply.status ?? 200, { 'content-type': reply.type ?? 'application/json', ...reply.headers })
-        response.end(typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body))
-      })
+      void answer(socket, { request, response })
     })
     return { server, path: join(folder, `${socket}.sock`) }
   })
