@@ -8,7 +8,8 @@ import * as fc from 'fast-check'
 import { canonicalJson } from '../../src/domain/canonical-json.ts'
 import { type AuditEvent, type AuditRow, type AuditStore, openAudit } from '../../src/store/audit-store.ts'
 import { type Database, openEncrypted } from '../../src/store/sqlite.ts'
-import { anyText, anyTimeMs, codeOf, digestsUnder, failureOf, makeState, silentLog, STORE_KEY } from './samples.ts'
+import { anyText, anyTimeMs } from './arbitraries.ts'
+import { codeOf, digestsUnder, failureOf, makeState, silentLog, STORE_KEY } from './samples.ts'
 
 const open = (state: string, more: { storeKey?: Buffer; databaseKey?: Buffer } = {}): AuditStore =>
   openAudit({ path: join(state, 'audit.db'), storeKey: STORE_KEY, log: silentLog, ...more })

@@ -7,14 +7,8 @@ import { scopeKey } from '../../src/domain/scope.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import { openStore } from '../../src/store/database.ts'
 import { openEncrypted } from '../../src/store/sqlite.ts'
+import { anyConnection, anyInstallation, anyKey, anyPermissions, anyScope, anyText, anyTimeMs } from './arbitraries.ts'
 import {
-  anyConnection,
-  anyInstallation,
-  anyKey,
-  anyPermissions,
-  anyScope,
-  anyText,
-  anyTimeMs,
   CONNECTED,
   codeOf,
   INSTALLATION,

@@ -5,7 +5,6 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import type { ExecutionContext } from 'ava'
-import * as fc from 'fast-check'
 import type { Connection, Installation } from '../../src/domain/connection.ts'
 import { type Code, Failure } from '../../src/domain/errors.ts'
 import { type Scope, scopeKey } from '../../src/domain/scope.ts'
@@ -121,82 +120,3 @@ export const randomFrom = (seed: number): (() => number) => {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 }
-
-const text = fc.string({ unit: 'binary', maxLength: 40 })
-const timeMs = fc.integer({ min: 0, max: 8_640_000_000_000_000 })
-const name = fc.stringMatching(/^[a-z][a-z_]{0,12}$/)
-const permissions = fc.dictionary(name, fc.constantFrom('read', 'write', 'admin'), { noNullPrototype: true })
-const anyAccount = fc.record({ type: fc.constantFrom('organization', 'user', 'enterprise'), login: text })
-const id = fc.integer({ min: 1 })
-const established = {
-  sinceMs: timeMs,
-  app: fc.record({
-    id,
-    clientId: text,
-    slug: text,
-    name: text,
-    owner: anyAccount,
-    htmlUrl: text,
-    permissions,
-  }),
-  account: anyAccount,
-  host: fc.record({ machineId: text, hostname: text }),
-  enabledAtMs: timeMs,
-}
-
-/** Every state of the connection. */
-export const anyConnection: fc.Arbitrary<Connection> = fc.oneof(
-  fc.record(
-    { kind: fc.constant('disconnected'), sinceMs: timeMs, remark: text },
-    { requiredKeys: ['kind', 'sinceMs'] },
-  ),
-  fc.record(
-    {
-      kind: fc.constant('awaiting-app'),
-      sinceMs: timeMs,
-      account: anyAccount,
-      state: text,
-      expiresAtMs: timeMs,
-      conversion: fc.record({ code: text, startedAtMs: timeMs }),
-    },
-    { requiredKeys: ['kind', 'sinceMs', 'account', 'state', 'expiresAtMs'] },
-  ),
-  fc.record({ kind: fc.constant('key-lost'), sinceMs: timeMs, account: anyAccount, evidence: text }),
-  fc.record({ kind: fc.constantFrom('awaiting-installation', 'connected'), ...established }),
-  fc.record({
-    kind: fc.constantFrom('suspended', 'uninstalled', 'app-deleted', 'key-rejected', 'blocked', 'quarantined'),
-    evidence: text,
-    ...established,
-  }),
-  fc.record({
-    kind: fc.constant('disconnecting'),
-    step: fc.constantFrom('revoke', 'uninstall', 'delete-app'),
-    deadlineMs: timeMs,
-    ...established,
-  }),
-)
-
-export const anyInstallation: fc.Arbitrary<Installation> = fc.record(
-  {
-    id,
-    account: anyAccount,
-    repositorySelection: fc.constantFrom('all', 'selected'),
-    permissions,
-    htmlUrl: text,
-    suspendedAtMs: timeMs,
-  },
-  { requiredKeys: ['id', 'account', 'repositorySelection', 'permissions', 'htmlUrl'] },
-)
-
-export const anyKey: fc.Arbitrary<StoredKey> = fc.record({
-  fingerprint: text,
-  pem: text.map(pem => new Secret(pem)),
-  addedAtMs: timeMs,
-})
-
-export const anyScope: fc.Arbitrary<Scope> = fc.record(
-  { installation: id, repositories: fc.array(name, { maxLength: 4 }), permissions },
-  { requiredKeys: ['installation'] },
-)
-
-export { text as anyText, timeMs as anyTimeMs, permissions as anyPermissions }
