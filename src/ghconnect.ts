@@ -1,7 +1,6 @@
 #!/usr/bin/env -S node --disable-sigusr1
 // The command line's entry: hands the real machine to the program, and its exit code to the shell.
 
-import './platform/quiet.ts'
 import { spawn } from 'node:child_process'
 import { hostname } from 'node:os'
 import { createChildRunner } from './cli/child.ts'
@@ -32,6 +31,8 @@ const deps: CliDeps = {
     return { hostname: hostname(), findUser: name => findUser(name)?.uid, findGroup }
   },
   async runDaemon(options) {
+    // Here and not above: the environment of `exec` goes to its child as it came.
+    await import('./platform/quiet.ts')
     const { runDaemon } = await import('./run.ts')
     return runDaemon(options)
   },
