@@ -4,7 +4,22 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { canonicalJson } from '../domain/canonical-json.ts'
 import { Failure } from '../domain/errors.ts'
-import type { AuditEvent, AuditRow } from './audit-store.ts'
+
+export type AuditEvent = {
+  /** Dotted, as GitHub names its own: `token.grant`, `token.deny`, `dotcom_connection.create`. */
+  readonly event: string
+  readonly atMs: number
+  readonly peer?: { readonly pid: number; readonly uid: number; readonly unit?: string }
+  readonly profile?: string
+  readonly scope?: string
+  /** GitHub's own `hashed_token`: base64 of the token's SHA-256. */
+  readonly hashedToken?: string
+  readonly detail?: string
+  /** How many equal events this row stands for, when more than one. */
+  readonly count?: number
+}
+
+export type AuditRow = AuditEvent & { readonly sequence: number; readonly hash: string }
 
 /** Where a row stands in the chain. The first row follows sequence 0 with a hash of zeros. */
 export type Link = { readonly sequence: number; readonly hash: string }

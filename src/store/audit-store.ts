@@ -6,27 +6,21 @@ import { dirname } from 'node:path'
 import { asFailure, Failure } from '../domain/errors.ts'
 import { syncFolder, writeDurably } from '../platform/files.ts'
 import type { Log } from '../platform/log.ts'
-import { assertFollows, chainEvent, type Link, readRow, type StoredRow } from './audit-chain.ts'
+import {
+  type AuditEvent,
+  type AuditRow,
+  assertFollows,
+  chainEvent,
+  type Link,
+  readRow,
+  type StoredRow,
+} from './audit-chain.ts'
 import { makePrivateFolder, shred } from './folders.ts'
 import { KEY_BYTES, unwrapDatabaseKey, wrapDatabaseKey } from './key.ts'
 import { assertNotNewer, AUDIT_MIGRATIONS, migrate } from './schema.ts'
 import { checkPages, createEncrypted, type Database, guard, openEncrypted } from './sqlite.ts'
 
-export type AuditEvent = {
-  /** Dotted, as GitHub names its own: `token.grant`, `token.deny`, `dotcom_connection.create`. */
-  readonly event: string
-  readonly atMs: number
-  readonly peer?: { readonly pid: number; readonly uid: number; readonly unit?: string }
-  readonly profile?: string
-  readonly scope?: string
-  /** GitHub's own `hashed_token`: base64 of the token's SHA-256. */
-  readonly hashedToken?: string
-  readonly detail?: string
-  /** How many equal events this row stands for, when more than one. */
-  readonly count?: number
-}
-
-export type AuditRow = AuditEvent & { readonly sequence: number; readonly hash: string }
+export type { AuditEvent, AuditRow } from './audit-chain.ts'
 
 export type AuditStore = {
   /** Durable on return. Throws `audit-unavailable`. */
