@@ -8,18 +8,19 @@ import { isoSeconds } from './clock.ts'
 import { admit, holderOf, newExchange, type Exchange } from './exchange.ts'
 import type { Target } from './faults.ts'
 import { API_PREFIX, type Parts } from './parts.ts'
+import type { Holder } from './quotas.ts'
 import { Refusal } from './refusal.ts'
 import { createRoutes } from './routes.ts'
 
 export type Api = (request: Request, socket: Socket) => Promise<Response>
 
 export const createApi = (parts: Parts): Api => {
-  const { clock, faults, log, random } = parts
+  const { clock, faults, log, requestIds } = parts
   const routes = createRoutes(parts)
   return async (request, socket) => {
     const { pathname } = new URL(request.url)
     const path = pathname.slice(API_PREFIX.length) || '/'
-    const exchange = newExchange(random, request.method, path, clock.nowMs())
+    const exchange = newExchange(requestIds, request.method, path, clock.nowMs())
     const target = { method: request.method, path }
     const write = (status: number): void => {
       log.add(entryOf(parts, exchange, pathname, status, request.headers))
@@ -144,7 +145,7 @@ const finish = async (parts: Parts, exchange: Exchange, request: Request, respon
 }
 
 /** Puts GitHub's headers on; with a `holder` the request is counted against its quota. */
-const stamp = (parts: Parts, exchange: Exchange, response: Response, holder?: string): Response => {
+const stamp = (parts: Parts, exchange: Exchange, response: Response, holder?: Holder): Response => {
   const nowMs = parts.clock.nowMs()
   const counted = holder !== undefined && exchange.path !== '/rate_limit'
   const quota = counted ? parts.quotas.take(holder, nowMs) : parts.quotas.look(holderOf(exchange), nowMs)

@@ -60,7 +60,7 @@ export const addAppRoutes = (api: Hono<ApiEnv>, parts: Parts): void => {
     const format = c.req.header('x-github-stateless-s2s-token')
     const token = mintToken(world, target, asked, {
       nowMs: parts.clock.nowMs(),
-      random: parts.random,
+      random: parts.tokenTexts,
       stateless: format === 'enabled' || (format !== 'disabled' && world.settings.statelessByDefault),
       ...(lag === undefined ? {} : { lag: { ms: lag.ms, status: lag.status ?? parts.faults.lagStatus() } }),
     })

@@ -8,6 +8,7 @@ import type { Parts } from './parts.ts'
 import type { Account, App, Installation } from './records.ts'
 import { Refusal } from './refusal.ts'
 import { describeState } from './state.ts'
+import { MAX_KEYS } from './world.ts'
 
 const Permissions = z.record(z.string(), z.string())
 const Repositories = z.union([z.literal('all'), z.array(z.string())])
@@ -88,6 +89,7 @@ export const createControl = (parts: Parts): Hono => {
     faults.clear()
     log.clear()
     parts.quotas.clear()
+    for (const stream of [parts.random, parts.tokenTexts, parts.requestIds]) stream.rewind()
     world.reset()
     return c.json({ reset: true })
   })
@@ -126,7 +128,9 @@ export const createControl = (parts: Parts): Hono => {
     return c.json({ revoked: true })
   })
   control.post('/apps/:id/generate-key', async c => {
-    const key = await world.addKey(app(c.req.param('id')))
+    const keyed = app(c.req.param('id'))
+    if (keyed.keys.length >= MAX_KEYS) throw new Refusal(422, `at most ${MAX_KEYS} keys`)
+    const key = await world.addKey(keyed)
     return c.json({ pem: key.pem, fingerprint: key.fingerprint }, 201)
   })
   control.post('/apps/:id/rename', async c => {

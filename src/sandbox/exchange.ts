@@ -3,7 +3,7 @@
 import type { Context } from 'hono'
 import { undecodable, verifyAppJwt } from './jwt.ts'
 import type { Parts } from './parts.ts'
-import { ANYONE } from './quotas.ts'
+import { ANYONE, type Holder } from './quotas.ts'
 import type { Random } from './random.ts'
 import type { App, Installation, Token } from './records.ts'
 import { badCredentials, Refusal } from './refusal.ts'
@@ -87,10 +87,11 @@ export const tokenOf = (c: ApiContext): Token => {
 }
 
 /** Tokens share their installation's quota; an App's own calls have another, for each installation that they name. */
-export const holderOf = ({ caller, installation }: Exchange): string => {
-  if (caller.kind === 'token') return `installation ${caller.token.installation.id}`
-  if (caller.kind === 'app') return `app ${caller.app.id} ${installation?.id ?? ''}`
-  return ANYONE
+export const holderOf = ({ caller, installation }: Exchange): Holder => {
+  if (caller.kind === 'none') return ANYONE
+  const named = installation === undefined ? {} : { installation }
+  const key = caller.kind === 'token' ? 'tokens' : `app ${caller.app.id}`
+  return { key: `${key} ${installation?.id ?? ''}`, ...named }
 }
 
 /** Paths that only a JWT opens. */

@@ -12,7 +12,10 @@ export const API_PREFIX = '/api/v3'
 export type Parts = {
   world: World
   clock: SandboxClock
+  /** For issues, manifest pages and the like. */
   random: Random
+  tokenTexts: Random
+  requestIds: Random
   faults: Faults
   log: RequestLog
   quotas: Quotas

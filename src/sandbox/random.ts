@@ -15,9 +15,9 @@ export type Random = {
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 
-/** Without a seed the stream starts at a random place. */
-export const createRandom = (seed?: number): Random => {
-  const start = seed === undefined ? randomBytes(32).toString('hex') : String(seed)
+/** One stream for each purpose, so that one more request does not change the next token; without a seed, by chance. */
+export const createRandom = (purpose: string, seed?: number): Random => {
+  const start = `${purpose}/${seed ?? randomBytes(32).toString('hex')}`
   let block = 0
   let pool = Buffer.alloc(0)
   const bytes = (length: number): Buffer => {

@@ -37,8 +37,7 @@ export type Sandbox = {
 export const startSandbox = async ({ host = '127.0.0.1', port = 0, seed, tls }: SandboxOptions): Promise<Sandbox> => {
   if (!isLoopback(host)) throw new Error(`the sandbox listens on loopback only, not on ${host}`)
   const clock = createSandboxClock()
-  const random = createRandom(seed)
-  const world = createWorld({ clock, random, keys: createKeyForge() })
+  const world = createWorld({ clock, random: createRandom('world', seed), keys: createKeyForge() })
   const server: Server = tls ? createHttpsServer(tls) : createHttpServer()
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -48,8 +47,10 @@ export const startSandbox = async ({ host = '127.0.0.1', port = 0, seed, tls }: 
   const parts: Parts = {
     world,
     clock,
-    random,
-    faults: createFaults(API_PREFIX, random),
+    random: createRandom('pages', seed),
+    tokenTexts: createRandom('tokens', seed),
+    requestIds: createRandom('requests', seed),
+    faults: createFaults(API_PREFIX, createRandom('faults', seed)),
     log: createRequestLog(),
     quotas: createQuotas(world),
     url,

@@ -188,6 +188,26 @@ const run = async (bench: Bench): Promise<unknown> => {
   return [app.id, app.clientId, token, headers.get('x-github-request-id')?.slice(0, -9)]
 }
 
+test('requests in between do not change what a seed gives', async t => {
+  const tokens: string[] = []
+  for (const polls of [0, 3]) {
+    const bench = await createBench(t, { seed: 5 })
+    const app = await bench.app('polled')
+    const installation = await bench.install(app)
+    for (let n = 0; n < polls; n += 1) await bench.call('/app', { authorization: bench.jwt(app) })
+    tokens.push(await bench.token(app, installation))
+  }
+  t.is(tokens[0], tokens[1])
+})
+
+test("an installation's quota grows with its repositories", async t => {
+  const bench = await createBench(t)
+  const app = await bench.app('grows')
+  for (let n = 0; n < 20; n += 1) await bench.control('repositories', { owner: 'octo-org', name: `more-${n}` })
+  const authorization = `Bearer ${await bench.token(app, await bench.install(app))}`
+  t.is((await bench.call('/repos/octo-org/web', { authorization })).headers.get('x-ratelimit-limit'), '5200')
+})
+
 test('the same seed gives the same ids, codes and tokens; a reset begins again', async t => {
   const one = await createBench(t, { seed: 42 })
   const first = await run(one)

@@ -2,10 +2,12 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { get } from 'node:https'
 import { resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import test from 'ava'
-import { isLoopback, runSandbox } from '../../src/sandbox/server.ts'
+import { isLoopback, runSandbox, startSandbox } from '../../src/sandbox/server.ts'
+import { createAuthority } from '../support/certificates.ts'
 import { createBench } from './support.ts'
 
 test('the command prints its addresses on one line and ends on SIGTERM', async t => {
@@ -22,6 +24,23 @@ test('the command prints its addresses on one line and ends on SIGTERM', async t
   const [code]: unknown[] = await once(child, 'exit')
   t.is(code, 0)
   t.is(lines.length, 1)
+})
+
+test('it speaks TLS where it is given a certificate', async t => {
+  const authority = createAuthority('sandbox test')
+  t.teardown(() => {
+    authority.remove()
+  })
+  const sandbox = await startSandbox({ tls: authority.issue('127.0.0.1') })
+  t.teardown(() => sandbox.close())
+  t.regex(sandbox.apiUrl, /^https:/)
+  const status = await new Promise((settle, reject) => {
+    get(`${sandbox.apiUrl}/meta`, { ca: authority.ca, headers: { 'user-agent': 'test' } }, response => {
+      response.resume()
+      settle(response.statusCode)
+    }).on('error', reject)
+  })
+  t.is(status, 200)
 })
 
 test('an address or a seed that makes no sense is refused', async t => {
