@@ -197,7 +197,15 @@ test('any JSON value is a fact, and nothing else is', t => {
   store.close()
 })
 
-test('ten thousand tokens are read within a tenth of a second', t => {
+/** Milliseconds of the processor, which others on this machine do not add to. */
+const costOf = (work: () => unknown): number => {
+  const before = process.cpuUsage()
+  work()
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1000
+}
+
+test('ten thousand tokens are read at no more than six times what SQLite and JSON cost', t => {
   const state = makeState(t)
   const store = open(state)
   const db = openEncrypted(join(state, 'store/1/store.db'), store.databaseKey())
@@ -219,12 +227,14 @@ test('ten thousand tokens are read within a tenth of a second', t => {
       )
     }
   })()
+  const rows = db.prepare<[], { scope: string; granted: string }>('SELECT * FROM tokens')
+  const costs = Array.from({ length: 5 }, () => ({
+    floor: costOf(() => rows.all().map(row => [JSON.parse(row.scope), JSON.parse(row.granted)])),
+    all: costOf(() => t.is(store.tokens.all().length, 10_000)),
+  }))
   db.close()
-  const times = [0, 1, 2, 3, 4].map(() => {
-    const startMs = performance.now()
-    t.is(store.tokens.all().length, 10_000)
-    return performance.now() - startMs
-  })
-  t.true(Math.min(...times) < 100, `took ${times.map(ms => ms.toFixed(1)).join(', ')} ms`)
+  const [floor, all] = [Math.min(...costs.map(c => c.floor)), Math.min(...costs.map(c => c.all))]
+  t.log(`floor ${floor.toFixed(1)} ms, all() ${all.toFixed(1)} ms`)
+  t.true(all < 6 * floor, `floor ${floor.toFixed(1)} ms, all() ${all.toFixed(1)} ms`)
   store.close()
 })

@@ -100,11 +100,15 @@ test('a large store is not read whole at the start, and a damaged page is found 
 
 test('the check at the start costs a few milliseconds', t => {
   const state = makeState(t)
-  fill(state)
-  const times = Array.from({ length: 5 }, () => {
-    const startMs = performance.now()
-    open(state).close()
-    return performance.now() - startMs
+  const keyHex = fill(state)
+  const db = openEncrypted(join(state, 'store/1/store.db'), keyHex)
+  // Time of the processor, which others on this machine do not add to.
+  const costs = Array.from({ length: 5 }, () => {
+    const before = process.cpuUsage()
+    checkPages(db)
+    const { user, system } = process.cpuUsage(before)
+    return (user + system) / 1000
   })
-  t.true(Math.min(...times) < 25, `took ${times.map(ms => ms.toFixed(1)).join(', ')} ms`)
+  db.close()
+  t.true(Math.max(...costs) < 20, `took ${costs.map(ms => ms.toFixed(1)).join(', ')} ms`)
 })
