@@ -92,11 +92,16 @@ type Answer = { status: number; body: Record<string, unknown> }
 const callSocket = async (socket: string, method: string, path: string, body?: unknown): Promise<Answer> => {
   const { promise, resolve: answered, reject } = Promise.withResolvers<Answer>()
   const text = body === undefined ? undefined : JSON.stringify(body)
-  const headers = { host: 'localhost', ...(text && { 'content-type': 'application/json', 'content-length': text.length }) }
+  const headers = {
+    host: 'localhost',
+    ...(text && { 'content-type': 'application/json', 'content-length': text.length }),
+  }
   const call = request({ socketPath: join(RUNTIME, socket), method, path, headers }, answer => {
     const chunks: Buffer[] = []
     answer.on('data', (chunk: Buffer) => chunks.push(chunk))
-    answer.on('end', () => answered({ status: answer.statusCode ?? 0, body: JSON.parse(Buffer.concat(chunks).toString()) }))
+    answer.on('end', () =>
+      answered({ status: answer.statusCode ?? 0, body: JSON.parse(Buffer.concat(chunks).toString()) }),
+    )
   })
   call.on('error', reject)
   call.end(text)
@@ -105,7 +110,9 @@ const callSocket = async (socket: string, method: string, path: string, body?: u
 
 /** Enables as an administrator would, and plays the owner of the organization on GitHub's pages. */
 const enable = async (): Promise<void> => {
-  const begun = await callSocket('admin.sock', 'POST', '/v1/connection', { account: { type: 'organization', login: ORGANIZATION } })
+  const begun = await callSocket('admin.sock', 'POST', '/v1/connection', {
+    account: { type: 'organization', login: ORGANIZATION },
+  })
   if (begun.status !== 202) throw new Error(`enable answered ${JSON.stringify(begun.body)}`)
   await actAsOwner({ formUrl: String(begun.body['url']), account: ORGANIZATION })
   await until('connected')
@@ -144,7 +151,11 @@ const once = async (github: string): Promise<void> => {
   const web = await ghconnect('token', '--repo', 'web', '--permission', 'contents=read')
   expect('GitHub lets it read octo-org/web', await readWith(github, web, 'web'), 200)
   expect('GitHub hides octo-org/api from it', await readWith(github, web, 'api'), 404)
-  expect('the same request again gives the same token', (await ghconnect('token', '--repo', 'web', '--permission', 'contents=read')) === web, true)
+  expect(
+    'the same request again gives the same token',
+    (await ghconnect('token', '--repo', 'web', '--permission', 'contents=read')) === web,
+    true,
+  )
 
   say('\n3. Refresh: new tokens for all scopes; the old ones live on until they end')
   const refreshed = await callSocket('admin.sock', 'POST', '/v1/refresh')

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The daemon's entry.
 
+import './platform/quiet.ts'
 import { DEFAULT_CONFIG_FILE } from './platform/config.ts'
 import { runDaemon } from './run.ts'
 
@@ -21,10 +22,15 @@ const readArguments = (args: readonly string[]): { configFile: string } | undefi
   return option === '--config' && file !== undefined && rest.length === 0 ? { configFile: file } : undefined
 }
 
-const args = readArguments(process.argv.slice(2))
-if (process.argv.includes('--help')) process.stdout.write(USAGE)
-else if (args) process.exit(await runDaemon(args))
-else {
+const main = async (): Promise<number> => {
+  const args = readArguments(process.argv.slice(2))
+  if (process.argv.includes('--help')) {
+    process.stdout.write(USAGE)
+    return 0
+  }
+  if (args) return runDaemon(args)
   process.stderr.write(USAGE)
-  process.exitCode = 64
+  return 64
 }
+
+void main().then(code => process.exit(code))

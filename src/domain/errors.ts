@@ -195,6 +195,38 @@ export const CATALOGUE = {
     next: 'Start it: `systemctl start ghconnectd`, or give its socket with --socket.',
   },
 
+  // Snapshots
+  'bundle-corrupt': {
+    status: 422,
+    exit: 65,
+    title: 'The bundle is damaged or was changed',
+    next: 'Nothing was changed. Take another snapshot; `ghconnect snapshot inspect FILE` tells whether one is whole.',
+  },
+  'bundle-newer': {
+    status: 422,
+    exit: 78,
+    title: 'The bundle was written by a newer version',
+    next: 'Nothing was changed. Install that version or a later one, then restore again.',
+  },
+  'bundle-wrong-identity': {
+    status: 422,
+    exit: 78,
+    title: 'The identity does not open what is encrypted',
+    next: 'Give the identity of one of the recipients; `ghconnect snapshot inspect FILE` lists those of a bundle.',
+  },
+  'bundle-untrusted': {
+    status: 409,
+    exit: 78,
+    title: 'The bundle was signed by an unknown machine, and a connection is alive here',
+    next: 'Compare App, account and signer with `ghconnect snapshot inspect FILE`; then name the signer in [snapshot] trusted, or give --force.',
+  },
+  'bundle-sealed': {
+    status: 409,
+    exit: 78,
+    title: 'The bundle is encrypted, and no identity is at hand',
+    next: 'Give the recovery key with --identity FILE; where a sealed bundle was restored, run `ghconnect unlock --identity FILE`.',
+  },
+
   // On the way to GitHub
   'proxy-unreachable': {
     status: 502,

@@ -13,9 +13,18 @@ export type Log = {
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
-/** Both formats of tokens, and whatever GitHub appends to them, and any PEM. What is not known to be secret is guarded by `Secret`. */
-const SECRETS =
-  /gh[a-z]_[A-Za-z0-9._-]{36,}|-----BEGIN [A-Z ]*PRIVATE KEY-----[^]*?-----END [A-Z ]*PRIVATE KEY-----|AGE-SECRET-KEY-1[0-9A-Z]+/g
+/** Tokens in both formats, and whatever GitHub appends to them; App JWTs; PEM, also torn; age identities. What is known to be secret is a `Secret`. */
+const SECRETS = new RegExp(
+  [
+    /gh[a-z]_[A-Za-z0-9._-]{36,}/,
+    /eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*/,
+    /-----BEGIN [A-Z ]*PRIVATE KEY-----[^]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/,
+    /AGE-SECRET-KEY-[0-9A-Z-]+/,
+  ]
+    .map(pattern => pattern.source)
+    .join('|'),
+  'g',
+)
 
 export const redact = (text: string): string => text.replaceAll(SECRETS, '[secret]')
 

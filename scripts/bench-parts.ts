@@ -1,0 +1,84 @@
+// Parts of the benchmark that stand in for what a row does not measure.
+
+import { randomBytes } from 'node:crypto'
+import { scopeKey } from '../src/domain/scope.ts'
+import { Secret } from '../src/domain/secret.ts'
+import type { createTokens } from '../src/operations/tokens.ts'
+import type { Log } from '../src/platform/log.ts'
+import type { Store } from '../src/store/database.ts'
+import type { StoredToken } from '../src/store/token-store.ts'
+
+const nothing = (): void => undefined
+export const quietLog: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing }
+
+/** Tokens of the longer of GitHub's two formats, each for one repository. */
+export function* tokensOf(options: { scopes: number; installations: number; nowMs: number }): Generator<StoredToken> {
+  const { scopes, installations, nowMs } = options
+  for (let at = 0; at < scopes; at++) {
+    const scope = {
+      installation: 1000 + (at % installations),
+      repositories: [`repository-${at}`],
+      permissions: { contents: 'read' },
+    } as const
+    yield {
+      key: scopeKey('bench', scope),
+      slot: 'current',
+      profile: 'bench',
+      scope,
+      token: new Secret(`ghs_${randomBytes(390).toString('base64url')}`),
+      granted: { repositories: scope.repositories, permissions: { contents: 'read', metadata: 'read' } },
+      mintedAtMs: nowMs,
+      expiresAtMs: nowMs + 3_600_000,
+    }
+  }
+}
+
+const never = (): never => {
+  throw new Error('the benchmark asks GitHub for nothing')
+}
+
+/** What `createTokens` needs where nothing is due: a clock that stands, and no way out. */
+export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => {
+  const nowMs = Date.now()
+  return {
+    store,
+    link: {
+      convertManifest: never,
+      getAppAs: never,
+      getApp: never,
+      listInstallationsAs: never,
+      listInstallations: never,
+      mint: never,
+      revoke: never,
+      accepts: never,
+      listRepositories: never,
+      uninstall: never,
+      findQuota: () => undefined,
+      findTrouble: () => undefined,
+      onOutcome: nothing,
+    },
+    journey: {
+      read: () => store.connection.read(),
+      requireServing: never,
+      to: never,
+      shred: never,
+      explain: never,
+      alone: task => task(),
+    },
+    trail: { record: nothing, granted: nothing, denied: nothing, flush: nothing },
+    events: { emit: nothing, subscribe: () => nothing },
+    clock: {
+      now: () => nowMs,
+      monotonic: () => 0,
+      after: () => ({ cancel: nothing }),
+      every: () => ({ cancel: nothing }),
+      schedule: () => ({ cancel: nothing }),
+      onJump: () => ({ cancel: nothing }),
+      sleep: async () => undefined,
+    },
+    githubClock: { now: () => nowMs, offsetMs: () => 0, learn: nothing },
+    log: quietLog,
+    settings: () => ({ beforeExpiryMs: 2_400_000, settleMs: 30_000 }),
+    random: () => 0,
+  }
+}

@@ -1,0 +1,251 @@
+// The benchmark: each row measures the daemon and a floor in turn, in one run, and prints the ratio beside its budget.
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { openStore } from '../src/store/database.ts'
+import { createTokens } from '../src/operations/tokens.ts'
+import { type Appliance, createAppliance } from '../test/support/appliance.ts'
+import { quietLog, stillClock, tokensOf } from './bench-parts.ts'
+
+type Row = { name: string; floor: string; ours: string; ratio: string; budget: string; within: boolean }
+
+const ROOT = resolve(import.meta.dirname, '..')
+const DAEMON = join(ROOT, 'dist/ghconnectd.cjs')
+const TURNS = 5
+const CONNECTIONS = 32
+const REQUESTS = 60_000
+const SCOPES = 10_000
+const INSTALLATIONS = 20
+
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+const pinned = (core: number, command: readonly string[]): string[] => ['taskset', '-c', String(core), ...command]
+
+/** A child that is ready when its output matches; resolves to it and to the milliseconds that took. */
+const launch = async (
+  command: readonly string[],
+  options: { ready: RegExp; env?: NodeJS.ProcessEnv },
+): Promise<{ child: ChildProcess; ms: number }> => {
+  const [program = '', ...args] = command
+  const began = performance.now()
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...options.env } })
+  const { promise, resolve: isReady, reject } = Promise.withResolvers<number>()
+  let text = ''
+  const read = (chunk: Buffer): void => {
+    text += chunk.toString()
+    if (options.ready.test(text)) isReady(performance.now() - began)
+  }
+  child.stdout.on('data', read)
+  child.stderr.on('data', read)
+  child.once('exit', () => reject(new Error(text)))
+  return { child, ms: await promise }
+}
+
+const end = async (child: ChildProcess): Promise<void> => {
+  if (child.exitCode !== null) return
+  const { promise, resolve: ended } = Promise.withResolvers<void>()
+  child.removeAllListeners('exit').once('exit', () => ended())
+  child.kill('SIGTERM')
+  await promise
+}
+
+const rssMb = (pid: number | undefined): number =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
+
+/** The bare floor: node:http that reads the body and answers the same JSON. */
+const floorServer = (socket: string, answer: string): string[] => [
+  process.execPath,
+  '-e',
+  `require('http').createServer((q,s)=>{q.on('data',()=>{});q.on('end',()=>{s.writeHead(200,{'content-type':'application/json'});s.end(${JSON.stringify(answer)})})}).listen(${JSON.stringify(socket)},()=>console.log('ready'))`,
+]
+
+type Load = { requestsPerSecond: number; p99Ms: number }
+
+const BODY = '{"repositories":["web"],"permissions":{"contents":"read"}}'
+
+/** h2load reports no p99, so each run logs its requests: start, status, microseconds. */
+const load = (socket: string, folder: string): Load => {
+  const body = join(folder, 'body.json')
+  const log = join(folder, 'requests.log')
+  writeFileSync(body, BODY)
+  rmSync(log, { force: true })
+  const args = [
+    '--h1',
+    '-n',
+    String(REQUESTS),
+    '-c',
+    String(CONNECTIONS),
+    '-t',
+    '1',
+    '-d',
+    body,
+    '-H',
+    'content-type: application/json',
+  ]
+  const command = pinned(1, [
+    'h2load',
+    ...args,
+    `--log-file=${log}`,
+    '-B',
+    `unix:${socket}`,
+    'http://localhost/v1/tokens',
+  ])
+  const [program = '', ...rest] = command
+  const text = execFileSync(program, rest, { encoding: 'utf8' })
+  const failed = /(\d+) failed, (\d+) errored/.exec(text)
+  const good = /status codes: (\d+) 2xx/.exec(text)?.[1]
+  if (Number(good) !== REQUESTS) throw new Error(`${failed?.[0] ?? 'unreadable'}, ${good} answered 2xx\n${text}`)
+  const micros = readFileSync(log, 'utf8')
+    .trim()
+    .split('\n')
+    .map(line => Number(line.split('\t')[2]))
+    .toSorted((a, b) => a - b)
+  return {
+    requestsPerSecond: Number(/([\d.]+) req\/s/.exec(text)?.[1]),
+    p99Ms: (micros[Math.floor(micros.length * 0.99)] ?? Number.NaN) / 1000,
+  }
+}
+
+const benchToken = async (appliance: Appliance): Promise<Row[]> => {
+  const floorSocket = join(appliance.folder, 'floor.sock')
+  await appliance.start()
+  await appliance.enable()
+  const { text } = await appliance.ask('POST', '/v1/tokens', JSON.parse(BODY))
+  const { child: floor } = await launch(pinned(0, floorServer(floorSocket, text)), { ready: /ready/ })
+  execFileSync('taskset', ['-a', '-cp', '0', String(appliance.pid())], { stdio: 'ignore' })
+  const ours: Load[] = []
+  const bare: Load[] = []
+  for (let turn = 0; turn <= TURNS; turn++) {
+    const [a, b] = [load(floorSocket, appliance.folder), load(join(appliance.runtime, 'token.sock'), appliance.folder)]
+    // The first turn warms both up.
+    if (turn > 0) [bare, ours].forEach((list, at) => list.push(at === 0 ? a : b))
+  }
+  await end(floor)
+  const ratio = median(ours.map((o, at) => o.requestsPerSecond / (bare[at]?.requestsPerSecond ?? Number.NaN)))
+  const tail = median(ours.map((o, at) => o.p99Ms / (bare[at]?.p99Ms ?? Number.NaN)))
+  const figure = (loads: Load[]): string =>
+    `${Math.round(median(loads.map(l => l.requestsPerSecond)))} req/s, p99 ${median(loads.map(l => l.p99Ms)).toFixed(2)} ms`
+  return [
+    {
+      name: `cached token, ${CONNECTIONS} connections, req/s`,
+      floor: figure(bare),
+      ours: figure(ours),
+      ratio: ratio.toFixed(2),
+      budget: '>= 0.7',
+      within: ratio >= 0.7,
+    },
+    { name: 'cached token, p99', floor: '', ours: '', ratio: tail.toFixed(2), budget: '<= 2', within: tail <= 2 },
+  ]
+}
+
+const benchStart = async (appliance: Appliance): Promise<Row[]> => {
+  const env = { NODE_COMPILE_CACHE: join(appliance.folder, 'cache') }
+  const ours = [process.execPath, '--disable-sigusr1', DAEMON, '--config', appliance.configFile]
+  const floor = floorServer(join(appliance.folder, 'floor.sock'), '{}')
+  const times: { ours: number[]; bare: number[]; rss: number[] } = { ours: [], bare: [], rss: [] }
+  for (let turn = 0; turn <= TURNS * 2; turn++) {
+    rmSync(join(appliance.folder, 'floor.sock'), { force: true })
+    const bare = await launch(floor, { ready: /ready/ })
+    await end(bare.child)
+    const started = await launch(ours, { ready: /"message":"ready"/, env })
+    // Memory is read after a first use, not of a process that has done nothing yet.
+    await appliance.call('GET', '/v1/status')
+    const rss = rssMb(started.child.pid)
+    await end(started.child)
+    if (turn === 0) continue
+    times.bare.push(bare.ms)
+    times.ours.push(started.ms)
+    times.rss.push(rss)
+  }
+  const ratio = median(times.ours.map((ms, at) => ms / (times.bare[at] ?? Number.NaN)))
+  const rss = median(times.rss)
+  return [
+    {
+      name: 'start to READY',
+      floor: `${median(times.bare).toFixed(0)} ms`,
+      ours: `${median(times.ours).toFixed(0)} ms`,
+      ratio: ratio.toFixed(2),
+      budget: '<= 3.5',
+      within: ratio <= 3.5,
+    },
+    {
+      name: 'RSS when ready',
+      floor: '',
+      ours: `${rss.toFixed(0)} MB`,
+      ratio: '',
+      budget: '<= 90 MB',
+      within: rss <= 90,
+    },
+  ]
+}
+
+const benchScopes = async (appliance: Appliance): Promise<Row[]> => {
+  const command = [process.execPath, '--disable-sigusr1', DAEMON, '--config', appliance.configFile]
+  const storeKey = readFileSync(join(appliance.folder, 'store.key'))
+  const measure = async (): Promise<number> => {
+    const { child } = await launch(command, { ready: /"message":"ready"/ })
+    await appliance.call('GET', '/v1/status')
+    const rss = rssMb(child.pid)
+    await end(child)
+    return rss
+  }
+  const empty = await measure()
+  const store = openStore({ folder: join(appliance.state, 'store'), storeKey, log: quietLog })
+  for (const token of tokensOf({ scopes: SCOPES, installations: INSTALLATIONS, nowMs: Date.now() }))
+    store.tokens.put(token)
+  const ticks = await measureTicks(store)
+  store.close()
+  const full = await measure()
+  const more = full - empty
+  return [
+    {
+      name: `${SCOPES} live scopes, memory`,
+      floor: `${empty.toFixed(0)} MB`,
+      ours: `${full.toFixed(0)} MB`,
+      ratio: `+${more.toFixed(0)} MB`,
+      budget: '<= +80 MB',
+      within: more <= 80,
+    },
+    {
+      name: `refresh tick, nothing due`,
+      floor: '',
+      ours: `${ticks.toFixed(1)} ms`,
+      ratio: '',
+      budget: '<= 50 ms',
+      within: ticks <= 50,
+    },
+  ]
+}
+
+const measureTicks = async (store: ReturnType<typeof openStore>): Promise<number> => {
+  const tokens = createTokens({ ...stillClock(store) })
+  const samples: number[] = []
+  for (let turn = 0; turn < 20; turn++) {
+    const began = performance.now()
+    await tokens.refresh()
+    samples.push(performance.now() - began)
+  }
+  return median(samples)
+}
+
+const ROWS: Readonly<Record<string, (appliance: Appliance) => Promise<Row[]>>> = {
+  token: benchToken,
+  start: benchStart,
+  scopes: benchScopes,
+}
+
+const chosen = process.argv.slice(2).filter(arg => arg !== '--json')
+const rows: Row[] = []
+for (const name of chosen.length > 0 ? chosen : Object.keys(ROWS)) {
+  const bench = ROWS[name]
+  if (!bench) throw new Error(`there is no row ${name}: ${Object.keys(ROWS).join(', ')}`)
+  const appliance = await createAppliance({ entry: DAEMON })
+  try {
+    rows.push(...(await bench(appliance)))
+  } finally {
+    await appliance.close()
+  }
+}
+if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`)
+else console.table(rows)
