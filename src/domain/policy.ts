@@ -71,13 +71,15 @@ const unitMatches = (pattern: string, unit: string): boolean => {
   return unit.startsWith(head) && unit.endsWith(tail) && unit.length > head.length + tail.length
 }
 
+/** A number is an id; a text is an account, or an id in digits. What two installations answer to is neither's name. */
 export const findInstallation = <I extends InstallationName>(
   installations: readonly I[],
   wanted: string | number | undefined,
 ): I | undefined => {
   if (wanted === undefined) return installations.length === 1 ? installations[0] : undefined
-  const text = String(wanted)
-  return installations.find(i => String(i.id) === text || foldName(i.account.login) === foldName(text))
+  if (typeof wanted === 'number') return installations.find(i => i.id === wanted)
+  const named = installations.filter(i => String(i.id) === wanted || foldName(i.account.login) === foldName(wanted))
+  return named.length === 1 ? named[0] : undefined
 }
 
 /**

@@ -1,0 +1,83 @@
+// The catalogue: each code says what happened and what to do; whatever is thrown becomes one of them.
+
+import test from 'ava'
+import { asFailure, CATALOGUE, type Code, Failure, isCode, PROBLEM_PREFIX, toProblem } from '../../src/domain/errors.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import { inspect } from 'node:util'
+
+test('each code has a title, a next step, an HTTP status of an error and an exit code', t => {
+  const titles = new Set<string>()
+  for (const [code, { title, next, status, exit }] of Object.entries(CATALOGUE)) {
+    t.regex(code, /^[a-z][a-z-]*[a-z]$/)
+    t.regex(title, /^[A-Z].*[^.\s]$/, code)
+    t.regex(next, /^[A-Z].*\.$/, code)
+    t.true(status >= 400 && status < 600, code)
+    t.true(exit >= 64 && exit <= 78, code)
+    titles.add(title)
+  }
+  t.is(titles.size, Object.keys(CATALOGUE).length, 'no two codes have one title')
+})
+
+test('what was denied exits as not permitted, wherever GitHub or the policy said so', t => {
+  t.is(CATALOGUE['not-permitted'].exit, 77)
+  t.is(CATALOGUE['not-connected'].exit, 69)
+  t.is(CATALOGUE.configuration.exit, 78)
+  t.is(CATALOGUE['invalid-request'].exit, 65)
+  t.is(CATALOGUE.usage.exit, 64)
+})
+
+test('a problem has the shape of RFC 9457 and the next step', t => {
+  const failure = new Failure('quota', 'none left', { retryAfterSeconds: 3 })
+  t.deepEqual(toProblem(failure, '/v1/tokens'), {
+    type: `${PROBLEM_PREFIX}quota`,
+    title: CATALOGUE.quota.title,
+    status: 429,
+    detail: 'none left',
+    next: CATALOGUE.quota.next,
+    instance: '/v1/tokens',
+  })
+  t.false('instance' in toProblem(failure))
+  t.is(failure.retryAfterSeconds, 3)
+})
+
+test('codes are told from properties of every object', t => {
+  t.true(isCode('quota'))
+  t.false(isCode('toString'))
+  t.false(isCode('__proto__'))
+})
+
+test('errors of the disk are named, failures pass, the rest is internal and keeps its cause', t => {
+  const errno = (code: string): Error => Object.assign(new Error(`it says ${code}`), { code })
+  const expected: Record<string, Code> = {
+    ENOSPC: 'disk-full',
+    EDQUOT: 'disk-full',
+    SQLITE_FULL: 'disk-full',
+    SQLITE_CORRUPT: 'store-corrupt',
+    SQLITE_NOTADB: 'store-corrupt',
+    SQLITE_IOERR_WRITE: 'io',
+    SQLITE_READONLY: 'io',
+    EIO: 'io',
+    EACCES: 'io',
+    ESOMETHING: 'internal',
+  }
+  for (const [code, name] of Object.entries(expected)) {
+    const thrown = errno(code)
+    const failure = asFailure(thrown)
+    t.is(failure.code, name, code)
+    t.is(failure.cause, thrown, code)
+  }
+  const own = new Failure('usage', 'so')
+  t.is(asFailure(own), own)
+  for (const odd of [undefined, null, 'text', 7, {}]) t.is(asFailure(odd).code, 'internal')
+  t.notRegex(asFailure(new Error('with ghs_secret in it')).message, /ghs_/, 'an unknown error says nothing to callers')
+})
+
+test('a secret shows itself nowhere', t => {
+  const secret = new Secret('hush-hush')
+  const shown = [String(secret), JSON.stringify({ secret }), inspect({ secret }, { depth: 9, showHidden: true })]
+  for (const text of shown) {
+    t.false(text.includes('hush'))
+    t.true(text.includes('[secret]'))
+  }
+  t.is(secret.reveal(), 'hush-hush')
+})

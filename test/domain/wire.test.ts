@@ -1,0 +1,100 @@
+// The API's shapes: what is unknown or malformed is refused, and the refusal names the field.
+
+import test from 'ava'
+import type { z } from 'zod'
+import {
+  CompleteRequest,
+  DisableQuery,
+  EnableRequest,
+  ImportRequest,
+  isoTime,
+  parseWith,
+  Status,
+  TokenAnswer,
+  TokenRequest,
+} from '../../src/domain/wire.ts'
+import { thrownBy } from '../support/fakes.ts'
+
+const complaint = (schema: z.ZodType, value: unknown): string | undefined => {
+  const failure = thrownBy(() => parseWith(schema, value))
+  return failure && `${failure.code} ${failure.message}`
+}
+
+test('a request for a token is refused with the name of the field that is wrong', t => {
+  const wrong: [unknown, string][] = [
+    [{ permission: { contents: 'read' } }, 'permission: there is no such field'],
+    [{ repositories: 'web' }, 'repositories: '],
+    [{ repositories: [] }, 'repositories: '],
+    [{ repositories: ['octo-org/web'] }, 'repositories.0: '],
+    [{ repositories: ['web*'] }, 'repositories.0: '],
+    [{ repositories: Array.from({ length: 501 }, (_, n) => `r${n}`) }, 'repositories: '],
+    [{ repository_ids: [0] }, 'repository_ids.0: '],
+    [{ repository_ids: ['7'] }, 'repository_ids.0: '],
+    [{ repositories: ['7'], repository_ids: [7] }, 'body: give repositories or repository_ids'],
+    [{ permissions: {} }, 'permissions: '],
+    [{ permissions: { contents: 'all' } }, 'permissions.contents: '],
+    [{ permissions: { 'Contents-': 'read' } }, 'permissions.Contents-: '],
+    [{ permissions: ['contents'] }, 'permissions: '],
+    [{ installation: true }, 'installation: '],
+    [{ installation: -4 }, 'installation: '],
+    [{ installation: 'a b' }, 'installation: '],
+    [{ profile: '' }, 'profile: '],
+    [{ min_ttl_seconds: 2401 }, 'min_ttl_seconds: '],
+    [{ min_ttl_seconds: 1.5 }, 'min_ttl_seconds: '],
+    [{ rejected: 'ghs_token' }, 'rejected: '],
+    [[], 'body: '],
+    [null, 'body: '],
+    ['text', 'body: '],
+  ]
+  for (const [value, expected] of wrong) {
+    const said = complaint(TokenRequest, value)
+    t.true(said?.startsWith(`invalid-request ${expected}`), `${JSON.stringify(value)}: ${said}`)
+  }
+})
+
+test('a request for a token may name everything, or nothing', t => {
+  t.deepEqual(parseWith(TokenRequest, {}), {})
+  const whole = {
+    profile: 'ci',
+    installation: 'octo-org',
+    repositories: ['web', '.github'],
+    permissions: { contents: 'read', organization_self_hosted_runners: 'write' },
+    min_ttl_seconds: 2400,
+    rejected: 'A'.repeat(43),
+  }
+  t.deepEqual(parseWith(TokenRequest, whole), whole as never)
+  t.is(complaint(TokenRequest, { rejected: `${'A'.repeat(43)}=`, installation: 4 }), undefined)
+  t.is(complaint(TokenRequest, { installation: '12345' }), undefined)
+})
+
+test('the other requests refuse unknown fields and halves', t => {
+  const account = { type: 'organization', login: 'octo-org' }
+  t.is(complaint(EnableRequest, { account }), undefined)
+  t.is(complaint(EnableRequest, { account, force: true }), 'invalid-request force: there is no such field')
+  t.is(
+    complaint(EnableRequest, { account: { ...account, id: 1 } }),
+    'invalid-request account.id: there is no such field',
+  )
+  t.regex(complaint(EnableRequest, { account: { ...account, type: 'team' } }) ?? '', /account\.type: /)
+  t.regex(complaint(EnableRequest, { account: { ...account, login: 'a/../b' } }) ?? '', /account\.login: /)
+  t.is(complaint(ImportRequest, { app_id: 1, private_key: 'k' }), undefined)
+  t.regex(complaint(ImportRequest, { private_key: 'k' }) ?? '', /body: give either/)
+  t.regex(complaint(ImportRequest, { app_id: 1, client_id: 'a', private_key: 'k' }) ?? '', /body: give either/)
+  t.regex(complaint(ImportRequest, { app_id: 1 }) ?? '', /private_key: /)
+  t.is(complaint(CompleteRequest, { redirected: 'x', state: 'y' }), 'invalid-request state: there is no such field')
+  t.is(complaint(DisableQuery, { Local: 'true' }), 'invalid-request Local: there is no such field')
+  t.regex(complaint(DisableQuery, { local: '1' }) ?? '', /local: /)
+})
+
+test('a refusal never repeats the value', t => {
+  const secret = 'ghs_0123456789012345678901234567890123456789'
+  t.false(complaint(TokenRequest, { rejected: secret })?.includes(secret))
+  t.false(complaint(ImportRequest, { app_id: 1, private_key: [secret] })?.includes(secret))
+})
+
+test('answers have no unknown fields either', t => {
+  const answer = { token: 't', expires_at: isoTime(0), installation: 1, account: 'a', permissions: {} }
+  t.true(TokenAnswer.safeParse(answer).success)
+  t.false(TokenAnswer.safeParse({ ...answer, hashed: 'x' }).success)
+  t.false(Status.safeParse({ state: 'connected' }).success)
+})
