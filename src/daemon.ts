@@ -71,8 +71,8 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const servers: Server[] = []
 
   const serveUnix = async (socket: 'token' | 'admin', mode: number): Promise<void> => {
-    let handler: Handler = () => new Response(null, { status: 503 })
-    const server = createHttpServer((request, environment) => handler(request, environment))
+    let handler: Handler = (_incoming, outgoing) => void outgoing.writeHead(503).end()
+    const server = createHttpServer((incoming, outgoing) => handler(incoming, outgoing))
     const peers = attestPeers(server, attest)
     handler = createApi({
       socket,
@@ -100,7 +100,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
       githubUrl: () => config.github.url,
       log,
     })
-    const server = createHttpServer(request => web(request))
+    const server = createHttpServer(web)
     const listening = Promise.withResolvers<void>()
     server.once('error', listening.reject)
     const fd = activated.get('web')

@@ -11,8 +11,8 @@ import type { Route } from './routes.ts'
 export type Metrics = {
   readonly contentType: string
   text(): Promise<string>
-  /** Runs a handler and notes how long it took. */
-  timed<T>(route: Route, task: () => T | Promise<T>): Promise<T>
+  /** Begins to time a request of the route; the end of it is the call of what is returned. */
+  timer(route: Route): () => () => void
   refused(code: Code): void
 }
 
@@ -68,16 +68,6 @@ export const createMetrics = (deps: {
     if (event === 'token-refreshed') mints.inc()
     if (event === 'refresh-failed') failures.inc()
   })
-  const observers = new Map<Route, (seconds: number) => void>()
-  const observe = (route: Route): ((seconds: number) => void) => {
-    const known = observers.get(route)
-    if (known) return known
-    const child = requests.labels(route.method, route.path)
-    const observer = (seconds: number): void => child.observe(seconds)
-    observers.set(route, observer)
-    return observer
-  }
-
   const collect = (): void => {
     for (const name of STATES) state.set({ state: name }, name === deps.state() ? 1 : 0)
     if (deps.state() === 'locked') return
@@ -92,11 +82,12 @@ export const createMetrics = (deps: {
       collect()
       return registry.metrics()
     },
-    async timed(route, task) {
-      const began = clock.monotonic()
-      const result = await task()
-      observe(route)((clock.monotonic() - began) / 1000)
-      return result
+    timer(route) {
+      const histogram = requests.labels(route.method, route.path)
+      return () => {
+        const began = clock.monotonic()
+        return () => histogram.observe((clock.monotonic() - began) / 1000)
+      }
     },
     refused: code => refusals.inc({ code }),
   }

@@ -1,16 +1,12 @@
-// Unix sockets: born with their mode, taken over only from the dead, each connection's peer attested once. Owns node-server.
+// Unix sockets: born with their mode, taken over only from the dead, each connection's peer attested once.
 
-import { getRequestListener } from '@hono/node-server'
 import { chmodSync, lstatSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { Failure } from '../domain/errors.ts'
 import type { Attest, Attested } from '../platform/peer.ts'
 
-export type Handler = (request: Request, env: Environment) => Response | Promise<Response>
-
-/** What hono gives to a handler as `c.env`. */
-export type Environment = { readonly incoming: IncomingMessage }
+export type Handler = (incoming: IncomingMessage, outgoing: ServerResponse) => void
 
 /** What a slow or silent client can hold: a connection, for this long, and nothing else. */
 const HEADERS_MS = 10_000
@@ -21,9 +17,6 @@ const MAX_CONNECTIONS = 4_096
 
 /** An HTTP server without an address yet. */
 export const createHttpServer = (handler: Handler): Server => {
-  const listener = getRequestListener((request, env) => handler(request, env as Environment), {
-    overrideGlobalObjects: false,
-  })
   const server = createServer(
     {
       headersTimeout: HEADERS_MS,
@@ -31,7 +24,7 @@ export const createHttpServer = (handler: Handler): Server => {
       keepAliveTimeout: IDLE_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
     },
-    (incoming, outgoing) => void listener(incoming, outgoing),
+    handler,
   )
   server.maxConnections = MAX_CONNECTIONS
   return server

@@ -1,5 +1,7 @@
 // The page that the administrator's browser sees: the form that creates the App, and the way back from GitHub.
 
+import { getRequestListener } from '@hono/node-server'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Context, Hono } from 'hono'
 import { html } from 'hono/html'
 import type { Account, App } from '../domain/connection.ts'
@@ -25,7 +27,7 @@ export type WebDeps = {
   readonly log: Log
 }
 
-export const createWeb = (deps: WebDeps): ((request: Request) => Response | Promise<Response>) => {
+export const createWeb = (deps: WebDeps): ((incoming: IncomingMessage, outgoing: ServerResponse) => void) => {
   const app = new Hono()
 
   app.use(async (c, next): Promise<Response | undefined> => {
@@ -76,7 +78,8 @@ export const createWeb = (deps: WebDeps): ((request: Request) => Response | Prom
     return c.html(failurePage(failure))
   })
 
-  return request => app.fetch(request)
+  const listener = getRequestListener(request => app.fetch(request), { overrideGlobalObjects: false })
+  return (incoming, outgoing) => void listener(incoming, outgoing)
 }
 
 const enablePage = (c: Context, deps: WebDeps): Response | Promise<Response> => {

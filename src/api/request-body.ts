@@ -1,0 +1,62 @@
+// A request's body: JSON, small, checked by its schema before anybody sees it.
+
+import type { IncomingMessage } from 'node:http'
+import type { z } from 'zod'
+import { Failure } from '../domain/errors.ts'
+import { parseWith } from '../domain/wire.ts'
+
+/** Requests are small; bundles, which are not, have routes of their own. */
+const MAX_BODY_BYTES = 64 * 1024
+/** Clients ask the same again and again: parsed requests are kept by their text, which bears no secret where they are small. */
+const MAX_KEPT = 512
+const MAX_KEPT_BYTES = 512
+
+const kept = new WeakMap<z.ZodType, Map<string, unknown>>()
+
+/** Throws `body-too-large`, `invalid-request`. What it returns may be shared: callers do not change it. */
+export const readJson = async (incoming: IncomingMessage, schema: z.ZodType): Promise<unknown> => {
+  const { headers } = incoming
+  if (Number(headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge()
+  if (!isJson(headers['content-type']))
+    throw new Failure('invalid-request', 'the body must be JSON, and content-type say so')
+  const text = await readText(incoming)
+  const known = kept.get(schema) ?? new Map<string, unknown>()
+  kept.set(schema, known)
+  const found = known.get(text)
+  if (found !== undefined) return found
+  const parsed = parseWith(schema, parseJson(text))
+  if (text.length <= MAX_KEPT_BYTES) {
+    if (known.size >= MAX_KEPT) known.clear()
+    known.set(text, parsed)
+  }
+  return parsed
+}
+
+const isJson = (type: string | undefined): boolean =>
+  type === 'application/json' || /^application\/json\s*;/i.test(type ?? '')
+
+const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new Failure('invalid-request', 'the body is not JSON', { cause })
+  }
+}
+
+const readText = (incoming: IncomingMessage): Promise<string> => {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  const chunks: Buffer[] = []
+  let size = 0
+  incoming.on('data', (chunk: Buffer) => {
+    size += chunk.length
+    if (size > MAX_BODY_BYTES) reject(tooLarge())
+    else chunks.push(chunk)
+  })
+  incoming.once('end', () => resolve(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString()))
+  incoming.once('close', () => {
+    if (!incoming.complete) reject(new Failure('invalid-request', 'the body was cut off'))
+  })
+  return promise
+}
+
+const tooLarge = (): Failure => new Failure('body-too-large', `at most ${MAX_BODY_BYTES} bytes`)
