@@ -207,13 +207,14 @@ const readBlock = (block: Buffer, what: string): { name: string; size: number } 
 }
 
 const decodeBlock = (block: Buffer, what: string): Header => {
+  const detail = `${what} is no plain tar, or damaged`
   let header: Header | undefined
   try {
     header = new Header(block)
   } catch (error) {
-    throw corrupt(`${what} is no tar, or damaged`, error)
+    throw corrupt(detail, error)
   }
-  if (!header.cksumValid) throw corrupt(`${what} is no plain tar, or damaged`)
+  if (!header.cksumValid) throw corrupt(detail)
   return header
 }
 
