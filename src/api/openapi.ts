@@ -43,6 +43,16 @@ const plain = (summary: string, content: Json): Json => ({
   responses: { '200': { description: 'Done', content }, default: PROBLEM },
 })
 
+/** The same body either way, so that a probe that reads nothing but the status will do. */
+const readiness = (): Json => ({
+  summary: 'Whether tokens can be served, with the reasons where not',
+  responses: {
+    '200': { description: 'Tokens can be served', content: json(ReadyAnswer, 'output') },
+    '503': { description: 'They cannot', content: json(ReadyAnswer, 'output') },
+    default: PROBLEM,
+  },
+})
+
 /** The routes that are streams or texts and stand outside the table. */
 const others = (socket: SocketName): Json => ({
   '/v1/events': {
@@ -52,9 +62,7 @@ const others = (socket: SocketName): Json => ({
   },
   '/v1/openapi.json': { get: plain('This document', { 'application/json': { schema: { type: 'object' } } }) },
   '/livez': { get: plain('Whether the process answers', { 'application/json': { schema: { type: 'object' } } }) },
-  '/readyz': {
-    get: plain('Whether tokens can be served, with the reasons where not (503)', json(ReadyAnswer, 'output')),
-  },
+  '/readyz': { get: readiness() },
   ...(socket === 'admin' && {
     '/metrics': { get: plain('Metrics for Prometheus', { 'text/plain': { schema: { type: 'string' } } }) },
   }),
