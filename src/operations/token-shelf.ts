@@ -1,0 +1,145 @@
+// The tokens at hand: one entry per holder and scope, in memory and, where it can be written, on the disk.
+
+import { asFailure, Failure } from '../domain/errors.ts'
+import type { Grant } from '../domain/policy.ts'
+import { canonicalScope, type Scope, type ScopeKey, scopeKey } from '../domain/scope.ts'
+import type { GitHubClock } from '../github/clock.ts'
+import type { Log } from '../platform/log.ts'
+import type { Store } from '../store/database.ts'
+import type { StoredToken } from '../store/token-store.ts'
+
+export type Held = {
+  readonly key: ScopeKey
+  readonly profile: string
+  readonly scope: Scope
+  current?: StoredToken
+  next?: StoredToken
+  minting?: Promise<StoredToken>
+  /** By the monotonic clock. */
+  askedAtMs: number
+  failures: number
+  failure?: Failure
+  /** By the monotonic clock: no mint is tried before. */
+  retryAtMs: number
+  forcedAtMs: number
+  /** 0 to 1: spreads the mints of scopes that were asked for together. */
+  readonly jitter: number
+}
+
+export type TokenShelf = {
+  /** The entry of a grant, made where there is none. Throws `rate-limited` where there are too many. */
+  hold(grant: Grant): Held
+  all(): Iterable<Held>
+  /** Milliseconds of life by GitHub's clock; none without a token. */
+  remaining(token: StoredToken | undefined): number
+  put(held: Held, token: StoredToken): void
+  /** The settled `next` takes the place of `current`; a `current` at its end gives way at once. */
+  promote(held: Held): void
+  /** Takes the token out of whichever slot it is in by now; tells whether it was in one. */
+  discard(held: Held, token: StoredToken): boolean
+  forget(held: Held): void
+  live(): readonly StoredToken[]
+  counts(): { live: number; oldestExpiresAtMs?: number }
+  drop(): void
+}
+
+/** A token with less life than this is handed out only when no other can be had. */
+export const FLOOR_MS = 60_000
+const MAX_HELD = 50_000
+const SLOTS = ['current', 'next'] as const
+
+export const createTokenShelf = (deps: {
+  store: Store
+  githubClock: GitHubClock
+  log: Log
+  settings: () => { readonly settleMs: number }
+  random: () => number
+}): TokenShelf => {
+  const { store, githubClock } = deps
+  const all = new Map<ScopeKey, Held>()
+
+  const remaining = (token: StoredToken | undefined): number => (token ? token.expiresAtMs - githubClock.now() : 0)
+
+  /** Memory decides: a disk that takes nothing costs a mint after the next start, and no answer now. */
+  const persist = (write: () => void): void => {
+    try {
+      write()
+    } catch (error) {
+      deps.log.error('tokens cannot be written; they are held in memory', { error: asFailure(error) })
+    }
+  }
+
+  const hold = (grant: Grant): Held => {
+    const key = scopeKey(grant.profile, grant.scope)
+    const known = all.get(key)
+    if (known) return known
+    if (all.size >= MAX_HELD)
+      throw new Failure('rate-limited', 'too many different scopes are held', { retryAfterSeconds: 60 })
+    const held: Held = {
+      key,
+      profile: grant.profile,
+      scope: canonicalScope(grant.scope),
+      askedAtMs: Number.NEGATIVE_INFINITY,
+      failures: 0,
+      retryAtMs: Number.NEGATIVE_INFINITY,
+      forcedAtMs: Number.NEGATIVE_INFINITY,
+      jitter: deps.random(),
+    }
+    all.set(key, held)
+    return held
+  }
+
+  for (const token of store.tokens.all()) {
+    if (remaining(token) <= 0) persist(() => store.tokens.remove(token.key, token.slot))
+    else hold({ profile: token.profile, scope: token.scope })[token.slot] = token
+  }
+
+  return {
+    hold,
+    all: () => all.values(),
+    remaining,
+    put(held, token) {
+      held[token.slot] = token
+      persist(() => store.tokens.put(token))
+    },
+    promote(held) {
+      const { next } = held
+      if (!next) return
+      const settled = githubClock.now() - next.mintedAtMs >= deps.settings().settleMs
+      if (!settled && remaining(held.current) > FLOOR_MS) return
+      held.current = { ...next, slot: 'current' }
+      delete held.next
+      persist(() => store.tokens.promote(held.key))
+    },
+    discard(held, token) {
+      const slot = SLOTS.find(one => held[one]?.token === token.token)
+      if (!slot) return false
+      delete held[slot]
+      persist(() => store.tokens.remove(held.key, slot))
+      return true
+    },
+    forget(held) {
+      all.delete(held.key)
+      if (held.current ?? held.next) persist(() => store.tokens.remove(held.key))
+    },
+    live: () =>
+      [...all.values()]
+        .flatMap(({ current, next }) => [current, next].filter(token => token !== undefined))
+        .filter(token => remaining(token) > 0),
+    counts() {
+      let live = 0
+      let oldest = Number.POSITIVE_INFINITY
+      for (const { current, next } of all.values()) {
+        const best = next ?? current
+        if (!best || remaining(best) <= 0) continue
+        live += 1
+        oldest = Math.min(oldest, best.expiresAtMs)
+      }
+      return { live, ...(live > 0 && { oldestExpiresAtMs: oldest }) }
+    },
+    drop() {
+      all.clear()
+      store.tokens.clear()
+    },
+  }
+}

@@ -1,0 +1,394 @@
+// Tokens: minted once, refreshed ahead, handed out when settled, kept when GitHub does not answer, never served when they have ended.
+
+import test from 'ava'
+import { Failure } from '../../src/domain/errors.ts'
+import type { Grant } from '../../src/domain/policy.ts'
+import type { Scope } from '../../src/domain/scope.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import { hashToken } from '../../src/operations/trail.ts'
+import { failureOf, settle } from '../support/fakes.ts'
+import { connectedRig, createRig, ORG } from '../support/operations-rig.ts'
+
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+
+const grantFor = (installation: number, more: Partial<Scope> = {}): Grant => ({
+  profile: 'ci',
+  scope: { installation, permissions: { contents: 'read' }, ...more },
+})
+
+test('a hundred requests for one scope at once cost one mint', async t => {
+  const { tokens, world, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const found = await Promise.all(Array.from({ length: 100 }, () => tokens.obtain(grant)))
+  t.is(world.count('mint'), 1)
+  t.is(new Set(found.map(token => token.token.reveal())).size, 1)
+  await tokens.obtain(grantFor(installation.id, { repositories: ['web'] }))
+  await tokens.obtain({ ...grant, profile: 'other' })
+  t.is(world.count('mint'), 3, 'another scope and another holder have tokens of their own')
+})
+
+test('a failed mint is one failure for all who wait, and the next request mints again', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  world.refuse('mint', 'timeout')
+  const ends = await Promise.allSettled(Array.from({ length: 10 }, () => tokens.obtain(grantFor(installation.id))))
+  t.true(ends.every(end => end.status === 'rejected'))
+  t.is(world.count('mint'), 1)
+  await clock.advance(1_000)
+  t.truthy((await tokens.obtain(grantFor(installation.id))).token.reveal())
+  t.is(world.count('mint'), 2)
+})
+
+test('what is in use is minted ahead, and what was not asked for in ten minutes is not', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const used = grantFor(installation.id)
+  await tokens.obtain(used)
+  await tokens.obtain(grantFor(installation.id, { repositories: ['web'] }))
+  await clock.advance(19 * MINUTE)
+  await tokens.obtain(used)
+  t.deepEqual(await tokens.refresh(), [], 'more than before_expiry is left')
+  await clock.advance(MINUTE + 1_000)
+  t.is((await tokens.refresh()).length, 1)
+  t.is(world.count('mint'), 3)
+  t.deepEqual(await tokens.refresh(), [], 'one successor is enough')
+})
+
+test('the old token is served until the new one has settled', async t => {
+  const { tokens, clock, installation } = await connectedRig({ refresh: { settleMs: 30_000 } })
+  const grant = grantFor(installation.id)
+  const old = (await tokens.obtain(grant)).token.reveal()
+  await clock.advance(20 * MINUTE + 1_000)
+  await tokens.obtain(grant)
+  await tokens.refresh()
+  await clock.advance(29_000)
+  t.is((await tokens.obtain(grant)).token.reveal(), old)
+  await clock.advance(1_000)
+  t.not((await tokens.obtain(grant)).token.reveal(), old)
+})
+
+test('the new token is served before it has settled once the old one ends', async t => {
+  const { tokens, clock, world, installation } = await connectedRig({ refresh: { settleMs: 10 * MINUTE } })
+  const grant = grantFor(installation.id)
+  const old = (await tokens.obtain(grant)).token.reveal()
+  await clock.advance(54 * MINUTE)
+  await tokens.obtain(grant)
+  await tokens.refresh()
+  t.is((await tokens.obtain(grant)).token.reveal(), old)
+  await clock.advance(5 * MINUTE + 1_000)
+  t.not((await tokens.obtain(grant)).token.reveal(), old)
+  t.is(world.count('mint'), 2)
+})
+
+test('a failed refresh keeps the good token, and is tried again after its backoff', async t => {
+  const { tokens, world, clock, installation, told } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = (await tokens.obtain(grant)).token.reveal()
+  await clock.advance(21 * MINUTE)
+  world.outage = new Failure('unreachable', 'no route')
+  t.is((await tokens.obtain(grant)).token.reveal(), old)
+  const [outcome] = await tokens.refresh()
+  t.is(outcome?.failure?.code, 'unreachable')
+  t.true(told.some(event => event.event === 'refresh-failed'))
+  t.deepEqual(await tokens.refresh(), [], 'it rests')
+  t.is((await tokens.obtain(grant)).token.reveal(), old)
+  world.outage = undefined
+  await clock.advance(1_000)
+  t.is((await tokens.refresh())[0]?.failure, undefined)
+})
+
+test('the backoff doubles to a minute, and GitHub may name a longer one', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  world.outage = new Failure('timeout', 'slow')
+  const waits: number[] = []
+  for (let tries = 1; tries <= 8; tries += 1) {
+    await failureOf(tokens.obtain(grant))
+    const before = world.count('mint')
+    let waited = 0
+    while (world.count('mint') === before && waited < 200) {
+      await clock.advance(1_000)
+      waited += 1
+      if (world.count('mint') === before) await failureOf(tokens.obtain(grant))
+    }
+    waits.push(waited)
+  }
+  t.deepEqual(waits, [1, 2, 4, 8, 16, 32, 60, 60])
+  world.outage = new Failure('github-outage', 'maintenance', { retryAfterSeconds: 300 })
+  await clock.advance(MINUTE)
+  t.is((await failureOf(tokens.obtain(grant))).code, 'github-outage')
+  world.outage = undefined
+  await clock.advance(299_000)
+  t.is((await failureOf(tokens.obtain(grant))).code, 'github-outage', 'Retry-After is honoured')
+  await clock.advance(1_000)
+  t.truthy(await tokens.obtain(grant))
+})
+
+test('after a rate limit no scope of the installation asks GitHub until its time has come', async t => {
+  const { tokens, world, clock, installation, app } = await connectedRig()
+  const elsewhere = world.install(app.id, { ...ORG, login: 'elsewhere' })
+  world.refuse('mint', 'quota', { retryAfterSeconds: 60 })
+  t.is((await failureOf(tokens.obtain(grantFor(installation.id)))).code, 'quota')
+  const failure = await failureOf(tokens.obtain(grantFor(installation.id, { repositories: ['web'] })))
+  t.is(failure.code, 'quota')
+  t.is(failure.retryAfterSeconds, 60)
+  t.is(world.count('mint'), 1)
+  t.truthy(await tokens.obtain(grantFor(elsewhere.id)), 'another installation has its own limit')
+  await clock.advance(MINUTE)
+  t.truthy(await tokens.obtain(grantFor(installation.id, { repositories: ['web'] })))
+})
+
+test('refreshing ahead leaves a reserve of the quota; a caller may use it to the end', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  await tokens.obtain(grant)
+  await clock.advance(21 * MINUTE)
+  await tokens.obtain(grant)
+  world.quota = { limit: 5_000, remaining: 100, resetAtMs: clock.trueNow() + 10 * MINUTE }
+  t.is((await tokens.refresh())[0]?.failure?.code, 'quota')
+  t.is(world.count('mint'), 1)
+  t.truthy(await tokens.obtain(grantFor(installation.id, { repositories: ['web'] })))
+  world.quota = { ...world.quota, remaining: 0 }
+  const failure = await failureOf(tokens.obtain(grantFor(installation.id, { repositories: ['api'] })))
+  t.is(failure.code, 'quota')
+  t.true((failure.retryAfterSeconds ?? 0) > 590)
+  t.is(world.count('mint'), 2)
+  world.quota = { ...world.quota, resetAtMs: clock.trueNow() - 1 }
+  t.is((await tokens.refresh())[0]?.failure, undefined)
+})
+
+test('min_ttl forces one mint per scope in five minutes', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = (await tokens.obtain(grant)).token.reveal()
+  await clock.advance(25 * MINUTE)
+  t.is((await tokens.obtain(grant, { minTtlMs: 30 * MINUTE })).token.reveal(), old)
+  t.is(world.count('mint'), 1)
+  const fresh = await tokens.obtain(grant, { minTtlMs: 40 * MINUTE })
+  t.not(fresh.token.reveal(), old)
+  t.is((await tokens.obtain(grant)).token.reveal(), old, 'who did not ask for it gets the settled one')
+  t.is(world.count('mint'), 2)
+  await clock.advance(25 * MINUTE)
+  await Promise.all(Array.from({ length: 20 }, () => tokens.obtain(grant, { minTtlMs: 40 * MINUTE })))
+  t.is(world.count('mint'), 3)
+  // The forced one is lost again: what the next caller gets is what there is.
+  world.outage = new Failure('timeout', 'slow')
+  await clock.advance(4 * MINUTE)
+  t.truthy(await tokens.obtain(grant, { minTtlMs: 40 * MINUTE }))
+})
+
+test('all who ask for a long life while one is minted wait for it', async t => {
+  const { tokens, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = (await tokens.obtain(grant)).token.reveal()
+  await clock.advance(25 * MINUTE)
+  const found = await Promise.all(Array.from({ length: 20 }, () => tokens.obtain(grant, { minTtlMs: 40 * MINUTE })))
+  t.true(found.every(token => token.token.reveal() !== old))
+})
+
+test('a long life that GitHub does not give is answered with the token at hand', async t => {
+  const { tokens, clock, world, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = (await tokens.obtain(grant)).token.reveal()
+  await clock.advance(25 * MINUTE)
+  world.outage = new Failure('timeout', 'slow')
+  t.is((await tokens.obtain(grant, { minTtlMs: 40 * MINUTE })).token.reveal(), old)
+})
+
+test('a token said to be refused is replaced when GitHub says so too, once in five minutes', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  const rejected = hashToken(old.token)
+  t.is((await tokens.obtain(grant, { rejected })).token.reveal(), old.token.reveal(), 'GitHub accepts it')
+  t.is(world.count('accepts'), 1)
+  await tokens.obtain(grant, { rejected })
+  t.is(world.count('accepts'), 1, 'and is not asked again for five minutes')
+  t.is(world.count('mint'), 1)
+  await clock.advance(5 * MINUTE)
+  const issued = world.tokens.get(old.token.reveal())
+  if (issued) issued.revoked = true
+  const urlSafe = rejected.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
+  const fresh = await tokens.obtain(grant, { rejected: urlSafe })
+  t.not(fresh.token.reveal(), old.token.reveal())
+  t.is(world.count('mint'), 2)
+  await tokens.obtain(grant, { rejected: hashToken(fresh.token) })
+  await tokens.obtain(grant, { rejected })
+  await tokens.obtain(grant, { rejected: hashToken(new Secret('of somebody else')) })
+  t.is(world.count('mint'), 2)
+  t.is(world.count('accepts'), 2)
+})
+
+test('a refused token that has a successor gives way to it without a mint', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  await clock.advance(21 * MINUTE)
+  await tokens.obtain(grant)
+  await tokens.refresh()
+  const issued = world.tokens.get(old.token.reveal())
+  if (issued) issued.revoked = true
+  const fresh = await tokens.obtain(grant, { rejected: hashToken(old.token) })
+  t.not(fresh.token.reveal(), old.token.reveal())
+  t.is(world.count('mint'), 2)
+})
+
+test('while GitHub cannot be asked, a token said to be refused is served still', async t => {
+  const { tokens, world, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  world.outage = new Failure('unreachable', 'no route')
+  t.is((await tokens.obtain(grant, { rejected: hashToken(old.token) })).token.reveal(), old.token.reveal())
+})
+
+test('an expired token is never served, even when nothing else can be had', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  world.outage = new Failure('unreachable', 'no route')
+  await clock.advance(HOUR - 2_000)
+  t.is((await tokens.obtain(grant)).token.reveal(), old.token.reveal(), 'a second of life is better than nothing')
+  await clock.advance(3_000)
+  t.is((await failureOf(tokens.obtain(grant))).code, 'unreachable')
+  t.deepEqual(tokens.live(), [])
+})
+
+test('a wall clock that is set back makes no token young again, one that is set ahead none old for long', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  clock.setWallBy(-HOUR)
+  await clock.advance(30 * MINUTE)
+  t.is((await tokens.obtain(grant)).token.reveal(), old.token.reveal())
+  await clock.advance(30 * MINUTE)
+  world.outage = new Failure('unreachable', 'no route')
+  t.is((await failureOf(tokens.obtain(grant))).code, 'unreachable')
+  world.outage = undefined
+  await clock.advance(MINUTE)
+  const fresh = await tokens.obtain(grant)
+  t.true(world.isAlive(fresh.token.reveal()))
+  clock.setWallBy(3 * HOUR)
+  t.true(world.isAlive((await tokens.obtain(grant)).token.reveal()))
+  const mints = world.count('mint')
+  for (let n = 0; n < 10; n += 1) t.true(world.isAlive((await tokens.obtain(grant)).token.reveal()))
+  t.is(world.count('mint'), mints, 'the offset was learned')
+})
+
+test('a machine that slept serves nothing that ended meanwhile', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const old = await tokens.obtain(grantFor(installation.id))
+  clock.sleepMachine(2 * HOUR)
+  const fresh = await tokens.obtain(grantFor(installation.id))
+  t.not(fresh.token.reveal(), old.token.reveal())
+  t.true(world.isAlive(fresh.token.reveal()))
+})
+
+test('tokens survive a restart; expired ones are swept out', async t => {
+  const { tokens, premises, world, clock, rig, installation, disk } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  await clock.advance(21 * MINUTE)
+  await tokens.obtain(grant)
+  await tokens.refresh()
+  rig.kill()
+  const mints = world.count('mint')
+  const second = createRig(premises)
+  t.is((await second.tokens.obtain(grant)).token.reveal(), old.token.reveal())
+  await clock.advance(30_000)
+  t.not((await second.tokens.obtain(grant)).token.reveal(), old.token.reveal())
+  t.is(world.count('mint'), mints)
+  second.kill()
+  await clock.advance(2 * HOUR)
+  createRig(premises)
+  t.is(disk.tokens.size, 0)
+})
+
+test('a token that was minted while the connection went is revoked and not served', async t => {
+  const { tokens, world, journey, installation, rig } = await connectedRig()
+  const asked = tokens.obtain(grantFor(installation.id))
+  const { connection } = journey.read()
+  if (connection.kind !== 'connected') throw new Error('not connected')
+  journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: rig.clock.now() + HOUR })
+  t.is((await failureOf(asked)).code, 'not-connected')
+  t.is(world.count('revoke'), 1)
+  t.false([...world.tokens.values()].some(token => token.permissions['contents'] && !token.revoked))
+  t.deepEqual(
+    tokens.live().filter(token => token.profile === 'ci'),
+    [],
+  )
+})
+
+test('a token of the connection before is not served under the next one', async t => {
+  const { tokens, world, journey, installation } = await connectedRig()
+  const asked = tokens.obtain(grantFor(installation.id))
+  const { connection, keys, installations } = journey.read()
+  journey.shred({ kind: 'disconnected', sinceMs: 1 })
+  journey.to(connection, { keys, installations, newGeneration: true })
+  t.is((await failureOf(asked)).code, 'not-connected')
+  t.is(world.count('revoke'), 1)
+})
+
+test('another scope than the one asked for is revoked, and nobody gets it', async t => {
+  const { tokens, world, installation, disk } = await connectedRig()
+  world.surplus = { administration: 'write' }
+  t.is((await failureOf(tokens.obtain(grantFor(installation.id)))).code, 'scope-mismatch')
+  t.is(world.count('revoke'), 1)
+  t.false([...disk.tokens.values()].some(token => token.profile === 'ci'))
+  world.surplus = {}
+})
+
+test('with a full disk new tokens are served from memory, and settled ones take over', async t => {
+  const { tokens, world, clock, installation, disk } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  disk.storeFailure = new Failure('disk-full', 'no space left on the device')
+  t.truthy(await tokens.obtain(grantFor(installation.id, { repositories: ['web'] })))
+  await clock.advance(21 * MINUTE)
+  await tokens.obtain(grant)
+  t.is((await tokens.refresh()).filter(outcome => outcome.failure).length, 0)
+  await clock.advance(MINUTE)
+  t.not((await tokens.obtain(grant)).token.reveal(), old.token.reveal())
+  await clock.advance(HOUR)
+  t.notThrows(() => tokens.counts())
+  await t.notThrowsAsync(tokens.refresh(), 'what ended is forgotten')
+  t.true(world.isAlive((await tokens.obtain(grant)).token.reveal()))
+  const rejected = hashToken((await tokens.obtain(grant)).token)
+  for (const token of world.tokens.values()) token.revoked = true
+  t.true(world.isAlive((await tokens.obtain(grant, { rejected })).token.reveal()))
+})
+
+test('a scope that GitHub never granted is not asked for ahead', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const failure = await failureOf(tokens.obtain(grantFor(installation.id, { repositories: ['tpyo'] })))
+  t.is(failure.code, 'repository-not-accessible')
+  await clock.advance(2 * MINUTE)
+  t.deepEqual(await tokens.refresh(), [])
+  t.is(world.count('mint'), 1)
+})
+
+test('counts and live tell of every token that GitHub may still accept', async t => {
+  const { tokens, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  await tokens.obtain(grant)
+  const before = tokens.live().length
+  await clock.advance(21 * MINUTE)
+  await tokens.obtain(grant)
+  await tokens.refresh()
+  t.is(tokens.live().length, before + 1, 'the old one and its successor')
+  const { live, oldestExpiresAtMs, lastMintedAtMs } = tokens.counts()
+  t.true(live >= 1)
+  t.is(lastMintedAtMs, clock.now())
+  t.true((oldestExpiresAtMs ?? 0) > clock.now())
+  tokens.drop()
+  t.deepEqual(tokens.live(), [])
+  t.deepEqual(tokens.counts().live, 0)
+})
+
+test('the number of scopes that are held has a limit, and what is not used is forgotten', async t => {
+  const { tokens, clock, installation, disk } = await connectedRig()
+  await tokens.obtain(grantFor(installation.id))
+  t.true(disk.tokens.size > 0)
+  await clock.advance(2 * HOUR)
+  await tokens.refresh()
+  await settle()
+  t.is(disk.tokens.size, 0)
+})

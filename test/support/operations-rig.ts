@@ -1,0 +1,216 @@
+// All operations over one disk and one GitHub, built as the engine builds them, to be killed and built again.
+
+import { createSecretKey } from 'node:crypto'
+import type { Account, Host } from '../../src/domain/connection.ts'
+import { Failure } from '../../src/domain/errors.ts'
+import { ADMIN_PROFILE, type Peer, type Policy } from '../../src/domain/policy.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import type { EventBody } from '../../src/domain/wire.ts'
+import { createGitHubClock } from '../../src/github/clock.ts'
+import type { AppKey } from '../../src/github/request.ts'
+import { createAppLink } from '../../src/operations/app-link.ts'
+import { createDisable } from '../../src/operations/disable.ts'
+import { createDrift } from '../../src/operations/drift.ts'
+import { createEnable } from '../../src/operations/enable.ts'
+import { createEvents } from '../../src/operations/events.ts'
+import { createImport } from '../../src/operations/import.ts'
+import { createJourney } from '../../src/operations/journey.ts'
+import { createHeartbeat } from '../../src/operations/refresh.ts'
+import { createStatusReport } from '../../src/operations/status.ts'
+import { type Caller, createTokenDesk } from '../../src/operations/token-desk.ts'
+import { createTokens } from '../../src/operations/tokens.ts'
+import { createTrail } from '../../src/operations/trail.ts'
+import type { Clock } from '../../src/platform/clock.ts'
+import type { Store } from '../../src/store/database.ts'
+import { createFakeGitHub, World } from './fake-github.ts'
+import {
+  createFakeClock,
+  createFakeLog,
+  type Disk,
+  emptyDisk,
+  type FakeClock,
+  openMemoryAudit,
+  openMemoryStore,
+} from './fakes.ts'
+
+export const ORG: Account = { type: 'organization', login: 'Octo-Org' }
+export const HERE: Host = { machineId: 'machine-1', hostname: 'ghe.example.com' }
+const GITHUB_URL = 'https://github.com'
+
+/** The fake GitHub knows a key by its text. */
+export const readFakeKey = (pem: string): AppKey => {
+  if (!pem.startsWith('key ')) throw new Failure('invalid-key', 'not a key')
+  return { fingerprint: pem, privateKey: createSecretKey(Buffer.from(pem)) }
+}
+
+export type Premises = { readonly clock: FakeClock; readonly world: World; readonly disk: Disk }
+
+/** What outlives a daemon. */
+export const createPremises = (): Premises => {
+  const clock = createFakeClock()
+  return { clock, world: new World(() => clock.trueNow()), disk: emptyDisk() }
+}
+
+export type RigOptions = {
+  policy?: Policy
+  host?: Host
+  /** In place of the disk in memory. */
+  store?: Store
+  refresh?: { beforeExpiryMs?: number; settleMs?: number }
+  random?: () => number
+  /** The process is killed right after this many more writes of the store. */
+  killAfterWrites?: number
+}
+
+export type Rig = ReturnType<typeof createRig>
+
+export const createRig = (premises: Premises, options: RigOptions = {}) => {
+  const { world, disk } = premises
+  let dead = false
+  let writesLeft = options.killAfterWrites ?? Number.POSITIVE_INFINITY
+  let policy: Policy = options.policy ?? { profiles: [] }
+  const log = createFakeLog()
+  const clock = mortalClock(premises.clock, () => dead)
+  const store =
+    options.store ??
+    openMemoryStore(disk, () => {
+      writesLeft -= 1
+      if (writesLeft > 0 && !dead) return
+      dead = true
+      throw new Error('killed')
+    })
+  const guarded = options.store ?? refusingTheDead(store, () => dead)
+  const told: EventBody[] = []
+  const events = createEvents({ clock, log })
+  events.subscribe(event => void told.push(event))
+  const githubClock = createGitHubClock({ clock, offsetMs: 0, onChange() {} })
+  const github = createFakeGitHub({ world, githubClock, wallNow: () => clock.now(), isDead: () => dead })
+  const trail = createTrail({ audit: openMemoryAudit(disk), clock, log })
+  const journey = createJourney({ store: guarded, events, trail, clock, githubUrl: () => GITHUB_URL })
+  const link = createAppLink({ github, store: guarded, clock, readKey: readFakeKey })
+  const { beforeExpiryMs = 40 * 60_000, settleMs = 30_000 } = options.refresh ?? {}
+  const tokens = createTokens({
+    store: guarded,
+    link,
+    journey,
+    trail,
+    events,
+    clock,
+    githubClock,
+    log,
+    settings: () => ({ beforeExpiryMs, settleMs }),
+    random: options.random ?? (() => 0),
+  })
+  const drift = createDrift({ journey, link, clock, log })
+  const host = () => options.host ?? HERE
+  const exportKey = (key: AppKey, addedAtMs: number) => ({
+    fingerprint: key.fingerprint,
+    pem: new Secret(key.fingerprint),
+    addedAtMs,
+  })
+  const onConnected = async (): Promise<void> => {
+    for (const { id } of journey.read().installations) {
+      await tokens.obtain({ profile: ADMIN_PROFILE, scope: { installation: id, permissions: { metadata: 'read' } } })
+    }
+  }
+  const formUrl = (account: Account, state: string) =>
+    account.type === 'enterprise' ? `${GITHUB_URL}/enterprises/form` : `http://127.0.0.1:8470/enable/${state}`
+  const shared = { journey, link, events, clock, log, readKey: readFakeKey, exportKey, host }
+  const enable = createEnable({ ...shared, formUrl, onConnected })
+  const importApp = createImport({ ...shared, resume: enable.resume })
+  const disable = createDisable({ journey, link, tokens, events, clock, log })
+  const schedule = () => '*/5 * * * *'
+  const heartbeat = createHeartbeat({ journey, tokens, enable, disable, drift, clock, log, host, schedule })
+  const status = createStatusReport({
+    journey,
+    tokens,
+    link,
+    clock,
+    githubClock,
+    settings: () => ({ githubUrl: GITHUB_URL, apiUrl: 'https://api.github.com', beforeExpiryMs }),
+    proxyFor: () => undefined,
+    host,
+    version: '0.0.0',
+  })
+  const desk = createTokenDesk({ policy: () => policy, journey, tokens, drift, link, trail })
+  return {
+    ...premises,
+    log,
+    store: guarded,
+    told,
+    trail,
+    journey,
+    link,
+    githubClock,
+    tokens,
+    drift,
+    enable,
+    importApp,
+    disable,
+    heartbeat,
+    status,
+    desk,
+    setPolicy: (next: Policy) => void (policy = next),
+    kill: () => void (dead = true),
+    killAfterWrites: (count: number) => void (writesLeft = count),
+    isDead: () => dead,
+    kind: () => journey.read().connection.kind,
+  }
+}
+
+/** No timer of a dead process fires. */
+const mortalClock = (clock: FakeClock, isDead: () => boolean): Clock => {
+  const living = (task: () => void) => () => {
+    if (!isDead()) task()
+  }
+  return {
+    ...clock,
+    after: (ms, task) => clock.after(ms, living(task)),
+    every: (ms, task) => clock.every(ms, living(task)),
+    schedule: (expression, task) => clock.schedule(expression, living(task)),
+    onJump: callback => clock.onJump(ms => living(() => callback(ms))()),
+  }
+}
+
+/** No write of a dead process reaches the disk. */
+const refusingTheDead = (store: Store, isDead: () => boolean): Store => {
+  const alive = <A extends unknown[], R>(write: (...args: A) => R) => {
+    return (...args: A): R => {
+      if (isDead()) throw new Error('killed')
+      return write(...args)
+    }
+  }
+  return {
+    ...store,
+    connection: { read: store.connection.read, write: alive(store.connection.write) },
+    tokens: {
+      all: store.tokens.all,
+      put: alive(store.tokens.put),
+      promote: alive(store.tokens.promote),
+      remove: alive(store.tokens.remove),
+      clear: alive(store.tokens.clear),
+    },
+    facts: { find: store.facts.find, put: alive(store.facts.put) },
+    replace: alive(store.replace),
+  }
+}
+
+export const peerOf = (uid: number, more: Partial<Peer> = {}): Peer => ({ pid: 10, uid, gid: uid, groups: [], ...more })
+
+export const callerOf = (peer: Peer, socket: Caller['socket'] = 'token'): Caller => ({
+  socket,
+  attested: { peer, assertAlive() {}, release() {} },
+  connection: {},
+})
+
+/** An App that was created, installed on ORG and connected, by import. */
+export const connectedRig = async (options: RigOptions = {}) => {
+  const premises = createPremises()
+  const { app, pem } = premises.world.createApp(ORG)
+  const installation = premises.world.install(app.id, ORG)
+  const rig = createRig(premises, options)
+  await rig.importApp({ appId: app.id, pem: new Secret(pem) })
+  await premises.clock.advance(0)
+  premises.world.calls.length = 0
+  return { ...rig, rig, app, pem, installation, premises }
+}
