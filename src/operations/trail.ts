@@ -34,7 +34,9 @@ const MAX_DENIALS = 256
 export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log }): Trail => {
   const { audit, clock, log } = deps
   const seen = new WeakMap<object, Map<string, string>>()
-  const repeats = new Map<string, Repeats>()
+  /** Apart, so that no number of grants leaves a denial without its own row. */
+  const grants = new Map<string, Repeats>()
+  const denials = new Map<string, Repeats>()
   let flushing = false
 
   const record = (event: Omit<AuditEvent, 'atMs'>): void => {
@@ -42,15 +44,15 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
     log.info(`audit ${row.event}`, { ...event, sequence: row.sequence, hash: row.hash })
   }
   const flush = (): void => {
-    for (const [key, { event, count }] of repeats) {
-      repeats.delete(key)
-      if (count > 0) record({ ...event, count })
+    for (const repeats of [grants, denials]) {
+      for (const [key, { event, count }] of repeats) {
+        if (count > 0) record({ ...event, count })
+        // Only now: what could not be written is tried again.
+        repeats.delete(key)
+      }
     }
   }
-  const count = (key: string, event: Omit<AuditEvent, 'atMs'>, by = 1): void => {
-    const known = repeats.get(key)
-    if (known) known.count += by
-    else repeats.set(key, { event, count: by })
+  const flushLater = (): void => {
     if (flushing) return
     flushing = true
     clock.after(FLUSH_MS, () => {
@@ -59,8 +61,15 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
         flush()
       } catch (error) {
         log.error('the audit log cannot be written', { error })
+        flushLater()
       }
     })
+  }
+  const count = (repeats: Map<string, Repeats>, key: string, more: Repeats): void => {
+    const known = repeats.get(key)
+    if (known) known.count += more.count
+    else repeats.set(key, more)
+    flushLater()
   }
 
   return {
@@ -72,7 +81,7 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
       const name = `${grant.profile}\n${grant.scope}`
       const token = grant.token.reveal()
       if (scopes.get(name) === token) {
-        count(`${grant.peer.pid}\n${name}`, repeatOf(grant))
+        count(grants, `${grant.peer.pid}\n${name}`, { event: repeatOf(grant), count: 1 })
         return
       }
       record({ ...repeatOf(grant), hashedToken: hashToken(grant.token) })
@@ -81,10 +90,12 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
     denied({ peer, detail }) {
       const known = `${peer.uid}\n${peer.unit ?? ''}\n${detail}`
       const event = { event: 'token.deny', peer: nameOf(peer), detail }
-      if (repeats.has(known)) return count(known, event)
-      if (repeats.size >= MAX_DENIALS) return count('flood', { event: 'token.deny', detail: 'further denials' })
+      if (denials.has(known)) return count(denials, known, { event, count: 1 })
+      if (denials.size >= MAX_DENIALS) {
+        return count(denials, 'flood', { event: { event: 'token.deny', detail: 'further denials' }, count: 1 })
+      }
       record(event)
-      count(known, event, 0)
+      count(denials, known, { event, count: 0 })
     },
   }
 }
