@@ -1,60 +1,17 @@
 // The main job on real sockets: a token for those that the policy names, good at GitHub for what was asked, and for nothing else.
 
-import { execFile } from 'node:child_process'
 import { chmodSync, chownSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import test from 'ava'
-import { type Appliance, createAppliance, PROFILE } from '../support/appliance.ts'
+import { createAppliance, PROFILE } from '../support/appliance.ts'
+import { enabled, NOBODY, readWith, requestCount, requestsSince, shell } from '../support/probes.ts'
 import { findLeaks, findLeaksBelow, findLeaksInProc, type Needle } from '../support/leaks.ts'
-import { checkAnswers, createChecker } from '../support/openapi-answers.ts'
+import { createChecker } from '../support/openapi-answers.ts'
 import { recordGitHub } from '../support/recording-github.ts'
-
-const run = promisify(execFile)
-const NOBODY = 65_534
-
-/** Runs a line of shell, as another user where one is named; resolves to the exit code and what it wrote. */
-const shell = async (line: string, user?: number): Promise<{ code: number; stdout: string }> => {
-  const change = user === undefined ? [] : ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--clear-groups']
-  const [program, ...args] = [...change, 'sh', '-c', line]
-  return run(String(program), args).then(
-    ({ stdout }) => ({ code: 0, stdout }),
-    (error: unknown) => {
-      if (!(error instanceof Error) || !('code' in error) || !('stdout' in error)) throw error
-      return { code: Number(error.code), stdout: String(error.stdout) }
-    },
-  )
-}
 
 const curlToken = (socket: string): string =>
   `curl -s --unix-socket ${socket} -X POST localhost/v1/tokens -H 'content-type: application/json' ` +
   `-d '{"repositories":["web"],"permissions":{"contents":"read"}}'`
-
-const readWith = async ({ sandbox }: Appliance, token: string, repository: string): Promise<number> => {
-  const url = `${sandbox.apiUrl}/repos/octo-org/${repository}/contents/README.md`
-  const answer = await fetch(url, { headers: { authorization: `Bearer ${token}` } })
-  await answer.text()
-  return answer.status
-}
-
-const requestsSince = async ({ sandbox }: Appliance, sequence: number): Promise<{ path: string }[]> => {
-  const answer = await fetch(`${sandbox.url}/_sandbox/log?since=${sequence}`)
-  const entries: unknown = await answer.json()
-  return Array.isArray(entries) ? entries : []
-}
-
-const requestCount = async (appliance: Appliance): Promise<number> => {
-  const { counts } = await appliance.control('GET', 'state')
-  return typeof counts === 'object' && counts !== null && 'requests' in counts ? Number(counts.requests) : 0
-}
-
-const enabled = async (toml?: string): Promise<Appliance & { wrong: string[] }> => {
-  const appliance = await createAppliance(toml === undefined ? {} : { toml })
-  await appliance.start()
-  const checked = await checkAnswers(appliance)
-  await checked.enable()
-  return checked
-}
 
 test.serial("the issue's line of curl returns a token for the repository that it names, and for no other", async t => {
   const appliance = await enabled()
