@@ -12,6 +12,19 @@ export type Journey = {
   stage: 'proxy' | 'target'
   /** Who issued the certificate that the target showed. */
   issuer: string | undefined
+  /** The proxy opened the way with the words of a page: most likely a portal's, and no way at all. */
+  hasPage: boolean
+}
+
+/** The deadline passed. Only what lies behind an open way is GitHub's delay. */
+export const explainDelay = (journey: Journey, deadlineMs: number): Failure => {
+  // What a redirect left of it is an odd number.
+  const seconds = `${Math.round(deadlineMs / 100) / 10} s`
+  if (journey.stage === 'proxy') {
+    return new Failure('proxy-unreachable', `the proxy ${journey.proxy} opened no way to ${journey.host} in ${seconds}`)
+  }
+  if (isPage(journey)) return explainPage(journey)
+  return new Failure('timeout', `${journey.host} did not answer in ${seconds}`)
 }
 
 /** A CONNECT that the proxy did not answer with 200, or its 407 to a request without a tunnel. */
@@ -46,6 +59,11 @@ export const explainError = (journey: Journey, error: unknown): Failure => {
   if (code === 'ENOTFOUND' || code.startsWith('EAI_')) {
     return new Failure('dns', `the name ${name ?? who}${atProxy ? ' of the proxy' : ''} has no address`, options)
   }
+  if (isPage(journey)) return explainPage(journey, options)
+  if (isTls(code) && NO_TLS.test(`${code} ${message}`)) {
+    const said = `${who} does not speak TLS: ${message.split('\n')[0]}`
+    return new Failure(atProxy ? 'proxy-unreachable' : 'portal', said, options)
+  }
   if (isTls(code)) {
     const issuer = !atProxy && journey.issuer ? `, issued by ${journey.issuer}` : ''
     return new Failure('tls', `the certificate of ${who}${issuer}: ${message.split('\n')[0]}`, options)
@@ -67,6 +85,15 @@ const explainSocks = (journey: Journey, message: string): Failure | undefined =>
   if (!/Socks5 Authentication failed|no accepted authentication type/i.test(message)) return undefined
   return new Failure('proxy-authentication', `the proxy ${journey.proxy} does not accept the user or password`)
 }
+
+/** Before a certificate was seen; behind it GitHub itself speaks. */
+const isPage = ({ hasPage, stage, issuer }: Journey): boolean => hasPage && stage === 'target' && issuer === undefined
+
+const explainPage = ({ proxy, host }: Journey, options: { cause?: unknown } = {}): Failure =>
+  new Failure('portal', `the proxy ${proxy} answered with a page of its own when asked for ${host}`, options)
+
+/** What OpenSSL calls the words of a server that speaks something else. */
+const NO_TLS = /wrong[ _]version[ _]number|packet[ _]length[ _]too[ _]long|http[ _]request/i
 
 const isTls = (code: string): boolean =>
   /^(?:ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|CRL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|EPROTO$)/.test(

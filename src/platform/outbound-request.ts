@@ -11,7 +11,7 @@ import { request as requestHttps } from 'node:https'
 import { Readable } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { Failure } from '../domain/errors.ts'
-import { explainError, explainRefusal, type Journey } from './outbound-errors.ts'
+import { explainDelay, explainError, explainRefusal, type Journey } from './outbound-errors.ts'
 
 export type OutboundRequest = {
   readonly method: string
@@ -77,6 +77,7 @@ const travelOnce = (
     proxy: proxy?.shown,
     stage: proxy === undefined ? 'target' : 'proxy',
     issuer: undefined,
+    hasPage: false,
   }
   const headers = Object.fromEntries(
     Object.entries(request.headers).filter(([name]) => !DROPPED.has(name.toLowerCase())),
@@ -117,8 +118,10 @@ const travelOnce = (
   // What the agents of proxy-agent say of their CONNECT; for a plain request through a proxy there is no status.
   call.on('proxyConnect', (connect: { statusCode?: number; statusText?: string; headers?: IncomingHttpHeaders }) => {
     if (connect.statusCode === undefined) return
-    if (connect.statusCode === 200) journey.stage = 'target'
-    else fail(explainRefusal(journey, refusalOf(connect.statusCode, connect.statusText, connect.headers)))
+    if (connect.statusCode === 200) {
+      journey.stage = 'target'
+      journey.hasPage = /^text\/html\b/i.test(connect.headers?.['content-type'] ?? '')
+    } else fail(explainRefusal(journey, refusalOf(connect.statusCode, connect.statusText, connect.headers)))
   })
   call.once('socket', socket => {
     if (isTunnel) journey.stage = 'target'
@@ -155,16 +158,6 @@ const parseTarget = (text: string): URL => {
 const refusalOf = (status: number, reason = '', headers: IncomingHttpHeaders = {}) => {
   const squid = headers['x-squid-error']
   return { status, reason, ...(typeof squid === 'string' && { squid }) }
-}
-
-const explainDelay = (journey: Journey, deadlineMs: number): Failure => {
-  const seconds = `${deadlineMs / 1000} s`
-  return new Failure(
-    'timeout',
-    journey.stage === 'proxy'
-      ? `the proxy ${journey.proxy} opened no way to ${journey.host} in ${seconds}`
-      : `${journey.host} did not answer in ${seconds}`,
-  )
 }
 
 const isCode = (error: Error, code: string): boolean => 'code' in error && error.code === code

@@ -215,9 +215,25 @@ test('the private CA is what makes an https proxy trusted', async t => {
   t.true(error.message.includes(`the proxy ${proxy.url}`), error.message)
 })
 
-test('what is no TLS is no certificate', async t => {
+test('what does not speak TLS is no matter of certificates', async t => {
   const target = await startTarget(t, hello, null)
-  await failing(t, get(t, {}, target.url.replace('http:', 'https:')), 'tls')
+  for (const url of [undefined, open.url, socks.url]) {
+    const error = await failing(t, get(t, { url }, target.url.replace('http:', 'https:')), 'portal')
+    t.regex(error.message, /localhost:\d+ does not speak TLS/, url)
+  }
+  const https = open.url.replace('http:', 'https:')
+  const error = await failing(t, get(t, { url: https }, 'https://github.test/'), 'proxy-unreachable')
+  t.true(error.message.includes(`the proxy ${https} does not speak TLS`), error.message)
+})
+
+test('a proxy that opens the way with a page is a portal, whatever follows', async t => {
+  const page = '<html>Please sign in</html>'
+  const head = `HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: ${page.length}\r\n\r\n`
+  for (const answer of [head, head + page]) {
+    const proxy = await startProxy(t, { answer })
+    const error = await failing(t, get(t, { url: proxy.url }, 'https://github.test/'), 'portal')
+    t.true(error.message.includes(`the proxy ${proxy.url} answered with a page of its own`), error.message)
+  }
 })
 
 test('what is no HTTP is no answer', async t => {
@@ -299,8 +315,8 @@ test('a slow answer meets the deadline, by head and by body', async t => {
 test('a proxy that never answers meets the deadline too, and its connection is not left behind', async t => {
   const { port, sockets } = await listen(t, createTcpServer())
   const outbound = outboundOf(t, { url: `http://127.0.0.1:${port}` }, { deadlineMs: 200 })
-  const error = await failing(t, outbound.fetch('https://github.test/'), 'timeout')
-  t.regex(error.message, /the proxy http:\/\/127\.0\.0\.1/)
+  const error = await failing(t, outbound.fetch('https://github.test/'), 'proxy-unreachable')
+  t.regex(error.message, /the proxy http:\/\/127\.0\.0\.1:\d+ opened no way to github\.test in 0\.2/)
   await Promise.all([...sockets].map(socket => once(socket.resume(), 'close')))
   t.is(sockets.size, 0)
 })
