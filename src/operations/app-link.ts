@@ -25,7 +25,10 @@ export type AppLink = {
   listRepositories(token: Secret): Promise<readonly Repository[]>
   uninstall(id: number): Promise<void>
   findQuota(installation: number): Quota | undefined
-  /** What stood between this machine and GitHub at the last call; undefined after a call that went through. */
+  /**
+   * What stood between this machine and GitHub at the last call; undefined after a call that went through. The last is what began last:
+   * a call that hung under former settings says nothing of those that hold now.
+   */
   findTrouble(): Outcome | undefined
   /** Told of each call's end: undefined where it went through. */
   onOutcome(listener: (failure: Failure | undefined) => void): void
@@ -49,6 +52,8 @@ export const createAppLink = (deps: {
   const { github, store, clock } = deps
   const listeners: ((failure: Failure | undefined) => void)[] = []
   let trouble: Outcome | undefined
+  let begun = 0
+  let judged = 0
   let keys: { stored: readonly StoredKey[]; parsed: readonly AppKey[] } | undefined
 
   const identity = (): AppIdentity => {
@@ -64,15 +69,21 @@ export const createAppLink = (deps: {
     if (!mayCallOut(store.connection.read().connection)) {
       throw new Failure('quarantined', 'no call goes out while the credentials are quarantined')
     }
+    const number = ++begun
+    const judge = (outcome: Outcome | undefined): void => {
+      if (number < judged) return
+      judged = number
+      trouble = outcome
+    }
     try {
       const result = await call()
-      trouble = undefined
+      judge(undefined)
       for (const listener of listeners) listener(undefined)
       return result
     } catch (error) {
       const failure = asFailure(error)
       // A refusal of this one request is an answer of GitHub's: the way there is open.
-      trouble = OF_THE_REQUEST.has(failure.code) ? undefined : { failure, atMs: clock.now() }
+      judge(OF_THE_REQUEST.has(failure.code) ? undefined : { failure, atMs: clock.now() })
       for (const listener of listeners) listener(failure)
       throw failure
     }

@@ -1,0 +1,76 @@
+// The link to GitHub: what status says of the way there is what the call met that began last.
+
+import test from 'ava'
+import { type Code, Failure } from '../../src/domain/errors.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import { createGitHubClock } from '../../src/github/clock.ts'
+import { createAppLink } from '../../src/operations/app-link.ts'
+import { createFakeGitHub, World } from '../support/fake-github.ts'
+import { createFakeClock, emptyDisk, openMemoryStore } from '../support/fakes.ts'
+import { readFakeKey } from '../support/operations-rig.ts'
+
+const build = () => {
+  const clock = createFakeClock()
+  const github = createFakeGitHub({
+    world: new World(() => clock.now()),
+    githubClock: createGitHubClock({ clock, offsetMs: 0, onChange() {} }),
+    wallNow: () => clock.now(),
+    isDead: () => false,
+  })
+  const link = createAppLink({
+    github: { ...github, revoke: () => called() },
+    store: openMemoryStore(emptyDisk()),
+    clock,
+    readKey: readFakeKey,
+  })
+  let called = () => Promise.resolve()
+  /** A call that ends when it is told to. */
+  const begin = () => {
+    const call = Promise.withResolvers<void>()
+    called = () => call.promise
+    const end = link.revoke(new Secret('ghs_1')).catch(() => {})
+    return {
+      succeed: () => (call.resolve(), end),
+      fail: (code: Code) => (call.reject(new Failure(code, code)), end),
+    }
+  }
+  return { link, begin, trouble: () => link.findTrouble()?.failure.code }
+}
+
+test('a failure is told until a call goes through', async t => {
+  const { begin, trouble } = build()
+  t.is(trouble(), undefined)
+  await begin().fail('proxy-refused')
+  t.is(trouble(), 'proxy-refused')
+  await begin().fail('proxy-authentication')
+  t.is(trouble(), 'proxy-authentication')
+  await begin().succeed()
+  t.is(trouble(), undefined)
+})
+
+test('a call that hung while another way was opened says nothing of that way', async t => {
+  const { begin, trouble } = build()
+  const hanging = begin()
+  const next = begin()
+  await next.succeed()
+  await hanging.fail('proxy-unreachable')
+  t.is(trouble(), undefined)
+})
+
+test('a call that still went through under former settings does not hide that the new ones are wrong', async t => {
+  const { begin, trouble } = build()
+  const slow = begin()
+  await begin().fail('proxy-authentication')
+  await slow.succeed()
+  t.is(trouble(), 'proxy-authentication')
+})
+
+test('each end is told to those who listen, also that of a call which was overtaken', async t => {
+  const { link, begin } = build()
+  const heard: (string | undefined)[] = []
+  link.onOutcome(failure => void heard.push(failure?.code))
+  const hanging = begin()
+  await begin().succeed()
+  await hanging.fail('timeout')
+  t.deepEqual(heard, [undefined, 'timeout'])
+})
