@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
 import { createMetrics } from './api/metrics.ts'
-import type { Backend } from './api/routes.ts'
+import type { Backend } from './api/route.ts'
 import { createApi } from './api/server.ts'
 import {
   attestPeers,
@@ -16,20 +16,20 @@ import {
 } from './api/sockets.ts'
 import type { Host } from './domain/connection.ts'
 import { Failure } from './domain/errors.ts'
-import { isoTime } from './domain/wire.ts'
-import { type Engine, type EngineDeps, openEngine } from './engine.ts'
+import { keepEngine } from './engine-keeper.ts'
 import { readRedirect } from './github/app-manifest.ts'
 import { createEvents } from './operations/events.ts'
-import { type Clock, createClock, type Timer } from './platform/clock.ts'
+import { createClock } from './platform/clock.ts'
 import { type Config, loadConfig, type Surroundings } from './platform/config.ts'
 import { findGroup, findUser, peerCredentials, setNonDumpable } from './platform/libc.ts'
 import { lockStateFolder } from './platform/lock.ts'
-import { createLog, type Log, type LogLevel } from './platform/log.ts'
+import { createLog, type LogLevel } from './platform/log.ts'
 import { createOutbound } from './platform/outbound.ts'
 import { proxySettingsFrom } from './platform/proxy-settings.ts'
 import { createAttest } from './platform/peer.ts'
 import { activatedSockets, createNotifier, isJournal, machineId, systemHostname } from './platform/systemd.ts'
 import { VERSION } from './platform/version.ts'
+import { readIdentities } from './snapshot/encryption.ts'
 import { createWeb } from './web/server.ts'
 
 export type Daemon = {
@@ -65,7 +65,13 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
 
   const keeper = keepEngine({ config: () => config, host, outbound, events, clock, log, env })
   const metrics = createMetrics({ clock, events, operations: keeper.operations, state: keeper.state })
-  const backend: Backend = { policy: () => config.policy, status: keeper.status, readRedirect }
+  const backend: Backend = {
+    policy: () => config.policy,
+    status: keeper.status,
+    readRedirect,
+    readIdentities,
+    unlock: keeper.unlock,
+  }
   const attest = createAttest({ weakPid: () => config.policy.weakPid })
   const activated = activatedSockets(env)
   const servers: Server[] = []
@@ -158,68 +164,6 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     stop,
   }
 }
-
-/** Holds the engine, or the reason why there is none yet, and tries again with each tick of the schedule. */
-const keepEngine = (deps: EngineDeps & { clock: Clock; log: Log }) => {
-  const { clock, log } = deps
-  let engine: Engine | undefined
-  let closed = new Failure('locked', 'the store is not open yet')
-  let closedAtMs = clock.now()
-  let retry: Timer | undefined
-  let started = false
-
-  const open = (): void => {
-    try {
-      engine = openEngine(deps)
-      if (started) engine.heartbeat.start()
-      retry?.cancel()
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error
-      if (error.message !== closed.message) log.error('the store stays closed', { error, next: error.entry.next })
-      if (error.code !== closed.code) closedAtMs = clock.now()
-      closed = error
-    }
-  }
-  const opened = (): Engine => {
-    if (engine) return engine
-    throw closed
-  }
-  const lockedStatus = () => ({
-    state: 'locked',
-    since: isoTime(closedAtMs),
-    meaning: `${closed.entry.title}: ${closed.message}.`,
-    next: closed.entry.next,
-    version: VERSION,
-  })
-
-  return {
-    open,
-    engine: opened,
-    operations: () => opened().operations,
-    state: () => engine?.operations.journey.read().connection.kind ?? 'locked',
-    status: (caller: { socket: 'token' | 'admin' }) => {
-      if (!engine) return lockedStatus()
-      return caller.socket === 'admin' ? engine.operations.status.whole() : engine.operations.status.brief()
-    },
-    headline: () => (engine ? engine.operations.journey.explain().meaning : lockedStatus().meaning),
-    start() {
-      started = true
-      engine?.heartbeat.start()
-      if (!engine) retry = clock.every(RETRY_OPEN_MS, open)
-    },
-    reschedule() {
-      engine?.heartbeat.stop()
-      engine?.heartbeat.start()
-    },
-    close() {
-      retry?.cancel()
-      engine?.close()
-    },
-  }
-}
-
-/** A disk that was full, or a key that was brought back, is noticed within this time. */
-const RETRY_OPEN_MS = 15_000
 
 /** What is bound to files and sockets that are open holds until the next start. */
 const assertReloadable = (old: Config, next: Config): void => {

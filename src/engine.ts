@@ -1,5 +1,6 @@
 // The engine: everything that works over one open store. Built by the daemon, which runs on without it while the store is closed.
 
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Account, Host } from './domain/connection.ts'
 import { unitePermissions } from './domain/scope.ts'
@@ -15,6 +16,8 @@ import type { Events } from './operations/events.ts'
 import { createImport } from './operations/import.ts'
 import { createJourney } from './operations/journey.ts'
 import type { Operations } from './operations/operations.ts'
+import { createRecovery } from './operations/recovery.ts'
+import { createSnapshots, type SnapshotSettings, type WaitingBundle } from './operations/snapshots.ts'
 import { createHeartbeat, type Heartbeat } from './operations/refresh.ts'
 import { createStatusReport } from './operations/status.ts'
 import { createTokenDesk } from './operations/token-desk.ts'
@@ -23,13 +26,16 @@ import { createTrail } from './operations/trail.ts'
 import { ADMIN_PROFILE } from './domain/policy.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Config } from './platform/config.ts'
+import { writeDurably } from './platform/files.ts'
 import type { Log } from './platform/log.ts'
 import type { Outbound } from './platform/outbound.ts'
-import { readCredential } from './platform/systemd.ts'
 import { VERSION } from './platform/version.ts'
 import { openAudit } from './store/audit-store.ts'
+import { openBundle, readHeader, writeBundle } from './snapshot/bundle.ts'
+import { assertRecipient, encryptTo } from './snapshot/encryption.ts'
+import { createSigner, readSigner } from './snapshot/signing.ts'
 import { openStore } from './store/database.ts'
-import { readStoreKey } from './store/key.ts'
+import { storeKeyOf } from './unlock.ts'
 import type { AppForm } from './web/server.ts'
 
 export type EngineDeps = {
@@ -53,9 +59,7 @@ export type Engine = {
 export const openEngine = (deps: EngineDeps): Engine => {
   const { config, outbound, events, clock, log, host } = deps
   const { paths } = config()
-  const credential = readCredential('store.key', deps.env)
-  const { keyFile } = config().store
-  const storeKey = readStoreKey({ ...(credential && { credential }), ...(keyFile !== undefined && { keyFile }) })
+  const storeKey = storeKeyOf(config(), deps.env)
   const store = openStore({ folder: join(paths.state, 'store'), storeKey, log })
   const audit = openOr(
     () => store.close(),
@@ -161,10 +165,41 @@ export const openEngine = (deps: EngineDeps): Engine => {
     host,
     schedule: () => config().refresh.schedule,
   })
+  const recovery = createRecovery({
+    store,
+    audit,
+    trail,
+    log,
+    configured: () => config().snapshot.recipients,
+    assertRecipient,
+    encryptTo,
+    createSigner,
+    readSigner,
+  })
+  const snapshots = createSnapshots({
+    store,
+    journey,
+    tokens,
+    trail,
+    recovery,
+    clock,
+    log,
+    tools: { writeBundle, readHeader, openBundle },
+    waiting: waitingBundle(join(paths.state, 'waiting.bundle')),
+    host,
+    settings: () => snapshotSettings(config()),
+    onRestored: () => heartbeat.soon(),
+  })
+  const wrap = (): void =>
+    void recovery.ensureWrap().catch(error => log.error('the recovery wrap was not written', { error }))
+  wrap()
+  const unsubscribe = events.subscribe(({ event }) => event === 'state' && wrap())
   const status = createStatusReport({
     journey,
     tokens,
     link,
+    recovery,
+    snapshots,
     clock,
     githubClock,
     settings: () => ({
@@ -179,11 +214,12 @@ export const openEngine = (deps: EngineDeps): Engine => {
   const desk = createTokenDesk({ policy: () => config().policy, journey, tokens, drift, link, trail })
 
   return {
-    operations: { journey, enable, importApp, disable, desk, status, refresh: heartbeat.force },
+    operations: { journey, enable, importApp, disable, desk, status, snapshots, recovery, refresh: heartbeat.force },
     heartbeat,
     appForm,
     close() {
       heartbeat.stop()
+      unsubscribe()
       try {
         trail.flush()
       } finally {
@@ -193,6 +229,19 @@ export const openEngine = (deps: EngineDeps): Engine => {
     },
   }
 }
+
+export const snapshotSettings = ({ snapshot, github }: Config): SnapshotSettings => ({
+  trusted: snapshot.trusted,
+  includeToken: snapshot.includeToken,
+  githubUrl: github.url,
+  apiUrl: github.apiUrl,
+})
+
+const waitingBundle = (path: string): WaitingBundle => ({
+  find: () => (existsSync(path) ? readFileSync(path) : undefined),
+  put: bundle => writeDurably(path, bundle, 0o600),
+  remove: () => rmSync(path, { force: true }),
+})
 
 const CLOCK_OFFSET = 'clock-offset-ms'
 

@@ -19,6 +19,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   sandbox: ['sandbox'],
   'daemon.ts': [
     'engine.ts',
+    'engine-keeper.ts',
     'platform',
     'github',
     'store',
@@ -29,7 +30,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'web',
     'domain',
   ],
-  'engine.ts': ['platform', 'github', 'store', 'operations', 'domain', 'type:web'],
+  'unlock.ts': ['platform', 'store', 'snapshot', 'operations', 'domain'],
+  'engine-keeper.ts': ['engine.ts', 'unlock.ts', 'platform', 'domain'],
+  'engine.ts': ['unlock.ts', 'platform', 'github', 'store', 'snapshot', 'operations', 'domain', 'type:web'],
   'offline.ts': ['platform', 'github', 'store', 'snapshot', 'operations', 'domain'],
   'run.ts': ['daemon.ts', 'platform', 'domain'],
   'ghconnectd.ts': ['run.ts', 'platform', 'domain'],

@@ -5,7 +5,7 @@ import type { EventBody } from '../domain/wire.ts'
 import type { Events } from '../operations/events.ts'
 import type { Caller } from '../operations/token-desk.ts'
 import type { Clock } from '../platform/clock.ts'
-import type { Backend } from './routes.ts'
+import type { Backend } from './route.ts'
 
 const PING_MS = 15_000
 /** A listener that does not read is cut off rather than kept in memory. */

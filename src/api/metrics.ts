@@ -6,7 +6,7 @@ import type { Code } from '../domain/errors.ts'
 import type { Events } from '../operations/events.ts'
 import type { Operations } from '../operations/operations.ts'
 import type { Clock } from '../platform/clock.ts'
-import type { Route } from './routes.ts'
+import type { Route } from './route.ts'
 
 export type Metrics = {
   readonly contentType: string
@@ -26,6 +26,7 @@ const STATES = [
   'quarantined',
   'disconnecting',
   'locked',
+  'awaiting-unlock',
 ]
 
 export const createMetrics = (deps: {

@@ -3,7 +3,8 @@
 import { z } from 'zod'
 import { CATALOGUE, PROBLEM_PREFIX } from '../domain/errors.ts'
 import { EventBody, ProblemBody, PublicStatus, ReadyAnswer } from '../domain/wire.ts'
-import { type Route, ROUTES, type SocketName } from './routes.ts'
+import type { Route, SocketName } from './route.ts'
+import { ROUTES } from './routes.ts'
 
 type Json = Record<string, unknown>
 
@@ -19,6 +20,8 @@ const PROBLEM = {
   content: { 'application/problem+json': { schema: schema(ProblemBody, 'output') } },
 }
 
+const BYTES = { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } }
+
 const operation = (route: Route, socket: SocketName): Json => ({
   summary: route.summary,
   operationId: `${route.method.toLowerCase()}${route.path.replaceAll(/[/{]+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,
@@ -27,7 +30,9 @@ const operation = (route: Route, socket: SocketName): Json => ({
   responses: {
     [String(route.status)]: {
       description: 'Done',
-      content: json(route.path === '/v1/status' && socket === 'token' ? PublicStatus : route.answer, 'output'),
+      content: route.binary
+        ? BYTES
+        : json(route.path === '/v1/status' && socket === 'token' ? PublicStatus : route.answer, 'output'),
     },
     default: PROBLEM,
   },

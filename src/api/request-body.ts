@@ -5,7 +5,7 @@ import type { z } from 'zod'
 import { Failure } from '../domain/errors.ts'
 import { parseWith } from '../domain/wire.ts'
 
-/** Requests are small; bundles, which are not, have routes of their own. */
+/** Requests are small; a route that takes a bundle says how large. */
 const MAX_BODY_BYTES = 64 * 1024
 /** Clients ask the same again and again: parsed requests are kept by their text, which bears no secret where they are small. */
 const MAX_KEPT = 512
@@ -14,12 +14,16 @@ const MAX_KEPT_BYTES = 512
 const kept = new WeakMap<z.ZodType, Map<string, unknown>>()
 
 /** Throws `body-too-large`, `invalid-request`. What it returns may be shared: callers do not change it. */
-export const readJson = async (incoming: IncomingMessage, schema: z.ZodType): Promise<unknown> => {
+export const readJson = async (
+  incoming: IncomingMessage,
+  options: { schema: z.ZodType; maxBytes: number | undefined },
+): Promise<unknown> => {
+  const { schema, maxBytes = MAX_BODY_BYTES } = options
   const { headers } = incoming
-  if (Number(headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge()
+  if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
   if (!isJson(headers['content-type']))
     throw new Failure('invalid-request', 'the body must be JSON, and content-type say so')
-  const text = await readText(incoming)
+  const text = await readText(incoming, maxBytes)
   const known = kept.get(schema) ?? new Map<string, unknown>()
   kept.set(schema, known)
   const found = known.get(text)
@@ -43,13 +47,13 @@ const parseJson = (text: string): unknown => {
   }
 }
 
-const readText = (incoming: IncomingMessage): Promise<string> => {
+const readText = (incoming: IncomingMessage, maxBytes: number): Promise<string> => {
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   const chunks: Buffer[] = []
   let size = 0
   incoming.on('data', (chunk: Buffer) => {
     size += chunk.length
-    if (size > MAX_BODY_BYTES) reject(tooLarge())
+    if (size > maxBytes) reject(tooLarge(maxBytes))
     else chunks.push(chunk)
   })
   incoming.once('end', () => resolve(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString()))
@@ -59,4 +63,4 @@ const readText = (incoming: IncomingMessage): Promise<string> => {
   return promise
 }
 
-const tooLarge = (): Failure => new Failure('body-too-large', `at most ${MAX_BODY_BYTES} bytes`)
+const tooLarge = (maxBytes: number): Failure => new Failure('body-too-large', `at most ${maxBytes} bytes`)

@@ -1,7 +1,6 @@
 // The route table: what each socket serves, with the schemas that check it and describe it.
 
 import type { z } from 'zod'
-import { Failure } from '../domain/errors.ts'
 import { admits, type Policy, type Profile } from '../domain/policy.ts'
 import {
   CompleteRequest,
@@ -12,7 +11,6 @@ import {
   InstallationsAnswer,
   isoTime,
   ProfilesAnswer,
-  type PublicStatus,
   RefreshAnswer,
   StateAnswer,
   Status,
@@ -20,62 +18,12 @@ import {
   TokenRequest,
 } from '../domain/wire.ts'
 import { Secret } from '../domain/secret.ts'
-import type { Operations } from '../operations/operations.ts'
 import type { Caller } from '../operations/token-desk.ts'
-
-export type SocketName = Caller['socket']
-
-/** What a handler is given: parsed input, who calls, and the operations (which throw while the store is closed). */
-export type Call<Body, Query> = {
-  readonly body: Body
-  readonly query: Query
-  readonly caller: Caller
-  readonly operations: () => Operations
-  readonly backend: Backend
-}
-
-/** What the routes need besides the operations: it answers while the store is closed, too. */
-export type Backend = {
-  policy(): Policy
-  status(caller: Caller): Status | PublicStatus
-  /** Splits what was pasted into code and state; throws `invalid-request`. */
-  readRedirect(text: string): { code: string; state?: string }
-}
-
-export type Route = {
-  readonly method: 'GET' | 'POST' | 'DELETE'
-  readonly path: string
-  readonly sockets: readonly SocketName[]
-  readonly summary: string
-  readonly status: number
-  readonly body?: z.ZodType
-  readonly query?: z.ZodType
-  readonly answer: z.ZodType
-  handle(call: Call<unknown, unknown>): unknown
-}
-
-type Spec<B extends z.ZodType, Q extends z.ZodType> = Omit<Route, 'body' | 'query' | 'handle' | 'status'> & {
-  readonly status?: number
-  readonly body?: B
-  readonly query?: Q
-  handle(call: Call<z.infer<B>, z.infer<Q>>): unknown
-}
-
-const route = <B extends z.ZodType = z.ZodUndefined, Q extends z.ZodType = z.ZodUndefined>(
-  spec: Spec<B, Q>,
-): Route => ({
-  status: 200,
-  ...spec,
-  handle: call => spec.handle(call as Call<z.infer<B>, z.infer<Q>>),
-})
+import { type Route, route, stateOf } from './route.ts'
+import { SNAPSHOT_ROUTES } from './snapshot-routes.ts'
 
 const BOTH = ['token', 'admin'] as const
 const ADMIN = ['admin'] as const
-
-const stateOf = ({ journey }: Operations): StateAnswer => ({
-  state: journey.read().connection.kind,
-  ...journey.explain(),
-})
 
 export const ROUTES: readonly Route[] = [
   route({
@@ -178,6 +126,7 @@ export const ROUTES: readonly Route[] = [
     answer: RefreshAnswer,
     handle: ({ operations }) => operations().refresh(),
   }),
+  ...SNAPSHOT_ROUTES,
 ]
 
 /** Everybody sees what is his own; who else is admitted is for administrators. */
@@ -197,8 +146,3 @@ const allowNames = ({ allow }: Profile) => ({
   groups: allow.groups.map(group => group.name),
   units: [...allow.units],
 })
-
-/** Throws `not-permitted`: a route of the other socket is told apart from one that does not exist. */
-export const refuseOtherSocket = (path: string): never => {
-  throw new Failure('not-permitted', `${path} is served on admin.sock only`)
-}

@@ -13,7 +13,8 @@ import { streamEvents } from './event-stream.ts'
 import type { Metrics } from './metrics.ts'
 import { openApiDocument } from './openapi.ts'
 import { readJson } from './request-body.ts'
-import { type Backend, refuseOtherSocket, type Route, ROUTES, type SocketName } from './routes.ts'
+import { type Backend, refuseOtherSocket, type Route, type SocketName } from './route.ts'
+import { ROUTES } from './routes.ts'
 import type { Handler, Peers } from './sockets.ts'
 
 export type ApiDeps = {
@@ -74,12 +75,13 @@ const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {
     const done = observe()
     const answer = await route.handle({
       caller: callerOf(deps, incoming),
-      body: route.body && (await readJson(incoming, route.body)),
+      body: route.body && (await readJson(incoming, { schema: route.body, maxBytes: route.maxBodyBytes })),
       query: route.query && parseWith(route.query, Object.fromEntries(new URLSearchParams(query))),
       operations: deps.operations,
       backend: deps.backend,
     })
-    sendJson(outgoing, route.status, answer)
+    if (answer instanceof Uint8Array) outgoing.writeHead(route.status, BYTES).end(answer)
+    else sendJson(outgoing, route.status, answer)
     done()
   }
 }
@@ -118,6 +120,7 @@ const callerOf = ({ socket, peers }: ApiDeps, incoming: IncomingMessage): Caller
   connection: incoming.socket,
 })
 
+const BYTES = { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' } as const
 const NO_STORE = { 'content-type': 'application/json', 'cache-control': 'no-store' } as const
 
 const sendJson = (outgoing: ServerResponse, status: number, answer: unknown): void => {

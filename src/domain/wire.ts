@@ -88,6 +88,37 @@ const InstallationBody = z.strictObject({
 })
 export const InstallationsAnswer = z.strictObject({ installations: z.array(InstallationBody) })
 
+/** A bundle has at most 16 MiB; base64 makes a third more of it. */
+const base64 = z.base64().max(22 * 2 ** 20)
+/** An age identity file: lines of AGE-SECRET-KEY-1..., comments allowed. */
+const identity = z.string().min(1).max(16_384)
+
+export const RestoreRequest = z.strictObject({
+  bundle: base64.describe('The bundle as it was exported'),
+  identity: identity
+    .optional()
+    .describe('An age identity file that opens the bundle; without it a sealed bundle waits for unlock'),
+  force: z.boolean().optional().describe('Take a bundle of an unknown signer over a live connection'),
+})
+export const RestoreAnswer = z.strictObject({
+  outcome: z.enum(['restored', 'unchanged', 'awaiting-unlock']),
+  state: z.string(),
+  meaning: z.string(),
+  next: z.string(),
+  warnings: z.array(z.string()),
+})
+export type RestoreAnswer = z.infer<typeof RestoreAnswer>
+
+export const UnlockRequest = z.strictObject({ identity })
+export const RecoveryKeyRequest = z.strictObject({
+  recipient: z.string().regex(/^age1[0-9a-z]{58}$/, 'must be an age recipient (age1...)'),
+})
+export const RecoveryKeysAnswer = z.strictObject({
+  recipients: z.array(z.string()),
+  signer: z.string().describe('The public key that signs the bundles of this machine, for [snapshot] trusted'),
+})
+export type RecoveryKeysAnswer = z.infer<typeof RecoveryKeysAnswer>
+
 const Warning = z.strictObject({ code: z.string(), detail: z.string(), next: z.string() })
 
 /** What everybody may see, on token.sock. */
@@ -121,6 +152,8 @@ export const Status = PublicStatus.extend({
   generation: z.int(),
   role: z.enum(['single', 'leader', 'follower', 'replica']),
   hostname: z.string(),
+  recovery_recipients: z.array(z.string()).describe('To whom snapshots and database keys are encrypted'),
+  signer: z.string().describe('The public key that signs the bundles of this machine'),
   warnings: z.array(Warning),
 })
 export type Status = z.infer<typeof Status>

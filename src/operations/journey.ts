@@ -21,8 +21,8 @@ export type Journey = {
   requireServing(): Live
   /** Durable on return; then told. */
   to(connection: Connection, change?: Omit<ConnectionChange, 'connection'>): void
-  /** Like `to`, into a store with a new key: what was there before cannot be read any more. */
-  shred(connection: Connection): void
+  /** Like `to`, into a store with a new key: what was there before cannot be read any more. Nothing but `change` is carried over. */
+  shred(connection: Connection, change?: Omit<ConnectionChange, 'connection'>): void
   explain(): Explanation
   /** Runs `task` alone: what changes the state reads it, and decides, while nobody else does. */
   alone<T>(task: () => Promise<T>): Promise<T>
@@ -71,9 +71,9 @@ export const createJourney = (deps: {
       store.connection.write({ ...change, connection })
       announce(before, connection)
     },
-    shred(connection) {
+    shred(connection, change = {}) {
       const before = store.connection.read().connection
-      store.replace({ connection, installations: [], keys: [], newGeneration: true })
+      store.replace({ installations: [], keys: [], newGeneration: true, ...change, connection })
       announce(before, connection)
     },
     explain: () => explainConnection(store.connection.read().connection, deps.githubUrl()),

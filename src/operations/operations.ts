@@ -5,6 +5,8 @@ import type { Disable } from './disable.ts'
 import type { Enable } from './enable.ts'
 import type { ImportApp } from './import.ts'
 import type { Journey } from './journey.ts'
+import type { Recovery } from './recovery.ts'
+import type { Snapshots } from './snapshots.ts'
 import type { StatusReport } from './status.ts'
 import type { TokenDesk } from './token-desk.ts'
 
@@ -15,5 +17,7 @@ export type Operations = {
   readonly disable: Disable
   readonly desk: TokenDesk
   readonly status: StatusReport
+  readonly snapshots: Snapshots
+  readonly recovery: Recovery
   refresh(): Promise<RefreshAnswer>
 }

@@ -16,6 +16,8 @@ export type Heartbeat = {
   start(): void
   /** What an administrator asks for: mints anew for every scope that is held, due or not. */
   force(): Promise<RefreshAnswer>
+  /** Beats now, where it beats at all: something changed that GitHub should be asked about. */
+  soon(): void
   stop(): void
 }
 
@@ -92,6 +94,9 @@ export const createHeartbeat = (deps: {
           failure ? [{ scope, code: failure.code, detail: failure.message }] : [],
         ),
       }
+    },
+    soon() {
+      if (timers.length > 0) void beat()
     },
     stop() {
       for (const timer of timers.splice(0)) timer.cancel()

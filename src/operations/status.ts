@@ -6,6 +6,8 @@ import type { GitHubClock } from '../github/clock.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { AppLink } from './app-link.ts'
 import type { Journey } from './journey.ts'
+import type { Recovery } from './recovery.ts'
+import type { Snapshots } from './snapshots.ts'
 import type { Tokens } from './tokens.ts'
 
 export type StatusReport = {
@@ -25,6 +27,8 @@ export const createStatusReport = (deps: {
   journey: Journey
   tokens: Tokens
   link: AppLink
+  recovery: Recovery
+  snapshots: Snapshots
   clock: Clock
   githubClock: GitHubClock
   settings: () => { githubUrl: string; apiUrl: string; beforeExpiryMs: number }
@@ -36,6 +40,12 @@ export const createStatusReport = (deps: {
 
   const brief = (): PublicStatus => {
     const { connection } = journey.read()
+    const waiting = deps.snapshots.findWaiting()
+    if (waiting && connection.kind === 'disconnected') {
+      const meaning = `A sealed bundle of ${waiting.account?.login ?? waiting.hostname} was restored without its identity.`
+      const next = 'Run `ghconnect unlock --identity FILE` with the recovery key.'
+      return { state: 'awaiting-unlock', since: isoTime(connection.sinceMs), meaning, next, version: deps.version }
+    }
     const { meaning, next } = explainConnection(connection, deps.settings().githubUrl)
     return { state: connection.kind, since: isoTime(connection.sinceMs), meaning, next, version: deps.version }
   }
@@ -52,6 +62,17 @@ export const createStatusReport = (deps: {
     if (Math.abs(offset) >= CLOCK_WARNING_S) {
       const detail = `This machine's clock is ${Math.abs(offset)} s ${offset > 0 ? 'behind' : 'ahead of'} GitHub's.`
       found.push({ code: 'clock', detail, next: 'Set the clock (NTP). The daemon reckons with the offset meanwhile.' })
+    }
+    if (deps.recovery.recipients().length === 0) {
+      found.push({
+        code: 'no-recovery-key',
+        detail: 'No recovery key exists: snapshots leave in clear, and a lost store key loses everything.',
+        next: 'Run `ghconnect recovery-key create` and keep what it prints away from this machine.',
+      })
+    }
+    if (deps.snapshots.findWaiting() && connection.kind !== 'disconnected') {
+      const detail = 'A sealed bundle waits for its identity; it would replace the connection.'
+      found.push({ code: 'waiting-bundle', detail, next: 'Run `ghconnect unlock --identity FILE`.' })
     }
     for (const key of keys) {
       if (clock.now() - key.addedAtMs < KEY_AGE_WARNING_MS) continue
@@ -115,6 +136,8 @@ export const createStatusReport = (deps: {
         generation,
         role: 'single',
         hostname: deps.host().hostname,
+        recovery_recipients: [...deps.recovery.recipients()],
+        signer: deps.recovery.signer().publicKey,
         warnings: warnings(),
       }
     },

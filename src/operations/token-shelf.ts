@@ -41,6 +41,8 @@ export type TokenShelf = {
   live(): readonly StoredToken[]
   counts(): { live: number; oldestExpiresAtMs?: number }
   drop(): void
+  /** Takes over the tokens of a restored bundle. */
+  take(tokens: readonly StoredToken[]): void
 }
 
 /** A token with less life than this is handed out only when no other can be had. */
@@ -140,6 +142,11 @@ export const createTokenShelf = (deps: {
     drop() {
       all.clear()
       store.tokens.clear()
+    },
+    take(tokens) {
+      const good = tokens.filter(token => remaining(token) > 0)
+      for (const token of good) hold({ profile: token.profile, scope: token.scope })[token.slot] = token
+      persist(() => store.tokens.putAll(good))
     },
   }
 }

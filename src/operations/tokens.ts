@@ -33,6 +33,8 @@ export type Tokens = {
   live(): readonly StoredToken[]
   /** Forgets everything, on disk too. */
   drop(): void
+  /** Takes over the tokens of a restored bundle. */
+  take(tokens: readonly StoredToken[]): void
   counts(): { live: number; oldestExpiresAtMs?: number; lastMintedAtMs?: number }
 }
 
@@ -231,6 +233,7 @@ export const createTokens = (deps: {
     },
     live: shelf.live,
     drop: shelf.drop,
+    take: shelf.take,
     counts: () => ({ ...shelf.counts(), ...(lastMintedAtMs !== undefined && { lastMintedAtMs }) }),
   }
 }

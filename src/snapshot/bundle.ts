@@ -26,7 +26,7 @@ export type BundleOptions = {
   readonly hostname: string
 }
 
-export const MAX_BUNDLE_BYTES = 8 * 1024 * 1024
+export const MAX_BUNDLE_BYTES = 16 * 1024 * 1024
 
 /**
  * The same content and options give the same bytes, but for age's randomness. What is returned was read back. Throws `configuration` for a

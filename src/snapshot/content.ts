@@ -43,7 +43,7 @@ const KIB = 1024
 const LIMITS: Readonly<Record<string, number>> = {
   'inventory.json': 16 * KIB,
   'connection.json': 1024 * KIB,
-  'token.json': 6 * 1024 * KIB,
+  'token.json': 14 * 1024 * KIB,
   'settings.json': 256 * KIB,
 }
 const MAX_PEM_BYTES = 16 * KIB

@@ -18,7 +18,11 @@ export type ConnectionRecord = {
   readonly keys: readonly StoredKey[]
 }
 
-export type ConnectionChange = Partial<Omit<ConnectionRecord, 'generation'>> & { readonly newGeneration?: boolean }
+export type ConnectionChange = Partial<Omit<ConnectionRecord, 'generation'>> & {
+  readonly newGeneration?: boolean
+  /** The generation becomes higher than this one, too: what was restored must not look older than where it came from. */
+  readonly above?: number
+}
 
 export type ConnectionStore = {
   /** From memory: cheap. */
@@ -46,7 +50,7 @@ export const createConnectionStore = (db: Database): ConnectionStore => {
 }
 
 export const merge = (record: ConnectionRecord, change: ConnectionChange): ConnectionRecord => ({
-  generation: record.generation + (change.newGeneration ? 1 : 0),
+  generation: Math.max(record.generation, change.above ?? 0) + (change.newGeneration ? 1 : 0),
   connection: change.connection ?? record.connection,
   installations: change.installations ?? record.installations,
   keys: change.keys ?? record.keys,

@@ -27,9 +27,10 @@ import {
   shred,
 } from './folders.ts'
 import { KEY_BYTES, unwrapDatabaseKey, wrapDatabaseKey } from './key.ts'
+import { parseJson } from './record.ts'
 import { assertNotNewer, migrate, STORE_MIGRATIONS } from './schema.ts'
-import { checkPages, createEncrypted, type Database, guard, openEncrypted } from './sqlite.ts'
-import { createTokenStore, type TokenStore } from './token-store.ts'
+import { checkPages, createEncrypted, type Database, guard, openEncrypted, openReadOnly } from './sqlite.ts'
+import { createTokenStore, type StoredToken, type TokenStore } from './token-store.ts'
 
 export type Store = {
   readonly connection: ConnectionStore
@@ -44,6 +45,9 @@ export type Store = {
   replace(change: ConnectionChange): void
   /** The database key in hexadecimal, for `ghconnect store-key`. */
   databaseKey(): string
+  /** `key.age`, the database key as wrapped to the recovery keys, stands beside the store and is shredded with it. */
+  hasRecoveryWrap(): boolean
+  putRecoveryWrap(wrap: Uint8Array): void
   close(): void
 }
 
@@ -71,6 +75,7 @@ export const openStore = (options: StoreOptions): Store =>
       tokens: {
         all: () => opened.tokens.all(),
         put: token => opened.tokens.put(token),
+        putAll: tokens => opened.tokens.putAll(tokens),
         promote: key => opened.tokens.promote(key),
         remove: (key, slot) => opened.tokens.remove(key, slot),
         clear: () => opened.tokens.clear(),
@@ -84,7 +89,56 @@ export const openStore = (options: StoreOptions): Store =>
         removeLeftovers(folder, { current: opened.number, log })
       },
       databaseKey: () => opened.databaseKey.toString('hex'),
+      hasRecoveryWrap: () => existsSync(recoveryWrapPath(folder, opened.number)),
+      putRecoveryWrap: wrap => guard(folder, () => writeDurably(recoveryWrapPath(folder, opened.number), wrap, 0o600)),
       close: () => void opened.db.close(),
+    }
+  })
+
+const recoveryWrapPath = (folder: string, number: number): string => join(numberedFolder(folder, number), 'key.age')
+
+/** For `unlock`: the current store's `key.age`; undefined where there is no store, or no recovery key was made for it. */
+export const findRecoveryWrap = (folder: string): Buffer | undefined =>
+  guard(folder, () => {
+    const number = existsSync(folder) ? findCurrent(folder) : undefined
+    if (number === undefined) return undefined
+    const path = recoveryWrapPath(folder, number)
+    return existsSync(path) ? readFileSync(path) : undefined
+  })
+
+export type StoreContent = {
+  readonly record: ConnectionRecord
+  readonly tokens: readonly StoredToken[]
+  findFact(name: string): unknown
+}
+
+/**
+ * One consistent state of the current store, read without changing it: while a daemon writes, hangs, or is not there.
+ * Undefined where no store was ever made. Throws as `openStore`.
+ */
+export const readStore = (options: { folder: string; storeKey: Buffer }): StoreContent | undefined =>
+  guard(options.folder, () => {
+    const number = existsSync(options.folder) ? findCurrent(options.folder) : undefined
+    if (number === undefined) return undefined
+    const folder = numberedFolder(options.folder, number)
+    const databaseKey = unwrapFile(options.storeKey, join(folder, 'key'))
+    const db = openReadOnly(join(folder, 'store.db'), databaseKey.toString('hex'))
+    try {
+      assertNotNewer(db, STORE_MIGRATIONS)
+      const read = db.transaction(() => ({
+        record: createConnectionStore(db).read(),
+        tokens: createTokenStore(db).all(),
+        facts: new Map(
+          db
+            .prepare<[], { name: string; value: string }>('SELECT * FROM facts')
+            .all()
+            .map(({ name, value }) => [name, parseJson(value, `the fact ${name}`)]),
+        ),
+      }))
+      const { record, tokens, facts } = read()
+      return { record, tokens, findFact: name => facts.get(name) }
+    } finally {
+      db.close()
     }
   })
 

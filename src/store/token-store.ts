@@ -23,6 +23,8 @@ export type TokenStore = {
   all(): readonly StoredToken[]
   /** Durable on return; replaces the one in the same slot. */
   put(token: StoredToken): void
+  /** Many, in one transaction. */
+  putAll(tokens: readonly StoredToken[]): void
   /** `next` becomes `current`. */
   promote(key: ScopeKey): void
   remove(key: ScopeKey, slot?: StoredToken['slot']): void
@@ -43,6 +45,12 @@ export const createTokenStore = (db: Database): TokenStore => {
   return {
     all: () => guard(db.name, () => select.all().map(fromRow)),
     put: token => void guard(db.name, () => insert.run(toRow(token))),
+    putAll: tokens =>
+      guard(db.name, () =>
+        db.transaction(() => {
+          for (const token of tokens) insert.run(toRow(token))
+        })(),
+      ),
     promote: key => void guard(db.name, () => promote.run(key)),
     remove: (key, slot) =>
       void guard(db.name, () => (slot === undefined ? removeBoth.run(key) : removeOne.run(key, slot))),

@@ -1,0 +1,73 @@
+// What a route is: method, path, sockets, and the schemas that check it and describe it.
+
+import type { z } from 'zod'
+import { Failure } from '../domain/errors.ts'
+import type { Policy } from '../domain/policy.ts'
+import type { Secret } from '../domain/secret.ts'
+import type { PublicStatus, StateAnswer, Status } from '../domain/wire.ts'
+import type { Operations } from '../operations/operations.ts'
+import type { Caller } from '../operations/token-desk.ts'
+
+export type SocketName = Caller['socket']
+
+/** What a handler is given: parsed input, who calls, and the operations (which throw while the store is closed). */
+export type Call<Body, Query> = {
+  readonly body: Body
+  readonly query: Query
+  readonly caller: Caller
+  readonly operations: () => Operations
+  readonly backend: Backend
+}
+
+/** What the routes need besides the operations: it answers while the store is closed, too. */
+export type Backend = {
+  policy(): Policy
+  status(caller: Caller): Status | PublicStatus
+  /** Splits what was pasted into code and state; throws `invalid-request`. */
+  readRedirect(text: string): { code: string; state?: string }
+  /** The identities of an age identity file; throws `invalid-request`. */
+  readIdentities(text: string): readonly Secret[]
+  /** Opens what is locked: a store whose key was lost, or a sealed bundle that waits. */
+  unlock(identities: readonly Secret[]): Promise<void>
+}
+
+export type Route = {
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly path: string
+  readonly sockets: readonly SocketName[]
+  readonly summary: string
+  readonly status: number
+  /** More than the 64 KiB of other requests. */
+  readonly maxBodyBytes?: number
+  /** The answer is bytes, not JSON. */
+  readonly binary?: boolean
+  readonly body?: z.ZodType
+  readonly query?: z.ZodType
+  readonly answer: z.ZodType
+  handle(call: Call<unknown, unknown>): unknown
+}
+
+type Spec<B extends z.ZodType, Q extends z.ZodType> = Omit<Route, 'body' | 'query' | 'handle' | 'status'> & {
+  readonly status?: number
+  readonly body?: B
+  readonly query?: Q
+  handle(call: Call<z.infer<B>, z.infer<Q>>): unknown
+}
+
+export const route = <B extends z.ZodType = z.ZodUndefined, Q extends z.ZodType = z.ZodUndefined>(
+  spec: Spec<B, Q>,
+): Route => ({
+  status: 200,
+  ...spec,
+  handle: call => spec.handle(call as Call<z.infer<B>, z.infer<Q>>),
+})
+
+export const stateOf = ({ journey }: Operations): StateAnswer => ({
+  state: journey.read().connection.kind,
+  ...journey.explain(),
+})
+
+/** Throws `not-permitted`: a route of the other socket is told apart from one that does not exist. */
+export const refuseOtherSocket = (path: string): never => {
+  throw new Failure('not-permitted', `${path} is served on admin.sock only`)
+}

@@ -1,0 +1,88 @@
+// The second way in: recovery keys to which the database keys are wrapped, and the key that signs this machine's bundles.
+
+import { Failure } from '../domain/errors.ts'
+import { Secret } from '../domain/secret.ts'
+import type { Log } from '../platform/log.ts'
+import type { Signer } from '../snapshot/signing.ts'
+import type { AuditStore } from '../store/audit-store.ts'
+import type { Store } from '../store/database.ts'
+import type { Trail } from './trail.ts'
+
+export type Recovery = {
+  /** To whom snapshots and database keys are encrypted: those of the configuration and those that were made here. */
+  recipients(): readonly string[]
+  /** Takes the public half of a recovery key; the other one never reaches this daemon. */
+  add(recipient: string): Promise<void>
+  /** Recipients that a restored bundle brought along. */
+  adopt(recipients: readonly string[]): void
+  /** Writes the wrap where it is absent, or for other recipients. Called at start and after each new store. */
+  ensureWrap(): Promise<void>
+  signer(): Signer
+}
+
+/** What `key.age` holds: both database keys in hexadecimal, so that neither store nor audit log is lost with the store key. */
+export type RecoveryWrap = { readonly store: string; readonly audit: string }
+
+const RECIPIENTS = 'recovery.recipients'
+const WRAPPED = 'recovery.wrapped'
+export const SIGNER = 'snapshot.signer'
+
+export const createRecovery = (deps: {
+  store: Store
+  audit: AuditStore
+  trail: Trail
+  log: Log
+  /** [snapshot] recipients */
+  configured: () => readonly string[]
+  assertRecipient: (text: string) => void
+  encryptTo: (recipients: readonly string[], bytes: Uint8Array) => Promise<Uint8Array>
+  createSigner: () => Signer
+  readSigner: (privatePem: Secret) => Signer
+}): Recovery => {
+  const { store, audit, trail } = deps
+  let signer: Signer | undefined
+
+  const created = (): string[] => {
+    const found = store.facts.find(RECIPIENTS)
+    return Array.isArray(found) ? found.filter(text => typeof text === 'string') : []
+  }
+  const recipients = (): string[] => [...new Set([...deps.configured(), ...created()])]
+
+  const ensureWrap = async (): Promise<void> => {
+    const wanted = { number: store.number(), recipients: recipients() }
+    if (wanted.recipients.length === 0) return
+    if (store.hasRecoveryWrap() && JSON.stringify(store.facts.find(WRAPPED)) === JSON.stringify(wanted)) return
+    const wrap: RecoveryWrap = { store: store.databaseKey(), audit: audit.databaseKey() }
+    const bytes = await deps.encryptTo(wanted.recipients, Buffer.from(`${JSON.stringify(wrap)}\n`))
+    // A new store may have come meanwhile: its key is another one, and its own wrap is under way.
+    if (store.number() !== wanted.number) return
+    store.putRecoveryWrap(bytes)
+    store.facts.put(WRAPPED, wanted)
+  }
+
+  const readOrMakeSigner = (): Signer => {
+    const found = store.facts.find(SIGNER)
+    if (typeof found === 'string') return deps.readSigner(new Secret(found))
+    const made = deps.createSigner()
+    store.facts.put(SIGNER, made.privatePem.reveal())
+    return made
+  }
+
+  return {
+    recipients,
+    ensureWrap,
+    async add(recipient) {
+      deps.assertRecipient(recipient)
+      if (recipients().includes(recipient)) throw new Failure('invalid-request', 'this recovery key is known already')
+      store.facts.put(RECIPIENTS, [...created(), recipient])
+      trail.record({ event: 'recovery-key.add', detail: recipient })
+      await ensureWrap()
+    },
+    adopt(more) {
+      const known = new Set(recipients())
+      const fresh = more.filter(recipient => !known.has(recipient))
+      if (fresh.length > 0) store.facts.put(RECIPIENTS, [...created(), ...fresh])
+    },
+    signer: () => (signer ??= readOrMakeSigner()),
+  }
+}

@@ -1,0 +1,50 @@
+// The ways to the store: by the key that the machine gives, or by a recovery key where that one was lost.
+
+import { join } from 'node:path'
+import { Failure } from './domain/errors.ts'
+import type { Secret } from './domain/secret.ts'
+import type { RecoveryWrap } from './operations/recovery.ts'
+import type { Config } from './platform/config.ts'
+import type { Log } from './platform/log.ts'
+import { readCredential } from './platform/systemd.ts'
+import { decryptWith } from './snapshot/encryption.ts'
+import { openAudit } from './store/audit-store.ts'
+import { findRecoveryWrap, openStore } from './store/database.ts'
+import { readStoreKey } from './store/key.ts'
+
+export const storeKeyOf = (config: Config, env: NodeJS.ProcessEnv): Buffer => {
+  const credential = readCredential('store.key', env)
+  const { keyFile } = config.store
+  return readStoreKey({ ...(credential && { credential }), ...(keyFile !== undefined && { keyFile }) })
+}
+
+/**
+ * Opens the store and the audit log by a recovery key where the store key was lost, and wraps both by the one that is there now.
+ * Throws `locked` where no recovery key was ever made, `bundle-wrong-identity`.
+ */
+export const unlockByRecoveryKey = async (
+  deps: { config: () => Config; env: NodeJS.ProcessEnv; log: Log },
+  identities: readonly Secret[],
+): Promise<void> => {
+  const { paths } = deps.config()
+  const folder = join(paths.state, 'store')
+  const storeKey = storeKeyOf(deps.config(), deps.env)
+  const sealed = findRecoveryWrap(folder)
+  if (!sealed) throw new Failure('locked', 'no recovery key was made for this store')
+  const keys = parseWrap(await decryptWith(identities, sealed))
+  // The log first: until the store is wrapped anew, the recovery key opens both again.
+  openAudit({ path: join(paths.state, 'audit.db'), storeKey, databaseKey: keys.audit, log: deps.log }).close()
+  const store = openStore({ folder, storeKey, databaseKey: keys.store, log: deps.log })
+  try {
+    store.replace({})
+  } finally {
+    store.close()
+  }
+}
+
+const parseWrap = (bytes: Uint8Array): { store: Buffer; audit: Buffer } => {
+  const wrap: Partial<RecoveryWrap> = JSON.parse(Buffer.from(bytes).toString())
+  const [store, audit] = [Buffer.from(wrap.store ?? '', 'hex'), Buffer.from(wrap.audit ?? '', 'hex')]
+  if (store.length !== 32 || audit.length !== 32) throw new Failure('store-corrupt', 'key.age holds no keys')
+  return { store, audit }
+}
