@@ -3,7 +3,7 @@
 import { type Installation, isLive, isTrouble, type Live, type Trouble } from '../domain/connection.ts'
 import { asFailure, type Code, type Failure } from '../domain/errors.ts'
 import { foldName } from '../domain/scope.ts'
-import type { Clock } from '../platform/clock.ts'
+import type { Clock, Timer } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { AppLink } from './app-link.ts'
 import type { Journey } from './journey.ts'
@@ -11,7 +11,7 @@ import type { Journey } from './journey.ts'
 export type Drift = {
   /** Asks GitHub for the installations and settles the state. Never throws. */
   check(): Promise<void>
-  /** Looks the installations up once more, after a 404 at mint; tells whether they changed. */
+  /** Looks the installations up once more, after a 404 at mint; tells whether they changed. All who ask at once share a look, and looks are apart. */
   lookAgain(): Promise<boolean>
 }
 
@@ -25,9 +25,13 @@ const TROUBLE_OF: Partial<Record<Code, Trouble>> = {
 /** One 401 or 404 proves nothing: so many in a row, spread over at least this time, do. */
 const CONFIRMATIONS = 3
 const CONFIRM_MS = 30_000
+const LOOKS_APART_MS = 10_000
 
 export const createDrift = (deps: { journey: Journey; link: AppLink; clock: Clock; log: Log }): Drift => {
   const { journey, link, clock, log } = deps
+  let looking: Promise<boolean> | undefined
+  let lookedAtMs = Number.NEGATIVE_INFINITY
+  let confirmation: Timer | undefined
   let suspicion: { code: Code; count: number; firstAtMs: number } | undefined
 
   const enter = (trouble: Trouble, evidence: string): void => {
@@ -65,7 +69,9 @@ export const createDrift = (deps: { journey: Journey; link: AppLink; clock: Cloc
     suspicion.count += 1
     if (suspicion.count >= CONFIRMATIONS && now - suspicion.firstAtMs >= CONFIRM_MS)
       return enter(trouble, failure.message)
-    clock.after(CONFIRM_MS / 2 + 1_000, () => void check())
+    // One timer, however many calls failed.
+    confirmation?.cancel()
+    confirmation = clock.after(CONFIRM_MS / 2 + 1_000, () => void check())
   }
 
   const learn = (found: readonly Installation[]): boolean => {
@@ -95,9 +101,26 @@ export const createDrift = (deps: { journey: Journey; link: AppLink; clock: Cloc
     }
   }
 
-  const check = async (): Promise<void> => void (await ask())
+  /** A timer calls this: what goes wrong here, such as a full disk, must not end the daemon. */
+  const check = async (): Promise<void> => {
+    try {
+      await ask()
+    } catch (error) {
+      log.error('what GitHub says of the App could not be taken in', { error: asFailure(error) })
+    }
+  }
 
-  return { check, lookAgain: ask }
+  const lookAgain = (): Promise<boolean> => {
+    if (looking) return looking
+    if (clock.monotonic() - lookedAtMs < LOOKS_APART_MS) return Promise.resolve(false)
+    lookedAtMs = clock.monotonic()
+    looking = ask().finally(() => {
+      looking = undefined
+    })
+    return looking
+  }
+
+  return { check, lookAgain }
 }
 
 const established = ({ app, account, host, enabledAtMs }: Live) => ({ app, account, host, enabledAtMs })

@@ -45,19 +45,30 @@ export const createTokenDesk = (deps: {
     return authorize(policy, caller.attested.peer, { wanted, installations })
   }
 
+  /** Whose repositories the ids are of: nothing is listed that no profile of the caller's reaches. */
+  const installationOfIds = ({ profile, installation: wanted }: TokenRequest, caller: Caller): number => {
+    const { installations } = journey.read()
+    const policy = deps.policy()
+    if (caller.socket === 'admin' && profile === undefined) {
+      const anything = wanted === undefined ? {} : { installation: wanted }
+      return authorizeAdmin(policy, { wanted: anything, installations }).scope.installation
+    }
+    const reached = policy.profiles
+      .filter(p => profile === undefined || p.name === profile)
+      .filter(p => caller.socket === 'admin' || admits(p.allow, caller.attested.peer))
+      .map(p => findInstallation(installations, p.installation))
+      .filter(i => i !== undefined && (wanted === undefined || findInstallation(installations, wanted) === i))
+    const [installation, ...others] = new Set(reached)
+    if (!installation) throw new Failure('not-permitted', NOT_PERMITTED)
+    if (others.length > 0) throw new Failure('profile-required', 'profiles of several installations admit this process')
+    return installation.id
+  }
+
   /** Ids become names before anything is authorized, so that one repository has one name in the policy and in the cache. */
   const resolveIds = async (request: TokenRequest, caller: Caller): Promise<readonly string[] | undefined> => {
     const ids = request.repository_ids
     if (!ids) return request.repositories
-    const { profiles } = deps.policy()
-    const admitted = profiles.filter(p => caller.socket === 'admin' || admits(p.allow, caller.attested.peer))
-    if (caller.socket === 'token' && admitted.length === 0) throw new Failure('not-permitted', NOT_PERMITTED)
-    const wanted =
-      request.installation ??
-      (request.profile === undefined ? undefined : admitted.find(p => p.name === request.profile)?.installation)
-    const installation = findInstallation(journey.read().installations, wanted)
-    if (!installation) throw new Failure('not-permitted', NOT_PERMITTED)
-    const scope = { installation: installation.id, permissions: { metadata: 'read' } } as const
+    const scope = { installation: installationOfIds(request, caller), permissions: { metadata: 'read' } } as const
     const { token } = await tokens.obtain({ profile: ADMIN_PROFILE, scope })
     const names = new Map((await deps.link.listRepositories(token)).map(({ id, name }) => [id, name]))
     return ids.map(id => {

@@ -108,6 +108,7 @@ export type Disk = {
   facts: Map<string, unknown>
   audit: AuditRow[]
   number: number
+  recoveryWrap?: Uint8Array
   /** Thrown by each write of the store, which then changes nothing. */
   storeFailure?: Failure
   auditFailure?: Failure
@@ -151,6 +152,10 @@ export const openMemoryStore = (disk: Disk, wrote: () => void = () => {}): Store
     tokens: {
       all: () => [...disk.tokens.values()],
       put: token => change(() => disk.tokens.set(slotOf(token.key, token.slot), token)),
+      putAll: tokens =>
+        change(() => {
+          for (const token of tokens) disk.tokens.set(slotOf(token.key, token.slot), token)
+        }),
       promote: key =>
         change(() => {
           const next = disk.tokens.get(slotOf(key, 'next'))
@@ -176,7 +181,10 @@ export const openMemoryStore = (disk: Disk, wrote: () => void = () => {}): Store
         disk.record = merged(changes)
         disk.tokens.clear()
         disk.number += 1
+        delete disk.recoveryWrap
       }),
+    hasRecoveryWrap: () => disk.recoveryWrap !== undefined,
+    putRecoveryWrap: wrap => change(() => (disk.recoveryWrap = wrap)),
     databaseKey: () => '00'.repeat(32),
     close() {},
   }

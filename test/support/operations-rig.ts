@@ -15,7 +15,9 @@ import { createEnable } from '../../src/operations/enable.ts'
 import { createEvents } from '../../src/operations/events.ts'
 import { createImport } from '../../src/operations/import.ts'
 import { createJourney } from '../../src/operations/journey.ts'
+import type { Recovery } from '../../src/operations/recovery.ts'
 import { createHeartbeat } from '../../src/operations/refresh.ts'
+import type { Snapshots } from '../../src/operations/snapshots.ts'
 import { createStatusReport } from '../../src/operations/status.ts'
 import { type Caller, createTokenDesk } from '../../src/operations/token-desk.ts'
 import { createTokens } from '../../src/operations/tokens.ts'
@@ -125,6 +127,8 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     journey,
     tokens,
     link,
+    recovery: NO_RECOVERY,
+    snapshots: NO_SNAPSHOTS,
     clock,
     githubClock,
     settings: () => ({ githubUrl: GITHUB_URL, apiUrl: 'https://api.github.com', beforeExpiryMs }),
@@ -158,6 +162,24 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   }
 }
 
+const absent = (): never => {
+  throw new Error('not built here')
+}
+const NO_RECOVERY: Recovery = {
+  recipients: () => [],
+  add: absent,
+  adopt: absent,
+  ensureWrap: absent,
+  signer: () => ({ publicKey: 'none', privatePem: new Secret('none'), sign: absent }),
+}
+const NO_SNAPSHOTS: Snapshots = {
+  export: absent,
+  restore: absent,
+  unlock: absent,
+  findWaiting: () => undefined,
+  adopt: absent,
+}
+
 /** No timer of a dead process fires. */
 const mortalClock = (clock: FakeClock, isDead: () => boolean): Clock => {
   const living = (task: () => void) => () => {
@@ -186,11 +208,13 @@ const refusingTheDead = (store: Store, isDead: () => boolean): Store => {
     tokens: {
       all: store.tokens.all,
       put: alive(store.tokens.put),
+      putAll: alive(store.tokens.putAll),
       promote: alive(store.tokens.promote),
       remove: alive(store.tokens.remove),
       clear: alive(store.tokens.clear),
     },
     facts: { find: store.facts.find, put: alive(store.facts.put) },
+    putRecoveryWrap: alive(store.putRecoveryWrap),
     replace: alive(store.replace),
   }
 }
