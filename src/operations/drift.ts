@@ -88,10 +88,20 @@ export const createDrift = (deps: { journey: Journey; link: AppLink; clock: Cloc
     return kind === 'connected' || isTrouble(kind)
   }
 
+  /** An allow list is not asked for the list of installations: only a token proves that the way is open again. Throws where it is not. */
+  const proveWay = async (found: readonly Installation[]): Promise<void> => {
+    for (const { id, suspendedAtMs } of found) {
+      if (suspendedAtMs !== undefined) continue
+      const { token } = await link.mint({ installation: id, permissions: { metadata: 'read' } })
+      await link.revoke(token).catch((error: unknown) => log.debug('a token could not be revoked', { error }))
+    }
+  }
+
   const ask = async (): Promise<boolean> => {
     if (!watched()) return false
     try {
       const found = await link.listInstallations()
+      if (journey.read().connection.kind === 'blocked') await proveWay(found)
       return await journey.alone(async () => watched() && learn(found))
     } catch (error) {
       const failure = asFailure(error)
@@ -119,6 +129,13 @@ export const createDrift = (deps: { journey: Journey; link: AppLink; clock: Cloc
     })
     return looking
   }
+
+  link.onOutcome(failure => {
+    if (failure?.code !== 'ip-blocked') return
+    journey
+      .alone(async () => enter('blocked', failure.message))
+      .catch((error: unknown) => log.error('a state could not be noted', { error: asFailure(error) }))
+  })
 
   return { check, lookAgain }
 }
