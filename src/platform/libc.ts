@@ -115,8 +115,12 @@ export const userName = (uid: number): string | undefined => lookUp(`user ${uid}
 
 export const groupName = (gid: number): string | undefined => lookUp(`group ${gid}`, calls => calls.getgrgid(gid))?.name
 
-/** Milliseconds since the boot, sleep included: what start times in /proc are counted in. */
-export const bootTimeMs = (): number => Math.round(Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000)
+/** Milliseconds since the boot, sleep included: what start times in /proc are counted in. (/proc/uptime is hidden by `ProcSubset=pid`.) */
+export const bootTimeMs = (): number => {
+  const calls = native()
+  if (calls.clock_gettime(CLOCK_BOOTTIME, timespec) < 0) throw systemError('clock_gettime', calls.errno())
+  return Math.floor(Number(timespec[0]) * 1000 + Number(timespec[1]) / 1e6)
+}
 
 /** A line of passwd (`id` is the uid) or group (`id` is the gid, and `gid` means nothing). */
 type Entry = { readonly name: string; readonly id: number; readonly gid: number }
@@ -129,6 +133,7 @@ type Native = {
   readonly socket: (domain: number, type: number, protocol: number) => number
   readonly sendto: (fd: number, bytes: Buffer, size: number, flags: number, to: Buffer, toSize: number) => number
   readonly prctl: (option: number, a: number, b: number, c: number, d: number) => number
+  readonly clock_gettime: (clock: number, time: BigInt64Array) => number
   readonly getpwnam: (name: string) => Entry | undefined
   readonly getpwuid: (uid: number) => Entry | undefined
   readonly getgrnam: (name: string) => Entry | undefined
@@ -162,6 +167,7 @@ const bind = (): Native => {
     socket: libc.func('int socket(int domain, int type, int protocol)'),
     sendto: libc.func('long sendto(int fd, uint8_t *bytes, size_t size, int flags, uint8_t *to, uint32_t toSize)'),
     prctl: libc.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)'),
+    clock_gettime: libc.func('int clock_gettime(int clock, int64_t *time)'),
     getpwnam: finder('getpwnam', 'str'),
     getpwuid: finder('getpwuid', 'uint32_t'),
     getgrnam: finder('getgrnam', 'str'),
@@ -206,6 +212,10 @@ const systemError = (what: string, error: number): NodeJS.ErrnoException => {
 /** struct pollfd as two words: the descriptor, then wanted and returned events. The call is synchronous, so one will do. */
 const pollRequest = new Int32Array(2)
 
+/** struct timespec: seconds and nanoseconds. One will do here, too. */
+const timespec = new BigInt64Array(2)
+
+const CLOCK_BOOTTIME = 7
 const [SOL_SOCKET, SO_PEERCRED, SO_PEERGROUPS, SO_PEERPIDFD] = [1, 17, 59, 77]
 const [AF_UNIX, SOCK_DGRAM, SOCK_CLOEXEC, MSG_NOSIGNAL] = [1, 2, 0o2000000, 0x4000]
 const [LOCK_EX, LOCK_NB, F_SETFD, FD_CLOEXEC, POLLIN] = [2, 4, 2, 1, 1]
