@@ -228,7 +228,8 @@ const SinkTable = z.strictObject({
   format: z.enum(['token', 'env', 'json', 'netrc']).default('token'),
 })
 
-const File = z.strictObject({
+/** What the file may hold; the README has a row for each key. */
+export const File = z.strictObject({
   appliance: z.strictObject({ hostname: z.string().min(1).optional(), url: webUrl.optional() }).prefault({}),
   github: z
     .strictObject({
