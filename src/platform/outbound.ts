@@ -2,7 +2,7 @@
 
 import { Agent as HttpAgent, type ClientRequest } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
-import { createSecureContext, getCACertificates } from 'node:tls'
+import { checkServerIdentity, createSecureContext, getCACertificates, type PeerCertificate } from 'node:tls'
 import { ProxyAgent } from 'proxy-agent'
 import { Failure } from '../domain/errors.ts'
 import { createFetch } from './outbound-fetch.ts'
@@ -156,26 +156,36 @@ const createPool = (deps: {
   }
 }
 
-/** What each agent of proxy-agent lacks: an end for idle connections, and for one to a proxy that never answers. */
+/** What each agent of proxy-agent lacks: an end for idle connections, and for one to a proxy that never answers; the host that is an address. */
 const prepare = (agent: HttpAgent, dials: WeakMap<ClientRequest, AbortController>): void => {
   // http.Agent has these options, and reads them when a connection falls idle; its types do not show them.
   Object.assign(Reflect.get(agent, 'options'), { timeout: IDLE_MS })
-  if (!isDialer(agent)) return
+  if (!isTunneler(agent)) return
   const dial = agent.connect.bind(agent)
   const base = agent.connectOpts
   agent.connect = (request, options) => {
     const controller = new AbortController()
     dials.set(request, controller)
     // Read by `dial` before it first waits.
-    agent.connectOpts = { ...base, signal: controller.signal }
-    return dial(request, options)
+    if (base) agent.connectOpts = { ...base, signal: controller.signal }
+    const ours = { checkServerIdentity: identityOf(options.host) }
+    return dial(request, { ...options, ...ours })
   }
 }
 
-/** HttpProxyAgent and HttpsProxyAgent; the one for SOCKS gives up by itself after 30 s. */
-type Dialer = HttpAgent & { connectOpts: object; connect(request: ClientRequest, options: object): Promise<unknown> }
+/** HttpProxyAgent and HttpsProxyAgent have `connectOpts`; the one for SOCKS gives up by itself after 30 s. */
+type Tunneler = HttpAgent & {
+  connectOpts?: object
+  connect(request: ClientRequest, options: { host?: string }): Promise<unknown>
+}
 
-const isDialer = (agent: HttpAgent): agent is Dialer => 'connectOpts' in agent && 'connect' in agent
+const isTunneler = (agent: HttpAgent): agent is Tunneler => 'connect' in agent
+
+/** In a tunnel Node knows the host by its name for SNI alone, which an address has not, and would look for `localhost` in the certificate. */
+const identityOf =
+  (host: string | undefined) =>
+  (known: string, certificate: PeerCertificate): Error | undefined =>
+    checkServerIdentity(host ?? known, certificate)
 
 /** The system's roots, or Node's own on a machine without any, and the private ones: for GitHub and an `https:` proxy alike. */
 const trusting = (ca: string | undefined) => {

@@ -207,6 +207,19 @@ test('a certificate of an unknown CA is refused, with its issuer, on each way', 
   t.is(target.connections() + foreign.connections(), 0)
 })
 
+test('a certificate is held against the host that was asked for, be it a name or an address, on each way', async t => {
+  const named = await startTarget(t, hello, authority.issue('localhost'))
+  const numbered = await startTarget(t, hello, authority.issue('127.0.0.1'))
+  const tlsProxy = await startProxy(t, { tls: certificate })
+  const byAddress = (url: string) => url.replace('localhost', '127.0.0.1')
+  for (const url of [undefined, open.url, tlsProxy.url, socks.url]) {
+    t.is(await text((await get(t, { url }, named.url)).body), 'hello')
+    t.is(await text((await get(t, { url }, byAddress(numbered.url))).body), 'hello')
+    await failing(t, get(t, { url }, byAddress(named.url)), 'tls')
+    await failing(t, get(t, { url }, numbered.url), 'tls')
+  }
+})
+
 test('the private CA is what makes an https proxy trusted', async t => {
   const target = await startTarget(t, hello)
   const proxy = await startProxy(t, { tls: certificate })
@@ -304,12 +317,21 @@ test('closing ends what is under way, and nothing begins after it', async t => {
 })
 
 test('a slow answer meets the deadline, by head and by body', async t => {
-  const silent = await startTarget(t, () => {})
-  const slow = await startTarget(t, (_, response) => void response.write('half'))
+  const hush: RequestListener = (request, response) => void (request.url === '/' || response.end())
+  const [silent, silentToo] = [await startTarget(t, hush), await startTarget(t, hush)]
+  const slow = await startTarget(t, (request, response) => {
+    if (request.url === '/') response.write('half')
+    else response.end()
+  })
   const outbound = outboundOf(t, { url: open.url }, { deadlineMs: 300 })
-  await failing(t, outbound.send({ method: 'GET', url: silent.url, headers: {} }), 'timeout')
-  await failing(t, outbound.fetch(silent.url), 'timeout')
+  for (const { url } of [silent, silentToo, slow]) {
+    // The way is open when the clock starts: else it would be the proxy's delay.
+    const opened = await outbound.send({ method: 'GET', url: `${url}/open`, headers: {}, deadlineMs: 20_000 })
+    t.is(await text(opened.body), '')
+  }
   await failing(t, outbound.fetch(slow.url), 'timeout')
+  await failing(t, outbound.send({ method: 'GET', url: silent.url, headers: {} }), 'timeout')
+  await failing(t, outbound.fetch(silentToo.url), 'timeout')
 })
 
 test('a proxy that never answers meets the deadline too, and its connection is not left behind', async t => {
