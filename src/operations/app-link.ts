@@ -43,6 +43,9 @@ const OF_THE_REQUEST = new Set<string>([
   'forbidden',
 ])
 
+/** What these say of another App's identity, they do not say of the stored one's. */
+const OF_THE_IDENTITY = new Set<string>(['key-rejected', 'app-not-found'])
+
 export const createAppLink = (deps: {
   github: GitHub
   store: Store
@@ -51,7 +54,8 @@ export const createAppLink = (deps: {
 }): AppLink => {
   const { github, store, clock } = deps
   const listeners: ((failure: Failure | undefined) => void)[] = []
-  let trouble: Outcome | undefined
+  /** With the generation it was met under: what stood in the way of a former connection says nothing of this one. */
+  let trouble: (Outcome & { readonly generation: number }) | undefined
   let begun = 0
   let judged = 0
   let keys: { stored: readonly StoredKey[]; parsed: readonly AppKey[] } | undefined
@@ -65,12 +69,13 @@ export const createAppLink = (deps: {
     return { issuer: record.connection.app.clientId, keys: keys.parsed }
   }
 
-  const observed = async <T>(call: () => Promise<T>): Promise<T> => {
-    if (!mayCallOut(store.connection.read().connection)) {
+  const observed = async <T>(call: () => Promise<T>, as?: AppIdentity): Promise<T> => {
+    const { connection, generation } = store.connection.read()
+    if (!mayCallOut(connection)) {
       throw new Failure('quarantined', 'no call goes out while the credentials are quarantined')
     }
     const number = ++begun
-    const judge = (outcome: Outcome | undefined): void => {
+    const judge = (outcome: typeof trouble): void => {
       if (number < judged) return
       judged = number
       trouble = outcome
@@ -83,7 +88,8 @@ export const createAppLink = (deps: {
     } catch (error) {
       const failure = asFailure(error)
       // A refusal of this one request is an answer of GitHub's: the way there is open.
-      judge(OF_THE_REQUEST.has(failure.code) ? undefined : { failure, atMs: clock.now() })
+      const answered = OF_THE_REQUEST.has(failure.code) || (as !== undefined && OF_THE_IDENTITY.has(failure.code))
+      judge(answered ? undefined : { failure, atMs: clock.now(), generation })
       for (const listener of listeners) listener(failure)
       throw failure
     }
@@ -91,9 +97,9 @@ export const createAppLink = (deps: {
 
   return {
     convertManifest: code => observed(() => github.convertManifest(code)),
-    getAppAs: as => observed(() => github.getApp(as)),
+    getAppAs: as => observed(() => github.getApp(as), as),
     getApp: () => observed(() => github.getApp(identity())),
-    listInstallationsAs: as => observed(() => github.listInstallations(as)),
+    listInstallationsAs: as => observed(() => github.listInstallations(as), as),
     listInstallations: () => observed(() => github.listInstallations(identity())),
     mint: scope => observed(() => github.mint(identity(), scope)),
     revoke: token => observed(() => github.revoke(token)),
@@ -101,7 +107,7 @@ export const createAppLink = (deps: {
     listRepositories: token => observed(() => github.listRepositories(token)),
     uninstall: id => observed(() => github.uninstall(identity(), id)),
     findQuota: installation => github.findQuota(installation),
-    findTrouble: () => trouble,
+    findTrouble: () => (trouble?.generation === store.connection.read().generation ? trouble : undefined),
     onOutcome: listener => void listeners.push(listener),
   }
 }

@@ -5,7 +5,7 @@ import { type Account, type Connection, type Host, type Installation, isLive } f
 import { Failure } from '../domain/errors.ts'
 import { foldName } from '../domain/scope.ts'
 import type { AppKey, ConvertedApp } from '../github/request.ts'
-import type { Clock } from '../platform/clock.ts'
+import type { Clock, Timer } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { StoredKey } from '../store/connection-store.ts'
 import type { AppLink } from './app-link.ts'
@@ -50,6 +50,16 @@ export const createEnable = (deps: {
 }): Enable => {
   const { journey, link, clock, log } = deps
   let polling = false
+  let nextPoll: Timer | undefined
+  let retry: Timer | undefined
+  /** A key that came from GitHub and could not be written: GitHub does not give it twice. */
+  let unstored: { readonly code: string; readonly converted: ConvertedApp } | undefined
+
+  /** One timer, however often somebody asks in between. */
+  const retryConversion = (): void => {
+    retry?.cancel()
+    retry = clock.after(RETRY_CONVERSION_MS, () => void resume())
+  }
 
   const pending = (state: string | undefined): Extract<Connection, { kind: 'awaiting-app' }> | undefined => {
     const { connection } = journey.read()
@@ -78,15 +88,31 @@ export const createEnable = (deps: {
   const convert = async (mayBeConverted: boolean): Promise<Connection> => {
     const { connection } = journey.read()
     if (connection.kind !== 'awaiting-app' || !connection.conversion) return connection
-    let converted: ConvertedApp
+    const { code } = connection.conversion
+    if (unstored?.code !== code) {
+      try {
+        unstored = { code, converted: await link.convertManifest(code) }
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error
+        afterRefusal(connection, error, mayBeConverted)
+        throw error
+      }
+    }
     try {
-      converted = await link.convertManifest(connection.conversion.code)
+      const established = storeConverted(connection, unstored.converted)
+      unstored = undefined
+      return established
     } catch (error) {
-      if (!(error instanceof Failure)) throw error
-      afterRefusal(connection, error, mayBeConverted)
+      if (journey.read().connection !== connection) unstored = undefined
+      else if (error instanceof Failure && error.code === 'invalid-key') lose(connection, error.message)
+      else retryConversion()
       throw error
     }
-    return storeConverted(connection, converted)
+  }
+
+  const lose = ({ account }: Extract<Connection, { kind: 'awaiting-app' }>, evidence: string): void => {
+    unstored = undefined
+    journey.to({ kind: 'key-lost', sinceMs: clock.now(), account, evidence })
   }
 
   const afterRefusal = (
@@ -96,9 +122,9 @@ export const createEnable = (deps: {
   ): void => {
     if (failure.code !== 'code-rejected') {
       log.warn('GitHub gave no key for the new App; it is asked again', { error: failure })
-      clock.after(RETRY_CONVERSION_MS, () => void resume())
+      retryConversion()
     } else if (mayBeConverted) {
-      journey.to({ kind: 'key-lost', sinceMs: clock.now(), account: connection.account, evidence: failure.message })
+      lose(connection, failure.message)
     } else {
       const { conversion: _, ...without } = connection
       journey.to(without)
@@ -134,9 +160,9 @@ export const createEnable = (deps: {
     const { connection } = journey.read()
     if (connection.kind !== 'awaiting-app') return
     if (connection.conversion) {
-      if (clock.now() - connection.conversion.startedAtMs > LINK_MS) {
-        const evidence = 'GitHub could not be reached while the code was good'
-        return journey.to({ kind: 'key-lost', sinceMs: clock.now(), account: connection.account, evidence })
+      const { code, startedAtMs } = connection.conversion
+      if (unstored?.code !== code && clock.now() - startedAtMs > LINK_MS) {
+        return lose(connection, 'GitHub could not be reached while the code was good')
       }
       await convert(true)
     } else if (connection.expiresAtMs <= clock.now()) {
@@ -160,7 +186,10 @@ export const createEnable = (deps: {
     const { connection } = journey.read()
     if (connection.kind !== 'awaiting-installation') return
     // Eager while somebody sits before the page, later at each refresh only.
-    if (clock.now() - connection.sinceMs < LINK_MS) clock.after(POLL_MS, () => void poll())
+    if (clock.now() - connection.sinceMs >= LINK_MS) return
+    // One timer, however often somebody looks in between: the setup page is open to every local process.
+    nextPoll?.cancel()
+    nextPoll = clock.after(POLL_MS, () => void poll())
   }
 
   const settle = (connection: Connection, found: readonly Installation[]): void => {

@@ -41,12 +41,13 @@ export const createJourney = (deps: {
   const announce = (before: Connection, after: Connection): void => {
     if (before.kind === after.kind && stepOf(before) === stepOf(after)) return
     const { meaning } = explainConnection(after, deps.githubUrl())
-    trail.record({ event: `connection.${after.kind}`, detail: `from ${before.kind}: ${meaning}` })
+    // The change is on the disk: that the log cannot be written must neither hide it nor stop what follows.
+    trail.owe({ event: `connection.${after.kind}`, detail: `from ${before.kind}: ${meaning}` })
     if (after.kind === 'connected' && before.kind === 'awaiting-installation') {
-      trail.record({ event: 'dotcom_connection.create', detail: after.account.login })
+      trail.owe({ event: 'dotcom_connection.create', detail: after.account.login })
     }
     if (after.kind === 'disconnected' && isLive(before)) {
-      trail.record({ event: 'dotcom_connection.destroy', detail: before.account.login })
+      trail.owe({ event: 'dotcom_connection.destroy', detail: before.account.login })
     }
     events.emit({ event: 'state', state: after.kind, detail: meaning })
   }

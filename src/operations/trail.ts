@@ -1,11 +1,12 @@
 // The audit trail: what is recorded of each grant and change, durable before the answer, repeats counted.
 
 import { createHash } from 'node:crypto'
+import { asFailure, type Failure } from '../domain/errors.ts'
 import type { Peer } from '../domain/policy.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
-import type { AuditEvent, AuditStore } from '../store/audit-store.ts'
+import type { AuditEvent, AuditRow, AuditStore } from '../store/audit-store.ts'
 
 export type GrantRecord = {
   /** The socket connection: its first grant of a scope is durable before the answer, repeats are counted. */
@@ -19,7 +20,11 @@ export type GrantRecord = {
 export type Trail = {
   /** Durable on return. Throws `audit-unavailable`: what cannot be written does not happen. */
   record(event: Omit<AuditEvent, 'atMs'>): void
+  /** For what has happened already, and cannot be undone or kept waiting: written now, or as soon as the log takes it. */
+  owe(event: Omit<AuditEvent, 'atMs'>): void
   granted(grant: GrantRecord): void
+  /** Why the last record could not be written; undefined after one that was. */
+  findTrouble(): Failure | undefined
   denied(denial: { peer: Peer; detail: string }): void
   /** Writes the counted repeats; called each minute and at stop. */
   flush(): void
@@ -37,13 +42,36 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
   /** Apart, so that no number of grants leaves a denial without its own row. */
   const grants = new Map<string, Repeats>()
   const denials = new Map<string, Repeats>()
+  const owed: AuditEvent[] = []
   let flushing = false
+  let trouble: Failure | undefined
 
-  const record = (event: Omit<AuditEvent, 'atMs'>): void => {
-    const row = audit.append({ ...event, atMs: clock.now() })
+  const append = (event: AuditEvent): AuditRow => {
+    try {
+      const row = audit.append(event)
+      trouble = undefined
+      return row
+    } catch (error) {
+      trouble = asFailure(error)
+      throw trouble
+    }
+  }
+  const write = (event: AuditEvent): void => {
+    const row = append(event)
     log.info(`audit ${row.event}`, { ...event, sequence: row.sequence, hash: row.hash })
   }
+  const payDebts = (): void => {
+    for (let event = owed[0]; event; event = owed[0]) {
+      write(event)
+      owed.shift()
+    }
+  }
+  const record = (event: Omit<AuditEvent, 'atMs'>): void => {
+    payDebts()
+    write({ ...event, atMs: clock.now() })
+  }
   const flush = (): void => {
+    payDebts()
     for (const repeats of [grants, denials]) {
       for (const [key, { event, count }] of repeats) {
         if (count > 0) record({ ...event, count })
@@ -74,6 +102,16 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
 
   return {
     record,
+    owe(event) {
+      owed.push({ ...event, atMs: clock.now() })
+      try {
+        payDebts()
+      } catch (error) {
+        log.error('the audit log cannot be written; what happened is noted later', { error })
+        flushLater()
+      }
+    },
+    findTrouble: () => trouble,
     flush,
     granted(grant) {
       const scopes = seen.get(grant.connection) ?? new Map<string, string>()

@@ -73,9 +73,11 @@ test('a grant that cannot be written throws, and the next one is a first again',
     'audit-unavailable',
     'it was not taken for a repeat',
   )
+  t.is(trail.findTrouble()?.code, 'audit-unavailable', 'status can say so')
   delete disk.auditFailure
   trail.granted(grant())
   t.is(disk.audit.length, 1)
+  t.is(trail.findTrouble(), undefined)
 })
 
 test('counted repeats outlive a log that could not be written for a while', async t => {

@@ -128,6 +128,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     tokens,
     link,
     recovery: NO_RECOVERY,
+    trail,
     snapshots: NO_SNAPSHOTS,
     clock,
     githubClock,

@@ -1,0 +1,78 @@
+// Import: an App is proven with GitHub before anything of it is stored.
+
+import test from 'ava'
+import { type Code, Failure } from '../../src/domain/errors.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import { failureOf } from '../support/fakes.ts'
+import { createPremises, createRig, ORG } from '../support/operations-rig.ts'
+
+const build = () => {
+  const premises = createPremises()
+  const made = premises.world.createApp(ORG)
+  return { ...premises, ...made, rig: createRig(premises) }
+}
+
+test('an App is imported by its id or its client id, and found installed at once', async t => {
+  for (const by of ['appId', 'clientId'] as const) {
+    const { rig, world, app, pem } = build()
+    world.install(app.id, ORG)
+    const wish = by === 'appId' ? { appId: app.id } : { clientId: app.clientId }
+    t.is((await rig.importApp({ ...wish, pem: new Secret(pem) })).kind, 'connected')
+    t.like(rig.journey.read().connection, { account: ORG, app: { id: app.id } })
+    t.is(rig.journey.read().keys.length, 1)
+  }
+})
+
+test('an App that is not installed yet waits for it', async t => {
+  const { rig, world, app, pem, clock } = build()
+  t.is((await rig.importApp({ appId: app.id, pem: new Secret(pem) })).kind, 'awaiting-installation')
+  world.install(app.id, ORG)
+  await clock.advance(3_000)
+  t.is(rig.kind(), 'connected')
+})
+
+test('what GitHub does not confirm is not stored', async t => {
+  const { rig, world, app, disk } = build()
+  const other = world.createApp(ORG, 'other')
+  const before = JSON.stringify(disk.record)
+  const refused: [Promise<unknown>, Code][] = [
+    [rig.importApp({ appId: app.id, pem: new Secret(other.pem) }), 'key-mismatch'],
+    [rig.importApp({ appId: 4_711, pem: new Secret(other.pem) }), 'key-mismatch'],
+    [rig.importApp({ appId: app.id, pem: new Secret('nonsense') }), 'invalid-key'],
+  ]
+  for (const [attempt, code] of refused) t.is((await failureOf(attempt)).code, code)
+  world.outage = new Failure('proxy-refused', 'squid says 403')
+  t.is((await failureOf(rig.importApp({ appId: app.id, pem: new Secret(other.pem) }))).code, 'proxy-refused')
+  t.is(JSON.stringify(disk.record), before)
+})
+
+test('a key that does not fit is no trouble of the connection, a proxy in the way is', async t => {
+  const { rig, world, app, pem } = build()
+  await failureOf(rig.importApp({ appId: 4_711, pem: new Secret(pem) }))
+  t.is(rig.link.findTrouble(), undefined)
+  world.outage = new Failure('proxy-refused', 'squid says 403')
+  await failureOf(rig.importApp({ appId: app.id, pem: new Secret(pem) }))
+  t.is(rig.status.whole().last_failure?.code, 'proxy-refused')
+})
+
+test('over a connection, or while GitHub is asked for a key, nothing is imported', async t => {
+  const { rig, world, app, pem } = build()
+  await rig.enable.begin(ORG)
+  world.outage = new Failure('timeout', 'slow')
+  await failureOf(rig.enable.complete({ code: world.submitManifest(ORG), trusted: true }))
+  t.is((await failureOf(rig.importApp({ appId: app.id, pem: new Secret(pem) }))).code, 'enable-in-progress')
+  world.outage = undefined
+  await rig.enable.resume()
+  t.is((await failureOf(rig.importApp({ appId: app.id, pem: new Secret(pem) }))).code, 'already-connected')
+})
+
+test('the account is the one that is enabled for, else the owner of the App', async t => {
+  const enterprise = { type: 'enterprise', login: 'acme' } as const
+  const { rig, app, pem } = build()
+  await rig.enable.begin(enterprise)
+  await rig.importApp({ appId: app.id, pem: new Secret(pem), account: 'ACME' })
+  t.like(rig.journey.read().connection, { account: enterprise })
+  const second = build()
+  await second.rig.importApp({ appId: second.app.id, pem: new Secret(second.pem), account: 'hexa' })
+  t.like(second.rig.journey.read().connection, { account: { type: 'organization', login: 'hexa' } })
+})
