@@ -64,9 +64,11 @@ export const keepEngine = (deps: EngineDeps) => {
       engine?.heartbeat.start()
       if (!engine) retry = clock.every(RETRY_OPEN_MS, open)
     },
+    /** After a reload; a store that is still closed is tried at once. */
     reschedule() {
-      engine?.heartbeat.stop()
-      engine?.heartbeat.start()
+      if (!engine) return open()
+      engine.heartbeat.stop()
+      engine.heartbeat.start()
     },
     close() {
       retry?.cancel()

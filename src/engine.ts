@@ -199,6 +199,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     tokens,
     link,
     recovery,
+    trail,
     snapshots,
     clock,
     githubClock,

@@ -1,6 +1,6 @@
 // The route table: what each socket serves, with the schemas that check it and describe it.
 
-import type { z } from 'zod'
+import { z } from 'zod'
 import { admits, type Policy, type Profile } from '../domain/policy.ts'
 import {
   CompleteRequest,
@@ -11,6 +11,7 @@ import {
   InstallationsAnswer,
   isoTime,
   ProfilesAnswer,
+  PublicStatus,
   RefreshAnswer,
   StateAnswer,
   Status,
@@ -30,8 +31,9 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/status',
     sockets: BOTH,
-    summary: 'State of the connection, what it means and what to do next; token.sock gets the short form',
-    answer: Status,
+    summary:
+      'State of the connection, what it means and what to do next; the short form on token.sock, and while the store is closed',
+    answer: z.union([Status, PublicStatus]),
     handle: ({ backend, caller }) => backend.status(caller),
   }),
   route({

@@ -9,6 +9,7 @@ import type { Journey } from './journey.ts'
 import type { Recovery } from './recovery.ts'
 import type { Snapshots } from './snapshots.ts'
 import type { Tokens } from './tokens.ts'
+import type { Trail } from './trail.ts'
 
 export type StatusReport = {
   whole(): Status
@@ -28,6 +29,7 @@ export const createStatusReport = (deps: {
   tokens: Tokens
   link: AppLink
   recovery: Recovery
+  trail: Pick<Trail, 'findTrouble'>
   snapshots: Snapshots
   clock: Clock
   githubClock: GitHubClock
@@ -55,6 +57,11 @@ export const createStatusReport = (deps: {
     const trouble = link.findTrouble()
     if (trouble) {
       const { code, message, entry } = trouble.failure
+      found.push({ code, detail: `${entry.title}: ${message}`, next: entry.next })
+    }
+    const unwritten = deps.trail.findTrouble()
+    if (unwritten) {
+      const { code, message, entry } = unwritten
       found.push({ code, detail: `${entry.title}: ${message}`, next: entry.next })
     }
     const { connection, keys } = journey.read()

@@ -45,7 +45,7 @@ test.serial('the address that GitHub redirected to may be pasted, once; its link
 /** How keys arrive: as GitHub gives them, in the other format, and with what editors and mails do to them. */
 const DAMAGES: Readonly<Record<string, (pem: string) => string>> = {
   'as GitHub gives it': pem => pem,
-  'as PKCS#8': pem => createPrivateKey(pem).export({ type: 'pkcs8', format: 'pem' }).toString(),
+  'as PKCS#8': pem => createPrivateKey(pem).export({ type: 'pkcs8', format: 'pem' }),
   'with CRLF and blanks': pem => `\r\n  ${pem.replaceAll('\n', '  \r\n')}\r\n\r\n`,
 }
 

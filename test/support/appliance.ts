@@ -26,8 +26,8 @@ export type Appliance = {
   start(): Promise<void>
   /** Starts and resolves to the exit code, for starts that are to fail. */
   startAndFail(): Promise<{ code: number | null; log: string }>
-  /** Ends the daemon and waits for its end. */
-  kill(signal?: NodeJS.Signals): Promise<void>
+  /** Ends the daemon, waits for its end, and resolves to its exit code: `null` where the signal ended it. */
+  kill(signal?: NodeJS.Signals): Promise<number | null>
   signal(signal: NodeJS.Signals): void
   pid(): number
   call(method: string, path: string, body?: unknown): Promise<Answer>
@@ -133,10 +133,11 @@ listen = "127.0.0.1:${await freePort()}"
   const call = (method: string, path: string, body?: unknown): Promise<Answer> =>
     callUnix(join(runtime, 'admin.sock'), { method, path, body })
 
-  const kill = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<void> => {
+  const kill = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> => {
     child?.kill(signal)
-    await ended
+    const code = await ended
     child = undefined
+    return code
   }
 
   const until = async (wanted: string): Promise<void> => {

@@ -2,7 +2,7 @@
 
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { type Appliance, createAppliance } from './appliance.ts'
+import { type Appliance, CLI, createAppliance, ENTRY } from './appliance.ts'
 import { checkAnswers } from './openapi-answers.ts'
 
 const run = promisify(execFile)
@@ -20,6 +20,21 @@ export const shell = async (line: string, user?: number): Promise<{ code: number
     },
   )
 }
+
+const node = (script: string, args: readonly string[]): Promise<{ code: number; output: string }> =>
+  run(process.execPath, ['--disable-sigusr1', script, ...args], { timeout: 30_000 }).then(
+    ({ stdout, stderr }) => ({ code: 0, output: stdout + stderr }),
+    (error: unknown) => {
+      if (!(error instanceof Error) || !('code' in error && 'stdout' in error && 'stderr' in error)) throw error
+      return { code: Number(error.code), output: `${String(error.stdout)}${String(error.stderr)}` }
+    },
+  )
+
+/** A daemon that is to end by itself: its exit code and all that it wrote. */
+export const runDaemon = (configFile: string): Promise<{ code: number; output: string }> =>
+  node(ENTRY, ['--config', configFile])
+
+export const ghconnect = (...args: string[]): Promise<{ code: number; output: string }> => node(CLI, args)
 
 /** What GitHub answers to a request for a file of a repository with this token. */
 export const readWith = async ({ sandbox }: Appliance, token: string, repository: string): Promise<number> => {
