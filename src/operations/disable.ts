@@ -1,7 +1,7 @@
 // Disable: serving stops at once, GitHub's side is taken down step by step, then the key is shredded.
 
 import { appSettingsUrl, type Connection, type DisableStep, isLive } from '../domain/connection.ts'
-import { asFailure } from '../domain/errors.ts'
+import { asFailure, type Code } from '../domain/errors.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { AppLink } from './app-link.ts'
@@ -34,6 +34,10 @@ const POLL_MS = 3_000
 const EAGER_MS = 30 * 60_000
 /** One 404 is never taken for a deletion: so many in a row, POLL_MS apart, are. */
 const CONFIRMATIONS = 3
+/** Sooner ones are no further evidence. */
+const APART_MS = POLL_MS - 500
+/** GitHub lets the token itself do nothing, this neither; uninstalling the App, which comes next, ends it. */
+const ENDED_BY_UNINSTALL = new Set<Code>(['suspended', 'ip-blocked', 'forbidden'])
 
 export const createDisable = (deps: {
   journey: Journey
@@ -45,16 +49,26 @@ export const createDisable = (deps: {
 }): Disable => {
   const { journey, link, tokens, events, clock, log } = deps
   let absences = 0
+  let absentAtMs = Number.NEGATIVE_INFINITY
   let waiting = false
 
   const finish = (remark: string): void => {
-    tokens.drop()
+    // In this order: where the disk refuses, nothing was changed, and the tokens are served on.
     journey.shred({ kind: 'disconnected', sinceMs: clock.now(), remark })
+    tokens.drop()
     log.info(remark)
   }
 
   const revokeAll = async (): Promise<void> => {
-    await inParallel(tokens.live(), CONCURRENT_CALLS, ({ token }) => link.revoke(token))
+    await inParallel(tokens.live(), CONCURRENT_CALLS, async ({ token }) => {
+      try {
+        await link.revoke(token)
+      } catch (error) {
+        const failure = asFailure(error)
+        if (!ENDED_BY_UNINSTALL.has(failure.code)) throw failure
+        log.warn('a token could not be revoked; it ends with the installation', { error: failure })
+      }
+    })
     tokens.drop()
   }
 
@@ -68,8 +82,12 @@ export const createDisable = (deps: {
       absences = 0
     } catch (error) {
       const { code } = asFailure(error)
-      if (code === 'app-not-found') absences += 1
-      else if (code === 'key-rejected')
+      const now = clock.monotonic()
+      if (code === 'app-not-found') {
+        if (now - absentAtMs < APART_MS) return false
+        absences += 1
+        absentAtMs = now
+      } else if (code === 'key-rejected')
         log.warn('the key was deleted on GitHub; whether the App is gone cannot be asked any more')
     }
     return absences >= CONFIRMATIONS
@@ -129,7 +147,7 @@ export const createDisable = (deps: {
         finish(
           isLive(connection)
             ? `Disabled on this machine only. The App ${connection.app.name} remains: ${appSettingsUrl(connection.app)}`
-            : 'Enabling was given up.',
+            : remainderOfEnable(connection),
         )
       }
       return journey.read().connection
@@ -172,3 +190,9 @@ const LEFT: Readonly<Record<DisableStep, string>> = {
 
 const remainder = (connection: Disconnecting): string =>
   `Disabled; ${LEFT[connection.step]} on GitHub. Delete it under ${appSettingsUrl(connection.app)}/advanced`
+
+/** Where GitHub was asked for a key, there may be an App whose key nobody has. */
+const remainderOfEnable = (connection: Connection): string =>
+  connection.kind === 'key-lost' || (connection.kind === 'awaiting-app' && connection.conversion)
+    ? `Enabling was given up. If GitHub made an App for ${connection.account.login}, it remains, and its owner has to delete it.`
+    : 'Enabling was given up.'
