@@ -1,4 +1,4 @@
-// Proxies as Debian ships them, on loopback: squid (http) and microsocks (socks5), each in the foreground and ended by its pid.
+// Proxies as Debian ships them: squid (http), on loopback or in a network namespace, and microsocks (socks5), each in the foreground and ended by its pid.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -20,14 +20,25 @@ export type Squid = Proxy & {
   accessLog(): string
 }
 
-/** `users`: who must authenticate (Basic); none: everyone may pass. `deny`: hosts that it refuses with 403. */
-export const startSquid = async (
-  options: { users?: Readonly<Record<string, string>>; deny?: readonly string[] } = {},
-): Promise<Squid> => {
+export type SquidOptions = {
+  /** Who must authenticate (Basic); none: everyone may pass. */
+  readonly users?: Readonly<Record<string, string>>
+  /** Hosts that it refuses with 403. */
+  readonly deny?: readonly string[]
+  /** Where it listens, if not on loopback, and the command that brings it there. */
+  readonly place?: { readonly address: string; enter(command: readonly string[]): readonly string[] }
+  /** Names that it alone knows, with their addresses; it then knows none of the machine's. */
+  readonly hosts?: Readonly<Record<string, string>>
+}
+
+export const startSquid = async (options: SquidOptions = {}): Promise<Squid> => {
   const folder = mkdtempSync(join(tmpdir(), 'squid-'))
   chmodSync(folder, 0o777)
   const port = await freePort()
-  const { users, deny = [] } = options
+  const { users, deny = [], place, hosts } = options
+  const address = place?.address ?? '127.0.0.1'
+  const names = Object.entries(hosts ?? {}).map(([name, at]) => `${at} ${name}\n`)
+  writeFileSync(join(folder, 'hosts'), names.join(''))
   const lines = Object.entries(users ?? {}).map(
     ([user, password]) => `${user}:${execFileSync('openssl', ['passwd', '-apr1', password], { encoding: 'utf8' })}`,
   )
@@ -40,7 +51,8 @@ export const startSquid = async (
     'http_access allow all',
   ]
   const fixed = [
-    `http_port 127.0.0.1:${port}`,
+    `http_port ${address}:${port}`,
+    ...(hosts ? [`hosts_file ${folder}/hosts`] : []),
     `pid_filename ${folder}/squid.pid`,
     `access_log stdio:${folder}/access.log`,
     `cache_log ${folder}/cache.log`,
@@ -53,12 +65,12 @@ export const startSquid = async (
     'shutdown_lifetime 0 seconds',
   ]
   writeFileSync(join(folder, 'squid.conf'), [...fixed, ...rules, ''].join('\n'))
-  const child = spawn('squid', ['-N', '-d', '1', '-f', join(folder, 'squid.conf')], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
+  const command = ['squid', '-N', '-d', '1', '-f', join(folder, 'squid.conf')]
+  const [program = '', ...words] = place?.enter(command) ?? command
+  const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'] })
   await saying(child, /Accepting HTTP Socket connections/)
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://${address}:${port}`,
     port,
     accessLog: () => readFileSync(join(folder, 'access.log'), 'utf8'),
     stop: async () => {
