@@ -65,7 +65,14 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
       explain: never,
       alone: task => task(),
     },
-    trail: { record: nothing, granted: nothing, denied: nothing, flush: nothing, findTrouble: () => undefined },
+    trail: {
+      record: nothing,
+      owe: nothing,
+      granted: nothing,
+      denied: nothing,
+      flush: nothing,
+      findTrouble: () => undefined,
+    },
     events: { emit: nothing, subscribe: () => nothing },
     clock: {
       now: () => nowMs,

@@ -1,6 +1,6 @@
 // The daemon: the only place where things are built, in the order in which they start; they stop the other way round.
 
-import { mkdirSync } from 'node:fs'
+import { chmodSync, mkdirSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
 import { createMetrics } from './api/metrics.ts'
@@ -66,6 +66,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const keeper = keepEngine({ config: () => config, host, outbound, events, clock, log, env })
   const metrics = createMetrics({ clock, events, operations: keeper.operations, state: keeper.state })
   const backend: Backend = {
+    ownUid: process.getuid?.() ?? 0,
     policy: () => config.policy,
     status: keeper.status,
     readRedirect,
@@ -131,7 +132,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   }
 
   try {
-    mkdirSync(config.paths.runtime, { recursive: true, mode: 0o755 })
+    makeRuntimeFolder(config.paths.runtime)
     keeper.open()
     await serveUnix('admin', ADMIN_SOCKET_MODE)
     await serveUnix('token', TOKEN_SOCKET_MODE)
@@ -163,6 +164,11 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     },
     stop,
   }
+}
+
+/** Everybody may reach the sockets; their own modes say who may open which. A folder that exists keeps its mode. */
+const makeRuntimeFolder = (path: string): void => {
+  if (mkdirSync(path, { recursive: true, mode: 0o755 }) !== undefined) chmodSync(path, 0o755)
 }
 
 /** What is bound to files and sockets that are open holds until the next start. */

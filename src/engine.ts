@@ -18,6 +18,7 @@ import { createJourney } from './operations/journey.ts'
 import type { Operations } from './operations/operations.ts'
 import { createRecovery } from './operations/recovery.ts'
 import { createSnapshots, type SnapshotSettings, type WaitingBundle } from './operations/snapshots.ts'
+import { quarantineIfMoved } from './operations/quarantine.ts'
 import { createHeartbeat, type Heartbeat } from './operations/refresh.ts'
 import { createStatusReport } from './operations/status.ts'
 import { createTokenDesk } from './operations/token-desk.ts'
@@ -32,7 +33,7 @@ import type { Outbound } from './platform/outbound.ts'
 import { VERSION } from './platform/version.ts'
 import { openAudit } from './store/audit-store.ts'
 import { openBundle, readHeader, writeBundle } from './snapshot/bundle.ts'
-import { assertRecipient, encryptTo } from './snapshot/encryption.ts'
+import { assertRecipient, encryptTo, recipientOf } from './snapshot/encryption.ts'
 import { createSigner, readSigner } from './snapshot/signing.ts'
 import { openStore } from './store/database.ts'
 import { storeKeyOf } from './unlock.ts'
@@ -86,6 +87,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
 
   const trail = createTrail({ audit, clock, log })
   const journey = createJourney({ store, events, trail, clock, githubUrl: () => config().github.url })
+  quarantineIfMoved({ journey, clock, host })
   const link = createAppLink({ github, store, clock, readKey: readPrivateKey })
   const settings = () => config().refresh
   const tokens = createTokens({
@@ -184,7 +186,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     recovery,
     clock,
     log,
-    tools: { writeBundle, readHeader, openBundle },
+    tools: { writeBundle, readHeader, openBundle, recipientOf },
     waiting: waitingBundle(join(paths.state, 'waiting.bundle')),
     host,
     settings: () => snapshotSettings(config()),

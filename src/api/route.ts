@@ -21,6 +21,8 @@ export type Call<Body, Query> = {
 
 /** What the routes need besides the operations: it answers while the store is closed, too. */
 export type Backend = {
+  /** The user that the daemon runs as: it could read the store without asking. */
+  readonly ownUid: number
   policy(): Policy
   status(caller: Caller): Status | PublicStatus
   /** Splits what was pasted into code and state; throws `invalid-request`. */
@@ -39,6 +41,8 @@ export type Route = {
   readonly status: number
   /** More than the 64 KiB of other requests. */
   readonly maxBodyBytes?: number
+  /** The handler may answer with the same object again, and never changes one that it gave. */
+  readonly repeats?: boolean
   /** The answer is bytes, not JSON. */
   readonly binary?: boolean
   readonly body?: z.ZodType
@@ -62,10 +66,10 @@ export const route = <B extends z.ZodType = z.ZodUndefined, Q extends z.ZodType 
   handle: call => spec.handle(call as Call<z.infer<B>, z.infer<Q>>),
 })
 
-export const stateOf = ({ journey }: Operations): StateAnswer => ({
-  state: journey.read().connection.kind,
-  ...journey.explain(),
-})
+export const stateOf = ({ status }: Operations): StateAnswer => {
+  const { state, meaning, next } = status.brief()
+  return { state, meaning, next }
+}
 
 /** Throws `not-permitted`: a route of the other socket is told apart from one that does not exist. */
 export const refuseOtherSocket = (path: string): never => {

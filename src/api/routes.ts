@@ -118,6 +118,7 @@ export const ROUTES: readonly Route[] = [
     summary: 'An installation access token for a scope that the policy grants to the caller',
     body: TokenRequest,
     answer: TokenAnswer,
+    repeats: true,
     handle: ({ body, caller, operations }) => operations().desk.answer(body, caller),
   }),
   route({

@@ -46,12 +46,18 @@ export const createApi = (deps: ApiDeps): Handler => {
   const endpoints = new Map<string, Endpoint>(others(deps))
   for (const route of ROUTES) endpoints.set(`${route.method} ${route.path}`, tableEndpoint(route, deps))
 
-  const dispatch = async (exchange: Exchange): Promise<void> => {
+  const dispatch = (exchange: Exchange): void | Promise<void> => {
     refuseBrowsers(exchange.incoming)
     const name = `${exchange.incoming.method} ${exchange.path}`
     const endpoint = endpoints.get(name)
     if (!endpoint) throw new Failure('unknown-route', name)
-    await endpoint(exchange)
+    return endpoint(exchange)
+  }
+  const refuse = (exchange: Exchange, error: unknown): void => {
+    const failure = asFailure(error)
+    if (failure.code === 'internal') deps.log.error('a request failed', { path: exchange.path, error: failure })
+    deps.metrics.refused(failure.code)
+    sendProblem(exchange, failure)
   }
 
   return (incoming, outgoing) => {
@@ -59,12 +65,11 @@ export const createApi = (deps: ApiDeps): Handler => {
     const mark = url.indexOf('?')
     const path = mark < 0 ? url : url.slice(0, mark)
     const exchange = { incoming, outgoing, path, query: mark < 0 ? '' : url.slice(mark + 1) }
-    dispatch(exchange).catch((error: unknown) => {
-      const failure = asFailure(error)
-      if (failure.code === 'internal') deps.log.error('a request failed', { path, error: failure })
-      deps.metrics.refused(failure.code)
-      sendProblem(exchange, failure)
-    })
+    try {
+      dispatch(exchange)?.catch((error: unknown) => refuse(exchange, error))
+    } catch (error) {
+      refuse(exchange, error)
+    }
   }
 }
 
@@ -81,7 +86,9 @@ const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {
       backend: deps.backend,
     })
     if (answer instanceof Uint8Array) outgoing.writeHead(route.status, BYTES).end(answer)
-    else sendJson(outgoing, route.status, answer)
+    else if (route.repeats && typeof answer === 'object' && answer !== null) {
+      outgoing.writeHead(route.status, NO_STORE).end(textOf(answer))
+    } else sendJson(outgoing, route.status, answer)
     done()
   }
 }
@@ -127,6 +134,17 @@ const sendJson = (outgoing: ServerResponse, status: number, answer: unknown): vo
   outgoing.writeHead(status, NO_STORE).end(JSON.stringify(answer))
 }
 
+/** The answer of a token that is at hand is the same object each time. */
+const texts = new WeakMap<object, string>()
+
+const textOf = (answer: object): string => {
+  const known = texts.get(answer)
+  if (known !== undefined) return known
+  const text = JSON.stringify(answer)
+  texts.set(answer, text)
+  return text
+}
+
 const sendProblem = ({ incoming, outgoing, path }: Exchange, failure: Failure): void => {
   if (outgoing.headersSent) return void outgoing.destroy()
   // What is left of the body is not worth reading; a connection that still sends is given up.
@@ -146,8 +164,9 @@ const refuseBrowsers = ({ headers }: IncomingMessage): void => {
   if (headers.origin !== undefined || headers.referer !== undefined || headers['sec-fetch-site'] !== undefined) {
     throw new Failure('browser-refused', 'the request bears Origin, Referer or Sec-Fetch-Site')
   }
-  const host = (headers.host ?? '').replace(/:\d+$/, '')
-  if (!HOSTS.has(host)) throw new Failure('browser-refused', `the request is for host ${host}`)
+  const { host = '' } = headers
+  if (!HOSTS.has(host) && !HOSTS.has(host.replace(/:\d+$/, '')))
+    throw new Failure('browser-refused', `the request is for host ${host}`)
 }
 
 const notReady = ({ operations }: ApiDeps): string[] => {

@@ -11,7 +11,8 @@ import {
   UnlockRequest,
 } from '../domain/wire.ts'
 import type { Operations } from '../operations/operations.ts'
-import { type Route, route, stateOf } from './route.ts'
+import type { Caller } from '../operations/decisions.ts'
+import { type Backend, type Route, route, stateOf } from './route.ts'
 
 const ADMIN = ['admin'] as const
 /** A bundle of 16 MiB in base64, and the rest of the request. */
@@ -22,6 +23,9 @@ const recoveryKeys = ({ recovery }: Operations): RecoveryKeysAnswer => ({
   signer: recovery.signer().publicKey,
 })
 
+const isRootOrDaemon = ({ attested }: Caller, { ownUid }: Backend): boolean =>
+  attested.peer.uid === 0 || attested.peer.uid === ownUid
+
 export const SNAPSHOT_ROUTES: readonly Route[] = [
   route({
     method: 'POST',
@@ -30,9 +34,9 @@ export const SNAPSHOT_ROUTES: readonly Route[] = [
     summary: 'Export: the bundle, encrypted to the recovery keys; in clear, for root alone, where there are none',
     binary: true,
     answer: z.unknown(),
-    handle({ caller, operations }) {
+    handle({ caller, operations, backend }) {
       const { snapshots, recovery } = operations()
-      if (recovery.recipients().length === 0 && caller.attested.peer.uid !== 0) {
+      if (recovery.recipients().length === 0 && !isRootOrDaemon(caller, backend)) {
         throw new Failure('not-permitted', 'without a recovery key the bundle is in clear, and leaves to root only')
       }
       return snapshots.export()
@@ -86,7 +90,9 @@ export const SNAPSHOT_ROUTES: readonly Route[] = [
     summary: 'Add a recovery key by its public half; the identity never reaches the daemon',
     body: RecoveryKeyRequest,
     answer: RecoveryKeysAnswer,
-    async handle({ body, operations }) {
+    async handle({ body, caller, operations, backend }) {
+      // Whoever adds one reads every later snapshot with it: that is for whoever could read the store anyway.
+      if (!isRootOrDaemon(caller, backend)) throw new Failure('not-permitted', 'recovery keys are added by root only')
       await operations().recovery.add(body.recipient)
       return recoveryKeys(operations())
     },

@@ -3,6 +3,7 @@
 import { chmodSync, lstatSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { Failure } from '../domain/errors.ts'
 import type { Attest, Attested } from '../platform/peer.ts'
 
@@ -14,6 +15,14 @@ const REQUEST_MS = 30_000
 const IDLE_MS = 60_000
 const MAX_HEADER_BYTES = 16_384
 const MAX_CONNECTIONS = 4_096
+/** A burst of callers waits its turn; with Node's own 511 the kernel turns the rest of it away. */
+const BACKLOG = 4_096
+/** How often the times above are looked at: Node's own 30 s would let silent clients stay three times as long. */
+const CHECK_MS = 5_000
+/** The kernel takes no longer path for a unix socket. */
+const MAX_PATH_BYTES = 107
+/** For a client to read why it was refused. */
+const LINGER_MS = 1_000
 
 /** An HTTP server without an address yet. */
 export const createHttpServer = (handler: Handler): Server => {
@@ -22,12 +31,30 @@ export const createHttpServer = (handler: Handler): Server => {
       headersTimeout: HEADERS_MS,
       requestTimeout: REQUEST_MS,
       keepAliveTimeout: IDLE_MS,
+      connectionsCheckingInterval: CHECK_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
     },
     handler,
   )
   server.maxConnections = MAX_CONNECTIONS
+  server.on('clientError', refuse)
   return server
+}
+
+/** What is no request ends with a status that can be read: closed with something unread, the client would see a reset in its place. */
+const refuse = (error: Error & { code?: string }, socket: Duplex): void => {
+  if (socket.writableEnded) return
+  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
+  socket.end(
+    `HTTP/1.1 ${STATUS_OF[error.code ?? ''] ?? '400 Bad Request'}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`,
+  )
+  setTimeout(() => socket.destroy(), LINGER_MS).unref()
+}
+
+const STATUS_OF: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 }
 
 /** Who is behind each connection, attested when it is accepted. */
@@ -63,19 +90,23 @@ export const attestPeers = (server: Server, attest: Attest): Peers => {
 /** Where a server listens: a path of our own, or a socket that the service manager made and keeps. */
 export type UnixAddress = { readonly path: string; readonly mode: number } | { readonly fd: number }
 
-/** Throws `socket-in-use` where a live process owns the path; a dead one's socket is replaced. */
+/** Throws `socket-in-use` where a live process owns the path; a dead one's socket is replaced. `configuration` for a path that is too long. */
 export const listenUnix = async (
   server: Server,
   address: UnixAddress,
   ownerOf: (socket: Socket) => string,
 ): Promise<void> => {
-  if (!('fd' in address)) await removeStale(address.path, ownerOf)
+  if (!('fd' in address)) {
+    if (Buffer.byteLength(address.path) > MAX_PATH_BYTES)
+      throw new Failure('configuration', `[paths] runtime: ${address.path} is longer than ${MAX_PATH_BYTES} bytes`)
+    await removeStale(address.path, ownerOf)
+  }
   // bind(2) takes the mode from the umask: there is no moment in which the socket has another one.
   const umask = 'fd' in address ? undefined : process.umask(0o777 & ~address.mode)
   const listening = Promise.withResolvers<void>()
   try {
     server.once('error', listening.reject)
-    server.listen('fd' in address ? { fd: address.fd } : { path: address.path }, listening.resolve)
+    server.listen('fd' in address ? { fd: address.fd } : { path: address.path, backlog: BACKLOG }, listening.resolve)
   } finally {
     if (umask !== undefined) process.umask(umask)
   }

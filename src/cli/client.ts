@@ -12,12 +12,16 @@ export type Call<T> = {
   readonly path: string
   readonly body?: unknown
   readonly answer: z.ZodType<T>
+  /** How long the daemon may be silent, if not two minutes. */
+  readonly silenceMs?: number
 }
 
 export type Client = {
   readonly socket: string
   /** Throws what the daemon's problem says, `daemon-absent`, or `not-permitted` where the socket may not be opened. */
   call<T>(call: Call<T>): Promise<T>
+  /** The same for an answer that is bytes. */
+  fetchBytes(call: { method: Call<unknown>['method']; path: string; silenceMs?: number }): Promise<Buffer>
   /** Events as they come, until closed. Never throws: whoever subscribes also polls, and only learns sooner. */
   subscribe(onEvent: (event: EventBody) => void): { close(): void }
 }
@@ -28,12 +32,20 @@ const MAX_ANSWER_BYTES = 16 * 1_048_576
 
 export const createClient = (socket: string): Client => ({
   socket,
-  async call({ method, path, body, answer }) {
-    const outgoing = open(socket, { method, path, timeout: SILENCE_MS, accept: 'application/json' })
+  async call({ method, path, body, answer, silenceMs = SILENCE_MS }) {
+    const outgoing = open(socket, { method, path, timeout: silenceMs, accept: 'application/json' })
     outgoing.end(body === undefined ? undefined : JSON.stringify(body))
     const response = await headOf(outgoing, socket)
-    const text = await bodyOf(response, socket)
+    const text = (await bodyOf(response, socket)).toString('utf8')
     return readAnswer(response, { text, answer, socket })
+  },
+  async fetchBytes({ method, path, silenceMs = SILENCE_MS }) {
+    const outgoing = open(socket, { method, path, timeout: silenceMs, accept: 'application/octet-stream' })
+    outgoing.end()
+    const response = await headOf(outgoing, socket)
+    const bytes = await bodyOf(response, socket)
+    if (response.statusCode === 200 && mediaType(response) === 'application/octet-stream') return bytes
+    throw failureOf(response, { text: bytes.toString('utf8'), socket })
   },
   subscribe(onEvent) {
     const outgoing = open(socket, { method: 'GET', path: '/v1/events', timeout: 0, accept: 'text/event-stream' })
@@ -71,12 +83,12 @@ const headOf = (outgoing: ClientRequest, socket: string): Promise<IncomingMessag
   outgoing.once('response', resolve)
   outgoing.on('error', error => reject(connectionFailure(error, socket)))
   outgoing.on('timeout', () => {
-    outgoing.destroy(new Failure('daemon-absent', `${socket}: no answer within ${SILENCE_MS / 1000} seconds`))
+    outgoing.destroy(new Failure('daemon-absent', `${socket}: no answer in time`))
   })
   return promise
 }
 
-const bodyOf = async (response: IncomingMessage, socket: string): Promise<string> => {
+const bodyOf = async (response: IncomingMessage, socket: string): Promise<Buffer> => {
   const chunks: Buffer[] = []
   let size = 0
   try {
@@ -92,7 +104,7 @@ const bodyOf = async (response: IncomingMessage, socket: string): Promise<string
   } finally {
     response.destroy()
   }
-  return Buffer.concat(chunks).toString('utf8')
+  return Buffer.concat(chunks)
 }
 
 const connectionFailure = (error: Error, socket: string): Failure => {
@@ -132,9 +144,16 @@ const readAnswer = <T>(
     const body = parseJson(text)
     if (body !== undefined) return tolerantly(answer, body)
   }
+  throw failureOf(response, { text, socket })
+}
+
+/** What an answer that is not the one that was asked for says. */
+const failureOf = (response: IncomingMessage, { text, socket }: { text: string; socket: string }): Failure => {
+  const status = response.statusCode ?? 0
+  const type = mediaType(response)
   const problem = type === 'application/problem+json' ? ProblemBody.safeParse(parseJson(text)) : undefined
-  if (problem?.success) throw toFailure(problem.data, response.headers['retry-after'])
-  throw notTheDaemon(socket, `what listens there is not ghconnectd (HTTP ${status}, ${type || 'no content type'})`)
+  if (problem?.success) return toFailure(problem.data, response.headers['retry-after'])
+  return notTheDaemon(socket, `what listens there is not ghconnectd (HTTP ${status}, ${type || 'no content type'})`)
 }
 
 const notTheDaemon = (socket: string, what: string): Failure => new Failure('daemon-absent', `${socket}: ${what}`)

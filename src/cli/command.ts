@@ -5,6 +5,7 @@ import type { Clock } from '../platform/clock.ts'
 import type { Surroundings } from '../platform/config.ts'
 import type { ChildOutcome, ChildRequest } from './child.ts'
 import type { Client } from './client.ts'
+import type { OfflineWork } from './offline.ts'
 import type { Output, Sink } from './output.ts'
 
 /** `flags` as commander reads them: `--name`, `--name VALUE` (required value), `--no-name`. */
@@ -33,6 +34,8 @@ export type CommandSpec = {
   readonly examples: readonly [string, ...string[]]
   /** Options after the first argument belong to that argument: a command line in the command line. */
   readonly passThrough?: boolean
+  /** Run by backup programs, which count lines that begin with `Fatal: ` or `Warning: ` and take some exit codes for a soft failure. */
+  readonly forBackups?: boolean
   /** Gives the exit code. Throws Failures. */
   run(context: Context, input: Input): Promise<number>
 }
@@ -67,6 +70,10 @@ export type CliDeps = {
   /** Resolves when it was told to end. */
   runSandbox(options: SandboxOptions): Promise<void>
   openBrowser(url: string): void
+  /** Bytes to standard output; resolves when they are written, and throws where they cannot be. */
+  writeBytes(bytes: Uint8Array): Promise<void>
+  /** What works without the daemon. */
+  offline(options: { configFile: string }): Promise<OfflineWork>
   /** What has to be had before an account is connected, such as a recovery key; throws to stop the enable. */
   readonly beforeEnable?: (context: Context, options: { withoutRecoveryKey: boolean }) => Promise<void>
 }

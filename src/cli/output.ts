@@ -17,7 +17,8 @@ export type Output = {
   progress(text: string): void
   /** Asks for a line; for terminals only. No line end is written. */
   prompt(text: string): void
-  failure(failure: Failure, options: { json: boolean }): void
+  /** `forBackups`: in lines that backup programs count. */
+  failure(failure: Failure, options: { json: boolean; forBackups?: boolean }): void
   paint(style: Style, text: string): string
 }
 
@@ -42,17 +43,19 @@ export const createOutput = (streams: { stdout: Sink; stderr: Sink; env: Environ
       if (stderr.isTTY) note(text)
     },
     prompt: text => stderr.write(plain(text)),
-    failure(failure, { json }) {
+    failure(failure, { json, forBackups = false }) {
       if (json) {
         stderr.write(`${JSON.stringify(toProblem(failure))}\n`)
         return
       }
       const retry = failure.retryAfterSeconds === undefined ? '' : ` (in ${failure.retryAfterSeconds} s)`
-      note(`ghconnect: ${failure.entry.title}: ${failure.message}`)
-      note(`  What to do: ${failure.entry.next}${retry}`)
+      note(`${forBackups ? 'Fatal' : 'ghconnect'}: ${oneLine(`${failure.entry.title}: ${failure.message}`, forBackups)}`)
+      note(`${forBackups ? 'Fatal:' : ' '} What to do: ${failure.entry.next}${retry}`)
     },
   }
 }
+
+const oneLine = (text: string, wanted: boolean): string => (wanted ? text.replaceAll(/\s+/g, ' ') : text)
 
 const CODES: Readonly<Record<Style, number>> = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 }
 

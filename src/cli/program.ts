@@ -31,7 +31,7 @@ export const buildProgram = (deps: CliDeps, commands: readonly CommandSpec[] = C
         await root.parseAsync(argv, { from: 'user' })
         return exitCode
       } catch (error) {
-        return explainUsage(error, output)
+        return explainUsage(error, { output, forBackups: isForBackups(argv, commands) })
       }
     },
   }
@@ -52,14 +52,27 @@ const runCommand = async (spec: CommandSpec, running: Running): Promise<number> 
   } catch (error) {
     const failure = asFailure(error)
     const next = failure.code === 'usage' ? withHelp(failure, spec) : failure
-    output.failure(next, { json: options.flag('json') })
+    const { forBackups = false } = spec
+    output.failure(next, { json: options.flag('json'), forBackups })
     if (failure.code === 'internal' && failure.cause instanceof Error) {
       const { describeError, redact } = await import('../platform/log.ts')
-      output.note(`  Cause: ${redact(describeError(failure.cause))}`)
+      const cause = redact(describeError(failure.cause))
+      output.note(forBackups ? `Fatal: Cause: ${cause.replaceAll(/\s+/g, ' ')}` : `  Cause: ${cause}`)
     }
-    return failure.entry.exit
+    return forBackups ? exitForBackups(failure) : failure.entry.exit
   }
 }
+
+/** 75 is a soft skip to borgmatic, 74 no code of the contract with Backup Utilities: both mean that the store cannot be had. */
+const exitForBackups = ({ entry: { exit } }: Failure): number => (exit === 74 || exit === 75 ? 69 : exit)
+
+/** Where the parser gives up it does not say at which command. */
+const isForBackups = (argv: readonly string[], commands: readonly CommandSpec[]): boolean =>
+  commands.some(({ name, forBackups }) => {
+    const words = name.split(' ')
+    const at = argv.indexOf(words[0] ?? '')
+    return forBackups === true && at >= 0 && words.every((word, more) => argv[at + more] === word)
+  })
 
 const withHelp = (failure: Failure, spec: CommandSpec): Failure =>
   new Failure('usage', `${failure.message} (ghconnect ${spec.name} --help)`, { cause: failure })
@@ -118,7 +131,11 @@ const groupOf = (root: Command, name: string): Command => {
   return group
 }
 
-const GROUPS = new Map([['config', 'the configuration file']])
+const GROUPS = new Map([
+  ['config', 'the configuration file'],
+  ['snapshot', 'backups of the credentials'],
+  ['recovery-key', 'the second way to snapshots and store'],
+])
 
 const toOption = (spec: OptionSpec): Option => {
   const option = new Option(spec.flags.replace(/ (\S+)$/, ' <$1>'), spec.description)
@@ -153,15 +170,15 @@ const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${tex
 const examples = (lines: readonly string[]): string =>
   `\n${lines.length === 1 ? 'Example' : 'Examples'}:\n${lines.map(line => `  ${line}`).join('\n')}`
 
-const explainUsage = (error: unknown, output: Output): number => {
+const explainUsage = (error: unknown, { output, forBackups }: { output: Output; forBackups: boolean }): number => {
   if (!(error instanceof CommanderError)) {
     const failure = asFailure(error)
-    output.failure(failure, { json: false })
+    output.failure(failure, { json: false, forBackups })
     return failure.entry.exit
   }
   if (error.exitCode === 0) return 0
   const message = error.code === 'commander.help' ? 'a command is missing' : error.message.replace(/^error: /, '')
   const failure = new Failure('usage', message.replaceAll('\n', ' '), { cause: error })
-  output.failure(failure, { json: false })
+  output.failure(failure, { json: false, forBackups })
   return failure.entry.exit
 }

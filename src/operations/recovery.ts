@@ -64,7 +64,11 @@ export const createRecovery = (deps: {
     const found = store.facts.find(SIGNER)
     if (typeof found === 'string') return deps.readSigner(new Secret(found))
     const made = deps.createSigner()
-    store.facts.put(SIGNER, made.privatePem.reveal())
+    try {
+      store.facts.put(SIGNER, made.privatePem.reveal())
+    } catch (error) {
+      deps.log.warn('the signing key could not be stored; another one is made at the next start', { error })
+    }
     return made
   }
 

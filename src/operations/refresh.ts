@@ -1,6 +1,6 @@
 // The heartbeat: at each tick of the cron, what is due is minted and what waits goes on.
 
-import { type Host, isLive, isOtherHost } from '../domain/connection.ts'
+import type { Host } from '../domain/connection.ts'
 import { asFailure } from '../domain/errors.ts'
 import type { RefreshAnswer } from '../domain/wire.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
@@ -9,6 +9,7 @@ import type { Disable } from './disable.ts'
 import type { Drift } from './drift.ts'
 import type { Enable } from './enable.ts'
 import type { Journey } from './journey.ts'
+import { quarantineIfMoved } from './quarantine.ts'
 import type { Tokens } from './tokens.ts'
 
 export type Heartbeat = {
@@ -40,20 +41,11 @@ export const createHeartbeat = (deps: {
   let retry: Timer | undefined
   let beating = false
 
-  /** A restored clone must not compete with its original: looked at before anything goes out. */
-  const quarantineIfMoved = async (): Promise<void> => {
-    const { connection } = journey.read()
-    if (!isLive(connection) || connection.kind === 'quarantined' || !isOtherHost(connection.host, deps.host())) return
-    const { app, account, host, enabledAtMs } = connection
-    const evidence = `enabled on ${host.hostname}, this is ${deps.host().hostname}`
-    journey.to({ kind: 'quarantined', sinceMs: clock.now(), evidence, app, account, host, enabledAtMs })
-  }
-
   const beat = async (): Promise<void> => {
     if (beating) return
     beating = true
     try {
-      await journey.alone(quarantineIfMoved)
+      await journey.alone(async () => quarantineIfMoved(deps))
       await deps.enable.resume()
       await deps.disable.resume()
       await deps.drift.check()

@@ -48,6 +48,14 @@ export type BundleTools = {
   writeBundle(content: BundleContent, options: BundleOptions): Promise<Uint8Array>
   readHeader(bundle: Uint8Array): BundleHeader
   openBundle(bundle: Uint8Array, identities: readonly Secret[]): Promise<BundleContent>
+  recipientOf(identity: Secret): Promise<string>
+}
+
+type Opened = {
+  readonly header: BundleHeader
+  readonly content: BundleContent
+  /** Of the recovery keys that may be taken over. */
+  readonly recipients: readonly string[]
 }
 
 /** Where a sealed bundle is kept until its identity comes. */
@@ -72,10 +80,12 @@ export const createSnapshots = (deps: {
 }): Snapshots => {
   const { store, journey, tokens, trail, recovery, clock, tools, waiting } = deps
 
+  const isTrusted = ({ signer }: BundleHeader): boolean =>
+    signer === recovery.signer().publicKey || deps.settings().trusted.includes(signer)
+
   const assertTrusted = (header: BundleHeader, { force }: RestoreWish): string[] => {
     const { connection } = journey.read()
-    const known = header.signer === recovery.signer().publicKey || deps.settings().trusted.includes(header.signer)
-    if (known) return []
+    if (isTrusted(header)) return []
     const what = `written by ${header.signer} for App ${header.app_id ?? 'none'} of ${header.account?.login ?? 'no account'}`
     if (isLive(connection) && !force) throw new Failure('bundle-untrusted', `the bundle was ${what}`)
     return [`The bundle was ${what}; this signer is not known here.`]
@@ -86,13 +96,13 @@ export const createSnapshots = (deps: {
     return JSON.stringify(mark) === JSON.stringify(markOf(header, journey.read().generation))
   }
 
-  const take = async (header: BundleHeader, content: BundleContent): Promise<string[]> => {
+  const take = async ({ header, content, recipients }: Opened): Promise<string[]> => {
     const { generation } = journey.read()
     const { connection, warnings } = arrive(content.connection, { host: deps.host(), nowMs: clock.now() })
     tokens.drop()
     journey.shred(connection, { installations: content.installations, keys: content.keys, above: content.generation })
     if (connection.kind !== 'quarantined') tokens.take(content.tokens)
-    recovery.adopt(header.recipients)
+    recovery.adopt(recipients)
     store.facts.put(RESTORED, markOf(header, journey.read().generation))
     waiting.remove()
     await recovery.ensureWrap()
@@ -121,7 +131,9 @@ export const createSnapshots = (deps: {
       }
     }
     const content = await tools.openBundle(bundle, wish.identities)
-    return { outcome: 'restored', header, warnings: [...warnings, ...(await take(header, content))] }
+    // A stranger's bundle brings no recovery keys along but those whose identity is here: whoever has one reads each later snapshot.
+    const recipients = isTrusted(header) ? header.recipients : await Promise.all(wish.identities.map(tools.recipientOf))
+    return { outcome: 'restored', header, warnings: [...warnings, ...(await take({ header, content, recipients }))] }
   }
 
   return {

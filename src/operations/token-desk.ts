@@ -1,31 +1,24 @@
 // One token request from beginning to end: authorize, look up or mint, recheck the peer, audit, answer. In this order.
 
-import { Failure } from '../domain/errors.ts'
-import {
-  ADMIN_PROFILE,
-  admits,
-  authorize,
-  authorizeAdmin,
-  findInstallation,
-  type Grant,
-  type Policy,
-  type Wanted,
-} from '../domain/policy.ts'
+import { asFailure, Failure } from '../domain/errors.ts'
+import { ADMIN_PROFILE, findInstallation, type Grant, type Policy } from '../domain/policy.ts'
 import { isoTime, type TokenAnswer, type TokenRequest } from '../domain/wire.ts'
-import type { Attested } from '../platform/peer.ts'
 import type { StoredToken } from '../store/token-store.ts'
 import type { AppLink } from './app-link.ts'
+import { type Caller, createDecisions } from './decisions.ts'
 import type { Drift } from './drift.ts'
 import type { Journey } from './journey.ts'
-import { describeScope, type Tokens } from './tokens.ts'
+import { describeScope, type Tokens, type TokenWish } from './tokens.ts'
 import type { Trail } from './trail.ts'
 
-/** Who asks, and by which socket. `connection` is the same object for all requests of one socket connection. */
-export type Caller = { readonly socket: 'token' | 'admin'; readonly attested: Attested; readonly connection: object }
+export type { Caller } from './decisions.ts'
 
 export type TokenDesk = {
-  /** The token for a parsed request. Throws `not-permitted`, `peer-gone`, `audit-unavailable`, and what `Tokens.obtain` throws. */
-  answer(request: TokenRequest, caller: Caller): Promise<TokenAnswer>
+  /**
+   * The token for a parsed request, at once where one is at hand. The same token has the same answer object, which nobody changes.
+   * Rejects with `not-permitted`, `peer-gone`, `audit-unavailable`, and what `Tokens.obtain` throws.
+   */
+  answer(request: TokenRequest, caller: Caller): TokenAnswer | Promise<TokenAnswer>
 }
 
 export const createTokenDesk = (deps: {
@@ -37,102 +30,86 @@ export const createTokenDesk = (deps: {
   trail: Trail
 }): TokenDesk => {
   const { journey, tokens, trail } = deps
+  const decisions = createDecisions(deps)
+  const answers = new WeakMap<StoredToken, TokenAnswer>()
+  const descriptions = new WeakMap<Grant, string>()
 
-  const authorizeFor = (caller: Caller, wanted: Wanted): Grant => {
-    const { installations } = journey.read()
-    const policy = deps.policy()
-    if (caller.socket === 'admin') return authorizeAdmin(policy, { wanted, installations })
-    return authorize(policy, caller.attested.peer, { wanted, installations })
+  const describe = (grant: Grant): string => {
+    const known = descriptions.get(grant)
+    if (known !== undefined) return known
+    const text = describeScope(grant.scope)
+    descriptions.set(grant, text)
+    return text
   }
 
-  /** Whose repositories the ids are of: nothing is listed that no profile of the caller's reaches. */
-  const installationOfIds = ({ profile, installation: wanted }: TokenRequest, caller: Caller): number => {
-    const { installations } = journey.read()
-    const policy = deps.policy()
-    if (caller.socket === 'admin' && profile === undefined) {
-      const anything = wanted === undefined ? {} : { installation: wanted }
-      return authorizeAdmin(policy, { wanted: anything, installations }).scope.installation
-    }
-    const reached = policy.profiles
-      .filter(p => profile === undefined || p.name === profile)
-      .filter(p => caller.socket === 'admin' || admits(p.allow, caller.attested.peer))
-      .map(p => findInstallation(installations, p.installation))
-      .filter(i => i !== undefined && (wanted === undefined || findInstallation(installations, wanted) === i))
-    const [installation, ...others] = new Set(reached)
-    if (!installation) throw new Failure('not-permitted', NOT_PERMITTED)
-    if (others.length > 0) throw new Failure('profile-required', 'profiles of several installations admit this process')
-    return installation.id
-  }
-
-  /** Ids become names before anything is authorized, so that one repository has one name in the policy and in the cache. */
-  const resolveIds = async (request: TokenRequest, caller: Caller): Promise<readonly string[] | undefined> => {
-    const ids = request.repository_ids
-    if (!ids) return request.repositories
-    const scope = { installation: installationOfIds(request, caller), permissions: { metadata: 'read' } } as const
-    const { token } = await tokens.obtain({ profile: ADMIN_PROFILE, scope })
-    const names = new Map((await deps.link.listRepositories(token)).map(({ id, name }) => [id, name]))
-    return ids.map(id => {
-      const name = names.get(id)
-      if (name === undefined) throw new Failure('not-permitted', NOT_PERMITTED)
-      return name
+  /** The last steps, the same for a token at hand and for one that was minted. */
+  const handOver = (grant: Grant, token: StoredToken, caller: Caller): TokenAnswer => {
+    // The state may have changed while GitHub was asked: a disable stops serving at once.
+    journey.requireServing()
+    caller.attested.assertAlive()
+    const { connection, attested } = caller
+    trail.granted({
+      connection,
+      peer: attested.peer,
+      profile: grant.profile,
+      scope: describe(grant),
+      token: token.token,
     })
+    const account = findInstallation(journey.read().installations, token.scope.installation)?.account.login ?? ''
+    const known = answers.get(token)
+    if (known?.account === account) return known
+    const answer = toAnswer(token, account)
+    answers.set(token, answer)
+    return answer
   }
 
-  const obtain = async (request: TokenRequest, { caller, wanted }: { caller: Caller; wanted: Wanted }) => {
-    const grant = authorizeFor(caller, wanted)
-    const wish = {
-      ...(request.min_ttl_seconds !== undefined && { minTtlMs: request.min_ttl_seconds * 1000 }),
-      ...(request.rejected !== undefined && { rejected: request.rejected }),
-    }
+  const obtain = async (request: TokenRequest, caller: Caller): Promise<{ grant: Grant; token: StoredToken }> => {
+    const grant = decisions.decide(request, caller)
     try {
-      return { grant, token: await tokens.obtain(grant, wish) }
+      return { grant, token: await tokens.obtain(grant, wishOf(request)) }
     } catch (error) {
       // A reinstalled App has a new installation id: looked up once more, and authorized anew.
       const stale = error instanceof Failure && error.code === 'installation-not-found'
       if (!stale || !(await deps.drift.lookAgain())) throw error
-      const renewed = authorizeFor(caller, wanted)
-      return { grant: renewed, token: await tokens.obtain(renewed, wish) }
+      const renewed = decisions.decide(request, caller)
+      return { grant: renewed, token: await tokens.obtain(renewed, wishOf(request)) }
     }
   }
 
+  const answerAtHand = (request: TokenRequest, caller: Caller): TokenAnswer | undefined => {
+    journey.requireServing()
+    if (request.repository_ids || request.rejected !== undefined) return undefined
+    const grant = decisions.decide(request, caller)
+    const token = tokens.find(grant, wishOf(request))
+    return token && handOver(grant, token, caller)
+  }
+
+  const answerLater = async (request: TokenRequest, caller: Caller): Promise<TokenAnswer> => {
+    const { grant, token } = await obtain(await decisions.nameRepositories(request, caller), caller)
+    return handOver(grant, token, caller)
+  }
+
+  /** A denial is in the log before it is told. */
+  const refuse = async (error: unknown, caller: Caller): Promise<never> => {
+    const failure = asFailure(error)
+    if (failure.code === 'not-permitted') trail.denied({ peer: caller.attested.peer, detail: failure.message })
+    throw failure
+  }
+
   return {
-    async answer(request, caller) {
-      const { peer } = caller.attested
-      let served: { grant: Grant; token: StoredToken }
+    answer(request, caller) {
       try {
-        journey.requireServing()
-        const repositories = await resolveIds(request, caller)
-        served = await obtain(request, { caller, wanted: toWanted(request, repositories) })
+        return answerAtHand(request, caller) ?? answerLater(request, caller).catch(error => refuse(error, caller))
       } catch (error) {
-        if (error instanceof Failure && error.code === 'not-permitted') trail.denied({ peer, detail: error.message })
-        throw error
+        return refuse(error, caller)
       }
-      const { grant, token } = served
-      // The state may have changed while GitHub was asked: a disable stops serving at once.
-      journey.requireServing()
-      caller.attested.assertAlive()
-      trail.granted({
-        connection: caller.connection,
-        peer,
-        profile: grant.profile,
-        scope: describeScope(grant.scope),
-        token: token.token,
-      })
-      return toAnswer(
-        token,
-        findInstallation(journey.read().installations, token.scope.installation)?.account.login ?? '',
-      )
     },
   }
 }
 
-const NOT_PERMITTED = 'no profile allows this request to this process'
-
-const toWanted = (request: TokenRequest, repositories: readonly string[] | undefined): Wanted => ({
-  ...(request.profile !== undefined && { profile: request.profile }),
-  ...(request.installation !== undefined && { installation: request.installation }),
-  ...(repositories && { repositories }),
-  ...(request.permissions && { permissions: request.permissions }),
+const wishOf = (request: TokenRequest): TokenWish => ({
+  ...(request.min_ttl_seconds !== undefined && { minTtlMs: request.min_ttl_seconds * 1000 }),
+  ...(request.rejected !== undefined && { rejected: request.rejected }),
 })
 
 const toAnswer = (token: StoredToken, account: string): TokenAnswer => ({

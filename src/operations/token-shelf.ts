@@ -71,8 +71,18 @@ export const createTokenShelf = (deps: {
     }
   }
 
-  const hold = (grant: Grant): Held => {
+  /** A grant is not changed once it is made, so its key is worked out once. */
+  const keys = new WeakMap<Grant, ScopeKey>()
+  const keyOf = (grant: Grant): ScopeKey => {
+    const known = keys.get(grant)
+    if (known !== undefined) return known
     const key = scopeKey(grant.profile, grant.scope)
+    keys.set(grant, key)
+    return key
+  }
+
+  const hold = (grant: Grant): Held => {
+    const key = keyOf(grant)
     const known = all.get(key)
     if (known) return known
     if (all.size >= MAX_HELD)

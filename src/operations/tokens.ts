@@ -25,6 +25,8 @@ export type TokenWish = {
 }
 
 export type Tokens = {
+  /** What is at hand and good enough, without asking GitHub. The caller was authorized for `grant` before. */
+  find(grant: Grant, wish?: Pick<TokenWish, 'minTtlMs'>): StoredToken | undefined
   /** The caller was authorized for `grant` before. Throws what GitHub, or the way there, answers where no token is at hand. */
   obtain(grant: Grant, wish?: TokenWish): Promise<StoredToken>
   /** Mints ahead what is in use and due. Never throws; `force`: also what is not due. */
@@ -198,16 +200,31 @@ export const createTokens = (deps: {
     }
   }
 
+  const ask = (grant: Grant): Held => {
+    const held = shelf.hold(grant)
+    held.askedAtMs = clock.monotonic()
+    return held
+  }
+
+  const atHand = (held: Held, { minTtlMs = 0 }: Pick<TokenWish, 'minTtlMs'>): StoredToken | undefined => {
+    shelf.promote(held)
+    const { current, next } = held
+    if (current && remaining(current) >= Math.max(minTtlMs, FLOOR_MS)) return current
+    return next && remaining(next) >= minTtlMs ? next : undefined
+  }
+
   return {
+    find(grant, wish = {}) {
+      journey.requireServing()
+      return atHand(ask(grant), wish)
+    },
     async obtain(grant, wish = {}) {
       journey.requireServing()
-      const held = shelf.hold(grant)
-      held.askedAtMs = clock.monotonic()
+      const held = ask(grant)
       if (wish.rejected !== undefined) await replaceRejected(held, wish.rejected)
-      shelf.promote(held)
-      const { current, next, failure } = held
-      if (current && remaining(current) >= Math.max(wish.minTtlMs ?? 0, FLOOR_MS)) return current
-      if (next && remaining(next) >= (wish.minTtlMs ?? 0)) return next
+      const good = atHand(held, wish)
+      if (good) return good
+      const { current, failure } = held
       // Who comes while one is minted waits for it, which costs nothing more.
       if (current && remaining(current) > FLOOR_MS && !held.minting && !mayForce(held)) return current
       try {

@@ -110,7 +110,10 @@ const toConfig = (raw: z.infer<typeof File>, context: Context): Config => {
   const listen = parseListen(raw.web.listen)
   if (!listen) throw complain(['web', 'listen'], 'must be ADDRESS:PORT')
   const publicUrl = (raw.web.public_url || `http://${raw.web.listen}`).replace(/\/+$/, '')
-  if (!isSafePublicUrl(publicUrl)) throw complain(['web', 'public_url'], 'must be https, or http on loopback')
+  if (!isSafeUrl(publicUrl)) throw complain(['web', 'public_url'], 'must be https, or http on loopback')
+  for (const key of ['url', 'api_url'] as const) {
+    if (!isSafeUrl(raw.github[key])) throw complain(['github', key], 'must be https, or http on loopback')
+  }
   if (!isCronExpression(raw.refresh.schedule)) throw complain(['refresh', 'schedule'], 'is not a cron expression')
   if (raw.proxy.url && !/^(https?|socks5):\/\/[^/]+\/?$/.test(raw.proxy.url)) {
     throw complain(['proxy', 'url'], 'must be http://, https:// or socks5:// with host and port')
@@ -306,7 +309,7 @@ const parseListen = (text: string): { host: string; port: number } | undefined =
   return host && Number(port) <= 65_535 ? { host, port: Number(port) } : undefined
 }
 
-const isSafePublicUrl = (text: string): boolean => {
+const isSafeUrl = (text: string): boolean => {
   if (!URL.canParse(text)) return false
   const url = new URL(text)
   return (

@@ -162,6 +162,8 @@ export const CONNECTED: Status = {
   generation: 4,
   role: 'single',
   hostname: 'ghe.example.com',
+  recovery_recipients: [],
+  signer: 'ghconnect-signer:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA',
   warnings: [],
 }
 

@@ -222,7 +222,7 @@ export const createFakeLog = (): Log & { readonly lines: Line[] } => {
 }
 
 /** The Failure that the promise is rejected with. Anything else is thrown on; a promise that resolves is an error of the test. */
-export const failureOf = async (promise: Promise<unknown>): Promise<Failure> => {
+export const failureOf = async (promise: unknown): Promise<Failure> => {
   try {
     await promise
   } catch (error) {

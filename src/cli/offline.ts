@@ -1,0 +1,58 @@
+// What the command line can do where no daemon answers: the shape of the second composition root, which this room may not import.
+
+import type { Secret } from '../domain/secret.ts'
+import type { RestoreAnswer, StateAnswer } from '../domain/wire.ts'
+
+/** What can be told of a bundle without a key: its header, and its size. */
+export type BundleSummary = {
+  readonly format: number
+  readonly created: string
+  readonly state: string
+  readonly generation: number
+  readonly hostname: string
+  readonly signer: string
+  readonly recipients: readonly string[]
+  readonly sealed: boolean
+  readonly size: number
+  readonly sha256: string
+  readonly account?: { readonly type: string; readonly login: string }
+  readonly app_id?: number
+}
+
+export type BundleProof = {
+  readonly summary: BundleSummary
+  /** Fingerprints of the private keys, each computed from its key. */
+  readonly keys: readonly string[]
+  /** Tokens in the bundle that have not ended yet. */
+  readonly live_tokens: number
+  readonly installations: readonly string[]
+  /** What GitHub said, where it was asked: the name of the App. */
+  readonly github?: string
+}
+
+export type RestoreWish = { readonly bundle: Uint8Array; readonly identity?: Secret; readonly force: boolean }
+
+export type Exported = { readonly bundle: Uint8Array; readonly warnings: readonly string[] }
+
+/** All methods throw Failures. */
+export type OfflineWork = {
+  /** Reads the store as it stands, changes nothing, calls nobody. */
+  export(): Promise<Exported>
+  /** Throws `state-in-use`, naming the process, while a daemon holds the store. So do the three that follow. */
+  restore(wish: RestoreWish): Promise<RestoreAnswer>
+  unlock(identity: Secret): Promise<StateAnswer>
+  adopt(): Promise<StateAnswer>
+  disableLocally(): Promise<StateAnswer>
+  /** Makes a store key where there is none any more; tells what it made, if anything. Never replaces one. */
+  ensureStoreKey(): string | undefined
+  /** The database key in hexadecimal. */
+  storeKey(): Promise<string>
+  inspect(bundle: Uint8Array): BundleSummary
+  verify(wish: {
+    readonly bundle: Uint8Array
+    readonly identity?: Secret
+    readonly againstGithub: boolean
+  }): Promise<BundleProof>
+  createRecoveryKey(): Promise<{ readonly identity: Secret; readonly recipient: string }>
+  isRoot(): boolean
+}
