@@ -50,11 +50,36 @@ test('a token in the cache is no reason to hand it out: root and strangers ask t
   t.is(world.calls.length, calls, 'and GitHub is not asked')
 })
 
-test('a profile that is taken away takes its cached tokens away', async t => {
+test('a profile that is taken away takes its cached tokens away, on the same connection and for the same request', async t => {
   const { desk, rig } = await connectedRig({ policy: policyOf(CI) })
-  await desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000)))
+  const request: TokenRequest = { repositories: ['web'] }
+  const caller = callerOf(peerOf(1000))
+  const { token } = await desk.answer(request, caller)
+  t.is((await desk.answer(request, caller)).token, token)
   rig.setPolicy(policyOf({ ...CI, allow: allow(7) }))
-  t.is((await failureOf(desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))).code, 'not-permitted')
+  t.is((await failureOf(desk.answer(request, caller))).code, 'not-permitted')
+  rig.setPolicy(policyOf(CI))
+  t.is((await desk.answer(request, caller)).token, token)
+  t.is((await failureOf(desk.answer(request, callerOf(peerOf(1001))))).code, 'not-permitted', 'of another connection')
+})
+
+test('one request object asked by both sockets is decided for each', async t => {
+  const { desk, installation } = await connectedRig({ policy: policyOf(CI) })
+  const request: TokenRequest = { installation: installation.id, permissions: { issues: 'write' } }
+  const { attested, connection } = callerOf(peerOf(1000))
+  t.truthy((await desk.answer(request, { socket: 'admin', attested, connection })).token)
+  t.is((await failureOf(desk.answer(request, { socket: 'token', attested, connection }))).code, 'not-permitted')
+})
+
+test('an installation that went takes the decisions of a connection along', async t => {
+  const { desk, world, app, installation, rig } = await connectedRig({ policy: policyOf(CI) })
+  const request: TokenRequest = { repositories: ['web'] }
+  const caller = callerOf(peerOf(1000))
+  await desk.answer(request, caller)
+  world.uninstall(installation.id)
+  const again = world.install(app.id, ORG)
+  await rig.drift.check()
+  t.is((await desk.answer(request, caller)).installation, again.id)
 })
 
 test('what is absent and what is not allowed are answered in the same words, by name and by id', async t => {
@@ -212,17 +237,23 @@ test('for any policy, cache and request, no token is more than a profile that ad
       await rig.drift.check()
       const { installations } = rig.journey.read()
       const ids = [...world.installations.values()].flatMap(held => held.repositories.map(({ id }) => id))
+      const callers = new Map<string, ReturnType<typeof callerOf>>()
       // Each asks for what the others asked for before: the administrator first, who gets anything.
-      const turns = all.flatMap(ask => [{ ...ask, admin: true }, ask, { ...ask, uid: 1 - ask.uid }, ask])
-      for (const { uid: id, admin, request: asked, repositoryId } of turns) {
+      const wishes = all.map(({ request: asked, repositoryId, ...who }) => {
         const { repositories: _, ...rest } = asked
         const byId = repositoryId === null ? undefined : ids[repositoryId]
-        const wish: TokenRequest = byId === undefined ? asked : { ...rest, repository_ids: [byId] }
-        const caller = callerOf(peerOf(id), admin ? 'admin' : 'token')
+        const wish = parseWith(TokenRequest, byId === undefined ? asked : { ...rest, repository_ids: [byId] })
+        return { ...who, byId, wish }
+      })
+      const turns = wishes.flatMap(ask => [{ ...ask, admin: true }, ask, { ...ask, uid: 1 - ask.uid }, ask])
+      for (const { uid: id, admin, byId, wish } of turns) {
+        const name = `${id} ${admin}`
+        const caller = callers.get(name) ?? callerOf(peerOf(id), admin ? 'admin' : 'token')
+        callers.set(name, caller)
         const mints = world.count('mint')
         let answer: TokenAnswer
         try {
-          answer = await desk.answer(parseWith(TokenRequest, wish), caller)
+          answer = await desk.answer(wish, caller)
         } catch (error) {
           if (error instanceof Failure && error.code !== 'internal') continue
           throw error

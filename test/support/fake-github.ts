@@ -24,6 +24,7 @@ export type IssuedToken = {
 }
 
 const HOUR_MS = 3_600_000
+const DEADLINE_MS = 30_000
 
 export class World {
   readonly apps = new Map<number, HeldApp>()
@@ -41,10 +42,12 @@ export class World {
   readonly #refusals: { call: Call; failure: Failure; times: number }[] = []
   readonly #withheld = new Set<Call>()
   readonly #nowMs: () => number
+  readonly #sleep: (ms: number) => Promise<void>
   #ids = 100
 
-  constructor(nowMs: () => number) {
+  constructor(nowMs: () => number, sleep: (ms: number) => Promise<void> = () => new Promise<never>(() => {})) {
     this.#nowMs = nowMs
+    this.#sleep = sleep
   }
 
   /** The next `times` calls of this kind end with the failure, and do nothing. */
@@ -53,9 +56,14 @@ export class World {
     this.#refusals.push({ call, failure: new Failure(code, `refused: ${code}`, rest), times })
   }
 
-  /** GitHub does what the next call of this kind asks for, and its answer never comes. */
+  /** GitHub does what the next call of this kind asks for, and its answer never comes: the deadline passes. */
   withhold(call: Call): void {
     this.#withheld.add(call)
+  }
+
+  /** No more answers are withheld than were before. */
+  deliver(): void {
+    this.#withheld.clear()
   }
 
   count(call: Call): number {
@@ -195,8 +203,9 @@ export class World {
     const refusal = this.#refusals.find(one => one.call === call && one.times-- > 0)
     if (refusal) throw refusal.failure
     const result = work()
-    if (this.#withheld.delete(call)) return new Promise<never>(() => {})
-    return result
+    if (!this.#withheld.delete(call)) return result
+    await this.#sleep(DEADLINE_MS)
+    throw new Failure('timeout', 'no answer')
   }
 
   nowMs(): number {

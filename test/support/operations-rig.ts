@@ -5,7 +5,7 @@ import type { Account, Host } from '../../src/domain/connection.ts'
 import { Failure } from '../../src/domain/errors.ts'
 import { ADMIN_PROFILE, type Peer, type Policy } from '../../src/domain/policy.ts'
 import { Secret } from '../../src/domain/secret.ts'
-import type { EventBody } from '../../src/domain/wire.ts'
+import type { EventBody, TokenRequest } from '../../src/domain/wire.ts'
 import { createGitHubClock } from '../../src/github/clock.ts'
 import type { AppKey } from '../../src/github/request.ts'
 import { createAppLink } from '../../src/operations/app-link.ts'
@@ -50,7 +50,14 @@ export type Premises = { readonly clock: FakeClock; readonly world: World; reado
 /** What outlives a daemon. */
 export const createPremises = (): Premises => {
   const clock = createFakeClock()
-  return { clock, world: new World(() => clock.trueNow()), disk: emptyDisk() }
+  return {
+    clock,
+    world: new World(
+      () => clock.trueNow(),
+      ms => clock.sleep(ms),
+    ),
+    disk: emptyDisk(),
+  }
 }
 
 export type RigOptions = {
@@ -154,7 +161,8 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     disable,
     heartbeat,
     status,
-    desk,
+    /** Whatever is thrown, at once or later, is a rejection. */
+    desk: { answer: async (request: TokenRequest, caller: Caller) => desk.answer(request, caller) },
     setPolicy: (next: Policy) => void (policy = next),
     kill: () => void (dead = true),
     killAfterWrites: (count: number) => void (writesLeft = count),
