@@ -32,6 +32,8 @@ export type AppLink = {
   findTrouble(): Outcome | undefined
   /** Told of each call's end: undefined where it went through. */
   onOutcome(listener: (failure: Failure | undefined) => void): void
+  /** Told when a call went through after others had not. */
+  onRecovery(listener: () => void): void
 }
 
 /** Failures that say something of this one request only, not of the way to GitHub or the App. */
@@ -57,6 +59,7 @@ export const createAppLink = (deps: {
   /** With the generation it was met under: what stood in the way of a former connection says nothing of this one. */
   let trouble: (Outcome & { readonly generation: number }) | undefined
   let begun = 0
+  const recoveries: (() => void)[] = []
   let judged = 0
   let keys: { stored: readonly StoredKey[]; parsed: readonly AppKey[] } | undefined
 
@@ -78,7 +81,9 @@ export const createAppLink = (deps: {
     const judge = (outcome: typeof trouble): void => {
       if (number < judged) return
       judged = number
+      const recovered = trouble !== undefined && outcome === undefined
       trouble = outcome
+      if (recovered) for (const listener of recoveries) listener()
     }
     try {
       const result = await call()
@@ -109,5 +114,6 @@ export const createAppLink = (deps: {
     findQuota: installation => github.findQuota(installation),
     findTrouble: () => (trouble?.generation === store.connection.read().generation ? trouble : undefined),
     onOutcome: listener => void listeners.push(listener),
+    onRecovery: listener => void recoveries.push(listener),
   }
 }

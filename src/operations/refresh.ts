@@ -40,9 +40,14 @@ export const createHeartbeat = (deps: {
   const timers: Timer[] = []
   let retry: Timer | undefined
   let beating = false
+  let again = false
 
   const beat = async (): Promise<void> => {
-    if (beating) return
+    if (beating) {
+      // What began before may hang on what was mended since.
+      again = true
+      return
+    }
     beating = true
     try {
       await journey.alone(async () => quarantineIfMoved(deps))
@@ -55,6 +60,10 @@ export const createHeartbeat = (deps: {
       log.error('a refresh ended early', { error: asFailure(error) })
     } finally {
       beating = false
+      if (again && timers.length > 0) {
+        again = false
+        void beat()
+      }
     }
   }
 

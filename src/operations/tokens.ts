@@ -213,6 +213,11 @@ export const createTokens = (deps: {
     return next && remaining(next) >= minTtlMs ? next : undefined
   }
 
+  // What stood in the way is gone: nobody waits for the end of a rest that it caused.
+  link.onRecovery(() => {
+    for (const held of shelf.all()) held.retryAtMs = Number.NEGATIVE_INFINITY
+  })
+
   return {
     find(grant, wish = {}) {
       journey.requireServing()

@@ -96,6 +96,17 @@ test('a failed refresh keeps the good token, and is tried again after its backof
   t.is((await tokens.refresh())[0]?.failure, undefined)
 })
 
+test('when a call goes through again, no scope sits out its backoff', async t => {
+  const { tokens, drift, world, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  world.outage = new Failure('proxy-refused', 'the proxy says 403')
+  t.is((await failureOf(tokens.obtain(grant))).code, 'proxy-refused')
+  world.outage = undefined
+  t.is((await failureOf(tokens.obtain(grant))).code, 'proxy-refused', 'it rests')
+  await drift.check()
+  t.truthy(await tokens.obtain(grant), 'the way is known to be open')
+})
+
 test('the backoff doubles to a minute, and GitHub may name a longer one', async t => {
   const { tokens, world, clock, installation } = await connectedRig()
   const grant = grantFor(installation.id)
