@@ -56,6 +56,7 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
       findQuota: () => undefined,
       findTrouble: () => undefined,
       onOutcome: nothing,
+      onRecovery: nothing,
     },
     journey: {
       read: () => store.connection.read(),
@@ -73,7 +74,7 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
       flush: nothing,
       findTrouble: () => undefined,
     },
-    events: { emit: nothing, subscribe: () => nothing },
+    events: { emit: nothing, subscribe: () => nothing, end: nothing },
     clock: {
       now: () => nowMs,
       monotonic: () => 0,

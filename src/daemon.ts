@@ -1,6 +1,7 @@
 // The daemon: the only place where things are built, in the order in which they start; they stop the other way round.
 
 import { chmodSync, mkdirSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
 import { createMetrics } from './api/metrics.ts'
@@ -15,7 +16,7 @@ import {
   type UnixAddress,
 } from './api/sockets.ts'
 import type { Host } from './domain/connection.ts'
-import { Failure } from './domain/errors.ts'
+import { asFailure, Failure } from './domain/errors.ts'
 import { keepEngine } from './engine-keeper.ts'
 import { readRedirect } from './github/app-manifest.ts'
 import { createEvents } from './operations/events.ts'
@@ -25,10 +26,19 @@ import { findGroup, findUser, peerCredentials, setNonDumpable } from './platform
 import { lockStateFolder } from './platform/lock.ts'
 import { createLog, type LogLevel } from './platform/log.ts'
 import { createOutbound } from './platform/outbound.ts'
-import { proxySettingsFrom } from './platform/proxy-settings.ts'
+import { type ProxySettings, proxySettingsFrom } from './platform/proxy-settings.ts'
 import { createAttest } from './platform/peer.ts'
-import { activatedSockets, createNotifier, isJournal, machineId, systemHostname } from './platform/systemd.ts'
+import {
+  activatedSockets,
+  createNotifier,
+  credentialFile,
+  isJournal,
+  machineId,
+  sendToJournal,
+  systemHostname,
+} from './platform/systemd.ts'
 import { VERSION } from './platform/version.ts'
+import { startWatchdog } from './platform/watchdog.ts'
 import { readIdentities } from './snapshot/encryption.ts'
 import { createWeb } from './web/server.ts'
 
@@ -54,13 +64,13 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const surroundings = surroundingsOf()
   let config = loadConfig(configFile, surroundings)
   setNonDumpable()
-  const log = createLog({ level: logLevel, journal: isJournal(env) })
+  const log = createLog({ level: logLevel, journal: isJournal(env), send: sendToJournal })
   const clock = createClock()
   const notifier = createNotifier(env, error => log.warn('the service manager cannot be told', { error }))
   mkdirSync(config.paths.state, { recursive: true, mode: 0o700 })
   const lock = lockStateFolder(config.paths.state)
   const events = createEvents({ clock, log })
-  const outbound = createOutbound(proxySettingsFrom(config.proxy, env))
+  const outbound = createOutbound(proxySettingsOf(config, env))
   const host = (): Host => ({ machineId: machineId() ?? '', hostname: config.appliance.hostname })
 
   const keeper = keepEngine({ config: () => config, host, outbound, events, clock, log, env })
@@ -112,18 +122,47 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     server.once('error', listening.reject)
     const fd = activated.get('web')
     server.listen(fd === undefined ? config.web.listen : { fd }, listening.resolve)
-    await listening.promise.catch((cause: unknown) => {
-      throw new Failure(
-        'socket-in-use',
-        `the page cannot listen on ${config.web.listen.host}:${config.web.listen.port}`,
-        { cause },
-      )
-    })
+    const wanted = `${config.web.listen.host}:${config.web.listen.port}`
+    try {
+      await listening.promise
+    } catch (cause) {
+      const failure = new Failure('socket-in-use', `the page cannot listen on ${wanted}`, { cause })
+      // A service goes on with its other sockets: tokens are worth more than the page.
+      if (activated.size === 0) throw failure
+      return log.error('there is no page', {
+        error: failure,
+        next: 'systemctl restart ghconnectd-web.socket ghconnectd',
+      })
+    }
     servers.push(server)
+    const bound = server.address()
+    if (fd !== undefined && bound !== null && typeof bound === 'object' && bound.port !== config.web.listen.port) {
+      log.warn('the page listens where ghconnectd-web.socket says, and not at [web] listen', {
+        port: bound.port,
+        wanted,
+      })
+    }
   }
+
+  /** Why the configuration of the last reload was refused, until one is taken. */
+  let refused: string | undefined
+  const headline = (): string =>
+    refused === undefined ? keeper.headline() : `${keeper.headline()} The new configuration was refused: ${refused}`
+  const watchdog = startWatchdog({
+    notifier,
+    clock,
+    async probe() {
+      keeper.probe()
+      // Through the threads that names are looked up in, and back by the loop's poll.
+      await stat(config.paths.state)
+    },
+    onFailure: error => log.error('the daemon is not well, and the watchdog is not fed', { error }),
+  })
 
   const stop = async (): Promise<void> => {
     notifier.stopping('Finishing the requests under way')
+    watchdog.cancel()
+    events.end()
     await Promise.all(servers.map(server => closeServer(server, STOP_GRACE_MS, clock.after)))
     keeper.close()
     outbound.close()
@@ -142,9 +181,8 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     throw error
   }
   keeper.start()
-  const tellStatus = (): void => notifier.status(keeper.headline())
-  events.subscribe(tellStatus)
-  notifier.ready(keeper.headline())
+  events.subscribe(() => notifier.status(headline()))
+  notifier.ready(headline())
   log.info('ready', { version: VERSION, state: keeper.state(), runtime: config.paths.runtime })
 
   return {
@@ -153,14 +191,16 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
       try {
         const next = loadConfig(configFile, surroundings)
         assertReloadable(config, next)
-        outbound.reload(proxySettingsFrom(next.proxy, env))
+        outbound.reload(proxySettingsOf(next, env))
         config = next
+        refused = undefined
         keeper.reschedule()
         log.info('the configuration was read again')
       } catch (error) {
+        refused = asFailure(error).message
         log.error('the old configuration stays', { error })
       }
-      notifier.ready(keeper.headline())
+      notifier.ready(headline())
     },
     stop,
   }
@@ -182,6 +222,13 @@ const assertReloadable = (old: Config, next: Config): void => {
     if (JSON.stringify(before) !== JSON.stringify(after))
       throw new Failure('configuration', `${name} was changed; that needs a restart`)
   }
+}
+
+/** A password that was sealed for the daemon serves where the URL names a user, and neither it nor a file gives one. */
+const proxySettingsOf = ({ proxy }: Config, env: NodeJS.ProcessEnv): ProxySettings => {
+  const { username, password } = URL.parse(proxy.url ?? '') ?? {}
+  const sealed = username && !password ? credentialFile('proxy.password', env) : undefined
+  return proxySettingsFrom({ ...proxy, passwordFile: proxy.passwordFile ?? sealed }, env)
 }
 
 export const surroundingsOf = (): Surroundings => ({

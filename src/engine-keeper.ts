@@ -57,6 +57,8 @@ export const keepEngine = (deps: EngineDeps) => {
       if (!engine) return lockedStatus()
       return caller.socket === 'admin' ? engine.operations.status.whole() : engine.operations.status.brief()
     },
+    /** Throws where a store that is open does not answer. */
+    probe: () => engine?.probe(),
     /** One sentence for `systemctl status`. */
     headline: () => (engine ? engine.operations.status.brief() : lockedStatus()).meaning,
     start() {

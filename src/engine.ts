@@ -53,6 +53,8 @@ export type Engine = {
   readonly operations: Operations
   readonly heartbeat: Heartbeat
   appForm(account: Account, state: string): AppForm
+  /** Reads from the store's file. Throws where it does not answer. */
+  probe(): void
   close(): void
 }
 
@@ -220,6 +222,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     operations: { journey, enable, importApp, disable, desk, status, snapshots, recovery, refresh: heartbeat.force },
     heartbeat,
     appForm,
+    probe: () => void store.facts.find(CLOCK_OFFSET),
     close() {
       heartbeat.stop()
       unsubscribe()

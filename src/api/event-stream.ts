@@ -23,7 +23,7 @@ export const streamEvents = (
     send(`event: ${event.event}\ndata: ${JSON.stringify(visible(event, deps.caller))}\n\n`)
 
   outgoing.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
-  const unsubscribe = deps.events.subscribe(sendEvent)
+  const unsubscribe = deps.events.subscribe(sendEvent, () => void outgoing.end())
   const ping = deps.clock.every(PING_MS, () => send(': ping\n\n'))
   incoming.socket.once('close', () => {
     ping.cancel()

@@ -31,8 +31,16 @@ export const redact = (text: string): string => text.replaceAll(SECRETS, '[secre
 /** syslog's priorities as sd-daemon(3) reads them at the start of a line. */
 const PRIORITY: Readonly<Record<LogLevel, number>> = { debug: 7, info: 6, warn: 4, error: 3 }
 
-/** `journal`: lines begin with `<N>`, which journald takes for their priority. */
-export const createLog = (options: { level: LogLevel; journal: boolean; write?: (line: string) => void }): Log => {
+export type LogOptions = {
+  readonly level: LogLevel
+  /** Standard error goes to the journal: lines begin with `<N>`, which journald takes for their priority. */
+  readonly journal: boolean
+  /** Hands the journal an entry with its fields. Where it throws, a line is written in its place. */
+  readonly send?: (fields: Readonly<Record<string, string>>) => void
+  readonly write?: (line: string) => void
+}
+
+export const createLog = (options: LogOptions): Log => {
   const write = options.write ?? (line => void process.stderr.write(line))
   const logger = pino(
     {
@@ -44,15 +52,41 @@ export const createLog = (options: { level: LogLevel; journal: boolean; write?: 
     },
     { write: line => write(redact(line)) },
   )
+  const enter = (level: LogLevel, message: string, fields?: Fields): void => {
+    const text = redact(sentence(message, fields))
+    try {
+      if (options.send) return options.send(entry(level, text, fields))
+    } catch {
+      // Written below: the journal may be starting anew, and an entry may be too long for it.
+    }
+    write(`<${PRIORITY[level]}>${text}\n`)
+  }
   const prefixed = options.journal
-    ? (level: LogLevel, message: string, fields?: Fields) =>
-        write(`<${PRIORITY[level]}>${redact(sentence(message, fields))}\n`)
+    ? enter
     : (level: LogLevel, message: string, fields?: Fields) => logger[level](describeErrors(fields), message)
   const at = (level: LogLevel) => (message: string, fields?: Fields) => {
     if (logger.isLevelEnabled(level)) prefixed(level, message, fields)
   }
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
+
+/** What a person reads, its priority, and each field under a name of ours: `journalctl GHCONNECT_INSTALLATION=7`. */
+const entry = (level: LogLevel, text: string, fields: Fields = {}): Record<string, string> => ({
+  MESSAGE: text,
+  PRIORITY: String(PRIORITY[level]),
+  SYSLOG_IDENTIFIER: 'ghconnectd',
+  ...Object.fromEntries(
+    Object.entries(describeErrors(fields)).flatMap(([key, value]) =>
+      value === undefined ? [] : [[fieldName(key), redact(typeof value === 'string' ? value : JSON.stringify(value))]],
+    ),
+  ),
+})
+
+const fieldName = (key: string): string =>
+  `GHCONNECT_${key
+    .replaceAll(/(?<=[a-z])(?=[A-Z])/g, '_')
+    .replaceAll(/[^A-Za-z0-9]/g, '_')
+    .toUpperCase()}`
 
 /** For journald: the message first, as a person reads it, then the fields as `key=value`. */
 const sentence = (message: string, fields: Fields = {}): string => {

@@ -1,6 +1,6 @@
 // What the service manager gives (sockets, credentials, the journal) and wants to be told (sd_notify). Without it, nothing happens.
 
-import { fstatSync, readFileSync } from 'node:fs'
+import { existsSync, fstatSync, readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { Failure } from '../domain/errors.ts'
@@ -76,6 +76,24 @@ export const readCredential = (name: string, env: Environment): Buffer | undefin
   return content
 }
 
+/** Where a credential lies, for those who read files; undefined where none was passed. */
+export const credentialFile = (name: string, env: Environment): string | undefined => {
+  const path = join(env['CREDENTIALS_DIRECTORY'] ?? '', name)
+  return env['CREDENTIALS_DIRECTORY'] && existsSync(path) ? path : undefined
+}
+
+/**
+ * One entry of the journal with fields of its own (systemd.journal-fields(7)), by its native protocol. Names are in capitals;
+ * a value is one line. Throws a system error where the journal does not take it.
+ */
+export const sendToJournal = (fields: Readonly<Record<string, string>>): void =>
+  notify(
+    JOURNAL_SOCKET,
+    Object.entries(fields)
+      .map(([name, value]) => `${name}=${value.replaceAll('\n', ' ')}\n`)
+      .join(''),
+  )
+
 /** Whether standard error goes to the journal by itself: systemd.exec(5) on JOURNAL_STREAM. */
 export const isJournal = (env: Environment): boolean => {
   const stream = env['JOURNAL_STREAM']
@@ -100,6 +118,8 @@ export const machineId = (path = '/etc/machine-id'): string | undefined => {
 export const systemHostname = (): string => hostname()
 
 const statusLines = (text?: string): string[] => (text === undefined ? [] : [`STATUS=${text.replaceAll(/\s+/g, ' ')}`])
+
+const JOURNAL_SOCKET = '/run/systemd/journal/socket'
 
 /** SD_LISTEN_FDS_START */
 const FIRST_FD = 3

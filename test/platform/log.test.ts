@@ -27,6 +27,29 @@ test('what is below the level is not written', t => {
   )
 })
 
+test('the journal is given each field by its name, and a line where it does not take that', t => {
+  const entries: Readonly<Record<string, string>>[] = []
+  const lines: string[] = []
+  const options = { level: 'info', journal: true, write: (line: string) => void lines.push(line) } as const
+  const fields = { installation: 7, grantedTo: 'octo org', key: `ghs_${'a'.repeat(36)}`, absent: undefined }
+  createLog({ ...options, send: entry => void entries.push(entry) }).warn('refresh failed', fields)
+  t.is(lines.length, 0)
+  t.like(entries[0], {
+    MESSAGE: 'refresh failed installation=7 grantedTo="octo org" key=[secret] absent=undefined',
+    PRIORITY: '4',
+    SYSLOG_IDENTIFIER: 'ghconnectd',
+    GHCONNECT_INSTALLATION: '7',
+    GHCONNECT_GRANTED_TO: 'octo org',
+    GHCONNECT_KEY: '[secret]',
+  })
+  t.false('GHCONNECT_ABSENT' in (entries[0] ?? {}))
+  const send = (): never => {
+    throw new Error('EMSGSIZE')
+  }
+  createLog({ ...options, send }).error('too long')
+  t.deepEqual(lines, ['<3>too long\n'])
+})
+
 test('a message of several lines is one line of the journal', t => {
   t.is(written(true, 'info', log => log.info('a\n<0>b', { c: 'd\ne' })).split('\n').length, 2)
 })
