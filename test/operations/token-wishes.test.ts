@@ -1,0 +1,100 @@
+// What a caller may wish for: a token that lasts, or another one than a refused one; each within limits.
+
+import test from 'ava'
+import { Failure } from '../../src/domain/errors.ts'
+import type { Grant } from '../../src/domain/policy.ts'
+import type { Scope } from '../../src/domain/scope.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import { hashToken } from '../../src/operations/trail.ts'
+import { connectedRig } from '../support/operations-rig.ts'
+
+const MINUTE = 60_000
+
+const grantFor = (installation: number, more: Partial<Scope> = {}): Grant => ({
+  profile: 'ci',
+  scope: { installation, permissions: { contents: 'read' }, ...more },
+})
+
+test('min_ttl forces one mint per scope in five minutes', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = (await tokens.obtain(grant)).token.reveal()
+  await clock.advance(25 * MINUTE)
+  t.is((await tokens.obtain(grant, { minTtlMs: 30 * MINUTE })).token.reveal(), old)
+  t.is(world.count('mint'), 1)
+  const fresh = await tokens.obtain(grant, { minTtlMs: 40 * MINUTE })
+  t.not(fresh.token.reveal(), old)
+  t.is((await tokens.obtain(grant)).token.reveal(), old, 'who did not ask for it gets the settled one')
+  t.is(world.count('mint'), 2)
+  await clock.advance(25 * MINUTE)
+  await Promise.all(Array.from({ length: 20 }, () => tokens.obtain(grant, { minTtlMs: 40 * MINUTE })))
+  t.is(world.count('mint'), 3)
+  // The forced one is lost again: what the next caller gets is what there is.
+  world.outage = new Failure('timeout', 'slow')
+  await clock.advance(4 * MINUTE)
+  t.truthy(await tokens.obtain(grant, { minTtlMs: 40 * MINUTE }))
+})
+
+test('all who ask for a long life while one is minted wait for it', async t => {
+  const { tokens, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = (await tokens.obtain(grant)).token.reveal()
+  await clock.advance(25 * MINUTE)
+  const found = await Promise.all(Array.from({ length: 20 }, () => tokens.obtain(grant, { minTtlMs: 40 * MINUTE })))
+  t.true(found.every(token => token.token.reveal() !== old))
+})
+
+test('a long life that GitHub does not give is answered with the token at hand', async t => {
+  const { tokens, clock, world, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = (await tokens.obtain(grant)).token.reveal()
+  await clock.advance(25 * MINUTE)
+  world.outage = new Failure('timeout', 'slow')
+  t.is((await tokens.obtain(grant, { minTtlMs: 40 * MINUTE })).token.reveal(), old)
+})
+
+test('a token said to be refused is replaced when GitHub says so too, once in five minutes', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  const rejected = hashToken(old.token)
+  t.is((await tokens.obtain(grant, { rejected })).token.reveal(), old.token.reveal(), 'GitHub accepts it')
+  t.is(world.count('accepts'), 1)
+  await tokens.obtain(grant, { rejected })
+  t.is(world.count('accepts'), 1, 'and is not asked again for five minutes')
+  t.is(world.count('mint'), 1)
+  await clock.advance(5 * MINUTE)
+  const issued = world.tokens.get(old.token.reveal())
+  if (issued) issued.revoked = true
+  const urlSafe = rejected.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
+  const fresh = await tokens.obtain(grant, { rejected: urlSafe })
+  t.not(fresh.token.reveal(), old.token.reveal())
+  t.is(world.count('mint'), 2)
+  await tokens.obtain(grant, { rejected: hashToken(fresh.token) })
+  await tokens.obtain(grant, { rejected })
+  await tokens.obtain(grant, { rejected: hashToken(new Secret('of somebody else')) })
+  t.is(world.count('mint'), 2)
+  t.is(world.count('accepts'), 2)
+})
+
+test('a refused token that has a successor gives way to it without a mint', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  await clock.advance(21 * MINUTE)
+  await tokens.obtain(grant)
+  await tokens.refresh()
+  const issued = world.tokens.get(old.token.reveal())
+  if (issued) issued.revoked = true
+  const fresh = await tokens.obtain(grant, { rejected: hashToken(old.token) })
+  t.not(fresh.token.reveal(), old.token.reveal())
+  t.is(world.count('mint'), 2)
+})
+
+test('while GitHub cannot be asked, a token said to be refused is served still', async t => {
+  const { tokens, world, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  world.outage = new Failure('unreachable', 'no route')
+  t.is((await tokens.obtain(grant, { rejected: hashToken(old.token) })).token.reveal(), old.token.reveal())
+})
