@@ -13,6 +13,8 @@ export type Handler = (incoming: IncomingMessage, outgoing: ServerResponse) => v
 const HEADERS_MS = 10_000
 const REQUEST_MS = 30_000
 const IDLE_MS = 60_000
+/** Nothing that is answered here is silent for so long; event streams have their ping. */
+const SILENCE_MS = 120_000
 const MAX_HEADER_BYTES = 16_384
 const MAX_CONNECTIONS = 4_096
 /** A burst of callers waits its turn; with Node's own 511 the kernel turns the rest of it away. */
@@ -21,8 +23,6 @@ const BACKLOG = 4_096
 const CHECK_MS = 5_000
 /** The kernel takes no longer path for a unix socket. */
 const MAX_PATH_BYTES = 107
-/** For a client to read why it was refused. */
-const LINGER_MS = 1_000
 
 /** An HTTP server without an address yet. */
 export const createHttpServer = (handler: Handler): Server => {
@@ -37,18 +37,17 @@ export const createHttpServer = (handler: Handler): Server => {
     handler,
   )
   server.maxConnections = MAX_CONNECTIONS
+  server.timeout = SILENCE_MS
   server.on('clientError', refuse)
   return server
 }
 
-/** What is no request ends with a status that can be read: closed with something unread, the client would see a reset in its place. */
+/** What is no request ends with a status that can be read: closed at once, with something unread, it would look like a reset. */
 const refuse = (error: Error & { code?: string }, socket: Duplex): void => {
-  if (socket.writableEnded) return
   if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
-  socket.end(
-    `HTTP/1.1 ${STATUS_OF[error.code ?? ''] ?? '400 Bad Request'}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`,
-  )
-  setTimeout(() => socket.destroy(), LINGER_MS).unref()
+  const status = STATUS_OF[error.code ?? ''] ?? '400 Bad Request'
+  socket.pause()
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
 }
 
 const STATUS_OF: Readonly<Record<string, string>> = {
@@ -133,7 +132,7 @@ const removeStale = async (path: string, ownerOf: (socket: Socket) => string): P
   rmSync(path, { force: true })
 }
 
-/** Ends a server: no new connections, requests under way finish, idle ones are closed. */
+/** Ends a server: no new connections, requests under way finish, idle ones are closed, also those that become so. */
 export const closeServer = async (
   server: Server,
   graceMs: number,
@@ -141,8 +140,16 @@ export const closeServer = async (
 ): Promise<void> => {
   const { promise, resolve } = Promise.withResolvers<void>()
   server.close(() => resolve())
-  server.closeIdleConnections()
+  const sweep = (): void => {
+    server.closeIdleConnections()
+    sweeping = after(SWEEP_MS, sweep)
+  }
+  let sweeping = after(0, sweep)
   const timer = after(graceMs, () => server.closeAllConnections())
   await promise
   timer.cancel()
+  sweeping.cancel()
 }
+
+/** Clients keep a connection when they have their answer, and would be waited for. */
+const SWEEP_MS = 50
