@@ -111,11 +111,9 @@ const act = async (walker: Journeyer, step: Step): Promise<unknown> => {
       world.outage = undefined
       return undefined
     case 'seconds':
-      return clock.advance(7 * SECOND)
     case 'minutes':
-      return clock.advance(11 * MINUTE)
     case 'hour':
-      return clock.advance(61 * MINUTE)
+      return undefined
     case 'kill':
       return rig.kill()
     case 'kill at the next write':
@@ -175,13 +173,21 @@ const silentlyLost = ({ premises, givenUp }: Journeyer): boolean => {
   return newest !== undefined && !givenUp.has(newest) && app !== newest && !asking && connection.kind !== 'key-lost'
 }
 
-/** GitHub never gave the answer that this walker's rig waits for: only a kill ends the waiting. */
-const finish = async (walker: Journeyer, work: Promise<void>): Promise<boolean> => {
+const TIME: Partial<Record<Step, number>> = { seconds: 7 * SECOND, minutes: 11 * MINUTE, hour: 61 * MINUTE }
+
+/** Resolves with whether the step came to its end at once; where it waits for an answer that is withheld, it is left waiting. */
+const take = async (walker: Journeyer, step: Step): Promise<boolean> => {
+  const { clock } = walker.premises
+  const ms = TIME[step]
+  if (ms !== undefined) {
+    await clock.advance(ms)
+    return true
+  }
   let done = false
-  const watched = work.finally(() => (done = true))
-  await walker.premises.clock.advance(0)
-  if (done) await watched
-  else watched.catch(() => {})
+  const work = tolerated(() => act(walker, step)).finally(() => (done = true))
+  await clock.advance(0)
+  if (done) await work
+  else work.catch(() => {})
   return done
 }
 
@@ -190,10 +196,7 @@ const walk = async (steps: readonly Step[]): Promise<string | undefined> => {
   const walker: Journeyer = { premises, rig: start(premises), state: undefined, givenUp: new Set() }
   for (const step of steps) {
     const before = premises.disk.record.connection
-    const done = await finish(
-      walker,
-      tolerated(() => act(walker, step)),
-    )
+    const done = await take(walker, step)
     const { connection } = premises.disk.record
     // Given up by the administrator, or started over after being told; `disconnected` says what became of it.
     if (connection.kind === 'disconnected' || (before.kind === 'key-lost' && connection.kind !== 'key-lost')) {
