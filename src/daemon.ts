@@ -40,7 +40,7 @@ import {
 import { VERSION } from './platform/version.ts'
 import { startWatchdog } from './platform/watchdog.ts'
 import { readIdentities } from './snapshot/encryption.ts'
-import { createWeb } from './web/server.ts'
+import type { WebDeps } from './web/server.ts'
 
 export type Daemon = {
   /** Reads the configuration again; keeps the old one, and says why, where the new one is wrong. */
@@ -71,7 +71,10 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const lock = lockStateFolder(config.paths.state)
   const events = createEvents({ clock, log })
   const outbound = createOutbound(proxySettingsOf(config, env))
-  const host = (): Host => ({ machineId: machineId() ?? '', hostname: config.appliance.hostname })
+  const host = (): Host => ({
+    machineId: machineId(env['GHCONNECT_MACHINE_ID_FILE'] || undefined) ?? '',
+    hostname: config.appliance.hostname,
+  })
 
   const keeper = keepEngine({ config: () => config, host, outbound, events, clock, log, env })
   const metrics = createMetrics({ clock, events, operations: keeper.operations, state: keeper.state })
@@ -110,14 +113,19 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   }
 
   const serveWeb = async (): Promise<void> => {
-    const web = createWeb({
+    const deps: WebDeps = {
       operations: keeper.operations,
       appForm: (account, state) => keeper.engine().appForm(account, state),
       hosts: () => new Set([new URL(config.web.publicUrl).host, `${config.web.listen.host}:${config.web.listen.port}`]),
       githubUrl: () => config.github.url,
       log,
+    }
+    // The page is opened a few times in the life of an appliance: its code is loaded with the first request.
+    let web: Promise<Handler> | undefined
+    const server = createHttpServer((incoming, outgoing) => {
+      web ??= import('./web/server.ts').then(({ createWeb }) => createWeb(deps))
+      void web.then(handle => handle(incoming, outgoing))
     })
-    const server = createHttpServer(web)
     const listening = Promise.withResolvers<void>()
     server.once('error', listening.reject)
     const fd = activated.get('web')
@@ -180,10 +188,11 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     await stop()
     throw error
   }
-  keeper.start()
   events.subscribe(() => notifier.status(headline()))
   notifier.ready(headline())
   log.info('ready', { version: VERSION, state: keeper.state(), runtime: config.paths.runtime })
+  // Nobody waits for the first beat: what is at hand is served already.
+  keeper.start()
 
   return {
     reload() {

@@ -1,7 +1,6 @@
 // The one door to GitHub's API: Octokit over the outbound door, its answers told apart from those of proxies, its refusals named.
 
-import { createAppAuth } from '@octokit/auth-app'
-import { Octokit } from '@octokit/core'
+import type { Octokit } from '@octokit/core'
 import type { App, Installation } from '../domain/connection.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
 import type { Scope } from '../domain/scope.ts'
@@ -79,7 +78,9 @@ export const createGitHub = (deps: {
   const warned = new Set<string>()
 
   /** Cheap, and made for each call, so that changed settings hold for the next one. */
-  const octokitFor = (route: string, signer?: { issuer: string; key: AppKey }): Octokit => {
+  const octokitFor = async (route: string, signer?: { issuer: string; key: AppKey }): Promise<Octokit> => {
+    // Loaded with the first call: a start, and a machine that is not connected, need none of it.
+    const [{ Octokit }, { createAppAuth }] = await Promise.all([import('@octokit/core'), import('@octokit/auth-app')])
     const { apiUrl, apiVersion } = deps.settings()
     const headers = { 'user-agent': deps.userAgent, 'x-github-api-version': apiVersion }
     return new Octokit({
@@ -128,7 +129,7 @@ export const createGitHub = (deps: {
     let rejected: Failure | undefined
     for (const key of as.keys) {
       try {
-        const answer = await ask(octokitFor(route, { issuer: as.issuer, key }), route, parameters, installation)
+        const answer = await ask(await octokitFor(route, { issuer: as.issuer, key }), route, parameters, installation)
         if (rejected && !warned.has(key.fingerprint)) {
           warned.add(key.fingerprint)
           log.warn('GitHub rejects the first key of the App; another one works', {
@@ -145,9 +146,9 @@ export const createGitHub = (deps: {
     throw rejected ?? new Failure('internal', 'an App identity without a key')
   }
 
-  const askWithToken = (token: Secret, route: string, parameters: Parameters = {}): Promise<Answer> =>
+  const askWithToken = async (token: Secret, route: string, parameters: Parameters = {}): Promise<Answer> =>
     ask(
-      octokitFor(route),
+      await octokitFor(route),
       route,
       { ...parameters, headers: { authorization: `token ${token.reveal()}` } },
       minted.get(token)?.installation,
@@ -156,7 +157,7 @@ export const createGitHub = (deps: {
   return {
     async convertManifest(code) {
       const route = 'POST /app-manifests/{code}/conversions'
-      return readAnswer(conversionSchema, await ask(octokitFor(route), route, { code }))
+      return readAnswer(conversionSchema, await ask(await octokitFor(route), route, { code }))
     },
 
     async getApp(as) {
