@@ -27,7 +27,7 @@ import { createTrail } from './operations/trail.ts'
 import { ADMIN_PROFILE } from './domain/policy.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Config } from './platform/config.ts'
-import { writeDurably } from './platform/files.ts'
+import { syncFolder, writeDurably } from './platform/files.ts'
 import type { Log } from './platform/log.ts'
 import type { Outbound } from './platform/outbound.ts'
 import { VERSION } from './platform/version.ts'
@@ -47,6 +47,8 @@ export type EngineDeps = {
   readonly clock: Clock
   readonly log: Log
   readonly env: NodeJS.ProcessEnv
+  /** Where it was had already, with other rights than those that the engine is to work with. */
+  readonly storeKey?: Buffer
 }
 
 export type Engine = {
@@ -62,7 +64,7 @@ export type Engine = {
 export const openEngine = (deps: EngineDeps): Engine => {
   const { config, outbound, events, clock, log, host } = deps
   const { paths } = config()
-  const storeKey = storeKeyOf(config(), deps.env)
+  const storeKey = deps.storeKey ?? storeKeyOf(config(), deps.env)
   const store = openStore({ folder: join(paths.state, 'store'), storeKey, log })
   const audit = openOr(
     () => store.close(),
@@ -189,7 +191,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     clock,
     log,
     tools: { writeBundle, readHeader, openBundle, recipientOf },
-    waiting: waitingBundle(join(paths.state, 'waiting.bundle')),
+    waiting: waitingBundleAt(paths.state),
     host,
     settings: () => snapshotSettings(config()),
     onRestored: () => heartbeat.soon(),
@@ -243,11 +245,17 @@ export const snapshotSettings = ({ snapshot, github }: Config): SnapshotSettings
   apiUrl: github.apiUrl,
 })
 
-const waitingBundle = (path: string): WaitingBundle => ({
-  find: () => (existsSync(path) ? readFileSync(path) : undefined),
-  put: bundle => writeDurably(path, bundle, 0o600),
-  remove: () => rmSync(path, { force: true }),
-})
+export const waitingBundleAt = (state: string): WaitingBundle => {
+  const path = join(state, 'waiting.bundle')
+  return {
+    find: () => (existsSync(path) ? readFileSync(path) : undefined),
+    put: bundle => writeDurably(path, bundle, 0o600),
+    remove() {
+      rmSync(path, { force: true })
+      syncFolder(state)
+    },
+  }
+}
 
 const CLOCK_OFFSET = 'clock-offset-ms'
 

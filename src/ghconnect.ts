@@ -7,11 +7,14 @@ import { createChildRunner } from './cli/child.ts'
 import type { CliDeps } from './cli/command.ts'
 import type { Sink } from './cli/output.ts'
 import { buildProgram } from './cli/program.ts'
+import { askForRecoveryKey } from './cli/recovery-key.ts'
 import { createClock } from './platform/clock.ts'
 import { VERSION } from './platform/version.ts'
 
 /** Standard output that cannot be written is an error of I/O: a token that got lost must not look like success. */
 const OUTPUT_LOST = 74
+
+let onOutputLost = (_error: Error): void => process.exit(OUTPUT_LOST)
 
 const sinkOf = (stream: NodeJS.WriteStream): Sink => ({
   isTTY: stream.isTTY ?? false,
@@ -40,6 +43,25 @@ const deps: CliDeps = {
     const { runSandbox } = await import('./sandbox/server.ts')
     await runSandbox(options)
   },
+  writeBytes(bytes) {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    // A lost bundle is told, with the exit code of its command.
+    onOutputLost = reject
+    process.stdout.write(bytes, error => {
+      if (error) reject(error)
+      else resolve()
+    })
+    return promise
+  },
+  async offline({ configFile }) {
+    const { createOffline } = await import('./offline.ts')
+    return createOffline({
+      configFile,
+      env: process.env,
+      note: line => void process.stderr.write(`${line}\n`),
+    })
+  },
+  beforeEnable: askForRecoveryKey,
   openBrowser(url) {
     // Whether a browser opens or not, the address is on the screen.
     spawn('xdg-open', [url], { stdio: 'ignore', detached: true })
@@ -58,6 +80,6 @@ const main = async (): Promise<number> => {
   return exitCode
 }
 
-process.stdout.on('error', () => process.exit(OUTPUT_LOST))
+process.stdout.on('error', error => onOutputLost(error))
 // Not just `exitCode =`: a read that is pending on standard input would hold the process.
 void main().then(exitCode => process.exit(exitCode))

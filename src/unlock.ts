@@ -23,12 +23,12 @@ export const storeKeyOf = (config: Config, env: NodeJS.ProcessEnv): Buffer => {
  * Throws `locked` where no recovery key was ever made, `bundle-wrong-identity`.
  */
 export const unlockByRecoveryKey = async (
-  deps: { config: () => Config; env: NodeJS.ProcessEnv; log: Log },
+  deps: { config: () => Config; env: NodeJS.ProcessEnv; log: Log; storeKey?: Buffer },
   identities: readonly Secret[],
 ): Promise<void> => {
   const { paths } = deps.config()
   const folder = join(paths.state, 'store')
-  const storeKey = storeKeyOf(deps.config(), deps.env)
+  const storeKey = deps.storeKey ?? storeKeyOf(deps.config(), deps.env)
   const sealed = findRecoveryWrap(folder)
   if (!sealed) throw new Failure('locked', 'no recovery key was made for this store')
   const keys = parseWrap(await decryptWith(identities, sealed))

@@ -7,7 +7,9 @@ import { exec } from './commands/exec.ts'
 import { importApp } from './commands/import.ts'
 import { installations, profiles } from './commands/lists.ts'
 import { completion, configCheck, daemon, sandbox } from './commands/local.ts'
+import { adopt, recoveryKeyCreate, storeKey, unlock } from './commands/recovery.ts'
 import { refresh } from './commands/refresh.ts'
+import { snapshotExport, snapshotInspect, snapshotRestore, snapshotVerify } from './commands/snapshot.ts'
 import { status } from './commands/status.ts'
 import { token } from './commands/token.ts'
 
@@ -21,6 +23,14 @@ export const COMMANDS: readonly CommandSpec[] = [
   refresh,
   installations,
   profiles,
+  snapshotExport,
+  snapshotRestore,
+  snapshotInspect,
+  snapshotVerify,
+  recoveryKeyCreate,
+  unlock,
+  adopt,
+  storeKey,
   configCheck,
   daemon,
   sandbox,

@@ -49,7 +49,9 @@ export const createOutput = (streams: { stdout: Sink; stderr: Sink; env: Environ
         return
       }
       const retry = failure.retryAfterSeconds === undefined ? '' : ` (in ${failure.retryAfterSeconds} s)`
-      note(`${forBackups ? 'Fatal' : 'ghconnect'}: ${oneLine(`${failure.entry.title}: ${failure.message}`, forBackups)}`)
+      note(
+        `${forBackups ? 'Fatal' : 'ghconnect'}: ${oneLine(`${failure.entry.title}: ${failure.message}`, forBackups)}`,
+      )
       note(`${forBackups ? 'Fatal:' : ' '} What to do: ${failure.entry.next}${retry}`)
     },
   }

@@ -27,6 +27,13 @@ const RECIPIENTS = 'recovery.recipients'
 const WRAPPED = 'recovery.wrapped'
 export const SIGNER = 'snapshot.signer'
 
+/** Of the configuration, then those that were made here. */
+export const recipientsOf = (configured: readonly string[], findFact: (name: string) => unknown): string[] => {
+  const found = findFact(RECIPIENTS)
+  const created = Array.isArray(found) ? found.filter(text => typeof text === 'string') : []
+  return [...new Set([...configured, ...created])]
+}
+
 export const createRecovery = (deps: {
   store: Store
   audit: AuditStore
@@ -42,11 +49,8 @@ export const createRecovery = (deps: {
   const { store, audit, trail } = deps
   let signer: Signer | undefined
 
-  const created = (): string[] => {
-    const found = store.facts.find(RECIPIENTS)
-    return Array.isArray(found) ? found.filter(text => typeof text === 'string') : []
-  }
-  const recipients = (): string[] => [...new Set([...deps.configured(), ...created()])]
+  const created = (): string[] => recipientsOf([], store.facts.find)
+  const recipients = (): string[] => recipientsOf(deps.configured(), store.facts.find)
 
   const ensureWrap = async (): Promise<void> => {
     const wanted = { number: store.number(), recipients: recipients() }

@@ -30,7 +30,8 @@ export const seal = (content: Buffer, { path, name }: SealedCredential, nowMs: n
   rmSync(beside, { force: true })
   try {
     systemdCreds(['encrypt', '--with-key=host', `--name=${name}`, '-', beside], content)
-    if (existsSync(path)) renameSync(path, `${path}.lost-${new Date(nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, '')}`)
+    if (existsSync(path))
+      renameSync(path, `${path}.lost-${new Date(nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, '')}`)
     // A link, unlike a rename, replaces nothing.
     linkSync(beside, path)
   } catch (error) {

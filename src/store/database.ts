@@ -142,6 +142,14 @@ export const readStore = (options: { folder: string; storeKey: Buffer }): StoreC
     }
   })
 
+/** For `store-key` and to try a store key: undefined where no store was ever made. Throws `wrong-store-key`, `store-corrupt`. */
+export const readDatabaseKey = (options: { folder: string; storeKey: Buffer }): Buffer | undefined =>
+  guard(options.folder, () => {
+    const number = existsSync(options.folder) ? findCurrent(options.folder) : undefined
+    if (number === undefined) return undefined
+    return unwrapFile(options.storeKey, join(numberedFolder(options.folder, number), 'key'))
+  })
+
 type Opened = {
   readonly number: number
   readonly db: Database

@@ -70,7 +70,7 @@ test('waiting keeps the process alive, and it ends by itself', async t => {
       return { body: questions > 1 ? CONNECTED : { ...CONNECTED, state: 'awaiting-app' } }
     },
   })
-  const ran = await ended(start(['enable', '--organization', 'o', '--socket', daemon.folder]))
+  const ran = await ended(start(['enable', '--organization', 'o', '--without-recovery-key', '--socket', daemon.folder]))
   t.is(ran.code, 0, ran.stderr)
   t.is(questions, 2)
 })

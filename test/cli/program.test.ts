@@ -10,6 +10,9 @@ import { COMMANDS } from '../../src/cli/commands.ts'
 import { Failure } from '../../src/domain/errors.ts'
 import { CONNECTED, runCli, startDaemon } from './rig.ts'
 
+const FOR_PEOPLE = /^ghconnect: .*unknown option '--no-such-option'\n {2}What to do: /
+const FOR_BACKUPS = /^Fatal: .*unknown option '--no-such-option'\nFatal: What to do: .*\n$/
+
 for (const command of COMMANDS) {
   test(`${command.name} --help ends with an example`, async t => {
     const ran = await runCli([...command.name.split(' '), '--help'])
@@ -24,7 +27,7 @@ for (const command of COMMANDS) {
     const ran = await runCli([...command.name.split(' '), '--no-such-option'])
     t.is(ran.code, 64)
     t.is(ran.stdout, '')
-    t.regex(ran.stderr, /^ghconnect: .*unknown option '--no-such-option'\n {2}What to do: /)
+    t.regex(ran.stderr, command.forBackups ? FOR_BACKUPS : FOR_PEOPLE)
   })
 }
 
@@ -157,7 +160,7 @@ test('bash completes commands, options, choices and files', async t => {
     const ended = await run('bash', ['-c', script, 'bash', ...words])
     return ended.stdout.split(/\s+/).filter(Boolean)
   }
-  t.deepEqual(await complete('ghconnect', 'st'), ['status'])
+  t.deepEqual(await complete('ghconnect', 'stat'), ['status'])
   t.deepEqual(await complete('ghconnect', 'config', ''), ['check'])
   t.true((await complete('ghconnect', 'config', 'check', '--')).includes('--config'))
   t.deepEqual(await complete('ghconnect', 'completion', 'z'), ['zsh'])

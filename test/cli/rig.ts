@@ -9,6 +9,7 @@ import type { ExecutionContext } from 'ava'
 import type { CliDeps } from '../../src/cli/command.ts'
 import { buildProgram } from '../../src/cli/program.ts'
 import type { Status } from '../../src/domain/wire.ts'
+import { createOffline } from '../../src/offline.ts'
 import type { Clock } from '../../src/platform/clock.ts'
 
 export const NOW = Date.parse('2026-07-11T12:00:00.000Z')
@@ -99,6 +100,9 @@ export const runCli = async (argv: readonly string[], setting: Setting = {}): Pr
     runDaemon: async () => 0,
     runSandbox: async () => {},
     openBrowser: () => {},
+    writeBytes: async bytes => sink('stdout').write(Buffer.from(bytes).toString('latin1')),
+    offline: async ({ configFile }) =>
+      createOffline({ configFile, env: own.env ?? {}, note: line => sink('stderr').write(`${line}\n`) }),
     ...own,
     stdin,
     stdout: sink('stdout'),

@@ -6,6 +6,7 @@ import { Failure } from '../../domain/errors.ts'
 import { StateAnswer, type Status } from '../../domain/wire.ts'
 import type { Client } from '../client.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
+import { isDaemonUp } from '../daemon-first.ts'
 import { failureOfLastCall, followStatus, getStatus } from '../watch.ts'
 
 export const disable: CommandSpec = {
@@ -25,6 +26,12 @@ The private key is shredded when the App is gone, or after 24 hours. Tokens are 
     const local = options.flag('local')
     const yes = options.flag('yes')
     const client = await context.client('admin')
+    if (local && !(await isDaemonUp(client))) {
+      const gone = await (await deps.offline({ configFile: context.configFile })).disableLocally()
+      if (json) output.json(gone)
+      else output.line(gone.meaning)
+      return 0
+    }
     const before = await getStatus(client)
     if (before.state === 'disconnected') {
       if (json) output.json(answerOf(before))

@@ -1,0 +1,201 @@
+// `ghconnect snapshot`: the credentials out into a bundle, back from it, and what can be told of it.
+
+import { writeDurably } from '../../platform/files.ts'
+import { Failure } from '../../domain/errors.ts'
+import { RestoreAnswer } from '../../domain/wire.ts'
+import { assertWritable, readBundle, readIdentityFile } from '../bundle-files.ts'
+import { type CommandSpec, type Context, type Input, JSON_OPTION } from '../command.ts'
+import { isDaemonUp } from '../daemon-first.ts'
+import type { BundleSummary, Exported } from '../offline.ts'
+import { count, describeTime } from '../output.ts'
+
+/** A daemon that is busy answers within this time; one that is hung does not, and the store is read without it. */
+const EXPORT_MS = 3_000
+
+export const snapshotExport: CommandSpec = {
+  name: 'snapshot export',
+  summary: 'write the credentials into a bundle',
+  details: `Works while the daemon runs, is stopped or hangs, without network. The bundle is encrypted to the recovery keys; where there
+are none it is in clear, and leaves to root only. A machine that is not connected gives a bundle that says so.`,
+  options: [
+    { flags: '--output FILE', description: 'write this file (0600, replaced in one step) instead of standard output' },
+  ],
+  examples: [
+    'ghconnect snapshot export --output /backup/github-connect.tar',
+    'ghconnect snapshot export | ssh backup "cat > github-connect.tar"',
+  ],
+  forBackups: true,
+  async run(context, { options }) {
+    const { deps, output, configFile } = context
+    const file = options.text('output')
+    const toFile = file !== undefined && file !== '-'
+    if (toFile) assertWritable(file)
+    else if (deps.stdout.isTTY) throw new Failure('usage', 'a bundle is not for a terminal; give --output FILE')
+    const { bundle, warnings } = await exportBundle(context)
+    const { sealed } = (await deps.offline({ configFile })).inspect(bundle)
+    for (const warning of warnings) output.note(`Warning: ${warning}`)
+    if (!sealed) output.note(`Warning: ${IN_CLEAR}`)
+    if (toFile) writeDurably(file, bundle, 0o600)
+    else await deps.writeBytes(bundle).catch(cannotWrite)
+    return 0
+  },
+}
+
+const IN_CLEAR = 'The bundle is not encrypted: no recovery key exists. Run `ghconnect recovery-key create`.'
+
+const cannotWrite = (cause: unknown): never => {
+  throw new Failure('io', 'standard output cannot be written: the bundle was not taken', { cause })
+}
+
+/** By the daemon; else from its store. A caller who may not ask the daemon, and could not read the store, is told so. */
+const exportBundle = async (context: Context): Promise<Exported> => {
+  const { deps, output, configFile } = context
+  const offline = await deps.offline({ configFile })
+  try {
+    const client = await context.client('admin')
+    const bundle = await client.fetchBytes({ method: 'POST', path: '/v1/snapshots', silenceMs: EXPORT_MS })
+    offline.inspect(bundle)
+    return { bundle, warnings: [] }
+  } catch (error) {
+    if (!(error instanceof Failure) || (error.code === 'not-permitted' && !offline.isRoot())) throw error
+    output.progress(`${error.entry.title}: ${error.message}; reading the store without it`)
+    return offline.export().catch((second: unknown) => {
+      // Of a daemon that is locked or out of order its own words say more than those of a store that nobody can read.
+      const ofDaemon = error.code !== 'daemon-absent' && second instanceof Failure && second.code === 'locked'
+      throw ofDaemon ? error : second
+    })
+  }
+}
+
+export const snapshotRestore: CommandSpec = {
+  name: 'snapshot restore',
+  summary: 'put the credentials of a bundle in place of those of this machine',
+  details: `Everything is verified first; then one swap. The daemon takes it over while it runs, and need not run. The same bundle twice
+changes nothing. On another machine than the one it was taken from the credentials are quarantined until \`ghconnect adopt\`.
+A sealed bundle without its identity is kept until \`ghconnect unlock\`.`,
+  options: [
+    { flags: '--input FILE', description: 'the bundle, if not on standard input' },
+    { flags: '--identity FILE', description: 'the recovery key (an age identity file) that opens the bundle' },
+    { flags: '--verify-only', description: 'verify, and change nothing' },
+    { flags: '--force', description: 'take the bundle of an unknown machine over a connection that is alive' },
+    JSON_OPTION,
+  ],
+  examples: [
+    'ghconnect snapshot restore --identity recovery-key.txt < github-connect.tar',
+    'ghconnect snapshot restore --input github-connect.tar --verify-only',
+  ],
+  forBackups: true,
+  async run(context, { options }) {
+    const { deps, output, configFile } = context
+    const identityFile = options.text('identity')
+    const identity = identityFile === undefined ? undefined : await readIdentityFile(identityFile)
+    const bundle = await readBundle(deps, options.text('input'))
+    const offline = await deps.offline({ configFile })
+    const { sealed } = offline.inspect(bundle)
+    if (options.flag('verifyOnly')) {
+      if (sealed && !identity) output.note(`Warning: ${UNOPENED}`)
+      else await offline.verify({ bundle, ...(identity && { identity }), againstGithub: false })
+      if (options.flag('json')) output.json(offline.inspect(bundle))
+      else output.line('The bundle is whole; nothing was changed.')
+      return 0
+    }
+    const wish = { bundle, force: options.flag('force'), ...(identity && { identity }) }
+    const client = await context.client('admin')
+    const answer = (await isDaemonUp(client))
+      ? await client.call({
+          method: 'POST',
+          path: '/v1/snapshots/restore',
+          body: {
+            bundle: bundle.toString('base64'),
+            force: wish.force,
+            ...(identity && { identity: identity.reveal() }),
+          },
+          answer: RestoreAnswer,
+        })
+      : await offline.restore(wish)
+    for (const warning of answer.warnings) output.note(`Warning: ${warning.replaceAll(/\s+/g, ' ')}`)
+    if (options.flag('json')) return output.json(answer), 0
+    output.line(OUTCOMES[answer.outcome])
+    output.line(answer.meaning)
+    if (answer.state !== 'connected') output.line(answer.next)
+    return 0
+  },
+}
+
+const UNOPENED =
+  'The bundle is sealed: without --identity, its signature and digest are verified, and its content is not.'
+
+const OUTCOMES: Readonly<Record<RestoreAnswer['outcome'], string>> = {
+  restored: 'The credentials were restored.',
+  unchanged: 'These credentials are in place already; nothing was changed.',
+  'awaiting-unlock': 'The bundle is kept until its identity is given.',
+}
+
+export const snapshotInspect: CommandSpec = {
+  name: 'snapshot inspect',
+  summary: 'tell what a bundle is, without any key',
+  details: 'The signature and the digest of the payload are verified; nothing is opened.',
+  arguments: [{ name: 'file', description: 'the bundle; - for standard input' }],
+  options: [JSON_OPTION],
+  examples: ['ghconnect snapshot inspect github-connect.tar'],
+  forBackups: true,
+  async run(context, { options, args }) {
+    const { deps, output, configFile } = context
+    const summary = (await deps.offline({ configFile })).inspect(await readBundle(deps, args[0]))
+    if (options.flag('json')) output.json(summary)
+    else output.table(rowsOf(summary, deps.clock.now()))
+    return 0
+  },
+}
+
+const rowsOf = (summary: BundleSummary, nowMs: number): string[][] => [
+  ['Created', `${describeTime(summary.created, nowMs)} on ${summary.hostname}`],
+  ['State', `${summary.state}, generation ${summary.generation}`],
+  ...(summary.account ? [['Account', `${summary.account.login} (${summary.account.type})`]] : []),
+  ...(summary.app_id === undefined ? [] : [['App ID', String(summary.app_id)]]),
+  ['Encrypted', summary.sealed ? `to ${summary.recipients.join(', ')}` : 'no'],
+  ['Signer', summary.signer],
+  ['Size', `${summary.size} bytes, format ${summary.format}`],
+]
+
+export const snapshotVerify: CommandSpec = {
+  name: 'snapshot verify',
+  summary: 'prove that a bundle would restore',
+  details:
+    'A restore drill: nothing is changed here, and the daemon is not asked. A bundle in clear needs no identity.',
+  arguments: [{ name: 'file', description: 'the bundle; - for standard input' }],
+  options: [
+    { flags: '--identity FILE', description: 'the recovery key (an age identity file) that opens the bundle' },
+    { flags: '--against-github', description: 'ask GitHub, too, whether the key still signs for the App' },
+    JSON_OPTION,
+  ],
+  examples: [
+    'ghconnect snapshot verify github-connect.tar --identity recovery-key.txt',
+    'ghconnect snapshot verify github-connect.tar --identity recovery-key.txt --against-github',
+  ],
+  forBackups: true,
+  run: verify,
+}
+
+async function verify(context: Context, { options, args }: Input): Promise<number> {
+  const { deps, output, configFile } = context
+  const identityFile = options.text('identity')
+  const identity = identityFile === undefined ? undefined : await readIdentityFile(identityFile)
+  const bundle = await readBundle(deps, args[0])
+  const offline = await deps.offline({ configFile })
+  const againstGithub = options.flag('againstGithub')
+  const proof = await offline.verify({ bundle, ...(identity && { identity }), againstGithub })
+  if (options.flag('json')) {
+    output.json(proof)
+    return 0
+  }
+  output.table([
+    ...rowsOf(proof.summary, deps.clock.now()),
+    ['Keys', proof.keys.join(', ') || 'none'],
+    ['Installations', proof.installations.join(', ') || 'none'],
+    ['Tokens', `${count(proof.live_tokens, 'token')} still live`],
+  ])
+  output.line('The bundle would restore.')
+  if (proof.github !== undefined) output.line(`GitHub takes its key for that of the App ${proof.github}.`)
+  return 0
+}

@@ -1,0 +1,282 @@
+// The second composition root: what must work while no daemon answers, over the same operations. As root it acts as the owner of the state folder.
+
+import { randomBytes } from 'node:crypto'
+import { chownSync, existsSync, linkSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Host } from './domain/connection.ts'
+import { Failure } from './domain/errors.ts'
+import { Secret } from './domain/secret.ts'
+import type { RestoreAnswer, StateAnswer } from './domain/wire.ts'
+import { type Engine, openEngine, snapshotSettings, waitingBundleAt } from './engine.ts'
+import { createEvents } from './operations/events.ts'
+import { recipientsOf, SIGNER } from './operations/recovery.ts'
+import { contentOf } from './operations/snapshots.ts'
+import { createClock } from './platform/clock.ts'
+import { loadConfig } from './platform/config.ts'
+import { writeDurably } from './platform/files.ts'
+import { findUser } from './platform/libc.ts'
+import { lockStateFolder } from './platform/lock.ts'
+import { describeError, type Fields, type Log, redact } from './platform/log.ts'
+import { actAs, isRoot, type Owner, ownerOf } from './platform/owner.ts'
+import { openSealed, seal, type SealedCredential } from './platform/sealed-credential.ts'
+import { createOutbound, type ProxySettings, proxySettingsFrom } from './platform/outbound.ts'
+import { machineId, systemHostname } from './platform/systemd.ts'
+import { writeBundle } from './snapshot/bundle.ts'
+import { createRecoveryKey, readIdentities } from './snapshot/encryption.ts'
+import { createSigner, readSigner } from './snapshot/signing.ts'
+import { readDatabaseKey, readStore, type StoreContent } from './store/database.ts'
+import { KEY_BYTES } from './store/key.ts'
+import { storeKeyOf, unlockByRecoveryKey } from './unlock.ts'
+import { proveBundle, summarize } from './proof.ts'
+
+export type OfflineOptions = {
+  readonly configFile: string
+  readonly env: NodeJS.ProcessEnv
+  /** A line for whoever reads the output of a backup. */
+  readonly note: (line: string) => void
+}
+
+/** What `cli/offline.ts` describes. Throws `configuration`. */
+export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
+  // Whether the users of profiles exist has no bearing here, and is no reason to lose a backup.
+  const surroundings = { hostname: systemHostname(), findUser: () => 0, findGroup: () => 0 }
+  const config = loadConfig(configFile, surroundings)
+  const { state } = config.paths
+  const log = createWarnings(note)
+  const clock = createClock()
+  const host = (): Host => ({
+    machineId: machineId(env['GHCONNECT_MACHINE_ID_FILE'] || undefined) ?? '',
+    hostname: config.appliance.hostname,
+  })
+  const sealed: SealedCredential = { path: env['GHCONNECT_SEALED_STORE_KEY'] || SEALED_STORE_KEY, name: 'store.key' }
+
+  /** Read with the rights of the caller: sealed credentials are root's. */
+  const getStoreKey = (): Buffer => {
+    const opened =
+      config.store.keyFile === undefined && env['CREDENTIALS_DIRECTORY'] === undefined && openSealed(sealed)
+    return opened || storeKeyOf(config, env)
+  }
+
+  /** Alone with the store, as its owner: no daemon has it. */
+  const withEngine = async <T>(storeKey: Buffer, work: (engine: Engine) => Promise<T>): Promise<T> => {
+    makeStateFolder(state)
+    return actAs(ownerOf(state), async () => {
+      const lock = lockStateFolder(state)
+      try {
+        const engine = openEngine({
+          config: () => config,
+          host,
+          outbound: createOutbound(NO_PROXY),
+          events: createEvents({ clock, log }),
+          clock,
+          log,
+          env,
+          storeKey,
+        })
+        try {
+          const result = await work(engine)
+          await engine.operations.recovery.ensureWrap()
+          return result
+        } finally {
+          engine.close()
+        }
+      } finally {
+        lock.release()
+      }
+    })
+  }
+
+  const stateOf = ({ operations }: Engine): StateAnswer => {
+    const { state: kind, meaning, next } = operations.status.brief()
+    return { state: kind, meaning, next }
+  }
+
+  const exportStored = async (content: StoreContent): Promise<Uint8Array> => {
+    const waiting = waitingBundleAt(state).find()
+    // What waits for its identity is all there is: to back up anything else would be to lose it.
+    if (waiting && content.record.connection.kind === 'disconnected') return waiting
+    const recipients = recipientsOf(config.snapshot.recipients, content.findFact)
+    if (recipients.length === 0) assertMayHaveClear(state)
+    const signer = content.findFact(SIGNER)
+    return writeBundle(contentOf(content, snapshotSettings(config)), {
+      recipients,
+      signer: typeof signer === 'string' ? readSigner(new Secret(signer)) : createSigner(),
+      createdMs: clock.now(),
+      hostname: host().hostname,
+    })
+  }
+
+  return {
+    isRoot,
+    inspect: summarize,
+    createRecoveryKey,
+
+    async export() {
+      if (!hasStore(state)) {
+        const nothing = { record: neverConnected(clock.now()), tokens: [], findFact: () => undefined }
+        return { bundle: await exportStored(nothing), warnings: [] }
+      }
+      const storeKey = getStoreKey()
+      const bundle = await actAs(ownerOf(state), async () => exportStored(readPatiently(state, storeKey)))
+      return { bundle, warnings: [UNAUDITED] }
+    },
+
+    async restore(wish: { bundle: Uint8Array; identity?: Secret; force: boolean }): Promise<RestoreAnswer> {
+      const identities = wish.identity === undefined ? [] : readIdentities(wish.identity.reveal())
+      return withEngine(getStoreKey(), async engine => {
+        const { outcome, warnings } = await engine.operations.snapshots.restore(wish.bundle, {
+          identities,
+          force: wish.force,
+        })
+        return { outcome, warnings: [...warnings], ...stateOf(engine) }
+      })
+    },
+
+    async unlock(identity: Secret): Promise<StateAnswer> {
+      const identities = readIdentities(identity.reveal())
+      const storeKey = getStoreKey()
+      if (!opens(state, storeKey)) {
+        await actAs(ownerOf(state), async () => {
+          const lock = lockStateFolder(state)
+          try {
+            await unlockByRecoveryKey({ config: () => config, env, log, storeKey }, identities)
+          } finally {
+            lock.release()
+          }
+        })
+        return withEngine(storeKey, async engine => stateOf(engine))
+      }
+      return withEngine(storeKey, async engine => {
+        await engine.operations.snapshots.unlock(identities)
+        return stateOf(engine)
+      })
+    },
+
+    adopt: async (): Promise<StateAnswer> =>
+      withEngine(getStoreKey(), async engine => {
+        await engine.operations.snapshots.adopt()
+        return stateOf(engine)
+      }),
+
+    disableLocally: async (): Promise<StateAnswer> =>
+      withEngine(getStoreKey(), async engine => {
+        await engine.operations.disable.begin({ local: true, yes: true })
+        return stateOf(engine)
+      }),
+
+    ensureStoreKey(): string | undefined {
+      const { keyFile } = config.store
+      if (keyFile !== undefined) return makeKeyFile(keyFile, state)
+      if (!isRoot() || !existsSync(dirname(sealed.path))) return undefined
+      try {
+        if (openSealed(sealed)) return undefined
+      } catch {
+        // It was sealed to another machine: kept beside, for whoever mends that one.
+      }
+      seal(randomBytes(KEY_BYTES), sealed, clock.now())
+      return `sealed a new store key in ${sealed.path}`
+    },
+
+    async storeKey(): Promise<string> {
+      const storeKey = getStoreKey()
+      const key = hasStore(state) ? readDatabaseKey({ folder: join(state, 'store'), storeKey }) : undefined
+      if (key === undefined) throw new Failure('locked', `there is no store in ${state} yet`)
+      return key.toString('hex')
+    },
+
+    verify: (wish: { bundle: Uint8Array; identity?: Secret; againstGithub: boolean }) =>
+      proveBundle(wish, { clock, log, config, proxy: (): ProxySettings => proxySettingsFrom(config.proxy, env) }),
+  }
+}
+
+const SEALED_STORE_KEY = '/etc/ghconnectd/credentials/store.key'
+const UNAUDITED = 'The daemon did not take part: this export is not in the audit log.'
+const NO_PROXY: ProxySettings = { url: undefined, exclude: [], ca: undefined }
+const READ_TRIES = 3
+
+/** What the daemon would log, on a screen that backup programs read. */
+const createWarnings = (note: OfflineOptions['note']): Log => {
+  const say = (message: string, { error }: Fields = {}): void => {
+    const detail = error instanceof Error ? `: ${describeError(error)}` : ''
+    note(redact(`Warning: ${message}${detail}`.replaceAll(/\s+/g, ' ')))
+  }
+  return { debug: () => undefined, info: () => undefined, warn: say, error: say }
+}
+
+/** Throws rather than call a store absent that cannot be looked at: an empty backup is worse than none. */
+const hasStore = (state: string): boolean => {
+  const folder = join(state, 'store')
+  try {
+    if (readdirSync(folder).some(name => /^(\d+|current)$/.test(name))) {
+      if (lstatSync(join(folder, 'current'), { throwIfNoEntry: false })) return true
+      throw new Failure('store-corrupt', `${folder} has stores, and no \`current\` that says which one counts`)
+    }
+    return false
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false
+    if (error instanceof Error && 'code' in error && error.code === 'EACCES') {
+      throw new Failure('not-permitted', `${folder} is for root and the daemon's user only`, { cause: error })
+    }
+    throw error
+  }
+}
+
+/** A daemon that is wedged may still swap the store, between the look at which one counts and its opening. */
+const readPatiently = (state: string, storeKey: Buffer): StoreContent => {
+  for (let tries = 1; ; tries++) {
+    try {
+      const content = readStore({ folder: join(state, 'store'), storeKey })
+      if (content) return content
+      throw new Failure('store-corrupt', `there is no store in ${state} any more`)
+    } catch (error) {
+      if (tries === READ_TRIES || !(error instanceof Failure) || error.code !== 'store-corrupt') throw error
+    }
+  }
+}
+
+const assertMayHaveClear = (state: string): void => {
+  const owner = hasStore(state) ? statSync(state).uid : undefined
+  if (process.getuid?.() === 0 || process.getuid?.() === owner) return
+  throw new Failure('not-permitted', 'without a recovery key the bundle is in clear, and leaves to root only')
+}
+
+const neverConnected = (nowMs: number): StoreContent['record'] => ({
+  generation: 0,
+  connection: { kind: 'disconnected', sinceMs: nowMs },
+  installations: [],
+  keys: [],
+})
+
+const opens = (state: string, storeKey: Buffer): boolean => {
+  if (!hasStore(state)) return true
+  try {
+    readDatabaseKey({ folder: join(state, 'store'), storeKey })
+    return true
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'wrong-store-key') return false
+    throw error
+  }
+}
+
+/** Where the daemon never ran: its user's, where there is such a user. */
+const makeStateFolder = (state: string): void => {
+  if (existsSync(state)) return
+  mkdirSync(state, { recursive: true, mode: 0o700 })
+  const user = isRoot() ? findUser('ghconnectd') : undefined
+  if (user) chownSync(state, user.uid, user.gid)
+}
+
+const makeKeyFile = (path: string, state: string): string | undefined => {
+  if (existsSync(path)) return undefined
+  const owner: Owner | undefined = existsSync(state) ? ownerOf(state) : undefined
+  const beside = `${path}.${process.pid}.new`
+  try {
+    writeDurably(beside, randomBytes(KEY_BYTES), 0o600)
+    if (owner && isRoot()) chownSync(beside, owner.uid, owner.gid)
+    // A link, unlike a rename, replaces nothing.
+    linkSync(beside, path)
+  } finally {
+    rmSync(beside, { force: true })
+  }
+  return `made a new store key: ${path}`
+}
