@@ -13,7 +13,7 @@ export type Clock = {
   after(ms: number, task: () => void): Timer
   /** Runs `task` again and again, `ms` apart. Does not keep the process alive. */
   every(ms: number, task: () => void): Timer
-  /** Runs `task` at each match of a cron expression (5 or 6 fields, local time). Throws on a malformed one. */
+  /** Runs `task` at each match of a cron expression (5 or 6 fields, local time), late rather than not at all. Throws on a malformed one. */
   schedule(expression: string, task: () => void): Timer
   /** Calls back with the milliseconds by which wall and monotonic clock came apart: a set clock, or a machine that slept. */
   onJump(callback: (ms: number) => void): Timer
@@ -36,24 +36,38 @@ export const createClock = (): Clock => {
     const handle = setInterval(task, ms).unref()
     return { cancel: () => clearInterval(handle) }
   }
+  const onJump: Clock['onJump'] = callback => {
+    let difference = Date.now() - performance.now()
+    return every(JUMP_CHECK_MS, () => {
+      const current = Date.now() - performance.now()
+      const jump = current - difference
+      difference = current
+      if (Math.abs(jump) > JUMP_MS) callback(jump)
+    })
+  }
   return {
     now: () => Date.now(),
     monotonic: () => performance.now(),
     after,
     every,
     schedule(expression, task) {
-      const job = cron.schedule(expression, task)
-      return { cancel: () => void job.destroy() }
-    },
-    onJump(callback) {
-      let difference = Date.now() - performance.now()
-      return every(JUMP_CHECK_MS, () => {
-        const current = Date.now() - performance.now()
-        const jump = current - difference
-        difference = current
-        if (Math.abs(jump) > JUMP_MS) callback(jump)
+      // A match that a busy machine or a sleep made late runs late: by itself node-cron leaves out what is a second late.
+      const arm = () =>
+        cron.schedule(expression, task, { missedExecutionTolerance: MAX_TIMEOUT_MS, suppressMissedWarning: true })
+      let job = arm()
+      // It waits for the match that it reckoned: after a clock that was set back that is too far away.
+      const jumps = onJump(() => {
+        void job.destroy()
+        job = arm()
       })
+      return {
+        cancel() {
+          jumps.cancel()
+          void job.destroy()
+        },
+      }
     },
+    onJump,
     sleep(ms, signal) {
       const { promise, resolve } = Promise.withResolvers<void>()
       if (signal?.aborted) return Promise.resolve()

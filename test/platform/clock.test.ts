@@ -56,6 +56,41 @@ test('a schedule runs at each match until it is cancelled', async t => {
   t.is(runs, before)
 })
 
+test('a match that comes while the process is busy runs late, and once', async t => {
+  const runs: number[] = []
+  const timer = clock.schedule('*/5 * * * * *', () => runs.push(clock.now() % 5000))
+  const toMatch = 5000 - (clock.now() % 5000)
+  await clock.sleep(Math.max(0, toMatch - 100))
+  // Over the match, and more than the second beyond it that node-cron would forgive.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2000)
+  await clock.sleep(300)
+  timer.cancel()
+  t.is(runs.length, 1)
+  t.true(Number(runs[0]) >= 1000, `${runs[0]} ms late`)
+})
+
+test('a clock that is set back does not stop a schedule', async t => {
+  const room = join(import.meta.dirname, '../../src/platform/clock.ts')
+  const code = `
+    const checks = []
+    const { setInterval } = globalThis
+    globalThis.setInterval = (task, ms) => (ms === 5000 ? (checks.push(task), { unref: () => checks.length }) : setInterval(task, ms))
+    const { createClock } = await import(${JSON.stringify(room)})
+    const { now } = Date
+    const RealDate = Date
+    let offset = 0
+    globalThis.Date = class extends RealDate {
+      constructor(...args) { super(...(args.length > 0 ? args : [now() + offset])) }
+      static now() { return now() + offset }
+    }
+    createClock().schedule('* * * * * *', () => { console.log('ran'); if (offset < 0) process.exit(0) })
+    setTimeout(() => { offset = -3_600_000; for (const check of checks) check() }, 100)
+    setTimeout(() => process.exit(1), 10_000)`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const [exitCode] = await once(child, 'exit')
+  t.is(exitCode, 0)
+})
+
 test('a malformed cron expression is recognized, and refused', t => {
   t.true(isCronExpression('*/5 * * * *'))
   for (const wrong of ['', 'now', '* * *', '61 * * * *', '*/5 * * * * * *']) {
