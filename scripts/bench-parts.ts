@@ -84,7 +84,7 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
       onJump: () => ({ cancel: nothing }),
       sleep: async () => undefined,
     },
-    githubClock: { now: () => nowMs, offsetMs: () => 0, learn: nothing },
+    githubClock: { now: () => nowMs, offsetMs: () => 0, findTold: () => undefined, learn: nothing },
     log: quietLog,
     settings: () => ({ beforeExpiryMs: 2_400_000, settleMs: 30_000 }),
     random: () => 0,

@@ -72,9 +72,11 @@ export const openEngine = (deps: EngineDeps): Engine => {
   )
 
   const offset = store.facts.find(CLOCK_OFFSET)
+  const least = store.facts.find(CLOCK_LEAST)
   const githubClock = createGitHubClock({
     clock,
     offsetMs: typeof offset === 'number' ? offset : 0,
+    leastMs: typeof least === 'number' ? least : undefined,
     onChange(offsetMs) {
       log.warn("GitHub's clock differs from this machine's", { seconds: Math.round(offsetMs / 1000) })
       store.facts.put(CLOCK_OFFSET, offsetMs)
@@ -160,6 +162,10 @@ export const openEngine = (deps: EngineDeps): Engine => {
     resume: enable.resume,
   })
   const disable = createDisable({ journey, link, tokens, events, clock, log })
+  const keepTime = (): void => {
+    const told = githubClock.findTold()
+    if (told !== undefined) store.facts.put(CLOCK_LEAST, told)
+  }
   const heartbeat = createHeartbeat({
     journey,
     tokens,
@@ -170,6 +176,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     log,
     host,
     schedule: () => config().refresh.schedule,
+    onBeat: keepTime,
   })
   const recovery = createRecovery({
     store,
@@ -218,7 +225,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     host,
     version: VERSION,
   })
-  const desk = createTokenDesk({ policy: () => config().policy, journey, tokens, drift, link, trail })
+  const desk = createTokenDesk({ policy: () => config().policy, journey, tokens, drift, link, trail, clock })
 
   return {
     operations: { journey, enable, importApp, disable, desk, status, snapshots, recovery, refresh: heartbeat.force },
@@ -258,6 +265,7 @@ export const waitingBundleAt = (state: string): WaitingBundle => {
 }
 
 const CLOCK_OFFSET = 'clock-offset-ms'
+const CLOCK_LEAST = 'clock-least-ms'
 
 const openOr = <T>(cleanUp: () => void, open: () => T): T => {
   try {

@@ -72,9 +72,12 @@ export type Live = Extract<Connection, Established>
 
 export const isLive = (connection: Connection): connection is Live => 'app' in connection
 
-/** States in which tokens are minted and served. In the troubles, what is still valid is served: GitHub may relent. */
-export const mayServe = (connection: Connection): boolean =>
-  connection.kind === 'connected' || isTrouble(connection.kind)
+/**
+ * States in which tokens are minted and served. In the troubles, what is still valid is served: GitHub may relent. An App that is gone
+ * took its tokens along.
+ */
+export const mayServe = ({ kind }: Connection): boolean =>
+  kind === 'connected' || (isTrouble(kind) && kind !== 'uninstalled' && kind !== 'app-deleted')
 
 export const isTrouble = (kind: DaemonState): kind is Trouble => (TROUBLES as readonly string[]).includes(kind)
 

@@ -7,6 +7,8 @@ export type GitHubClock = {
   now(): number
   /** GitHub's clock minus this machine's, in milliseconds; 0 until the first answer. */
   offsetMs(): number
+  /** The time by GitHub's own answers, where one came since the start: to be kept as `leastMs`. */
+  findTold(): number | undefined
   /** Takes the `Date` of a genuine answer to a request sent at `sentAtMs` by this machine's clock. */
   learn(date: string, sentAtMs: number): void
 }
@@ -18,13 +20,16 @@ export const createGitHubClock = (deps: {
   clock: Clock
   /** What was learned before the last stop. */
   offsetMs: number
+  /** It was later than this already, as an answer before the last stop said: a clock that was set back meanwhile does not count. */
+  leastMs?: number | undefined
   /** Called when the offset changes by more than the resolution. */
   onChange: (offsetMs: number) => void
 }): GitHubClock => {
   const { clock } = deps
   let offset = deps.offsetMs
   /** The last answer: what it said, and when by the monotonic clock, which no one can set back. */
-  let anchor: { githubMs: number; monotonicMs: number } | undefined
+  let anchor = deps.leastMs === undefined ? undefined : { githubMs: deps.leastMs, monotonicMs: clock.monotonic() }
+  let learned = false
 
   return {
     now() {
@@ -32,6 +37,7 @@ export const createGitHubClock = (deps: {
       // A wall clock that was set back must not make tokens young again; a machine that slept has a late monotonic clock.
       return anchor ? Math.max(byWall, anchor.githubMs + (clock.monotonic() - anchor.monotonicMs)) : byWall
     },
+    findTold: () => (learned && anchor ? anchor.githubMs + (clock.monotonic() - anchor.monotonicMs) : undefined),
     offsetMs: () => offset,
     learn(date, sentAtMs) {
       const githubMs = Date.parse(date)
@@ -39,8 +45,9 @@ export const createGitHubClock = (deps: {
       const receivedAtMs = clock.now()
       const took = receivedAtMs - sentAtMs
       if (took < 0 || took > SLOW_ANSWER_MS) return
-      const learned = githubMs + 500 - (sentAtMs + took / 2)
-      const settled = Math.abs(learned) <= RESOLUTION_MS + took / 2 ? 0 : learned
+      const difference = githubMs + 500 - (sentAtMs + took / 2)
+      const settled = Math.abs(difference) <= RESOLUTION_MS + took / 2 ? 0 : difference
+      learned = true
       anchor = { githubMs: receivedAtMs + settled, monotonicMs: clock.monotonic() }
       if (Math.abs(settled - offset) <= RESOLUTION_MS) return
       offset = settled

@@ -12,7 +12,9 @@ import {
   type Policy,
   type Wanted,
 } from '../domain/policy.ts'
+import type { Secret } from '../domain/secret.ts'
 import type { TokenRequest } from '../domain/wire.ts'
+import type { Clock } from '../platform/clock.ts'
 import type { Attested } from '../platform/peer.ts'
 import type { AppLink } from './app-link.ts'
 import type { Journey } from './journey.ts'
@@ -33,8 +35,10 @@ export const createDecisions = (deps: {
   journey: Journey
   tokens: Tokens
   link: AppLink
+  clock: Pick<Clock, 'monotonic'>
 }): Decisions => {
   const { journey, tokens } = deps
+  const listed = new Map<number, { names: ReadonlyMap<number, string>; atMs: number }>()
   const made = new WeakMap<Attested, WeakMap<TokenRequest, Made>>()
 
   const authorizeFor = (request: TokenRequest, caller: Caller): Grant => {
@@ -64,10 +68,20 @@ export const createDecisions = (deps: {
     return installation.id
   }
 
+  /** Asked for once a minute: who may ask for tokens is not to make calls to GitHub at will. */
+  const namesIn = async (installation: number, token: Secret): Promise<ReadonlyMap<number, string>> => {
+    const known = listed.get(installation)
+    if (known && deps.clock.monotonic() - known.atMs < LISTED_MS) return known.names
+    const atMs = deps.clock.monotonic()
+    const names = new Map((await deps.link.listRepositories(token)).map(({ id, name }) => [id, name]))
+    listed.set(installation, { names, atMs })
+    return names
+  }
+
   const namesOf = async (ids: readonly number[], request: TokenRequest, caller: Caller): Promise<string[]> => {
     const scope = { installation: installationOfIds(request, caller), permissions: { metadata: 'read' } } as const
     const { token } = await tokens.obtain({ profile: ADMIN_PROFILE, scope })
-    const names = new Map((await deps.link.listRepositories(token)).map(({ id, name }) => [id, name]))
+    const names = await namesIn(scope.installation, token)
     return ids.map(id => {
       const name = names.get(id)
       if (name === undefined) throw new Failure('not-permitted', NOT_PERMITTED)
@@ -95,6 +109,8 @@ export const createDecisions = (deps: {
     },
   }
 }
+
+const LISTED_MS = 60_000
 
 type Made = {
   readonly policy: Policy

@@ -1,6 +1,6 @@
 // Several calls at once, but not too many.
 
-/** Runs `task` over all items, at most `limit` at a time. The first error ends it, after those under way. */
+/** Runs `task` over all items, at most `limit` at a time. An error ends the one worker that met it; it is thrown when the others are through. */
 export const inParallel = async <T>(
   items: Iterable<T>,
   limit: number,

@@ -35,6 +35,8 @@ export const createHeartbeat = (deps: {
   log: Log
   host: () => Host
   schedule: () => string
+  /** At the end of each beat: what outlives a restart is put down. */
+  onBeat?: () => void
 }): Heartbeat => {
   const { journey, tokens, clock, log } = deps
   const timers: Timer[] = []
@@ -56,6 +58,7 @@ export const createHeartbeat = (deps: {
       await deps.drift.check()
       const outcomes = await tokens.refresh()
       if (outcomes.some(outcome => outcome.failure)) retrySoon()
+      deps.onBeat?.()
     } catch (error) {
       log.error('a refresh ended early', { error: asFailure(error) })
     } finally {

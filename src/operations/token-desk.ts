@@ -3,6 +3,7 @@
 import { asFailure, Failure } from '../domain/errors.ts'
 import { ADMIN_PROFILE, findInstallation, type Grant, type Policy } from '../domain/policy.ts'
 import { isoTime, type TokenAnswer, type TokenRequest } from '../domain/wire.ts'
+import type { Clock } from '../platform/clock.ts'
 import type { StoredToken } from '../store/token-store.ts'
 import type { AppLink } from './app-link.ts'
 import { type Caller, createDecisions } from './decisions.ts'
@@ -28,6 +29,7 @@ export const createTokenDesk = (deps: {
   drift: Drift
   link: AppLink
   trail: Trail
+  clock: Pick<Clock, 'monotonic'>
 }): TokenDesk => {
   const { journey, tokens, trail } = deps
   const decisions = createDecisions(deps)

@@ -210,7 +210,7 @@ const ProfileTable = z.strictObject({
     .array(z.string().regex(/^[A-Za-z0-9._*-]+$/, 'must be the name of a repository, without its owner'))
     .min(1)
     .optional(),
-  permissions: permissions.optional(),
+  permissions: permissions.refine(set => Object.keys(set).length > 0, 'must not be empty').optional(),
   allow: z
     .strictObject({
       users: z.array(z.string().min(1)).default([]),
@@ -312,6 +312,7 @@ const parseListen = (text: string): { host: string; port: number } | undefined =
 const isSafeUrl = (text: string): boolean => {
   if (!URL.canParse(text)) return false
   const url = new URL(text)
+  if (url.search || url.hash || url.username || url.password) return false
   return (
     url.protocol === 'https:' ||
     (url.protocol === 'http:' && /^(127\.\d+\.\d+\.\d+|\[::1\]|localhost)$/.test(url.hostname))

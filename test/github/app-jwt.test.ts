@@ -97,6 +97,7 @@ const NOW = Date.parse('2026-06-01T12:00:00.750Z')
 const clockAt = (state: { now: number; offset: number }) => ({
   now: () => state.now,
   offsetMs: () => state.offset,
+  findTold: () => undefined,
   learn: () => undefined,
 })
 

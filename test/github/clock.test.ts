@@ -47,6 +47,22 @@ test('what was learned before the last stop holds until the first answer', t => 
   t.is(github.offsetMs(), 0)
 })
 
+test('a wall clock that was set back while the daemon was down makes no token young again', t => {
+  const before = fakeClock(AT)
+  const first = createGitHubClock({ clock: before, offsetMs: 0, onChange: () => undefined })
+  t.is(first.findTold(), undefined, 'nothing was told yet')
+  first.learn(new Date(AT).toUTCString(), AT)
+  before.advance(60_000)
+  const kept = first.findTold()
+  t.true(kept !== undefined && kept >= AT + 60_000)
+  const later = fakeClock(AT - 3_600_000)
+  const second = createGitHubClock({ clock: later, offsetMs: 0, leastMs: kept, onChange: () => undefined })
+  t.true(second.now() >= AT + 60_000)
+  later.advance(10_000)
+  t.true(second.now() >= AT + 70_000)
+  t.is(second.findTold(), undefined, 'it is a lower bound, and no answer')
+})
+
 test('nonsense, an answer from before the request and a very slow answer teach nothing', t => {
   const clock = fakeClock(AT)
   const github = createGitHubClock({ clock, offsetMs: 0, onChange: () => t.fail() })

@@ -111,6 +111,9 @@ test('an id is the repository that it names, for the policy and for the cache', 
   const byName = await desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000)))
   t.is(byId.token, byName.token)
   t.is((await failureOf(desk.answer({ repository_ids: [web] }, callerOf(peerOf(1001))))).code, 'not-permitted')
+  const calls = world.calls.length
+  for (let again = 0; again < 5; again++) await desk.answer({ repository_ids: [web] }, callerOf(peerOf(1000)))
+  t.is(world.calls.length, calls, 'names are asked for once a minute')
 })
 
 test('ids are looked up in the installation of the profile that is meant', async t => {

@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import * as fc from 'fast-check'
-import { explainConnection, isLive, mayServe } from '../../src/domain/connection.ts'
+import { explainConnection, isLive, isTrouble, mayServe } from '../../src/domain/connection.ts'
 import { Failure } from '../../src/domain/errors.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import { PublicStatus, Status } from '../../src/domain/wire.ts'
@@ -233,7 +233,9 @@ const comesToRest = async (walker: Journeyer): Promise<string | undefined> => {
     const token = await rig.tokens.obtain({ profile: 'ci', scope: { installation: found.installation.id } })
     if (!premises.world.isAlive(token.token.reveal())) return 'a token that GitHub does not accept'
   }
-  if (!mayServe(connection) && rig.tokens.live().length > 0 && connection.kind !== 'disconnecting') return 'tokens held'
+  // Where the App is gone, its tokens stay at hand in case it is not.
+  const mayHold = mayServe(connection) || isTrouble(connection.kind) || connection.kind === 'disconnecting'
+  if (!mayHold && rig.tokens.live().length > 0) return 'tokens held'
   return undefined
 }
 

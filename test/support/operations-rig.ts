@@ -144,7 +144,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     host,
     version: '0.0.0',
   })
-  const desk = createTokenDesk({ policy: () => policy, journey, tokens, drift, link, trail })
+  const desk = createTokenDesk({ policy: () => policy, journey, tokens, drift, link, trail, clock })
   return {
     ...premises,
     log,
