@@ -10,6 +10,8 @@ export type Peer = {
   readonly gid: number
   readonly groups: readonly number[]
   readonly unit?: string
+  /** Where it may well be in a unit, but this kernel has no proof of it and `[policy] weak_pid` does not stand in: no unit matches. */
+  readonly unitWithheld?: true
 }
 
 /** A user or group: the name that the administrator wrote, and the id that the system gave for it at load. */
@@ -64,7 +66,7 @@ export const admits = (allow: Allow, peer: Peer): boolean => {
 }
 
 /** `name@.service` stands for every instance of the template. */
-const unitMatches = (pattern: string, unit: string): boolean => {
+export const unitMatches = (pattern: string, unit: string): boolean => {
   const template = /^([^@]+@)(\.[a-z]+)$/.exec(pattern)
   if (!template) return pattern === unit
   const [, head = '', tail = ''] = template
@@ -86,7 +88,7 @@ export const findInstallation = <I extends InstallationName>(
  * The scope that `profile` gives to this request, or undefined where it gives none. A request narrows, never widens:
  * what it leaves out is taken from the profile.
  */
-const scopeUnder = (
+export const scopeUnder = (
   profile: Profile,
   wanted: Wanted,
   installations: readonly InstallationName[],

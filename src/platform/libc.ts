@@ -111,6 +111,16 @@ export const findUser = (name: string): { uid: number; gid: number } | undefined
 export const findGroup = (name: string): number | undefined =>
   lookUp(`group ${name}`, calls => calls.getgrnam(name))?.id
 
+/** All groups that a login of the user is in, its own (`gid`) among them. */
+export const groupsOfUser = (name: string, gid: number): number[] => {
+  const calls = native()
+  const count = new Int32Array([MAX_GROUPS])
+  const groups = new Uint32Array(MAX_GROUPS)
+  // Where there are more than the kernel lets a process have, those that fit are told.
+  calls.getgrouplist(name, gid, groups, count)
+  return [...groups.subarray(0, Math.min(count[0] ?? 0, MAX_GROUPS))]
+}
+
 export const userName = (uid: number): string | undefined => lookUp(`user ${uid}`, calls => calls.getpwuid(uid))?.name
 
 export const groupName = (gid: number): string | undefined => lookUp(`group ${gid}`, calls => calls.getgrgid(gid))?.name
@@ -134,6 +144,7 @@ type Native = {
   readonly sendto: (fd: number, bytes: Buffer, size: number, flags: number, to: Buffer, toSize: number) => number
   readonly prctl: (option: number, a: number, b: number, c: number, d: number) => number
   readonly clock_gettime: (clock: number, time: BigInt64Array) => number
+  readonly getgrouplist: (user: string, group: number, groups: Uint32Array, count: Int32Array) => number
   readonly getpwnam: (name: string) => Entry | undefined
   readonly getpwuid: (uid: number) => Entry | undefined
   readonly getgrnam: (name: string) => Entry | undefined
@@ -168,6 +179,7 @@ const bind = (): Native => {
     sendto: libc.func('long sendto(int fd, uint8_t *bytes, size_t size, int flags, uint8_t *to, uint32_t toSize)'),
     prctl: libc.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)'),
     clock_gettime: libc.func('int clock_gettime(int clock, int64_t *time)'),
+    getgrouplist: libc.func('int getgrouplist(str user, uint32_t group, uint32_t *groups, int *count)'),
     getpwnam: finder('getpwnam', 'str'),
     getpwuid: finder('getpwuid', 'uint32_t'),
     getgrnam: finder('getgrnam', 'str'),
@@ -216,6 +228,7 @@ const pollRequest = new Int32Array(2)
 const timespec = new BigInt64Array(2)
 
 const CLOCK_BOOTTIME = 7
+const MAX_GROUPS = 65_536
 const [SOL_SOCKET, SO_PEERCRED, SO_PEERGROUPS, SO_PEERPIDFD] = [1, 17, 59, 77]
 const [AF_UNIX, SOCK_DGRAM, SOCK_CLOEXEC, MSG_NOSIGNAL] = [1, 2, 0o2000000, 0x4000]
 const [LOCK_EX, LOCK_NB, F_SETFD, FD_CLOEXEC, POLLIN] = [2, 4, 2, 1, 1]

@@ -35,15 +35,32 @@ export const createAttest =
     const life = pidfd === undefined ? watchStartTime(credentials.pid, acceptedMs) : watchPidFd(pidfd)
     try {
       life.assertAlive()
-      const unit = pidfd !== undefined || deps.weakPid() ? unitOf(credentials.pid) : undefined
+      const withheld = pidfd === undefined && !deps.weakPid()
+      const unit = withheld ? undefined : unitOf(credentials.pid)
       // The pid was not free for another process before this moment, so the unit is that of the peer.
       life.assertAlive()
-      return { peer: { ...credentials, groups, ...(unit !== undefined && { unit }) }, ...life }
+      const known = { ...(unit !== undefined && { unit }), ...(withheld && ({ unitWithheld: true } as const)) }
+      return { peer: { ...credentials, groups, ...known }, ...life }
     } catch (error) {
       life.release()
       throw error
     }
   }
+
+/**
+ * What a process would be if it connected now, for `explain`: nothing is granted on this. Undefined where there is no such
+ * process, or /proc hides it from us.
+ */
+export const findProcess = (pid: number): Peer | undefined => {
+  const before = findStartTicks(pid)
+  const status = readProc(pid, 'status') ?? ''
+  const unit = unitOf(pid)
+  // The second of four: the effective ids are those that a socket tells.
+  const [uid, gid] = ['Uid', 'Gid'].map(key => new RegExp(`^${key}:\\s+\\d+\\s+(\\d+)`, 'm').exec(status)?.[1])
+  const groups = /^Groups:(.*)$/m.exec(status)?.[1]?.trim().split(/\s+/).filter(Boolean).map(Number)
+  if (before === undefined || !uid || !gid || !groups || findStartTicks(pid) !== before) return undefined
+  return { pid, uid: Number(uid), gid: Number(gid), groups, ...(unit !== undefined && { unit }) }
+}
 
 /**
  * The unit that the system's manager put a process into, from the text of /proc/PID/cgroup: read from the root, slices
@@ -117,7 +134,7 @@ const findStartTicks = (pid: number): number | undefined => {
 const unitOf = (pid: number): string | undefined => parseCgroup(readProc(pid, 'cgroup') ?? '')
 
 /** Undefined where the process is gone or hidden from us: then there is no unit, and the second look at it decides. */
-const readProc = (pid: number, file: 'stat' | 'cgroup'): string | undefined => {
+const readProc = (pid: number, file: 'stat' | 'status' | 'cgroup'): string | undefined => {
   if (pid <= 0) return undefined
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8')
