@@ -17,13 +17,14 @@ import { createImport } from './operations/import.ts'
 import { createJourney } from './operations/journey.ts'
 import type { Operations } from './operations/operations.ts'
 import { createRecovery } from './operations/recovery.ts'
-import { createSnapshots, type SnapshotSettings, type WaitingBundle } from './operations/snapshots.ts'
+import { createSnapshots, type SnapshotSettings } from './operations/snapshots.ts'
 import { quarantineIfMoved } from './operations/quarantine.ts'
 import { createHeartbeat, type Heartbeat } from './operations/refresh.ts'
 import { createStatusReport } from './operations/status.ts'
 import { createTokenDesk } from './operations/token-desk.ts'
 import { createTokens } from './operations/tokens.ts'
 import { createTrail } from './operations/trail.ts'
+import type { WaitingBundle } from './operations/waiting-bundle.ts'
 import { ADMIN_PROFILE } from './domain/policy.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Config } from './platform/config.ts'
@@ -161,7 +162,15 @@ export const openEngine = (deps: EngineDeps): Engine => {
     host,
     resume: enable.resume,
   })
-  const disable = createDisable({ journey, link, tokens, events, clock, log })
+  const disable = createDisable({
+    journey,
+    link,
+    tokens,
+    events,
+    clock,
+    log,
+    dropWaiting: () => snapshots.dropWaiting(),
+  })
   const keepTime = (): void => {
     const told = githubClock.findTold()
     if (told !== undefined) store.facts.put(CLOCK_LEAST, told)
@@ -172,6 +181,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     enable,
     disable,
     drift,
+    prove: () => snapshots.prove(),
     clock,
     log,
     host,
@@ -197,7 +207,13 @@ export const openEngine = (deps: EngineDeps): Engine => {
     recovery,
     clock,
     log,
-    tools: { writeBundle, readHeader, openBundle, recipientOf },
+    tools: {
+      writeBundle,
+      readHeader,
+      openBundle,
+      recipientOf,
+      fingerprintOf: pem => readPrivateKey(pem.reveal()).fingerprint,
+    },
     waiting: waitingBundleAt(paths.state),
     host,
     settings: () => snapshotSettings(config()),

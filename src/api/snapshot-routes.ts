@@ -57,7 +57,8 @@ export const SNAPSHOT_ROUTES: readonly Route[] = [
         identities,
         force: body.force === true,
       })
-      return { outcome, warnings: [...warnings], ...stateOf(operations()) }
+      const { state, meaning, next } = operations().status.brief()
+      return { outcome, warnings: [...warnings], state, meaning, next }
     },
   }),
   route({

@@ -46,6 +46,8 @@ export const createDisable = (deps: {
   events: Events
   clock: Clock
   log: Log
+  /** Forgets a sealed bundle that waits for its identity: it goes with the connection. */
+  dropWaiting?: () => void
 }): Disable => {
   const { journey, link, tokens, events, clock, log } = deps
   let absences = 0
@@ -55,6 +57,7 @@ export const createDisable = (deps: {
   const finish = (remark: string): void => {
     // In this order: where the disk refuses, nothing was changed, and the tokens are served on.
     journey.shred({ kind: 'disconnected', sinceMs: clock.now(), remark })
+    deps.dropWaiting?.()
     tokens.drop()
     log.info(remark)
   }
@@ -143,7 +146,8 @@ export const createDisable = (deps: {
     const { connection } = journey.read()
     // A clone must never touch its original's App, so from quarantine every disable is a local one.
     if (!isLive(connection) || local || connection.kind === 'quarantined') {
-      if (connection.kind !== 'disconnected') {
+      if (connection.kind === 'disconnected') deps.dropWaiting?.()
+      else {
         finish(
           isLive(connection)
             ? `Disabled on this machine only. The App ${connection.app.name} remains: ${appSettingsUrl(connection.app)}`

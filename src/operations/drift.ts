@@ -99,14 +99,19 @@ export const createDrift = (deps: { journey: Journey; link: AppLink; clock: Cloc
 
   const ask = async (): Promise<boolean> => {
     if (!watched()) return false
+    const { generation } = journey.read()
+    // What GitHub says of one connection is nothing to another, restored or imported meanwhile.
+    const isMeant = (): boolean => watched() && journey.read().generation === generation
     try {
       const found = await link.listInstallations()
       if (journey.read().connection.kind === 'blocked') await proveWay(found)
-      return await journey.alone(async () => watched() && learn(found))
+      return await journey.alone(async () => isMeant() && learn(found))
     } catch (error) {
       const failure = asFailure(error)
       log.debug('the installations could not be asked for', { error: failure })
-      await journey.alone(async () => suspect(failure))
+      await journey.alone(async () => {
+        if (isMeant()) suspect(failure)
+      })
       return false
     }
   }

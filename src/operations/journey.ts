@@ -10,7 +10,7 @@ import {
 } from '../domain/connection.ts'
 import { Failure } from '../domain/errors.ts'
 import type { Clock } from '../platform/clock.ts'
-import type { ConnectionChange, ConnectionRecord } from '../store/connection-store.ts'
+import type { ConnectionChange, ConnectionRecord, StoreChange } from '../store/connection-store.ts'
 import type { Store } from '../store/database.ts'
 import type { Trail } from './trail.ts'
 import type { Events } from './events.ts'
@@ -22,7 +22,7 @@ export type Journey = {
   /** Durable on return; then told. */
   to(connection: Connection, change?: Omit<ConnectionChange, 'connection'>): void
   /** Like `to`, into a store with a new key: what was there before cannot be read any more. Nothing but `change` is carried over. */
-  shred(connection: Connection, change?: Omit<ConnectionChange, 'connection'>): void
+  shred(connection: Connection, change?: Omit<StoreChange, 'connection'>): void
   explain(): Explanation
   /** Runs `task` alone: what changes the state reads it, and decides, while nobody else does. */
   alone<T>(task: () => Promise<T>): Promise<T>

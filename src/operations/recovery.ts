@@ -1,5 +1,6 @@
 // The second way in: recovery keys to which the database keys are wrapped, and the key that signs this machine's bundles.
 
+import { createHash } from 'node:crypto'
 import { Failure } from '../domain/errors.ts'
 import { Secret } from '../domain/secret.ts'
 import type { Log } from '../platform/log.ts'
@@ -13,8 +14,8 @@ export type Recovery = {
   recipients(): readonly string[]
   /** Takes the public half of a recovery key; the other one never reaches this daemon. */
   add(recipient: string): Promise<void>
-  /** Recipients that a restored bundle brought along. */
-  adopt(recipients: readonly string[]): void
+  /** Facts by which the recipients that a restored bundle brings along are known, too: for the store that holds what was restored. */
+  factsWith(recipients: readonly string[]): Readonly<Record<string, unknown>>
   /** Writes the wrap where it is absent, or for other recipients. Called at start and after each new store. */
   ensureWrap(): Promise<void>
   signer(): Signer
@@ -34,6 +35,9 @@ export const recipientsOf = (configured: readonly string[], findFact: (name: str
   return [...new Set([...configured, ...created])]
 }
 
+const digestOf = (wrap: RecoveryWrap): string =>
+  createHash('sha256').update(`${wrap.store} ${wrap.audit}`).digest('hex')
+
 export const createRecovery = (deps: {
   store: Store
   audit: AuditStore
@@ -52,16 +56,26 @@ export const createRecovery = (deps: {
   const created = (): string[] => recipientsOf([], store.facts.find)
   const recipients = (): string[] => recipientsOf(deps.configured(), store.facts.find)
 
-  const ensureWrap = async (): Promise<void> => {
-    const wanted = { number: store.number(), recipients: recipients() }
+  let last: Promise<unknown> = Promise.resolve()
+
+  const wrapNow = async (): Promise<void> => {
+    const number = store.number()
+    const wrap: RecoveryWrap = { store: store.databaseKey(), audit: audit.databaseKey() }
+    const wanted = { keys: digestOf(wrap), recipients: recipients() }
     if (wanted.recipients.length === 0) return
     if (store.hasRecoveryWrap() && JSON.stringify(store.facts.find(WRAPPED)) === JSON.stringify(wanted)) return
-    const wrap: RecoveryWrap = { store: store.databaseKey(), audit: audit.databaseKey() }
     const bytes = await deps.encryptTo(wanted.recipients, Buffer.from(`${JSON.stringify(wrap)}\n`))
     // A new store may have come meanwhile: its key is another one, and its own wrap is under way.
-    if (store.number() !== wanted.number) return
+    if (store.number() !== number) return
     store.putRecoveryWrap(bytes)
     store.facts.put(WRAPPED, wanted)
+  }
+
+  /** One after the other, so that whoever waits for his own has waited for those before it, too. */
+  const ensureWrap = (): Promise<void> => {
+    const run = last.then(wrapNow, wrapNow)
+    last = run.catch(() => undefined)
+    return run
   }
 
   const readOrMakeSigner = (): Signer => {
@@ -82,14 +96,16 @@ export const createRecovery = (deps: {
     async add(recipient) {
       deps.assertRecipient(recipient)
       if (recipients().includes(recipient)) throw new Failure('invalid-request', 'this recovery key is known already')
-      store.facts.put(RECIPIENTS, [...created(), recipient])
+      // One too many, or one that cannot be encrypted to, would take each later snapshot with it.
+      await deps.encryptTo([...recipients(), recipient], Buffer.alloc(0))
       trail.record({ event: 'recovery-key.add', detail: recipient })
+      store.facts.put(RECIPIENTS, [...new Set([...created(), recipient])])
       await ensureWrap()
     },
-    adopt(more) {
-      const known = new Set(recipients())
-      const fresh = more.filter(recipient => !known.has(recipient))
-      if (fresh.length > 0) store.facts.put(RECIPIENTS, [...created(), ...fresh])
+    factsWith(more) {
+      const known = new Set(deps.configured())
+      const all = [...new Set([...created(), ...more.filter(recipient => !known.has(recipient))])]
+      return all.length === 0 ? {} : { [RECIPIENTS]: all }
     },
     signer: () => (signer ??= readOrMakeSigner()),
   }

@@ -31,6 +31,8 @@ export const createHeartbeat = (deps: {
   enable: Enable
   disable: Disable
   drift: Drift
+  /** Proves what was restored, once. */
+  prove?: () => Promise<void>
   clock: Clock
   log: Log
   host: () => Host
@@ -56,8 +58,9 @@ export const createHeartbeat = (deps: {
       await deps.enable.resume()
       await deps.disable.resume()
       await deps.drift.check()
+      const isProven = await prove()
       const outcomes = await tokens.refresh()
-      if (outcomes.some(outcome => outcome.failure)) retrySoon()
+      if (!isProven || outcomes.some(outcome => outcome.failure)) retrySoon()
       deps.onBeat?.()
     } catch (error) {
       log.error('a refresh ended early', { error: asFailure(error) })
@@ -67,6 +70,16 @@ export const createHeartbeat = (deps: {
         again = false
         void beat()
       }
+    }
+  }
+
+  const prove = async (): Promise<boolean> => {
+    try {
+      await deps.prove?.()
+      return true
+    } catch (error) {
+      log.warn('what was restored is not proven yet', { error: asFailure(error) })
+      return false
     }
   }
 

@@ -1,8 +1,9 @@
 // Snapshots: the credentials out into a bundle, and back in one swap once everything is proven.
 
 import { createHash } from 'node:crypto'
-import { type Connection, type Host, isLive, isOtherHost } from '../domain/connection.ts'
-import { Failure } from '../domain/errors.ts'
+import { type Connection, type Host, isLive } from '../domain/connection.ts'
+import { asFailure, Failure } from '../domain/errors.ts'
+import { ADMIN_PROFILE } from '../domain/policy.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
@@ -12,10 +13,12 @@ import type { BundleHeader } from '../snapshot/header.ts'
 import type { ConnectionRecord } from '../store/connection-store.ts'
 import type { Store } from '../store/database.ts'
 import type { StoredToken } from '../store/token-store.ts'
+import { arrive } from './arrival.ts'
 import type { Journey } from './journey.ts'
 import type { Recovery } from './recovery.ts'
 import type { Tokens } from './tokens.ts'
 import type { Trail } from './trail.ts'
+import { createWaitingRoom, type WaitingBundle } from './waiting-bundle.ts'
 
 export type RestoreWish = {
   /** What may open the payload; none at hand: a sealed bundle waits for `unlock`. */
@@ -35,12 +38,19 @@ export type Snapshots = {
   export(): Promise<Uint8Array>
   /** Throws `bundle-corrupt`, `bundle-newer`, `bundle-wrong-identity`, `bundle-untrusted`; then nothing was changed. */
   restore(bundle: Uint8Array, wish: RestoreWish): Promise<Restored>
-  /** Completes the restore that waits for an identity. Throws `invalid-request` where none waits. */
+  /**
+   * Completes the restore that waits for an identity. Throws `invalid-request` where none waits, `bundle-untrusted` where a connection
+   * came to life since, and nobody forced that restore.
+   */
   unlock(identities: readonly Secret[]): Promise<Restored>
   /** The header of the bundle that waits, if one does. */
   findWaiting(): BundleHeader | undefined
+  /** Forgets the bundle that waits. */
+  dropWaiting(): void
   /** This machine takes the place of the one that the credentials were enabled on. */
   adopt(): Promise<void>
+  /** After a restore or an adoption, once: mints anew on each installation, so that key and way are proven. Throws what stands in the way. */
+  prove(): Promise<void>
 }
 
 /** The functions of the bundle, which is an adapter. */
@@ -49,6 +59,8 @@ export type BundleTools = {
   readHeader(bundle: Uint8Array): BundleHeader
   openBundle(bundle: Uint8Array, identities: readonly Secret[]): Promise<BundleContent>
   recipientOf(identity: Secret): Promise<string>
+  /** The fingerprint that a key's own numbers give. Throws `invalid-key`. */
+  fingerprintOf(pem: Secret): string
 }
 
 type Opened = {
@@ -58,10 +70,9 @@ type Opened = {
   readonly recipients: readonly string[]
 }
 
-/** Where a sealed bundle is kept until its identity comes. */
-export type WaitingBundle = { find(): Uint8Array | undefined; put(bundle: Uint8Array): void; remove(): void }
-
 const RESTORED = 'connection.restored'
+const UNPROVEN = 'connection.unproven'
+const FORCED = 'snapshot.forced'
 
 export const createSnapshots = (deps: {
   store: Store
@@ -78,7 +89,8 @@ export const createSnapshots = (deps: {
   /** The key is proven and a token minted at once where GitHub can be reached; told to whoever waits by the state. */
   onRestored: () => void
 }): Snapshots => {
-  const { store, journey, tokens, trail, recovery, clock, tools, waiting } = deps
+  const { store, journey, tokens, trail, recovery, clock, log, tools } = deps
+  const waiting = createWaitingRoom({ place: deps.waiting, readHeader: tools.readHeader, log })
 
   const isTrusted = ({ signer }: BundleHeader): boolean =>
     signer === recovery.signer().publicKey || deps.settings().trusted.includes(signer)
@@ -87,7 +99,9 @@ export const createSnapshots = (deps: {
     const { connection } = journey.read()
     if (isTrusted(header)) return []
     const what = `written by ${header.signer} for App ${header.app_id ?? 'none'} of ${header.account?.login ?? 'no account'}`
-    if (isLive(connection) && !force) throw new Failure('bundle-untrusted', `the bundle was ${what}`)
+    // A quarantined copy serves nobody: another may take its place.
+    if (isLive(connection) && connection.kind !== 'quarantined' && !force)
+      throw new Failure('bundle-untrusted', `the bundle was ${what}`)
     return [`The bundle was ${what}; this signer is not known here.`]
   }
 
@@ -96,34 +110,57 @@ export const createSnapshots = (deps: {
     return JSON.stringify(mark) === JSON.stringify(markOf(header, journey.read().generation))
   }
 
+  /** Everything that lasts is in the one swap of the store; what comes after it can be made up for at the next start. */
   const take = async ({ header, content, recipients }: Opened): Promise<string[]> => {
+    assertKeys(content, tools)
     const { generation } = journey.read()
     const { connection, warnings } = arrive(content.connection, { host: deps.host(), nowMs: clock.now() })
-    tokens.drop()
-    journey.shred(connection, { installations: content.installations, keys: content.keys, above: content.generation })
-    if (connection.kind !== 'quarantined') tokens.take(content.tokens)
-    recovery.adopt(recipients)
-    store.facts.put(RESTORED, markOf(header, journey.read().generation))
-    waiting.remove()
-    await recovery.ensureWrap()
+    const number = store.number()
     trail.record({
       event: 'snapshot.restore',
       detail: `${header.state} of ${header.created}, generation ${header.generation}, ${header.signer}`,
     })
-    if (content.generation < generation) {
-      warnings.push(`The bundle is of generation ${content.generation}, older than ${generation} which stood here.`)
+    try {
+      journey.shred(connection, {
+        installations: content.installations,
+        keys: content.keys,
+        above: content.generation,
+        facts: {
+          ...recovery.factsWith(recipients),
+          [RESTORED]: markOf(header, Math.max(generation, content.generation) + 1),
+          [UNPROVEN]: isLive(connection),
+        },
+      })
+    } catch (error) {
+      if (store.number() === number) throw error
+      log.error('the credentials were restored, and that is not in the audit log', { error: asFailure(error) })
     }
+    tokens.drop()
+    if (connection.kind !== 'quarantined') tokens.take(content.tokens)
+    waiting.remove()
+    await recovery.ensureWrap().catch((error: unknown) => {
+      log.error('the recovery wrap was not written', { error: asFailure(error) })
+    })
     deps.onRestored()
-    return warnings
+    if (content.generation >= generation) return [...warnings]
+    return [
+      ...warnings,
+      `The bundle is of generation ${content.generation}, older than ${generation} which stood here.`,
+    ]
   }
 
   const restore = async (bundle: Uint8Array, wish: RestoreWish): Promise<Restored> => {
     const header = tools.readHeader(bundle)
     const warnings = assertTrusted(header, wish)
-    if (isSame(header)) return { outcome: 'unchanged', header, warnings }
+    if (isSame(header)) {
+      // A restore that was killed after its swap leaves it.
+      if (waiting.find() && digestOf(waiting.find()?.header) === digestOf(header)) waiting.remove()
+      return { outcome: 'unchanged', header, warnings }
+    }
     if (header.payload.name === 'payload.age' && wish.identities.length === 0) {
-      waiting.put(bundle)
       trail.record({ event: 'snapshot.wait', detail: `${header.created}, ${header.signer}` })
+      store.facts.put(FORCED, wish.force ? digestOf(header) : null)
+      waiting.put(bundle)
       return {
         outcome: 'awaiting-unlock',
         header,
@@ -138,6 +175,12 @@ export const createSnapshots = (deps: {
 
   return {
     async export() {
+      const waits = waiting.find()
+      if (waits && journey.read().connection.kind === 'disconnected') {
+        // All that there is: anything else would, in time, push it out of the backups.
+        trail.record({ event: 'snapshot.export', detail: 'the sealed bundle that waits, as it is' })
+        return waits.bundle
+      }
       const content = contentOf({ record: journey.read(), tokens: store.tokens.all() }, deps.settings())
       const bundle = await tools.writeBundle(content, {
         recipients: recovery.recipients(),
@@ -151,13 +194,13 @@ export const createSnapshots = (deps: {
     restore: (bundle, wish) => journey.alone(() => restore(bundle, wish)),
     unlock: identities =>
       journey.alone(async () => {
-        const bundle = waiting.find()
-        if (!bundle) throw new Failure('invalid-request', 'no sealed bundle waits for an identity')
-        return restore(bundle, { identities, force: true })
+        const waits = waiting.find()
+        if (!waits) throw new Failure('invalid-request', 'no sealed bundle waits for an identity')
+        return restore(waits.bundle, { identities, force: store.facts.find(FORCED) === digestOf(waits.header) })
       }),
-    findWaiting() {
-      const bundle = waiting.find()
-      return bundle && tools.readHeader(bundle)
+    findWaiting: () => waiting.find()?.header,
+    dropWaiting() {
+      if (deps.waiting.find()) waiting.remove()
     },
     adopt: () =>
       journey.alone(async () => {
@@ -175,8 +218,19 @@ export const createSnapshots = (deps: {
         const kept = connection.kind === 'quarantined' ? adopted : { ...connection, host: deps.host() }
         journey.to(kept, { newGeneration: true })
         trail.record({ event: 'connection.adopt', detail: `from ${connection.host.hostname}` })
+        store.facts.put(UNPROVEN, true)
         deps.onRestored()
       }),
+    async prove() {
+      const { connection, installations } = journey.read()
+      if (store.facts.find(UNPROVEN) !== true || connection.kind !== 'connected') return
+      for (const { id, suspendedAtMs } of installations) {
+        if (suspendedAtMs !== undefined) continue
+        await tokens.renew({ profile: ADMIN_PROFILE, scope: { installation: id, permissions: { metadata: 'read' } } })
+      }
+      store.facts.put(UNPROVEN, false)
+      log.info('GitHub takes the restored key; fresh tokens were minted', { installations: installations.length })
+    },
   }
 }
 
@@ -201,33 +255,20 @@ export const contentOf = (
   settings: { github_url: settings.githubUrl, api_url: settings.apiUrl },
 })
 
-const markOf = (header: BundleHeader, generation: number) => ({
-  header: createHash('sha256').update(JSON.stringify(header)).digest('hex'),
-  generation,
-})
+const markOf = (header: BundleHeader, generation: number) => ({ header: digestOf(header), generation })
 
-/** The state in which a restored connection begins here: a clone of a machine that goes on elsewhere must not disturb it. */
-const arrive = (
-  was: Connection,
-  here: { host: Host; nowMs: number },
-): { connection: Connection; warnings: string[] } => {
-  if (was.kind === 'awaiting-app') {
-    const remark = `Enabling for ${was.account.login} was under way when the snapshot was taken; it has to be started anew.`
-    return { connection: { kind: 'disconnected', sinceMs: here.nowMs, remark }, warnings: [remark] }
+const digestOf = (header: BundleHeader | undefined): string =>
+  createHash('sha256').update(JSON.stringify(header)).digest('hex')
+
+/** A key that is not the one it is called would be found out by GitHub only. Throws `bundle-corrupt`. */
+const assertKeys = ({ keys }: BundleContent, { fingerprintOf }: BundleTools): void => {
+  for (const { pem, fingerprint } of keys) {
+    let found: string
+    try {
+      found = fingerprintOf(pem)
+    } catch (error) {
+      throw new Failure('bundle-corrupt', `the key ${fingerprint} cannot be used: ${asFailure(error).message}`)
+    }
+    if (found !== fingerprint) throw new Failure('bundle-corrupt', `the key called ${fingerprint} is ${found}`)
   }
-  if (!isLive(was)) return { connection: was, warnings: [] }
-  const { app, account, host, enabledAtMs } = was
-  const established = { sinceMs: here.nowMs, app, account, host, enabledAtMs }
-  if (isOtherHost(host, here.host)) {
-    const evidence = `enabled on ${host.hostname}, restored on ${here.host.hostname}`
-    const warning = `These credentials were ${evidence}: they are quarantined until \`ghconnect adopt\`, or \`ghconnect disable --local\`.`
-    return { connection: { kind: 'quarantined', evidence, ...established }, warnings: [warning] }
-  }
-  const moved = host.hostname !== here.host.hostname || host.machineId !== here.host.machineId
-  const warnings = moved
-    ? [
-        `The credentials were enabled on ${host.hostname}; they go on here, on a machine that has one mark in common with it.`,
-      ]
-    : []
-  return { connection: was.kind === 'quarantined' ? { kind: 'connected', ...established } : was, warnings }
 }

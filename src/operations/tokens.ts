@@ -29,6 +29,8 @@ export type Tokens = {
   find(grant: Grant, wish?: Pick<TokenWish, 'minTtlMs'>): StoredToken | undefined
   /** The caller was authorized for `grant` before. Throws what GitHub, or the way there, answers where no token is at hand. */
   obtain(grant: Grant, wish?: TokenWish): Promise<StoredToken>
+  /** Mints anew, whatever is at hand. Throws what GitHub, or the way there, answers. */
+  renew(grant: Grant): Promise<StoredToken>
   /** Mints ahead what is in use and due. Never throws; `force`: also what is not due. */
   refresh(options?: { force?: boolean }): Promise<readonly RefreshOutcome[]>
   /** All tokens that GitHub may still accept, to be revoked. */
@@ -241,6 +243,10 @@ export const createTokens = (deps: {
         if (current && remaining(current) > 0) return current
         throw error
       }
+    },
+    async renew(grant) {
+      journey.requireServing()
+      return mint(shelf.hold(grant))
     },
     async refresh({ force = false } = {}) {
       const due: Held[] = []

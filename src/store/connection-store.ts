@@ -24,6 +24,9 @@ export type ConnectionChange = Partial<Omit<ConnectionRecord, 'generation'>> & {
   readonly above?: number
 }
 
+/** For a new store: facts that hold from the same moment on. */
+export type StoreChange = ConnectionChange & { readonly facts?: Readonly<Record<string, unknown>> }
+
 export type ConnectionStore = {
   /** From memory: cheap. */
   read(): ConnectionRecord

@@ -7,14 +7,14 @@ import { Failure } from '../domain/errors.ts'
 import { writeDurably } from '../platform/files.ts'
 import type { Log } from '../platform/log.ts'
 import {
-  type ConnectionChange,
   type ConnectionRecord,
   type ConnectionStore,
   createConnectionStore,
   merge,
   saveConnection,
+  type StoreChange,
 } from './connection-store.ts'
-import { copyLastingFacts, createFactStore, type FactStore } from './fact-store.ts'
+import { createFactStore, type FactStore, passFactsOn } from './fact-store.ts'
 import {
   beginFolder,
   findCurrent,
@@ -42,7 +42,7 @@ export type Store = {
    * Writes a store with a new database key that holds `change` (and the generation, which goes on), makes it current by one rename, then drops the
    * old one's key and files. Facts stay but for those of the connection (`connection.*`); tokens go. The same `Store` object speaks to the new one afterwards. What fails leaves the old one.
    */
-  replace(change: ConnectionChange): void
+  replace(change: StoreChange): void
   /** The database key in hexadecimal, for `ghconnect store-key`. */
   databaseKey(): string
   /** `key.age`, the database key as wrapped to the recovery keys, stands beside the store and is shredded with it. */
@@ -231,7 +231,7 @@ const adopt = (options: StoreOptions, numbers: readonly number[]): Opened => {
 }
 
 /** The next number is whole, opened and read before one rename makes it current; until then the former one stands untouched. */
-const succeed = (options: StoreOptions, from: { former: Opened; change: ConnectionChange }): Opened => {
+const succeed = (options: StoreOptions, from: { former: Opened; change: StoreChange }): Opened => {
   const { former, change } = from
   const number = former.number + 1
   const record = merge(former.connection.read(), change)
@@ -239,7 +239,7 @@ const succeed = (options: StoreOptions, from: { former: Opened; change: Connecti
     number,
     seed: db => {
       saveConnection(db, record)
-      copyLastingFacts(former.db, db)
+      passFactsOn(former.db, db, change.facts ?? {})
     },
   })
   let next: Opened | undefined

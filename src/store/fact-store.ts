@@ -19,20 +19,26 @@ export const createFactStore = (db: Database): FactStore => {
       return text === undefined ? undefined : parseJson(text, `the fact ${name}`)
     },
     put(name, value) {
-      const text = JSON.stringify(value)
-      if (text === undefined) throw new Failure('internal', `the fact ${name} is no JSON value`)
+      const text = encodeFact(name, value)
       guard(db.name, () => insert.run(name, text))
     },
   }
 }
 
+const encodeFact = (name: string, value: unknown): string => {
+  const text = JSON.stringify(value)
+  if (text === undefined) throw new Failure('internal', `the fact ${name} is no JSON value`)
+  return text
+}
+
 /** Facts of this prefix belong to one connection and end with it. */
 const CONNECTION_PREFIX = 'connection.'
 
-/** Part of a transaction of the caller's, on `to`. */
-export const copyLastingFacts = (from: Database, to: Database): void => {
+/** Part of a transaction of the caller's, on `to`: the lasting ones, then those that are new. */
+export const passFactsOn = (from: Database, to: Database, fresh: Readonly<Record<string, unknown>>): void => {
   const insert = to.prepare<[string, string]>('INSERT INTO facts VALUES (?, ?)')
   for (const { name, value } of from.prepare<[], { name: string; value: string }>('SELECT * FROM facts').all()) {
-    if (!name.startsWith(CONNECTION_PREFIX)) insert.run(name, value)
+    if (!name.startsWith(CONNECTION_PREFIX) && !Object.hasOwn(fresh, name)) insert.run(name, value)
   }
+  for (const [name, value] of Object.entries(fresh)) insert.run(name, encodeFact(name, value))
 }

@@ -177,7 +177,7 @@ const absent = (): never => {
 const NO_RECOVERY: Recovery = {
   recipients: () => [],
   add: absent,
-  adopt: absent,
+  factsWith: absent,
   ensureWrap: absent,
   signer: () => ({ publicKey: 'none', privatePem: new Secret('none'), sign: absent }),
 }
@@ -186,7 +186,9 @@ const NO_SNAPSHOTS: Snapshots = {
   restore: absent,
   unlock: absent,
   findWaiting: () => undefined,
+  dropWaiting() {},
   adopt: absent,
+  prove: async () => {},
 }
 
 /** No timer of a dead process fires. */
