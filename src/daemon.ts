@@ -39,7 +39,6 @@ import {
 } from './platform/systemd.ts'
 import { VERSION } from './platform/version.ts'
 import { startWatchdog } from './platform/watchdog.ts'
-import { readIdentities } from './snapshot/encryption.ts'
 import type { WebDeps } from './web/server.ts'
 
 export type Daemon = {
@@ -83,7 +82,8 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     policy: () => config.policy,
     status: keeper.status,
     readRedirect,
-    readIdentities,
+    readIdentities: async text => (await import('./snapshot/encryption.ts')).readIdentities(text),
+    restore: keeper.restore,
     unlock: keeper.unlock,
   }
   const attest = createAttest({ weakPid: () => config.policy.weakPid })

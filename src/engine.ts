@@ -9,10 +9,12 @@ import { appManifest, enterprisePrefill, manifestAction } from './github/app-man
 import { createGitHubClock } from './github/clock.ts'
 import { createGitHub } from './github/request.ts'
 import { createAppLink } from './operations/app-link.ts'
+import { createAuditLog } from './operations/audit.ts'
 import { createDisable } from './operations/disable.ts'
 import { createDrift } from './operations/drift.ts'
 import { createEnable } from './operations/enable.ts'
 import type { Events } from './operations/events.ts'
+import { createExplain, type Directory } from './operations/explain.ts'
 import { createImport } from './operations/import.ts'
 import { createJourney } from './operations/journey.ts'
 import type { Operations } from './operations/operations.ts'
@@ -23,18 +25,21 @@ import { createHeartbeat, type Heartbeat } from './operations/refresh.ts'
 import { createStatusReport } from './operations/status.ts'
 import { createTokenDesk } from './operations/token-desk.ts'
 import { createTokens } from './operations/tokens.ts'
-import { createTrail } from './operations/trail.ts'
+import { createRateLimit } from './operations/rate-limit.ts'
+import { createTrail, nameOf } from './operations/trail.ts'
 import type { WaitingBundle } from './operations/waiting-bundle.ts'
 import { ADMIN_PROFILE } from './domain/policy.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Config } from './platform/config.ts'
 import { syncFolder, writeDurably } from './platform/files.ts'
+import { findGroup, findUser, groupName, groupsOfUser, userName } from './platform/libc.ts'
 import type { Log } from './platform/log.ts'
 import type { Outbound } from './platform/outbound.ts'
+import { findProcess } from './platform/peer.ts'
 import { VERSION } from './platform/version.ts'
+import { createAuditArchive } from './store/audit-archive.ts'
 import { openAudit } from './store/audit-store.ts'
 import { openBundle, readHeader, writeBundle } from './snapshot/bundle.ts'
-import { assertRecipient, encryptTo, recipientOf } from './snapshot/encryption.ts'
 import { createSigner, readSigner } from './snapshot/signing.ts'
 import { openStore } from './store/database.ts'
 import { storeKeyOf } from './unlock.ts'
@@ -92,7 +97,9 @@ export const openEngine = (deps: EngineDeps): Engine => {
     userAgent: `ghconnectd/${VERSION}`,
   })
 
-  const trail = createTrail({ audit, clock, log })
+  const archive = createAuditArchive({ folder: join(paths.state, 'audit'), databaseKey: audit.databaseKey() })
+  const auditLog = createAuditLog({ audit, archive, clock, log })
+  const trail = createTrail({ audit: auditLog.store, clock, log })
   const journey = createJourney({ store, events, trail, clock, githubUrl: () => config().github.url })
   quarantineIfMoved({ journey, clock, host })
   const link = createAppLink({ github, store, clock, readKey: readPrivateKey })
@@ -194,8 +201,8 @@ export const openEngine = (deps: EngineDeps): Engine => {
     trail,
     log,
     configured: () => config().snapshot.recipients,
-    assertRecipient,
-    encryptTo,
+    assertRecipient: async text => (await age()).assertRecipient(text),
+    encryptTo: async (recipients, bytes) => (await age()).encryptTo(recipients, bytes),
     createSigner,
     readSigner,
   })
@@ -211,7 +218,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
       writeBundle,
       readHeader,
       openBundle,
-      recipientOf,
+      recipientOf: async identity => (await age()).recipientOf(identity),
       fingerprintOf: pem => readPrivateKey(pem.reveal()).fingerprint,
     },
     waiting: waitingBundleAt(paths.state),
@@ -241,10 +248,26 @@ export const openEngine = (deps: EngineDeps): Engine => {
     host,
     version: VERSION,
   })
-  const desk = createTokenDesk({ policy: () => config().policy, journey, tokens, drift, link, trail, clock })
+  const policy = () => config().policy
+  const rateLimit = createRateLimit({ clock })
+  const desk = createTokenDesk({ policy, journey, tokens, drift, link, trail, clock, rateLimit })
+  const explain = createExplain({ policy, journey, directory: DIRECTORY })
 
   return {
-    operations: { journey, enable, importApp, disable, desk, status, snapshots, recovery, refresh: heartbeat.force },
+    operations: {
+      journey,
+      enable,
+      importApp,
+      disable,
+      desk,
+      status,
+      snapshots,
+      recovery,
+      audit: auditLog,
+      explain,
+      noteRequest: (peer, detail) => trail.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
+      refresh: heartbeat.force,
+    },
     heartbeat,
     appForm,
     probe: () => void store.facts.find(CLOCK_OFFSET),
@@ -254,6 +277,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
       try {
         trail.flush()
       } finally {
+        auditLog.close()
         audit.close()
         store.close()
       }
@@ -279,6 +303,11 @@ export const waitingBundleAt = (state: string): WaitingBundle => {
     },
   }
 }
+
+/** Loaded with its first use: most starts see none. */
+const age = () => import('./snapshot/encryption.ts')
+
+const DIRECTORY: Directory = { findUser, findGroup, userName, groupName, groupsOfUser, findProcess }
 
 const CLOCK_OFFSET = 'clock-offset-ms'
 const CLOCK_LEAST = 'clock-least-ms'

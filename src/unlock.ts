@@ -7,7 +7,6 @@ import type { RecoveryWrap } from './operations/recovery.ts'
 import type { Config } from './platform/config.ts'
 import type { Log } from './platform/log.ts'
 import { readCredential } from './platform/systemd.ts'
-import { decryptWith } from './snapshot/encryption.ts'
 import { openAudit } from './store/audit-store.ts'
 import { findRecoveryWrap, openStore } from './store/database.ts'
 import { readStoreKey } from './store/key.ts'
@@ -31,6 +30,7 @@ export const unlockByRecoveryKey = async (
   const storeKey = deps.storeKey ?? storeKeyOf(deps.config(), deps.env)
   const sealed = findRecoveryWrap(folder)
   if (!sealed) throw new Failure('locked', 'no recovery key was made for this store')
+  const { decryptWith } = await import('./snapshot/encryption.ts')
   const keys = parseWrap(await decryptWith(identities, sealed))
   // The log first: until the store is wrapped anew, the recovery key opens both again.
   openAudit({ path: join(paths.state, 'audit.db'), storeKey, databaseKey: keys.audit, log: deps.log }).close()

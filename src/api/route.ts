@@ -6,6 +6,7 @@ import type { Policy } from '../domain/policy.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { PublicStatus, StateAnswer, Status } from '../domain/wire.ts'
 import type { Operations } from '../operations/operations.ts'
+import type { Restored, RestoreWish } from '../operations/snapshots.ts'
 import type { Caller } from '../operations/token-desk.ts'
 
 export type SocketName = Caller['socket']
@@ -28,7 +29,9 @@ export type Backend = {
   /** Splits what was pasted into code and state; throws `invalid-request`. */
   readRedirect(text: string): { code: string; state?: string }
   /** The identities of an age identity file; throws `invalid-request`. */
-  readIdentities(text: string): readonly Secret[]
+  readIdentities(text: string): Promise<readonly Secret[]>
+  /** Also over a store that cannot be opened. */
+  restore(bundle: Uint8Array, wish: RestoreWish): Promise<Restored>
   /** Opens what is locked: a store whose key was lost, or a sealed bundle that waits. */
   unlock(identities: readonly Secret[]): Promise<void>
 }

@@ -51,9 +51,9 @@ export const SNAPSHOT_ROUTES: readonly Route[] = [
     body: RestoreRequest,
     answer: RestoreAnswer,
     async handle({ body, operations, backend }) {
-      const identities = body.identity === undefined ? [] : backend.readIdentities(body.identity)
+      const identities = body.identity === undefined ? [] : await backend.readIdentities(body.identity)
       const bundle = Buffer.from(body.bundle, 'base64')
-      const { outcome, warnings } = await operations().snapshots.restore(bundle, {
+      const { outcome, warnings } = await backend.restore(bundle, {
         identities,
         force: body.force === true,
       })
@@ -69,7 +69,7 @@ export const SNAPSHOT_ROUTES: readonly Route[] = [
     body: UnlockRequest,
     answer: StateAnswer,
     async handle({ body, operations, backend }) {
-      await backend.unlock(backend.readIdentities(body.identity))
+      await backend.unlock(await backend.readIdentities(body.identity))
       return stateOf(operations())
     },
   }),

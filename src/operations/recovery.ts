@@ -45,7 +45,7 @@ export const createRecovery = (deps: {
   log: Log
   /** [snapshot] recipients */
   configured: () => readonly string[]
-  assertRecipient: (text: string) => void
+  assertRecipient: (text: string) => Promise<void>
   encryptTo: (recipients: readonly string[], bytes: Uint8Array) => Promise<Uint8Array>
   createSigner: () => Signer
   readSigner: (privatePem: Secret) => Signer
@@ -94,7 +94,7 @@ export const createRecovery = (deps: {
     recipients,
     ensureWrap,
     async add(recipient) {
-      deps.assertRecipient(recipient)
+      await deps.assertRecipient(recipient)
       if (recipients().includes(recipient)) throw new Failure('invalid-request', 'this recovery key is known already')
       // One too many, or one that cannot be encrypted to, would take each later snapshot with it.
       await deps.encryptTo([...recipients(), recipient], Buffer.alloc(0))

@@ -1,11 +1,10 @@
 // The bundle: one signed tar that is written, proven, described and opened, all in memory. Owns tar.
 
 import { createHash } from 'node:crypto'
-import { Header } from 'tar'
+import { Header } from 'tar/header'
 import { Failure } from '../domain/errors.ts'
 import type { Secret } from '../domain/secret.ts'
 import { type BundleContent, contentToFiles, type Entry, filesToContent, findPayloadLimit } from './content.ts'
-import { decryptWith, encryptTo } from './encryption.ts'
 import {
   type BundleHeader,
   CLEAR,
@@ -26,6 +25,9 @@ export type BundleOptions = {
   readonly hostname: string
 }
 
+/** Loaded with the first bundle that is encrypted: its curves take a tenth of a start, and most starts see none. */
+const age = () => import('./encryption.ts')
+
 export const MAX_BUNDLE_BYTES = 16 * 1024 * 1024
 
 /**
@@ -37,7 +39,7 @@ export const writeBundle = async (content: BundleContent, options: BundleOptions
   const { connection, generation } = content
   const plain = pack(contentToFiles(content))
   const sealed = recipients.length > 0
-  const payload = sealed ? await encryptTo(recipients, plain) : plain
+  const payload = sealed ? await (await age()).encryptTo(recipients, plain) : plain
   const header: BundleHeader = {
     ...('account' in connection ? { account: connection.account } : {}),
     ...('app' in connection ? { app_id: connection.app.id } : {}),
@@ -70,7 +72,7 @@ export const openBundle = async (bundle: Uint8Array, identities: readonly Secret
   if (identities.length === 0) {
     throw new Failure('bundle-sealed', `the bundle is encrypted to ${header.recipients.join(', ')}`)
   }
-  return readPayload(await decryptWith(identities, payload), header)
+  return readPayload(await (await age()).decryptWith(identities, payload), header)
 }
 
 /**

@@ -3,12 +3,10 @@
 import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption'
 import { Failure } from '../domain/errors.ts'
 import { Secret } from '../domain/secret.ts'
+import { MAX_RECIPIENTS } from './header.ts'
 
 /** `identity` opens what is encrypted to `recipient`; X25519, which every version of age knows. */
 export type RecoveryKey = { readonly identity: Secret; readonly recipient: string }
-
-/** More would not fit the header that `decryptWith` is ready to read. */
-export const MAX_RECIPIENTS = 20
 
 export const createRecoveryKey = async (): Promise<RecoveryKey> => {
   const identity = new Secret(await generateX25519Identity())

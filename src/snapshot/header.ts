@@ -4,10 +4,11 @@ import { z } from 'zod'
 import { canonicalJson } from '../domain/canonical-json.ts'
 import { type ConnectionKind, TROUBLES } from '../domain/connection.ts'
 import { Failure } from '../domain/errors.ts'
-import { MAX_RECIPIENTS } from './encryption.ts'
 import { isSignerName } from './signing.ts'
 
 export const FORMAT = 1
+/** More would not fit the header of an age file that we are ready to read. */
+export const MAX_RECIPIENTS = 20
 export const MAX_HEADER_BYTES = 64 * 1024
 
 /** The payload's name tells whether it is encrypted. */

@@ -12,10 +12,10 @@ import {
   createRecoveryKey,
   decryptWith,
   encryptTo,
-  MAX_RECIPIENTS,
   readIdentities,
   recipientOf,
 } from '../../src/snapshot/encryption.ts'
+import { MAX_RECIPIENTS } from '../../src/snapshot/header.ts'
 import { codeOf, failureOf, OTHER_RECOVERY, RECOVERY } from './samples.ts'
 
 const IDENTITY = RECOVERY.identity.reveal()
