@@ -79,6 +79,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const metrics = createMetrics({ clock, events, operations: keeper.operations, state: keeper.state })
   const backend: Backend = {
     ownUid: process.getuid?.() ?? 0,
+    githubUrl: () => config.github.url,
     policy: () => config.policy,
     status: keeper.status,
     readRedirect,

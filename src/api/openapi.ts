@@ -25,18 +25,24 @@ const BYTES = { 'application/octet-stream': { schema: { type: 'string', format: 
 const operation = (route: Route, socket: SocketName): Json => ({
   summary: route.summary,
   operationId: `${route.method.toLowerCase()}${route.path.replaceAll(/[/{]+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,
-  ...(route.body && { requestBody: { required: true, content: json(route.body, 'input') } }),
+  ...(route.body && { requestBody: { required: true, content: { ...json(route.body, 'input'), ...textOf(route) } } }),
   ...(route.query && { parameters: parametersOf(route.query) }),
   responses: {
     [String(route.status)]: {
       description: 'Done',
       content: route.binary
         ? BYTES
-        : json(route.path === '/v1/status' && socket === 'token' ? PublicStatus : route.answer, 'output'),
+        : {
+            ...json(route.path === '/v1/status' && socket === 'token' ? PublicStatus : route.answer, 'output'),
+            ...textOf(route),
+          },
     },
+    ...(route.textForm && { '204': { description: `For ${route.textForm.type}: nothing to say` } }),
     default: PROBLEM,
   },
 })
+
+const textOf = ({ textForm }: Route): Json => (textForm ? { [textForm.type]: { schema: { type: 'string' } } } : {})
 
 const parametersOf = (query: z.ZodType): Json[] => {
   const { properties = {} } = schema(query, 'input') as { properties?: Record<string, Json> }

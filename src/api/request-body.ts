@@ -39,7 +39,7 @@ export const readJson = async (
 const isJson = (type: string | undefined): boolean =>
   type === 'application/json' || /^application\/json\s*;/i.test(type ?? '')
 
-const parseJson = (text: string): unknown => {
+export const parseJson = (text: string): unknown => {
   try {
     return JSON.parse(text)
   } catch (cause) {
@@ -47,7 +47,8 @@ const parseJson = (text: string): unknown => {
   }
 }
 
-const readText = (incoming: IncomingMessage, maxBytes: number): Promise<string> => {
+/** Throws `body-too-large`, and `invalid-request` where it is cut off. */
+export const readText = (incoming: IncomingMessage, maxBytes = MAX_BODY_BYTES): Promise<string> => {
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   const chunks: Buffer[] = []
   let size = 0

@@ -22,6 +22,8 @@ export type Call<Body, Query> = {
 
 /** What the routes need besides the operations: it answers while the store is closed, too. */
 export type Backend = {
+  /** GitHub's pages, and its git. */
+  githubUrl(): string
   /** The user that the daemon runs as: it could read the store without asking. */
   readonly ownUid: number
   policy(): Policy
@@ -36,6 +38,15 @@ export type Backend = {
   unlock(identities: readonly Secret[]): Promise<void>
 }
 
+/** The same route for a caller who accepts another type than JSON. */
+export type TextForm = {
+  readonly type: string
+  /** `type`: of the body. Undefined: 204. */
+  handle(
+    call: Omit<Call<unknown, unknown>, 'body' | 'query'> & { text: string; type: string },
+  ): Promise<string | undefined>
+}
+
 export type Route = {
   readonly method: 'GET' | 'POST' | 'DELETE'
   readonly path: string
@@ -48,6 +59,7 @@ export type Route = {
   readonly repeats?: boolean
   /** The answer is bytes, not JSON. */
   readonly binary?: boolean
+  readonly textForm?: TextForm
   readonly body?: z.ZodType
   readonly query?: z.ZodType
   readonly answer: z.ZodType

@@ -20,6 +20,7 @@ import {
 } from '../domain/wire.ts'
 import { Secret } from '../domain/secret.ts'
 import type { Caller } from '../operations/token-desk.ts'
+import { gitCredentialForm } from './git-credential.ts'
 import { type Route, route, stateOf } from './route.ts'
 import { SNAPSHOT_ROUTES } from './snapshot-routes.ts'
 
@@ -119,6 +120,7 @@ export const ROUTES: readonly Route[] = [
     body: TokenRequest,
     answer: TokenAnswer,
     repeats: true,
+    textForm: gitCredentialForm,
     handle: ({ body, caller, operations }) => operations().desk.answer(body, caller),
   }),
   route({

@@ -12,8 +12,8 @@ import type { Log } from '../platform/log.ts'
 import { streamEvents } from './event-stream.ts'
 import type { Metrics } from './metrics.ts'
 import { openApiDocument } from './openapi.ts'
-import { readJson } from './request-body.ts'
-import { type Backend, refuseOtherSocket, type Route, type SocketName } from './route.ts'
+import { readJson, readText } from './request-body.ts'
+import { type Backend, refuseOtherSocket, type Route, type SocketName, type TextForm } from './route.ts'
 import { ROUTES } from './routes.ts'
 import type { Handler, Peers } from './sockets.ts'
 
@@ -76,8 +76,13 @@ export const createApi = (deps: ApiDeps): Handler => {
 const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {
   if (!route.sockets.includes(deps.socket)) return () => refuseOtherSocket(route.path)
   const observe = deps.metrics.timer(route)
+  const { textForm } = route
   return async ({ incoming, outgoing, query }) => {
     const done = observe()
+    if (textForm && incoming.headers.accept === textForm.type) {
+      await sendText(textForm, { incoming, outgoing }, deps)
+      return done()
+    }
     const answer = await route.handle({
       caller: callerOf(deps, incoming),
       body: route.body && (await readJson(incoming, { schema: route.body, maxBytes: route.maxBodyBytes })),
@@ -91,6 +96,19 @@ const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {
     } else sendJson(outgoing, route.status, answer)
     done()
   }
+}
+
+const sendText = async (
+  form: TextForm,
+  { incoming, outgoing }: Pick<Exchange, 'incoming' | 'outgoing'>,
+  deps: ApiDeps,
+): Promise<void> => {
+  const caller = callerOf(deps, incoming)
+  const type = (incoming.headers['content-type'] ?? '').split(';')[0]?.trim() ?? ''
+  const { operations, backend } = deps
+  const answer = await form.handle({ text: await readText(incoming), type, caller, operations, backend })
+  if (answer === undefined) outgoing.writeHead(204).end()
+  else outgoing.writeHead(200, { 'content-type': form.type, 'cache-control': 'no-store' }).end(answer)
 }
 
 /** The endpoints that are streams or texts, or answer differently while the daemon is not ready. */

@@ -22,6 +22,8 @@ export type Client = {
   call<T>(call: Call<T>): Promise<T>
   /** The same for an answer that is bytes. */
   fetchBytes(call: { method: Call<unknown>['method']; path: string; silenceMs?: number }): Promise<Buffer>
+  /** The same in a language of texts; empty where the daemon has nothing to say (204). */
+  exchangeText(call: { path: string; type: string; text: string }): Promise<string>
   /** Events as they come, until closed. Never throws: whoever subscribes also polls, and only learns sooner. */
   subscribe(onEvent: (event: EventBody) => void): { close(): void }
 }
@@ -47,6 +49,15 @@ export const createClient = (socket: string): Client => ({
     if (response.statusCode === 200 && mediaType(response) === 'application/octet-stream') return bytes
     throw failureOf(response, { text: bytes.toString('utf8'), socket })
   },
+  async exchangeText({ path, type, text }) {
+    const outgoing = open(socket, { method: 'POST', path, timeout: SILENCE_MS, accept: type, type })
+    outgoing.end(text)
+    const response = await headOf(outgoing, socket)
+    const answer = (await bodyOf(response, socket)).toString('utf8')
+    if (response.statusCode === 204) return ''
+    if (response.statusCode === 200 && mediaType(response) === type) return answer
+    throw failureOf(response, { text: answer, socket })
+  },
   subscribe(onEvent) {
     const outgoing = open(socket, { method: 'GET', path: '/v1/events', timeout: 0, accept: 'text/event-stream' })
     const reader = createEventReader(data => {
@@ -66,16 +77,19 @@ export const createClient = (socket: string): Client => ({
   },
 })
 
-type Opening = { method: string; path: string; timeout: number; accept: string }
+type Opening = { method: string; path: string; timeout: number; accept: string; type?: string }
 
-const open = (socketPath: string, { method, path, timeout, accept }: Opening): ClientRequest =>
+const open = (
+  socketPath: string,
+  { method, path, timeout, accept, type = 'application/json' }: Opening,
+): ClientRequest =>
   request({
     socketPath,
     method,
     path,
     timeout,
     agent: false,
-    headers: { host: 'localhost', accept, ...(method === 'POST' && { 'content-type': 'application/json' }) },
+    headers: { host: 'localhost', accept, ...(method === 'POST' && { 'content-type': type }) },
   })
 
 const headOf = (outgoing: ClientRequest, socket: string): Promise<IncomingMessage> => {

@@ -4,6 +4,7 @@ import type { CommandSpec } from './command.ts'
 import { disable } from './commands/disable.ts'
 import { enable } from './commands/enable.ts'
 import { exec } from './commands/exec.ts'
+import { gitCredential } from './commands/git-credential.ts'
 import { importApp } from './commands/import.ts'
 import { installations, profiles } from './commands/lists.ts'
 import { completion, configCheck, daemon, sandbox } from './commands/local.ts'
@@ -20,6 +21,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   status,
   token,
   exec,
+  gitCredential,
   refresh,
   installations,
   profiles,

@@ -30,7 +30,7 @@ export const startDaemon = async (t: ExecutionContext, routes: Record<string, An
   type Exchange = { request: IncomingMessage; response: ServerResponse }
   const answer = async (socket: string, { request, response }: Exchange): Promise<void> => {
     const { method = '', url: path = '', headers } = request
-    const call: Seen = { method, path, headers, body: await readJson(request) }
+    const call: Seen = { method, path, headers, body: await readBody(request) }
     seen.push(call)
     const route = `${method} ${path.split('?')[0]}`
     const known = routes[`${socket} ${route}`] ?? routes[route] ?? UNKNOWN
@@ -60,11 +60,13 @@ export const startDaemon = async (t: ExecutionContext, routes: Record<string, An
   return { folder, seen, requestsTo, close }
 }
 
-const readJson = async (request: IncomingMessage): Promise<unknown> => {
+/** What is not JSON is a text. */
+const readBody = async (request: IncomingMessage): Promise<unknown> => {
   const chunks: Buffer[] = []
   for await (const chunk of request) chunks.push(Buffer.from(chunk))
   const text = Buffer.concat(chunks).toString()
-  return text === '' ? undefined : JSON.parse(text)
+  if (text === '') return undefined
+  return request.headers['content-type'] === 'application/json' ? JSON.parse(text) : text
 }
 
 const UNKNOWN: Reply = {

@@ -1,0 +1,64 @@
+// Git's credential protocol (git-credential(1)): its attributes become a token request, and a token what git asks for.
+
+import { Failure } from './errors.ts'
+import type { TokenRequest } from './wire.ts'
+
+/** The media type by which a caller says that it speaks git's protocol. */
+export const GIT_CREDENTIAL = 'text/x-git-credential'
+
+/** GitHub's name for whoever bears an installation access token. */
+const USER = 'x-access-token'
+/** A clone shows its credential again with each request: with LFS that goes on for a while. */
+const MIN_TTL_SECONDS = 600
+
+/**
+ * The request in git's words, with two attributes of our helper's: `profile`, and `rejected` for what git erases. Undefined
+ * where host or user are none of ours, so that git asks its other helpers. Throws `invalid-request`.
+ */
+export const readGitCredential = (text: string, githubUrl: string): TokenRequest | undefined => {
+  const attributes = readAttributes(text)
+  if (originOf(attributes) !== new URL(githubUrl).origin) return undefined
+  const user = attributes.get('username')
+  if (user !== undefined && user !== USER) return undefined
+  const repository = readPath(attributes.get('path') ?? '')
+  const profile = attributes.get('profile')
+  const rejected = attributes.get('rejected')
+  return {
+    min_ttl_seconds: MIN_TTL_SECONDS,
+    ...(repository && { installation: repository.owner, repositories: [repository.name] }),
+    ...(profile !== undefined && { profile }),
+    ...(rejected !== undefined && { rejected }),
+  }
+}
+
+export const writeGitCredential = (token: string): string => `username=${USER}\npassword=${token}\n`
+
+/** `key=value` lines up to the first empty one; of a key that stands twice the last counts. */
+const readAttributes = (text: string): ReadonlyMap<string, string> => {
+  if (text.includes('\0')) throw new Failure('invalid-request', 'body: holds a NUL')
+  const [block = ''] = text.split(/\r?\n\r?\n/)
+  const attributes = new Map<string, string>()
+  for (const line of block.split(/\r?\n/)) {
+    if (line === '') continue
+    const mark = line.indexOf('=')
+    if (mark < 1) throw new Failure('invalid-request', 'body: a line is not KEY=VALUE')
+    attributes.set(line.slice(0, mark), line.slice(mark + 1))
+  }
+  return attributes
+}
+
+/** Only what is plainly a host: what a URL parser would make something else of is nobody's. */
+const originOf = (attributes: ReadonlyMap<string, string>): string | undefined => {
+  const protocol = attributes.get('protocol') ?? ''
+  const host = attributes.get('host') ?? ''
+  if (!/^https?$/.test(protocol) || !/^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?$/.test(host)) return undefined
+  return URL.parse(`${protocol}://${host}`)?.origin
+}
+
+/** `OWNER/NAME`, with `.git`, and with what LFS adds. A wiki goes with its repository. Undefined for anything else: then the whole profile is meant. */
+const readPath = (path: string): { owner: string; name: string } | undefined => {
+  const [, owner, whole = ''] =
+    /^\/*([A-Za-z0-9][A-Za-z0-9_-]{0,99})\/([A-Za-z0-9._-]{1,110})(?:\/.*)?$/.exec(path) ?? []
+  const name = whole.replace(/\.git$/, '').replace(/\.wiki$/, '')
+  return owner === undefined || !/^[A-Za-z0-9._-]{1,100}$/.test(name) ? undefined : { owner, name }
+}

@@ -1,0 +1,95 @@
+// Git's credential protocol: whose credential it is, and which repository is meant.
+
+import test from 'ava'
+import fc from 'fast-check'
+import { Failure } from '../../src/domain/errors.ts'
+import { readGitCredential, writeGitCredential } from '../../src/domain/git-credential.ts'
+import { TokenRequest } from '../../src/domain/wire.ts'
+
+const GITHUB = 'https://github.com'
+const ask = (text: string, url = GITHUB) => readGitCredential(text, url)
+const forPath = (path: string) => ask(`protocol=https\nhost=github.com\npath=${path}\n`)
+
+test('a host of ours is asked for with all that the profile holds', t => {
+  t.deepEqual(ask('protocol=https\nhost=github.com\n'), { min_ttl_seconds: 600 })
+  t.deepEqual(ask('capability[]=authtype\nprotocol=https\nhost=GitHub.com:443\nwwwauth[]=Basic realm="x"\n\n'), {
+    min_ttl_seconds: 600,
+  })
+  t.deepEqual(ask('protocol=https\nhost=octo.ghe.com\nusername=x-access-token\n', 'https://octo.ghe.com'), {
+    min_ttl_seconds: 600,
+  })
+})
+
+test('what is not ours is left to other helpers', t => {
+  for (const text of [
+    'protocol=http\nhost=github.com\n',
+    'protocol=https\nhost=gist.github.com\n',
+    'protocol=https\nhost=github.com.evil.example\n',
+    'protocol=https\nhost=github.com:444\n',
+    'protocol=https\nhost=github.com@evil.example\n',
+    'protocol=https\nhost=evil.example\\@github.com\n',
+    'protocol=https\nhost=github.com/x\n',
+    'protocol=ssh\nhost=github.com\n',
+    'protocol=https\n',
+    'host=github.com\n',
+    'protocol=https\nhost=github.com\nusername=octocat\n',
+    '',
+  ])
+    t.is(ask(text), undefined, text)
+})
+
+test('the path names installation and repository', t => {
+  const expected = { installation: 'octo-org', repositories: ['web'], min_ttl_seconds: 600 }
+  for (const path of [
+    'octo-org/web',
+    'octo-org/web.git',
+    '/octo-org/web.git',
+    'octo-org/web.git/info/lfs',
+    'octo-org/web.wiki.git',
+  ])
+    t.deepEqual(forPath(path), expected, path)
+  t.deepEqual(forPath('octo-org/.github')?.repositories, ['.github'])
+  t.deepEqual(forPath('octo-org/a.git.b')?.repositories, ['a.git.b'])
+})
+
+test('a path that names no repository narrows nothing', t => {
+  for (const path of ['octo-org', '', '/', 'a b/c', '-x/y', 'octo-org/.git', 'octo-org/%2e%2e'])
+    t.deepEqual(forPath(path), { min_ttl_seconds: 600 }, path)
+})
+
+test('profile and rejected are handed on', t => {
+  const rejected = 'A'.repeat(43)
+  t.deepEqual(ask(`profile=ci\nprotocol=https\nhost=github.com\nrejected=${rejected}=\n`), {
+    profile: 'ci',
+    rejected: `${rejected}=`,
+    min_ttl_seconds: 600,
+  })
+})
+
+test('what is no attribute is refused', t => {
+  for (const text of ['nonsense\n', '=x\n', 'protocol=https\nhost=github.com\0\n'])
+    t.is(t.throws(() => ask(text), { instanceOf: Failure })?.code, 'invalid-request', text)
+})
+
+test('attributes behind the empty line, and all but the last of a key, do not count', t => {
+  t.is(ask('protocol=https\n\nhost=github.com\n'), undefined)
+  t.is(ask('protocol=https\nhost=github.com\nhost=evil.example\n'), undefined)
+})
+
+test('whatever the path is, the request is one that the API takes', t => {
+  t.notThrows(() =>
+    fc.assert(
+      fc.property(
+        fc.string().filter(path => !/[\n\r\0]/.test(path)),
+        path => {
+          const request = forPath(path)
+          return request !== undefined && TokenRequest.safeParse(request).success
+        },
+      ),
+    ),
+  )
+})
+
+test('a token is told in the two lines that git reads', t => {
+  t.is(writeGitCredential('ghs_x'), 'username=x-access-token\npassword=ghs_x\n')
+})
