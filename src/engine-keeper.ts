@@ -5,8 +5,10 @@ import type { Secret } from './domain/secret.ts'
 import { isoTime } from './domain/wire.ts'
 import { type Engine, type EngineDeps, openEngine } from './engine.ts'
 import type { Timer } from './platform/clock.ts'
+import type { Restored, RestoreWish } from './operations/snapshots.ts'
 import { VERSION } from './platform/version.ts'
-import { unlockByRecoveryKey } from './unlock.ts'
+import { makeWay } from './salvage.ts'
+import { storeKeyOf, unlockByRecoveryKey } from './unlock.ts'
 
 /** Holds the engine, or the reason why there is none yet, and tries again with each tick of the schedule. */
 export const keepEngine = (deps: EngineDeps) => {
@@ -17,7 +19,10 @@ export const keepEngine = (deps: EngineDeps) => {
   let retry: Timer | undefined
   let started = false
 
+  let unlocking: Promise<unknown> = Promise.resolve()
+
   const open = (): void => {
+    if (engine) return
     try {
       engine = openEngine(deps)
       if (started) engine.heartbeat.start()
@@ -41,15 +46,38 @@ export const keepEngine = (deps: EngineDeps) => {
     version: VERSION,
   })
 
+  /** What opens a closed store, or replaces it, is done by one at a time. */
+  const alone = <T>(task: () => Promise<T>): Promise<T> => {
+    const run = unlocking.then(task, task)
+    unlocking = run.catch(() => undefined)
+    return run
+  }
+
   return {
     open,
     /** With a recovery key: a store whose key was lost, or a sealed bundle that waits. */
-    async unlock(identities: readonly Secret[]): Promise<void> {
-      if (engine) return void (await engine.operations.snapshots.unlock(identities))
-      await unlockByRecoveryKey(deps, identities)
-      open()
-      opened()
-    },
+    unlock: (identities: readonly Secret[]): Promise<void> =>
+      alone(async () => {
+        if (engine) {
+          await engine.operations.snapshots.unlock(identities)
+          return
+        }
+        await unlockByRecoveryKey(deps, identities)
+        open()
+        opened()
+      }),
+    /** Over a store that is damaged, or whose key is lost for good, too: that one is set aside. */
+    restore: (bundle: Uint8Array, wish: RestoreWish): Promise<Restored> =>
+      alone(async () => {
+        if (!engine) {
+          const { paths, snapshot } = deps.config()
+          const storeKey = storeKeyOf(deps.config(), deps.env)
+          const place = { state: paths.state, storeKey, trusted: snapshot.trusted, nowMs: clock.now(), log }
+          await makeWay(closed, { bundle, wish }, place)
+          open()
+        }
+        return opened().operations.snapshots.restore(bundle, wish)
+      }),
     engine: opened,
     operations: () => opened().operations,
     state: () => (engine ? engine.operations.status.brief() : lockedStatus()).state,

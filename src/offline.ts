@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { chownSync, existsSync, linkSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Host } from './domain/connection.ts'
-import { Failure } from './domain/errors.ts'
+import { asFailure, Failure } from './domain/errors.ts'
 import { Secret } from './domain/secret.ts'
 import type { RestoreAnswer, StateAnswer } from './domain/wire.ts'
 import { type Engine, openEngine, snapshotSettings, waitingBundleAt } from './engine.ts'
@@ -28,6 +28,7 @@ import { readDatabaseKey, readStore, type StoreContent } from './store/database.
 import { KEY_BYTES } from './store/key.ts'
 import { storeKeyOf, unlockByRecoveryKey } from './unlock.ts'
 import { proveBundle, summarize } from './proof.ts'
+import { makeWay } from './salvage.ts'
 
 export type OfflineOptions = {
   readonly configFile: string
@@ -57,38 +58,52 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     return opened || storeKeyOf(config, env)
   }
 
-  /** Alone with the store, as its owner: no daemon has it. */
-  const withEngine = async <T>(storeKey: Buffer, work: (engine: Engine) => Promise<T>): Promise<T> => {
+  /** Alone with the state folder, as its owner: no daemon has it. */
+  const locked = async <T>(work: () => Promise<T>): Promise<T> => {
     makeStateFolder(state)
     return actAs(ownerOf(state), async () => {
       const lock = lockStateFolder(state)
       try {
-        const engine = openEngine({
-          config: () => config,
-          host,
-          outbound: createOutbound(NO_PROXY),
-          events: createEvents({ clock, log }),
-          clock,
-          log,
-          env,
-          storeKey,
-        })
-        try {
-          const result = await work(engine)
-          await engine.operations.recovery.ensureWrap()
-          return result
-        } finally {
-          engine.close()
-        }
+        return await work()
       } finally {
         lock.release()
       }
     })
   }
 
+  const withEngine = async <T>(storeKey: Buffer, work: (engine: Engine) => Promise<T>): Promise<T> => {
+    const engine = openEngine({
+      config: () => config,
+      host,
+      outbound: createOutbound(NO_PROXY),
+      events: createEvents({ clock, log }),
+      clock,
+      log,
+      env,
+      storeKey,
+    })
+    try {
+      const result = await work(engine)
+      await engine.operations.recovery.ensureWrap()
+      return result
+    } finally {
+      engine.close()
+    }
+  }
+
   const stateOf = ({ operations }: Engine): StateAnswer => {
     const { state: kind, meaning, next } = operations.status.brief()
     return { state: kind, meaning, next }
+  }
+
+  const changeState = async (change: (operations: Engine['operations']) => Promise<unknown>): Promise<StateAnswer> => {
+    const storeKey = getStoreKey()
+    return locked(() =>
+      withEngine(storeKey, async engine => {
+        await change(engine.operations)
+        return stateOf(engine)
+      }),
+    )
   }
 
   const exportStored = async (content: StoreContent): Promise<Uint8Array> => {
@@ -123,46 +138,41 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
 
     async restore(wish: { bundle: Uint8Array; identity?: Secret; force: boolean }): Promise<RestoreAnswer> {
       const identities = wish.identity === undefined ? [] : readIdentities(wish.identity.reveal())
-      return withEngine(getStoreKey(), async engine => {
-        const { outcome, warnings } = await engine.operations.snapshots.restore(wish.bundle, {
-          identities,
-          force: wish.force,
+      const storeKey = getStoreKey()
+      const restoreWish = { identities, force: wish.force }
+      const restore = (): Promise<RestoreAnswer> =>
+        withEngine(storeKey, async engine => {
+          const { outcome, warnings } = await engine.operations.snapshots.restore(wish.bundle, restoreWish)
+          return { outcome, warnings: [...warnings], ...stateOf(engine) }
         })
-        return { outcome, warnings: [...warnings], ...stateOf(engine) }
+      return locked(async () => {
+        if (hasStore(state)) {
+          const { trusted } = config.snapshot
+          const closed = await withEngine(storeKey, async () => undefined).catch(asFailure)
+          const place = { state, storeKey, trusted, nowMs: clock.now(), log }
+          if (closed) await makeWay(closed, { bundle: wish.bundle, wish: restoreWish }, place)
+        }
+        return restore()
       })
     },
 
     async unlock(identity: Secret): Promise<StateAnswer> {
       const identities = readIdentities(identity.reveal())
       const storeKey = getStoreKey()
-      if (!opens(state, storeKey)) {
-        await actAs(ownerOf(state), async () => {
-          const lock = lockStateFolder(state)
-          try {
-            await unlockByRecoveryKey({ config: () => config, env, log, storeKey }, identities)
-          } finally {
-            lock.release()
-          }
-        })
+      return locked(async () => {
+        if (opens(state, storeKey)) {
+          return withEngine(storeKey, async engine => {
+            await engine.operations.snapshots.unlock(identities)
+            return stateOf(engine)
+          })
+        }
+        await unlockByRecoveryKey({ config: () => config, env, log, storeKey }, identities)
         return withEngine(storeKey, async engine => stateOf(engine))
-      }
-      return withEngine(storeKey, async engine => {
-        await engine.operations.snapshots.unlock(identities)
-        return stateOf(engine)
       })
     },
 
-    adopt: async (): Promise<StateAnswer> =>
-      withEngine(getStoreKey(), async engine => {
-        await engine.operations.snapshots.adopt()
-        return stateOf(engine)
-      }),
-
-    disableLocally: async (): Promise<StateAnswer> =>
-      withEngine(getStoreKey(), async engine => {
-        await engine.operations.disable.begin({ local: true, yes: true })
-        return stateOf(engine)
-      }),
+    adopt: (): Promise<StateAnswer> => changeState(({ snapshots }) => snapshots.adopt()),
+    disableLocally: (): Promise<StateAnswer> => changeState(({ disable }) => disable.begin({ local: true, yes: true })),
 
     ensureStoreKey(): string | undefined {
       const { keyFile } = config.store

@@ -84,9 +84,9 @@ export const isTrouble = (kind: DaemonState): kind is Trouble => (TROUBLES as re
 /** No call leaves the machine in these states: a clone must not disturb its original. */
 export const mayCallOut = (connection: Connection): boolean => connection.kind !== 'quarantined'
 
-/** A machine is another one when both marks differ. */
+/** A machine is another one when both marks differ. Two machines without a machine-id have none in common. */
 export const isOtherHost = (stored: Host, here: Host): boolean =>
-  stored.machineId !== here.machineId && stored.hostname !== here.hostname
+  (stored.machineId !== here.machineId || here.machineId === '') && stored.hostname !== here.hostname
 
 /** The address of the App's settings page on GitHub, where its owner makes keys and deletes it. */
 export const appSettingsUrl = (app: Pick<App, 'slug' | 'owner' | 'htmlUrl'>): string => {

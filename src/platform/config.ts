@@ -5,6 +5,7 @@ import { parse, TomlError } from 'smol-toml'
 import { z } from 'zod'
 import { Failure } from '../domain/errors.ts'
 import type { Policy, Principal, Profile } from '../domain/policy.ts'
+import { isRecipientSpelling } from '../domain/recovery-recipient.ts'
 import type { Permissions } from '../domain/scope.ts'
 import { isCronExpression } from './clock.ts'
 
@@ -231,6 +232,14 @@ const SinkTable = z.strictObject({
   format: z.enum(['token', 'env', 'json', 'netrc']).default('token'),
 })
 
+/** Never quoted: somebody may have put the secret half in its place. */
+const recipient = z
+  .string()
+  .refine(isRecipientSpelling, 'must be an age recipient, "age1" and 58 more characters without a slip')
+const signer = z
+  .string()
+  .regex(/^ghconnect-signer:[A-Za-z0-9_-]{43}$/, 'must be a signer as `ghconnect snapshot inspect` prints it')
+
 /** What the file may hold; the README has a row for each key. */
 export const File = z.strictObject({
   appliance: z.strictObject({ hostname: z.string().min(1).optional(), url: webUrl.optional() }).prefault({}),
@@ -276,8 +285,8 @@ export const File = z.strictObject({
     .prefault({}),
   snapshot: z
     .strictObject({
-      recipients: z.array(z.string()).default([]),
-      trusted: z.array(z.string()).default([]),
+      recipients: z.array(recipient).max(20, 'are too many: 20 at most').default([]),
+      trusted: z.array(signer).default([]),
       include_token: z.boolean().default(true),
     })
     .prefault({}),
