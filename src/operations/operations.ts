@@ -1,8 +1,11 @@
 // All use cases over one open store: what the sockets, the page and the heartbeat are given.
 
 import type { RefreshAnswer } from '../domain/wire.ts'
+import type { Peer } from '../domain/policy.ts'
+import type { AuditLog } from './audit.ts'
 import type { Disable } from './disable.ts'
 import type { Enable } from './enable.ts'
+import type { Explain } from './explain.ts'
 import type { ImportApp } from './import.ts'
 import type { Journey } from './journey.ts'
 import type { Recovery } from './recovery.ts'
@@ -19,5 +22,9 @@ export type Operations = {
   readonly status: StatusReport
   readonly snapshots: Snapshots
   readonly recovery: Recovery
+  readonly audit: AuditLog
+  readonly explain: Explain
+  /** Who asked for a change, before it is made; what cannot be written is noted later, as the change may be the remedy. */
+  noteRequest(peer: Peer, detail: string): void
   refresh(): Promise<RefreshAnswer>
 }

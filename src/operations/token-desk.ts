@@ -9,6 +9,7 @@ import type { AppLink } from './app-link.ts'
 import { type Caller, createDecisions } from './decisions.ts'
 import type { Drift } from './drift.ts'
 import type { Journey } from './journey.ts'
+import type { RateLimit } from './rate-limit.ts'
 import { describeScope, type Tokens, type TokenWish } from './tokens.ts'
 import type { Trail } from './trail.ts'
 
@@ -29,6 +30,7 @@ export const createTokenDesk = (deps: {
   drift: Drift
   link: AppLink
   trail: Trail
+  rateLimit: Pick<RateLimit, 'takeMint'>
   clock: Pick<Clock, 'monotonic'>
 }): TokenDesk => {
   const { journey, tokens, trail } = deps
@@ -87,6 +89,7 @@ export const createTokenDesk = (deps: {
   }
 
   const answerLater = async (request: TokenRequest, caller: Caller): Promise<TokenAnswer> => {
+    if (caller.socket === 'token') deps.rateLimit.takeMint(caller.attested.peer)
     const { grant, token } = await obtain(await decisions.nameRepositories(request, caller), caller)
     return handOver(grant, token, caller)
   }

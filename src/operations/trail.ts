@@ -58,7 +58,9 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
   }
   const write = (event: AuditEvent): void => {
     const row = append(event)
-    log.info(`audit ${row.event}`, { ...event, sequence: row.sequence, hash: row.hash })
+    // Under names of their own in the journal: `journalctl GHCONNECT_UNIT=actions-sync.service`.
+    const { peer, ...rest } = event
+    log.info(`audit ${row.event}`, { ...rest, ...peer, sequence: row.sequence, hash: row.hash })
   }
   const payDebts = (): void => {
     for (let event = owed[0]; event; event = owed[0]) {
@@ -141,7 +143,7 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
 /** GitHub's own `hashed_token`: joins our audit log to GitHub's. */
 export const hashToken = (token: Secret): string => createHash('sha256').update(token.reveal()).digest('base64')
 
-const nameOf = (peer: Peer): NonNullable<AuditEvent['peer']> => ({
+export const nameOf = (peer: Peer): NonNullable<AuditEvent['peer']> => ({
   pid: peer.pid,
   uid: peer.uid,
   ...(peer.unit !== undefined && { unit: peer.unit }),

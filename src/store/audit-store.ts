@@ -20,7 +20,7 @@ import { KEY_BYTES, unwrapDatabaseKey, wrapDatabaseKey } from './key.ts'
 import { assertNotNewer, AUDIT_MIGRATIONS, migrate } from './schema.ts'
 import { checkPages, createEncrypted, type Database, guard, openEncrypted } from './sqlite.ts'
 
-export type { AuditEvent, AuditRow } from './audit-chain.ts'
+export type { AuditEvent, AuditRow, Link } from './audit-chain.ts'
 
 export type AuditStore = {
   /** Durable on return. Throws `audit-unavailable`. */
@@ -32,13 +32,18 @@ export type AuditStore = {
    * A tail that was cut off shows only where the journal's copies are compared with the rows.
    */
   verify(): { rows: number; lastHash: string }
+  /** The same for at most `limit` rows behind `from`: returns the place of the last one, and `from` where there are no more. */
+  check(from: Link, limit: number): Link
   /** The last row's place in the chain; sequence 0 where there was none yet. */
   head(): Link
+  /** The place before the first row that stands here: of the last one that was moved out, or sequence 0. */
+  anchor(): Link
   /**
-   * Keeps the newest `keep` rows. The others are handed to `moveOut`, oldest first, then removed; the chain goes on from the last of them.
-   * Where `moveOut` throws, the rows it was given stay. Returns how many were removed.
+   * Keeps the newest `keep` rows. The others are handed to `moveOut`, oldest first, with the place before them, then removed; the
+   * chain goes on from the last of them. Where `moveOut` throws, the rows it was given stay; after a kill it may be given rows again.
+   * Returns how many were removed.
    */
-  rotate(options: { keep: number; moveOut: (rows: readonly AuditRow[]) => void }): number
+  rotate(options: { keep: number; moveOut: (rows: readonly AuditRow[], from: Link) => void }): number
   /** The database key in hexadecimal: for the recovery key, by which alone the log is read where the store key is lost. */
   databaseKey(): string
   close(): void
@@ -127,7 +132,17 @@ const createAuditStore = (db: Database, databaseKey: Buffer): AuditStore => {
         }
         return { rows, lastHash: previous.hash }
       }),
+    check: (from, limit) =>
+      guard(db.name, () => {
+        let last = from
+        for (const row of after.all(from.sequence, limit)) {
+          assertFollows(row, last)
+          last = { sequence: row.sequence, hash: row.hash }
+        }
+        return last
+      }),
     head: () => guard(db.name, head),
+    anchor: () => guard(db.name, getAnchor),
     rotate: ({ keep, moveOut }) =>
       guard(db.name, () => {
         const limit = head().sequence - keep
@@ -137,7 +152,7 @@ const createAuditStore = (db: Database, databaseKey: Buffer): AuditStore => {
           const rows = after.all(from.sequence, Math.max(0, Math.min(BATCH, limit - from.sequence)))
           const end = rows.at(-1)
           if (end === undefined) return removed
-          moveOut(rows.map(readRow))
+          moveOut(rows.map(readRow), from)
           removed += removeRows.immediate(end)
         }
       }),

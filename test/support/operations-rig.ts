@@ -16,6 +16,7 @@ import { createEvents } from '../../src/operations/events.ts'
 import { createImport } from '../../src/operations/import.ts'
 import { createJourney } from '../../src/operations/journey.ts'
 import type { Recovery } from '../../src/operations/recovery.ts'
+import { createRateLimit } from '../../src/operations/rate-limit.ts'
 import { createHeartbeat } from '../../src/operations/refresh.ts'
 import type { Snapshots } from '../../src/operations/snapshots.ts'
 import { createStatusReport } from '../../src/operations/status.ts'
@@ -144,7 +145,8 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     host,
     version: '0.0.0',
   })
-  const desk = createTokenDesk({ policy: () => policy, journey, tokens, drift, link, trail, clock })
+  const rateLimit = createRateLimit({ clock })
+  const desk = createTokenDesk({ policy: () => policy, journey, tokens, drift, link, trail, clock, rateLimit })
   return {
     ...premises,
     log,
