@@ -172,7 +172,7 @@ test.serial('SIGTERM lets a mint under way finish, takes no new connections, and
     t.is(answer.status, 200)
     const answeredMs = performance.now()
     t.is(await ended, 0)
-    t.true(performance.now() - answeredMs < 2_000, 'a connection that is kept alive is not waited for')
+    t.true(performance.now() - answeredMs < 4_000, 'a connection that is kept alive is not waited for')
     t.is(await readWith(appliance, String(answer.body['token']), 'docs'), 200)
     await appliance.control('DELETE', 'faults')
     await appliance.start()
