@@ -20,6 +20,7 @@ import { asFailure, Failure } from './domain/errors.ts'
 import { keepEngine } from './engine-keeper.ts'
 import { readRedirect } from './github/app-manifest.ts'
 import { createEvents } from './operations/events.ts'
+import { createRateLimit } from './operations/rate-limit.ts'
 import { createClock } from './platform/clock.ts'
 import { type Config, loadConfig, type Surroundings } from './platform/config.ts'
 import { findGroup, findUser, peerCredentials, setNonDumpable } from './platform/libc.ts'
@@ -88,6 +89,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     unlock: keeper.unlock,
   }
   const attest = createAttest({ weakPid: () => config.policy.weakPid })
+  const rateLimit = createRateLimit({ clock })
   const activated = activatedSockets(env)
   const servers: Server[] = []
 
@@ -102,6 +104,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
       backend,
       events,
       metrics,
+      rateLimit,
       clock,
       log,
       version: VERSION,

@@ -57,6 +57,8 @@ export type Route = {
   readonly maxBodyBytes?: number
   /** The handler may answer with the same object again, and never changes one that it gave. */
   readonly repeats?: boolean
+  /** On admin.sock whatever is no GET is noted in the audit log with who asks, unless it says that it changes nothing. */
+  readonly changesNothing?: boolean
   /** The answer is bytes, not JSON. */
   readonly binary?: boolean
   readonly textForm?: TextForm

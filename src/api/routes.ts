@@ -22,6 +22,7 @@ import { Secret } from '../domain/secret.ts'
 import type { Caller } from '../operations/token-desk.ts'
 import { gitCredentialForm } from './git-credential.ts'
 import { type Route, route, stateOf } from './route.ts'
+import { POLICY_ROUTES } from './policy-routes.ts'
 import { SNAPSHOT_ROUTES } from './snapshot-routes.ts'
 
 const BOTH = ['token', 'admin'] as const
@@ -119,6 +120,7 @@ export const ROUTES: readonly Route[] = [
     summary: 'An installation access token for a scope that the policy grants to the caller',
     body: TokenRequest,
     answer: TokenAnswer,
+    changesNothing: true,
     repeats: true,
     textForm: gitCredentialForm,
     handle: ({ body, caller, operations }) => operations().desk.answer(body, caller),
@@ -132,6 +134,7 @@ export const ROUTES: readonly Route[] = [
     handle: ({ operations }) => operations().refresh(),
   }),
   ...SNAPSHOT_ROUTES,
+  ...POLICY_ROUTES,
 ]
 
 /** Everybody sees what is his own; who else is admitted is for administrators. */

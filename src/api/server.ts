@@ -4,14 +4,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asFailure, Failure, toProblem } from '../domain/errors.ts'
 import { parseWith } from '../domain/wire.ts'
+import { AuditQuery } from '../domain/wire-policy.ts'
 import type { Events } from '../operations/events.ts'
 import type { Operations } from '../operations/operations.ts'
+import type { RateLimit } from '../operations/rate-limit.ts'
 import type { Caller } from '../operations/token-desk.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
+import { streamAudit } from './audit-stream.ts'
 import { streamEvents } from './event-stream.ts'
 import type { Metrics } from './metrics.ts'
+import { noteOf } from './notes.ts'
 import { openApiDocument } from './openapi.ts'
+import { pageOf } from './policy-routes.ts'
 import { readJson, readText } from './request-body.ts'
 import { type Backend, refuseOtherSocket, type Route, type SocketName, type TextForm } from './route.ts'
 import { ROUTES } from './routes.ts'
@@ -26,7 +31,9 @@ export type ApiDeps = {
   readonly backend: Backend
   readonly events: Events
   readonly metrics: Metrics
-  readonly clock: Pick<Clock, 'every'>
+  /** What a caller on token.sock may ask for; administrators are not limited. */
+  readonly rateLimit: Pick<RateLimit, 'takeAnswer'>
+  readonly clock: Pick<Clock, 'every' | 'after'>
   readonly log: Log
   readonly version: string
 }
@@ -45,6 +52,7 @@ const HOSTS = new Set(['localhost', 'ghconnect', ''])
 export const createApi = (deps: ApiDeps): Handler => {
   const endpoints = new Map<string, Endpoint>(others(deps))
   for (const route of ROUTES) endpoints.set(`${route.method} ${route.path}`, tableEndpoint(route, deps))
+  if (deps.socket === 'admin') endpoints.set('GET /v1/audit', auditEndpoint(endpoints.get('GET /v1/audit'), deps))
 
   const dispatch = (exchange: Exchange): void | Promise<void> => {
     refuseBrowsers(exchange.incoming)
@@ -77,19 +85,23 @@ const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {
   if (!route.sockets.includes(deps.socket)) return () => refuseOtherSocket(route.path)
   const observe = deps.metrics.timer(route)
   const { textForm } = route
+  const note = noteOf(route, deps)
   return async ({ incoming, outgoing, query }) => {
     const done = observe()
     if (textForm && incoming.headers.accept === textForm.type) {
       await sendText(textForm, { incoming, outgoing }, deps)
       return done()
     }
+    const caller = callerOf(deps, incoming)
+    const noteLater = note?.(caller)
     const answer = await route.handle({
-      caller: callerOf(deps, incoming),
+      caller,
       body: route.body && (await readJson(incoming, { schema: route.body, maxBytes: route.maxBodyBytes })),
       query: route.query && parseWith(route.query, Object.fromEntries(new URLSearchParams(query))),
       operations: deps.operations,
       backend: deps.backend,
     })
+    noteLater?.()
     if (answer instanceof Uint8Array) outgoing.writeHead(route.status, BYTES).end(answer)
     else if (route.repeats && typeof answer === 'object' && answer !== null) {
       outgoing.writeHead(route.status, NO_STORE).end(textOf(answer))
@@ -110,6 +122,17 @@ const sendText = async (
   if (answer === undefined) outgoing.writeHead(204).end()
   else outgoing.writeHead(200, { 'content-type': form.type, 'cache-control': 'no-store' }).end(answer)
 }
+
+/** The same address gives a page, or goes on as a stream. */
+const auditEndpoint =
+  (page: Endpoint | undefined, deps: ApiDeps): Endpoint =>
+  exchange => {
+    const { incoming, outgoing } = exchange
+    const query = parseWith(AuditQuery, Object.fromEntries(new URLSearchParams(exchange.query)))
+    if (query.follow !== 'true') return page?.(exchange)
+    callerOf(deps, incoming)
+    streamAudit({ incoming, outgoing }, { audit: deps.operations().audit, clock: deps.clock, from: pageOf(query) })
+  }
 
 /** The endpoints that are streams or texts, or answer differently while the daemon is not ready. */
 const others = (deps: ApiDeps): [string, Endpoint][] => [
@@ -139,11 +162,11 @@ const others = (deps: ApiDeps): [string, Endpoint][] => [
   ],
 ]
 
-const callerOf = ({ socket, peers }: ApiDeps, incoming: IncomingMessage): Caller => ({
-  socket,
-  attested: peers.of(incoming),
-  connection: incoming.socket,
-})
+const callerOf = ({ socket, peers, rateLimit }: ApiDeps, incoming: IncomingMessage): Caller => {
+  const attested = peers.of(incoming)
+  if (socket === 'token') rateLimit.takeAnswer(attested.peer)
+  return { socket, attested, connection: incoming.socket }
+}
 
 const BYTES = { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' } as const
 const NO_STORE = { 'content-type': 'application/json', 'cache-control': 'no-store' } as const

@@ -134,12 +134,12 @@ const createAuditStore = (db: Database, databaseKey: Buffer): AuditStore => {
       }),
     check: (from, limit) =>
       guard(db.name, () => {
-        let last = from
+        let at = from
         for (const row of after.all(from.sequence, limit)) {
-          assertFollows(row, last)
-          last = { sequence: row.sequence, hash: row.hash }
+          assertFollows(row, at)
+          at = { sequence: row.sequence, hash: row.hash }
         }
-        return last
+        return at
       }),
     head: () => guard(db.name, head),
     anchor: () => guard(db.name, getAnchor),
