@@ -1,11 +1,9 @@
-// `ghconnect snapshot`: the credentials out into a bundle, back from it, and what can be told of it.
+// `ghconnect snapshot export|inspect|verify`: the credentials out into a bundle, and what can be told of one.
 
 import { writeDurably } from '../../platform/files.ts'
 import { Failure } from '../../domain/errors.ts'
-import { RestoreAnswer } from '../../domain/wire.ts'
 import { assertWritable, readBundle, readIdentityFile } from '../bundle-files.ts'
 import { type CommandSpec, type Context, type Input, JSON_OPTION } from '../command.ts'
-import { isDaemonUp } from '../daemon-first.ts'
 import type { BundleSummary, Exported } from '../offline.ts'
 import { count, describeTime } from '../output.ts'
 
@@ -65,70 +63,6 @@ const exportBundle = async (context: Context): Promise<Exported> => {
       throw ofDaemon ? error : second
     })
   }
-}
-
-export const snapshotRestore: CommandSpec = {
-  name: 'snapshot restore',
-  summary: 'put the credentials of a bundle in place of those of this machine',
-  details: `Everything is verified first; then one swap. The daemon takes it over while it runs, and need not run. The same bundle twice
-changes nothing. On another machine than the one it was taken from the credentials are quarantined until \`ghconnect adopt\`.
-A sealed bundle without its identity is kept until \`ghconnect unlock\`.`,
-  options: [
-    { flags: '--input FILE', description: 'the bundle, if not on standard input' },
-    { flags: '--identity FILE', description: 'the recovery key (an age identity file) that opens the bundle' },
-    { flags: '--verify-only', description: 'verify, and change nothing' },
-    { flags: '--force', description: 'take the bundle of an unknown machine over a connection that is alive' },
-    JSON_OPTION,
-  ],
-  examples: [
-    'ghconnect snapshot restore --identity recovery-key.txt < github-connect.tar',
-    'ghconnect snapshot restore --input github-connect.tar --verify-only',
-  ],
-  forBackups: true,
-  async run(context, { options }) {
-    const { deps, output, configFile } = context
-    const identityFile = options.text('identity')
-    const identity = identityFile === undefined ? undefined : await readIdentityFile(identityFile)
-    const bundle = await readBundle(deps, options.text('input'))
-    const offline = await deps.offline({ configFile })
-    const { sealed } = offline.inspect(bundle)
-    if (options.flag('verifyOnly')) {
-      if (sealed && !identity) output.note(`Warning: ${UNOPENED}`)
-      else await offline.verify({ bundle, ...(identity && { identity }), againstGithub: false })
-      if (options.flag('json')) output.json(offline.inspect(bundle))
-      else output.line('The bundle is whole; nothing was changed.')
-      return 0
-    }
-    const wish = { bundle, force: options.flag('force'), ...(identity && { identity }) }
-    const client = await context.client('admin')
-    const answer = (await isDaemonUp(client))
-      ? await client.call({
-          method: 'POST',
-          path: '/v1/snapshots/restore',
-          body: {
-            bundle: bundle.toString('base64'),
-            force: wish.force,
-            ...(identity && { identity: identity.reveal() }),
-          },
-          answer: RestoreAnswer,
-        })
-      : await offline.restore(wish)
-    for (const warning of answer.warnings) output.note(`Warning: ${warning.replaceAll(/\s+/g, ' ')}`)
-    if (options.flag('json')) return output.json(answer), 0
-    output.line(OUTCOMES[answer.outcome])
-    output.line(answer.meaning)
-    if (answer.state !== 'connected') output.line(answer.next)
-    return 0
-  },
-}
-
-const UNOPENED =
-  'The bundle is sealed: without --identity, its signature and digest are verified, and its content is not.'
-
-const OUTCOMES: Readonly<Record<RestoreAnswer['outcome'], string>> = {
-  restored: 'The credentials were restored.',
-  unchanged: 'These credentials are in place already; nothing was changed.',
-  'awaiting-unlock': 'The bundle is kept until its identity is given.',
 }
 
 export const snapshotInspect: CommandSpec = {
