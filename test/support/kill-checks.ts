@@ -24,7 +24,8 @@ export const inspect = async (appliance: Appliance, knowledge: Knowledge): Promi
 
   const fingerprint = keys[0]?.fingerprint
   if (knowledge.fingerprint !== undefined) {
-    const shredded = fingerprint === undefined && state === 'disconnected' && knowledge.mayShred
+    const shredded =
+      fingerprint === undefined && state === 'disconnected' && (knowledge.mayShred || knowledge.isDeleted)
     hold(fingerprint === knowledge.fingerprint || shredded, `the key ${knowledge.fingerprint} is lost: ${state}`)
   }
   if (fingerprint === undefined) delete knowledge.fingerprint

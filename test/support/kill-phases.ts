@@ -15,8 +15,10 @@ export type Knowledge = {
   fingerprint?: string
   /** The last token that was handed out. */
   token?: string
-  /** A disable may have finished: the App was deleted, or nobody waits for that. */
+  /** The disable of this round may finish without waiting for the owner. A restart forgets such a wish. */
   mayShred: boolean
+  /** The owner deleted the App: any disable may finish. */
+  isDeleted: boolean
 }
 
 export type Random = { next(): number; below(n: number): number; pick<T>(list: readonly T[]): T }
@@ -70,13 +72,14 @@ export const perform = async (
   { appliance, knowledge, random }: { appliance: Appliance; knowledge: Knowledge; random: Random },
 ): Promise<void> => {
   const { call, control } = appliance
+  knowledge.mayShred = false
   switch (phase) {
     case 'enable': {
       // GitHub without the Apps of former rounds: their name is taken.
       await control('POST', 'reset')
       await orderFault(appliance, random, ['/app-manifests', '/app/installations'])
       delete knowledge.callbackUrl
-      knowledge.mayShred = false
+      knowledge.isDeleted = false
       const { body } = await call('POST', '/v1/connection', { account: { type: 'organization', login: ORGANIZATION } })
       const { callbackUrl } = await actAsOwner({ formUrl: String(body['url']), followCallback: false })
       if (callbackUrl === undefined) throw new Error('the sandbox sent nobody back')
@@ -118,10 +121,11 @@ export const perform = async (
       await orderFault(appliance, random, ['/installation/token', '/app/installations', '/app'])
       delete knowledge.token
       const kind = random.pick(['wait', 'deleted', 'local', 'yes', 'yes', 'yes'])
-      if (kind !== 'wait') knowledge.mayShred = true
+      knowledge.mayShred = kind === 'local' || kind === 'yes'
       const query = kind === 'local' ? '?local=true' : kind === 'yes' ? '?yes=true' : ''
       await call('DELETE', `/v1/connection${query}`)
       if (kind !== 'deleted') return
+      knowledge.isDeleted = true
       await deleteApps(appliance)
       await call('DELETE', '/v1/connection')
       return

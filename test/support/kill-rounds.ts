@@ -32,7 +32,7 @@ const BEYOND = 1.1
 
 export const runKillRounds = async ({ rounds, seed, onRound }: KillOptions): Promise<KillReport> => {
   const random = seeded(seed)
-  const knowledge: Knowledge = { mayShred: false }
+  const knowledge: Knowledge = { mayShred: false, isDeleted: false }
   const kills: Record<string, number> = {}
   const states: Record<string, number> = {}
   const broken: string[] = []
