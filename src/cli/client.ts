@@ -24,6 +24,8 @@ export type Client = {
   fetchBytes(call: { method: Call<unknown>['method']; path: string; silenceMs?: number }): Promise<Buffer>
   /** The same in a language of texts; empty where the daemon has nothing to say (204). */
   exchangeText(call: { path: string; type: string; text: string }): Promise<string>
+  /** The data of each event of a stream, until its end. Throws as `call` does. */
+  stream(path: string, onData: (data: string) => void): Promise<void>
   /** Events as they come, until closed. Never throws: whoever subscribes also polls, and only learns sooner. */
   subscribe(onEvent: (event: EventBody) => void): { close(): void }
 }
@@ -57,6 +59,21 @@ export const createClient = (socket: string): Client => ({
     if (response.statusCode === 204) return ''
     if (response.statusCode === 200 && mediaType(response) === type) return answer
     throw failureOf(response, { text: answer, socket })
+  },
+  async stream(path, onData) {
+    const outgoing = open(socket, { method: 'GET', path, timeout: 0, accept: 'text/event-stream' })
+    outgoing.end()
+    const response = await headOf(outgoing, socket)
+    if (response.statusCode !== 200 || mediaType(response) !== 'text/event-stream') {
+      throw failureOf(response, { text: (await bodyOf(response, socket)).toString('utf8'), socket })
+    }
+    const reader = createEventReader(onData)
+    const decoder = new StringDecoder('utf8')
+    try {
+      for await (const chunk of response) reader.feed(decoder.write(chunk))
+    } catch (cause) {
+      throw new Failure('daemon-absent', `${socket}: the daemon went away in the middle of its answer`, { cause })
+    }
   },
   subscribe(onEvent) {
     const outgoing = open(socket, { method: 'GET', path: '/v1/events', timeout: 0, accept: 'text/event-stream' })

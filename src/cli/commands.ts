@@ -1,9 +1,11 @@
 // The commands there are, in the order in which --help lists them.
 
 import type { CommandSpec } from './command.ts'
+import { audit, auditVerify } from './commands/audit.ts'
 import { disable } from './commands/disable.ts'
 import { enable } from './commands/enable.ts'
 import { exec } from './commands/exec.ts'
+import { explain } from './commands/explain.ts'
 import { gitCredential } from './commands/git-credential.ts'
 import { importApp } from './commands/import.ts'
 import { installations, profiles } from './commands/lists.ts'
@@ -26,6 +28,9 @@ export const COMMANDS: readonly CommandSpec[] = [
   refresh,
   installations,
   profiles,
+  explain,
+  audit,
+  auditVerify,
   snapshotExport,
   snapshotRestore,
   snapshotInspect,
