@@ -2,7 +2,7 @@
 
 import { chmodSync, lstatSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { connect, type Socket } from 'node:net'
+import { connect, Server as NetServer, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Failure } from '../domain/errors.ts'
 import type { Attest, Attested } from '../platform/peer.ts'
@@ -139,17 +139,21 @@ export const closeServer = async (
   after: (ms: number, task: () => void) => { cancel(): void },
 ): Promise<void> => {
   const { promise, resolve } = Promise.withResolvers<void>()
-  server.close(() => resolve())
+  // Not http's own `close`: it begins by cutting off whoever has connected and was not read yet, his request included.
+  NetServer.prototype.close.call(server, () => resolve())
+  server.prependListener('request', (_incoming: IncomingMessage, outgoing: ServerResponse) => {
+    outgoing.shouldKeepAlive = false
+  })
   const sweep = (): void => {
     server.closeIdleConnections()
     sweeping = after(SWEEP_MS, sweep)
   }
-  let sweeping = after(0, sweep)
+  let sweeping = after(SWEEP_MS, sweep)
   const timer = after(graceMs, () => server.closeAllConnections())
   await promise
   timer.cancel()
   sweeping.cancel()
 }
 
-/** Clients keep a connection when they have their answer, and would be waited for. */
+/** Clients keep a connection when they have their answer, and would be waited for. Long enough to read what was sent already. */
 const SWEEP_MS = 50
