@@ -15,7 +15,7 @@ export const readStoreKey = (source: { credential?: Buffer; keyFile?: string }):
   if (source.keyFile === undefined || source.keyFile === '') {
     throw new Failure(
       'locked',
-      `systemd passes no credential store.key, and [store] key_file names no file; ${howToMake('FILE')}`,
+      `systemd passes no credential store.key (\`journalctl -u ghconnectd-credentials\` says why), and [store] key_file names no file; ${howToMake('FILE')}`,
     )
   }
   return parseStoreKey(readKeyFile(source.keyFile), source.keyFile)
