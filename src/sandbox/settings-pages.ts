@@ -21,6 +21,15 @@ export const addSettingsPages = (pages: Hono, parts: Parts): void => {
         return app && app.owner === owner ? act(app, c) : problem(404, 'There is no such App.')
       }
 
+    pages.get(`${prefix}/apps`, c => {
+      const owner = find(world, c.req.param('owner'))
+      if (!owner) return problem(404, 'There is no such account.')
+      const apps = [...world.apps.values()].filter(app => app.owner === owner)
+      return page(
+        `GitHub Apps of ${owner.login}`,
+        html`<ul>${apps.map(app => html`<li><a href="${settingsOf(app)}">${app.name}</a></li>`)}</ul>`,
+      )
+    })
     pages.get(
       `${prefix}/apps/:slug`,
       withApp(app => settingsPage(app)),

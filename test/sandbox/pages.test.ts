@@ -106,6 +106,16 @@ test('a code that was never issued is not found', async t => {
   t.is((await bench.call(`/app-manifests/${'0'.repeat(40)}/conversions`, { method: 'POST' })).status, 404)
 })
 
+test('the settings of an account list its Apps and no others', async t => {
+  const bench = await createBench(t)
+  const app = await bench.app('my-app')
+  const pageOf = async (owner: string): Promise<string> =>
+    (await fetch(`${bench.sandbox.url}/organizations/${owner}/settings/apps`)).text()
+  t.true((await pageOf('octo-org')).includes(`/settings/apps/${app.slug}`))
+  t.false((await pageOf('other-org')).includes(app.slug))
+  t.is((await fetch(`${bench.sandbox.url}/organizations/nobody/settings/apps`)).status, 404)
+})
+
 test('the owner stops where asked, and a setup address is called with the installation', async t => {
   const bench = await createBench(t)
   const elsewhere = await createDaemon(t, bench.sandbox.url, MANIFEST)
