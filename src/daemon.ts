@@ -81,6 +81,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const backend: Backend = {
     ownUid: process.getuid?.() ?? 0,
     githubUrl: () => config.github.url,
+    apiUrl: () => config.github.apiUrl,
     policy: () => config.policy,
     status: keeper.status,
     readRedirect,

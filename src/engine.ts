@@ -15,6 +15,7 @@ import { createDrift } from './operations/drift.ts'
 import { createEnable } from './operations/enable.ts'
 import type { Events } from './operations/events.ts'
 import { createExplain, type Directory } from './operations/explain.ts'
+import { createGateway } from './operations/gateway.ts'
 import { createImport } from './operations/import.ts'
 import { createJourney } from './operations/journey.ts'
 import type { Operations } from './operations/operations.ts'
@@ -94,7 +95,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     githubClock,
     log,
     settings: () => config().github,
-    userAgent: `ghconnectd/${VERSION}`,
+    userAgent: USER_AGENT,
   })
 
   const archive = createAuditArchive({ folder: join(paths.state, 'audit'), databaseKey: audit.databaseKey() })
@@ -251,6 +252,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
   const policy = () => config().policy
   const rateLimit = createRateLimit({ clock })
   const desk = createTokenDesk({ policy, journey, tokens, drift, link, trail, clock, rateLimit })
+  const gateway = createGateway({ desk, outbound, clock, settings: () => config().github, userAgent: USER_AGENT })
   const explain = createExplain({ policy, journey, directory: DIRECTORY })
 
   return {
@@ -260,6 +262,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
       importApp,
       disable,
       desk,
+      gateway,
       status,
       snapshots,
       recovery,
@@ -308,6 +311,8 @@ export const waitingBundleAt = (state: string): WaitingBundle => {
 const age = () => import('./snapshot/encryption.ts')
 
 const DIRECTORY: Directory = { findUser, findGroup, userName, groupName, groupsOfUser, findProcess }
+
+const USER_AGENT = `ghconnectd/${VERSION}`
 
 const CLOCK_OFFSET = 'clock-offset-ms'
 const CLOCK_LEAST = 'clock-least-ms'

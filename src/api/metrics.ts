@@ -6,15 +6,16 @@ import type { EventBody } from '../domain/wire.ts'
 import type { Events } from '../operations/events.ts'
 import type { Operations } from '../operations/operations.ts'
 import type { Clock } from '../platform/clock.ts'
-import type { Route } from './route.ts'
 
 export type Metrics = {
   readonly contentType: string
   text(): Promise<string>
   /** Begins to time a request of the route; the end of it is the call of what is returned. */
-  timer(route: Route): () => () => void
+  timer(route: Timed): () => () => void
   refused(code: Code): void
 }
+
+export type Timed = { readonly method: string; readonly path: string }
 
 const STATES = [
   'disconnected',
@@ -37,7 +38,7 @@ export const createMetrics = (deps: {
 }): Metrics => {
   const { clock } = deps
   /** Plain numbers: a token from the cache takes little more time than one of prom-client's counters. */
-  const requests = new Map<Route, { count: number; seconds: number }>()
+  const requests = new Map<Timed, { count: number; seconds: number }>()
   const refusals = new Map<Code, number>()
   const told = new Map<EventBody['event'], number>()
   deps.events.subscribe(({ event }) => void told.set(event, (told.get(event) ?? 0) + 1))

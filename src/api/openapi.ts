@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { CATALOGUE, PROBLEM_PREFIX } from '../domain/errors.ts'
 import { EventBody, ProblemBody, PublicStatus, ReadyAnswer } from '../domain/wire.ts'
 import type { Route, SocketName } from './route.ts'
+import { GATEWAY_METHODS } from './gateway.ts'
 import { ROUTES } from './routes.ts'
 
 type Json = Record<string, unknown>
@@ -64,6 +65,22 @@ const readiness = (): Json => ({
   },
 })
 
+/** HEAD goes with GET. */
+const gateway = (): Json =>
+  Object.fromEntries(
+    GATEWAY_METHODS.filter(method => method !== 'HEAD').map(method => [
+      method.toLowerCase(),
+      {
+        summary: "GitHub's API with a token of the profile, which the caller never sees; the answer is GitHub's",
+        parameters: [
+          { name: 'path', in: 'path', required: true, schema: { type: 'string' } },
+          { name: 'profile', in: 'query', required: false, schema: { type: 'string' } },
+        ],
+        responses: { '200': { description: "GitHub's answer, whatever its status" }, default: PROBLEM },
+      },
+    ]),
+  )
+
 /** The routes that are streams or texts and stand outside the table. */
 const others = (socket: SocketName): Json => ({
   '/v1/events': {
@@ -71,6 +88,7 @@ const others = (socket: SocketName): Json => ({
       'text/event-stream': { schema: schema(EventBody, 'output') },
     }),
   },
+  '/v1/github/{path}': gateway(),
   '/v1/openapi.json': { get: plain('This document', { 'application/json': { schema: { type: 'object' } } }) },
   '/livez': { get: plain('Whether the process answers', { 'application/json': { schema: { type: 'object' } } }) },
   '/readyz': { get: readiness() },

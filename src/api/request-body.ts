@@ -48,8 +48,12 @@ export const parseJson = (text: string): unknown => {
 }
 
 /** Throws `body-too-large`, and `invalid-request` where it is cut off. */
-export const readText = (incoming: IncomingMessage, maxBytes = MAX_BODY_BYTES): Promise<string> => {
-  const { promise, resolve, reject } = Promise.withResolvers<string>()
+export const readText = async (incoming: IncomingMessage, maxBytes = MAX_BODY_BYTES): Promise<string> =>
+  (await readBytes(incoming, maxBytes)).toString()
+
+/** The same for bytes. */
+export const readBytes = (incoming: IncomingMessage, maxBytes: number): Promise<Buffer> => {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const chunks: Buffer[] = []
   let size = 0
   incoming.on('data', (chunk: Buffer) => {
@@ -57,11 +61,16 @@ export const readText = (incoming: IncomingMessage, maxBytes = MAX_BODY_BYTES): 
     if (size > maxBytes) reject(tooLarge(maxBytes))
     else chunks.push(chunk)
   })
-  incoming.once('end', () => resolve(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString()))
+  incoming.once('end', () => {
+    const [only = EMPTY] = chunks
+    resolve(chunks.length > 1 ? Buffer.concat(chunks) : only)
+  })
   incoming.once('close', () => {
     if (!incoming.complete) reject(new Failure('invalid-request', 'the body was cut off'))
   })
   return promise
 }
+
+const EMPTY = Buffer.alloc(0)
 
 const tooLarge = (maxBytes: number): Failure => new Failure('body-too-large', `at most ${maxBytes} bytes`)

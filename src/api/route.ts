@@ -24,6 +24,7 @@ export type Call<Body, Query> = {
 export type Backend = {
   /** GitHub's pages, and its git. */
   githubUrl(): string
+  apiUrl(): string
   /** The user that the daemon runs as: it could read the store without asking. */
   readonly ownUid: number
   policy(): Policy

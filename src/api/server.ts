@@ -3,6 +3,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asFailure, Failure, toProblem } from '../domain/errors.ts'
+import { GATEWAY_PREFIX } from '../domain/gateway.ts'
 import { parseWith } from '../domain/wire.ts'
 import { AuditQuery } from '../domain/wire-policy.ts'
 import type { Events } from '../operations/events.ts'
@@ -13,6 +14,7 @@ import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import { streamAudit } from './audit-stream.ts'
 import { streamEvents } from './event-stream.ts'
+import { passOn } from './gateway.ts'
 import type { Metrics } from './metrics.ts'
 import { noteOf } from './notes.ts'
 import { openApiDocument } from './openapi.ts'
@@ -54,10 +56,12 @@ export const createApi = (deps: ApiDeps): Handler => {
   for (const route of ROUTES) endpoints.set(`${route.method} ${route.path}`, tableEndpoint(route, deps))
   if (deps.socket === 'admin') endpoints.set('GET /v1/audit', auditEndpoint(endpoints.get('GET /v1/audit'), deps))
 
+  const gateway = gatewayEndpoint(deps)
+
   const dispatch = (exchange: Exchange): void | Promise<void> => {
     refuseBrowsers(exchange.incoming)
     const name = `${exchange.incoming.method} ${exchange.path}`
-    const endpoint = endpoints.get(name)
+    const endpoint = endpoints.get(name) ?? (isGateway(exchange.path) ? gateway : undefined)
     if (!endpoint) throw new Failure('unknown-route', name)
     return endpoint(exchange)
   }
@@ -106,6 +110,20 @@ const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {
     else if (route.repeats && typeof answer === 'object' && answer !== null) {
       outgoing.writeHead(route.status, NO_STORE).end(textOf(answer))
     } else sendJson(outgoing, route.status, answer)
+    done()
+  }
+}
+
+const isGateway = (path: string): boolean =>
+  path.startsWith(GATEWAY_PREFIX) && (path.length === GATEWAY_PREFIX.length || path[GATEWAY_PREFIX.length] === '/')
+
+const gatewayEndpoint = (deps: ApiDeps): Endpoint => {
+  const observe = deps.metrics.timer({ method: 'ANY', path: `${GATEWAY_PREFIX}/{path}` })
+  return async exchange => {
+    const done = observe()
+    const { operations, backend, clock } = deps
+    const caller = callerOf(deps, exchange.incoming)
+    await passOn(exchange, { operations: operations(), apiUrl: backend.apiUrl(), caller, clock })
     done()
   }
 }

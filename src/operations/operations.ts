@@ -6,6 +6,7 @@ import type { AuditLog } from './audit.ts'
 import type { Disable } from './disable.ts'
 import type { Enable } from './enable.ts'
 import type { Explain } from './explain.ts'
+import type { Gateway } from './gateway.ts'
 import type { ImportApp } from './import.ts'
 import type { Journey } from './journey.ts'
 import type { Recovery } from './recovery.ts'
@@ -19,6 +20,7 @@ export type Operations = {
   readonly importApp: ImportApp
   readonly disable: Disable
   readonly desk: TokenDesk
+  readonly gateway: Gateway
   readonly status: StatusReport
   readonly snapshots: Snapshots
   readonly recovery: Recovery

@@ -1,0 +1,131 @@
+// ANY /v1/github/{path}: streams a request to GitHub's API and the answer back, stripped of what is for one hop or for somebody else.
+
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import { PassThrough, type Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { Failure } from '../domain/errors.ts'
+import { leadBack, leadLinksBack, readGatewayTarget, type Way } from '../domain/gateway.ts'
+import type { Operations } from '../operations/operations.ts'
+import type { Caller } from '../operations/token-desk.ts'
+import type { Clock } from '../platform/clock.ts'
+import { readBytes } from './request-body.ts'
+
+export const GATEWAY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
+
+/** What is larger streams through, and cannot be sent a second time. */
+const REPLAYED_BYTES = 2 ** 20
+/** An answer that stands still so long is given up. */
+const IDLE_MS = 60_000
+
+export type GatewayExchange = {
+  readonly incoming: IncomingMessage
+  readonly outgoing: ServerResponse
+  readonly path: string
+  readonly query: string
+}
+
+export const passOn = async (
+  { incoming, outgoing, path, query }: GatewayExchange,
+  deps: { operations: Operations; apiUrl: string; caller: Caller; clock: Pick<Clock, 'every'> },
+): Promise<void> => {
+  const { method = '', headers } = incoming
+  if (!GATEWAY_METHODS.some(known => known === method)) throw new Failure('unknown-route', `${method} ${path}`)
+  const target = readGatewayTarget(path, query)
+  const left = new AbortController()
+  outgoing.once('close', () => left.abort(new Failure('peer-gone', 'the caller hung up')))
+  const body = await readBody(incoming)
+  const { signal } = left
+  const request = { method, target, headers: headersOut(headers, body), ...(body && { body }), signal }
+  const answer = await deps.operations.gateway.forward(request, deps.caller)
+  try {
+    deps.caller.attested.assertAlive()
+    const { profile } = target
+    const way = { apiUrl: deps.apiUrl, host: headers.host || 'localhost', ...(profile !== undefined && { profile }) }
+    outgoing.writeHead(answer.status, headersBack(answer.headers, way))
+  } catch (error) {
+    answer.body.destroy()
+    throw error
+  }
+  await stream(answer.body, outgoing, deps.clock)
+}
+
+/** Nothing can be told any more once the head is gone: what breaks off breaks off. */
+const stream = async (from: Readable, to: ServerResponse, clock: Pick<Clock, 'every'>): Promise<void> => {
+  let moved = false
+  from.on('data', () => (moved = true))
+  to.on('drain', () => (moved = true))
+  const watch = clock.every(IDLE_MS, () => {
+    if (!moved) from.destroy(new Error('the answer stands still'))
+    moved = false
+  })
+  try {
+    await pipeline(from, to)
+  } catch {
+    to.destroy()
+  } finally {
+    watch.cancel()
+  }
+}
+
+const readBody = async (incoming: IncomingMessage): Promise<Uint8Array | Readable | undefined> => {
+  const { 'content-length': length, 'transfer-encoding': coding } = incoming.headers
+  if (coding === undefined && (length === undefined || length === '0')) return undefined
+  if (length !== undefined && Number(length) <= REPLAYED_BYTES) return readBytes(incoming, REPLAYED_BYTES)
+  // Not the request itself: where GitHub answers before it has read everything, that would be destroyed, and the caller's connection with it.
+  const passing = new PassThrough()
+  incoming.once('close', () => {
+    if (!incoming.complete) passing.destroy(new Failure('invalid-request', 'the body was cut off'))
+  })
+  return incoming.pipe(passing)
+}
+
+/** RFC 9110, section 7.6.1; `connection` names further ones. */
+const ONE_HOP = [
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]
+/** Credentials of the caller's, what a method could be disguised by, and what the new request sets itself. */
+const NOT_OUT = new Set([
+  ...ONE_HOP,
+  'authorization',
+  'content-length',
+  'cookie',
+  'expect',
+  'forwarded',
+  'host',
+  'via',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-http-method-override',
+])
+const NOT_BACK = new Set([...ONE_HOP, 'set-cookie'])
+
+const keep = (headers: IncomingHttpHeaders, dropped: ReadonlySet<string>): [string, string][] => {
+  const named = new Set((headers.connection ?? '').toLowerCase().split(/\s*,\s*/))
+  return Object.entries(headers).flatMap(([name, value]) =>
+    value === undefined || dropped.has(name) || named.has(name) ? [] : [[name, String(value)]],
+  )
+}
+
+const headersOut = (headers: IncomingHttpHeaders, body: Uint8Array | Readable | undefined): Record<string, string> => {
+  const length = body instanceof Uint8Array ? String(body.length) : body && headers['content-length']
+  return { ...Object.fromEntries(keep(headers, NOT_OUT)), ...(length !== undefined && { 'content-length': length }) }
+}
+
+const headersBack = (headers: IncomingHttpHeaders, way: Way): Record<string, string> => {
+  const back = Object.fromEntries(keep(headers, NOT_BACK))
+  const { link, location } = back
+  return {
+    ...back,
+    ...(link !== undefined && { link: leadLinksBack(link, way) }),
+    ...(location !== undefined && { location: leadBack(location, way) }),
+  }
+}
