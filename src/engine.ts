@@ -37,6 +37,7 @@ import { findGroup, findUser, groupName, groupsOfUser, userName } from './platfo
 import type { Log } from './platform/log.ts'
 import type { Outbound } from './platform/outbound.ts'
 import { findProcess } from './platform/peer.ts'
+import { doubtfulUnits } from './platform/unit-files.ts'
 import { VERSION } from './platform/version.ts'
 import { createAuditArchive } from './store/audit-archive.ts'
 import { openAudit } from './store/audit-store.ts'
@@ -246,6 +247,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
       beforeExpiryMs: config().refresh.beforeExpiryMs,
     }),
     proxyFor: url => outbound.proxyFor(url),
+    doubtfulUnits: () => doubtfulUnits(config().policy.profiles.flatMap(profile => profile.allow.units)),
     host,
     version: VERSION,
   })

@@ -35,6 +35,8 @@ export const createStatusReport = (deps: {
   githubClock: GitHubClock
   settings: () => { githubUrl: string; apiUrl: string; beforeExpiryMs: number }
   proxyFor: (url: string) => string | undefined
+  /** Units of the policy that systemd does not know. */
+  doubtfulUnits: () => readonly { readonly unit: string; readonly doubt: string }[]
   host: () => Host
   version: string
 }): StatusReport => {
@@ -76,6 +78,10 @@ export const createStatusReport = (deps: {
         detail: 'No recovery key exists: snapshots leave in clear, and a lost store key loses everything.',
         next: 'Run `ghconnect recovery-key create` and keep what it prints away from this machine.',
       })
+    }
+    for (const { unit, doubt } of deps.doubtfulUnits()) {
+      const next = 'Correct it in the configuration, or install the unit: until then it admits nobody.'
+      found.push({ code: 'unknown-unit', detail: `The policy names ${unit}: ${doubt}.`, next })
     }
     if (deps.snapshots.findWaiting() && connection.kind !== 'disconnected') {
       const detail = 'A sealed bundle waits for its identity; it would replace the connection.'

@@ -142,6 +142,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     githubClock,
     settings: () => ({ githubUrl: GITHUB_URL, apiUrl: 'https://api.github.com', beforeExpiryMs }),
     proxyFor: () => undefined,
+    doubtfulUnits: () => [],
     host,
     version: '0.0.0',
   })

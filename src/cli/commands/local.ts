@@ -9,12 +9,18 @@ export const configCheck: CommandSpec = {
   name: 'config check',
   summary: 'check the configuration file',
   details:
-    'Names file, line and key of the first error, with exit code 78. The daemon is not asked, and nothing is applied.',
+    'Names file, line and key of the first error, with exit code 78. The daemon is not asked, and nothing is applied. A unit that systemd does not know is a warning.',
   options: [],
   examples: ['ghconnect config check', 'ghconnect config check --config ./config.toml'],
   async run({ deps, output, configFile }) {
     const { loadConfig } = await import('../../platform/config.ts')
-    loadConfig(configFile, await deps.surroundings())
+    const { doubtfulUnits } = await import('../../platform/unit-files.ts')
+    const { policy } = loadConfig(configFile, await deps.surroundings())
+    for (const { name, allow } of policy.profiles) {
+      for (const { unit, doubt } of doubtfulUnits(allow.units)) {
+        output.note(`${configFile}: warning: profile ${name}, allow.units: ${unit}: ${doubt}`)
+      }
+    }
     output.line(existsSync(configFile) ? `${configFile}: OK` : `${configFile}: OK (absent: the defaults apply)`)
     return 0
   },
