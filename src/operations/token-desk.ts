@@ -2,6 +2,7 @@
 
 import { asFailure, Failure } from '../domain/errors.ts'
 import { ADMIN_PROFILE, findInstallation, type Grant, type Policy } from '../domain/policy.ts'
+import { describePermissions } from '../domain/scope.ts'
 import { isoTime, type TokenAnswer, type TokenRequest } from '../domain/wire.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { StoredToken } from '../store/token-store.ts'
@@ -95,22 +96,43 @@ export const createTokenDesk = (deps: {
   }
 
   /** A denial is in the log before it is told. */
-  const refuse = async (error: unknown, caller: Caller): Promise<never> => {
+  const refuse = async (
+    error: unknown,
+    { request, caller }: { request: TokenRequest; caller: Caller },
+  ): Promise<never> => {
     const failure = asFailure(error)
-    if (failure.code === 'not-permitted') trail.denied({ peer: caller.attested.peer, detail: failure.message })
+    if (failure.code === 'not-permitted' || failure.code === 'peer-gone') {
+      trail.denied({ peer: caller.attested.peer, detail: failure.message, wanted: describeRequest(request) })
+    }
     throw failure
   }
 
   return {
     answer(request, caller) {
       try {
-        return answerAtHand(request, caller) ?? answerLater(request, caller).catch(error => refuse(error, caller))
+        return (
+          answerAtHand(request, caller) ??
+          answerLater(request, caller).catch(error => refuse(error, { request, caller }))
+        )
       } catch (error) {
-        return refuse(error, caller)
+        return refuse(error, { request, caller })
       }
     },
   }
 }
+
+const describeRequest = (request: TokenRequest): string =>
+  [
+    ...(request.profile === undefined ? [] : [`profile ${request.profile}`]),
+    ...(request.installation === undefined ? [] : [`installation ${request.installation}`]),
+    (request.repositories ?? request.repository_ids)?.join(' ') ?? 'repositories of the profile',
+    request.permissions ? describePermissions(request.permissions) : 'permissions of the profile',
+  ]
+    .join(', ')
+    .slice(0, MAX_DESCRIPTION)
+
+/** Names are short, but there may be 500 of them. */
+const MAX_DESCRIPTION = 500
 
 const wishOf = (request: TokenRequest): TokenWish => ({
   ...(request.min_ttl_seconds !== undefined && { minTtlMs: request.min_ttl_seconds * 1000 }),

@@ -25,7 +25,8 @@ export type Trail = {
   granted(grant: GrantRecord): void
   /** Why the last record could not be written; undefined after one that was. */
   findTrouble(): Failure | undefined
-  denied(denial: { peer: Peer; detail: string }): void
+  /** `wanted`: the scope that was asked for, for a person. Durable for the first of its kind within a minute. */
+  denied(denial: { peer: Peer; detail: string; wanted?: string }): void
   /** Writes the counted repeats; called each minute and at stop. */
   flush(): void
 }
@@ -35,6 +36,8 @@ type Repeats = { event: Omit<AuditEvent, 'atMs'>; count: number }
 const FLUSH_MS = 60_000
 /** Distinct denials that are counted apart within a minute; a flood of different ones shares one row. */
 const MAX_DENIALS = 256
+/** Of these at most so many are one caller's, whatever he asks for: he cannot crowd out the others. */
+const MAX_DENIALS_OF_ONE = 16
 
 export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log }): Trail => {
   const { audit, clock, log } = deps
@@ -42,6 +45,7 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
   /** Apart, so that no number of grants leaves a denial without its own row. */
   const grants = new Map<string, Repeats>()
   const denials = new Map<string, Repeats>()
+  const deniedTo = new Map<string, number>()
   const owed: AuditEvent[] = []
   let flushing = false
   let trouble: Failure | undefined
@@ -81,6 +85,7 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
         repeats.delete(key)
       }
     }
+    deniedTo.clear()
   }
   const flushLater = (): void => {
     if (flushing) return
@@ -127,14 +132,21 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
       record({ ...repeatOf(grant), hashedToken: hashToken(grant.token) })
       scopes.set(name, token)
     },
-    denied({ peer, detail }) {
-      const known = `${peer.uid}\n${peer.unit ?? ''}\n${detail}`
-      const event = { event: 'token.deny', peer: nameOf(peer), detail }
+    denied({ peer, detail, wanted }) {
+      const who = `${peer.uid}\n${peer.unit ?? ''}`
+      const known = `${who}\n${detail}\n${wanted ?? ''}`
+      const about = { event: 'token.deny', peer: nameOf(peer) }
+      const event = { ...about, ...(wanted !== undefined && { scope: wanted }), detail }
       if (denials.has(known)) return count(denials, known, { event, count: 1 })
       if (denials.size >= MAX_DENIALS) {
         return count(denials, 'flood', { event: { event: 'token.deny', detail: 'further denials' }, count: 1 })
       }
+      const times = deniedTo.get(who) ?? 0
+      if (times >= MAX_DENIALS_OF_ONE) {
+        return count(denials, who, { event: { ...about, detail: 'further denials of this caller' }, count: 1 })
+      }
       record(event)
+      deniedTo.set(who, times + 1)
       count(denials, known, { event, count: 0 })
     },
   }

@@ -116,6 +116,20 @@ test('a flood of denials is a few rows, each first one with its peer', async t =
   t.is(denials, 10_000, 'each is counted once')
 })
 
+test('one caller who asks for ever other scopes takes no rows from the others, and each of his denials counts', async t => {
+  const { clock, disk, trail, rows } = build()
+  for (let n = 0; n < 1_000; n += 1)
+    trail.denied({ peer: peerOf(1000), detail: 'no profile', wanted: `repository ${n}` })
+  t.is(disk.audit.length, 16)
+  t.like(rows()[15], { scope: 'repository 15' })
+  trail.denied({ peer: peerOf(666), detail: 'no profile', wanted: 'web' })
+  t.like(disk.audit.at(-1), { peer: { pid: 10, uid: 666 }, scope: 'web' })
+  await clock.advance(MINUTE)
+  t.like(rows().at(-1), { peer: { pid: 10, uid: 1000 }, count: 984, detail: 'further denials of this caller' })
+  trail.denied({ peer: peerOf(1000), detail: 'no profile', wanted: 'repository 1' })
+  t.like(rows().at(-1), { scope: 'repository 1', count: undefined }, 'a new minute')
+})
+
 test('many counted grants do not hide who was denied', t => {
   const { disk, trail } = build()
   for (let n = 0; n < 1_000; n += 1) {
