@@ -6,6 +6,7 @@ import { Failure } from '../../src/domain/errors.ts'
 import { admits, findInstallation, type Policy, type Profile } from '../../src/domain/policy.ts'
 import { permissionsCover, repositoriesCover } from '../../src/domain/scope.ts'
 import { parseWith, TokenAnswer, TokenRequest } from '../../src/domain/wire.ts'
+import type { Caller } from '../../src/operations/decisions.ts'
 import { failureOf } from '../support/fakes.ts'
 import { callerOf, connectedRig, ORG, peerOf } from '../support/operations-rig.ts'
 
@@ -240,7 +241,7 @@ test('for any policy, cache and request, no token is more than a profile that ad
       await rig.drift.check()
       const { installations } = rig.journey.read()
       const ids = [...world.installations.values()].flatMap(held => held.repositories.map(({ id }) => id))
-      const callers = new Map<string, ReturnType<typeof callerOf>>()
+      const callers = new Map<string, Caller>()
       // Each asks for what the others asked for before: the administrator first, who gets anything.
       const wishes = all.map(({ request: asked, repositoryId, ...who }) => {
         const { repositories: _, ...rest } = asked
@@ -248,10 +249,18 @@ test('for any policy, cache and request, no token is more than a profile that ad
         const wish = parseWith(TokenRequest, byId === undefined ? asked : { ...rest, repository_ids: [byId] })
         return { ...who, byId, wish }
       })
-      const turns = wishes.flatMap(ask => [{ ...ask, admin: true }, ask, { ...ask, uid: 1 - ask.uid }, ask])
+      const turns = wishes.flatMap(ask => [
+        { ...ask, admin: true, wish: { ...ask.wish, installation: 'hexa' } },
+        { ...ask, admin: true },
+        ask,
+        { ...ask, uid: 1 - ask.uid },
+        ask,
+      ])
       for (const { uid: id, admin, byId, wish } of turns) {
         const name = `${id} ${admin}`
-        const caller = callers.get(name) ?? callerOf(peerOf(id), admin ? 'admin' : 'token')
+        // One process on both sockets: what was decided for it as an administrator is not decided for it here.
+        const same = callers.get(`${id} ${!admin}`)?.attested ?? callerOf(peerOf(id)).attested
+        const caller = callers.get(name) ?? { socket: admin ? 'admin' : 'token', attested: same, connection: {} }
         callers.set(name, caller)
         const mints = world.count('mint')
         let answer: TokenAnswer
@@ -264,6 +273,10 @@ test('for any policy, cache and request, no token is more than a profile that ad
         // What the token can really do is what GitHub issued.
         const issued = world.tokens.get(answer.token)
         if (!issued || !world.isAlive(answer.token)) return false
+        if (issued.installation !== answer.installation) return false
+        if (wish.installation !== undefined) {
+          if (findInstallation(installations, wish.installation)?.id !== issued.installation) return false
+        }
         if (wish.permissions && !permissionsCover(wish.permissions, issued.permissions)) return false
         if (wish.repositories && !repositoriesCover(wish.repositories, issued.repositories)) return false
         if (byId !== undefined && issued.repositories?.length !== 1) return false
