@@ -3,7 +3,7 @@
 
 import { spawn } from 'node:child_process'
 import { hostname } from 'node:os'
-import { createChildRunner } from './cli/child.ts'
+import { createChildRunner, findProgram } from './cli/child.ts'
 import type { CliDeps } from './cli/command.ts'
 import type { Sink } from './cli/output.ts'
 import { buildProgram } from './cli/program.ts'
@@ -29,6 +29,21 @@ const deps: CliDeps = {
   stderr: sinkOf(process.stderr),
   clock: createClock(),
   runChild: createChildRunner({ signals: process, terminal: process.stdin.isTTY ?? false }),
+  async replaceProcess({ command, args, env }) {
+    const path = findProgram(command, env['PATH'])
+    if (path === undefined) return
+    const { execute } = await import('./platform/libc.ts')
+    try {
+      execute(path, [command, ...args], env)
+    } catch {
+      // A script without `#!`, say: a child is started in the way of a shell, and what is wrong is told there.
+    }
+  },
+  stopSignal() {
+    const stop = new AbortController()
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort())
+    return stop.signal
+  },
   async surroundings() {
     const { findGroup, findUser } = await import('./platform/libc.ts')
     return { hostname: hostname(), findUser: name => findUser(name)?.uid, findGroup }

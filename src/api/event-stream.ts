@@ -1,6 +1,7 @@
 // GET /v1/events: what happens, as server-sent events. It begins with where things stand, so that a listener misses nothing.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { admits, type Policy } from '../domain/policy.ts'
 import type { EventBody } from '../domain/wire.ts'
 import type { Events } from '../operations/events.ts'
 import type { Caller } from '../operations/token-desk.ts'
@@ -19,8 +20,10 @@ export const streamEvents = (
     outgoing.write(text)
     if (outgoing.writableLength > MAX_BEHIND_BYTES) outgoing.destroy()
   }
-  const sendEvent = (event: EventBody): void =>
-    send(`event: ${event.event}\ndata: ${JSON.stringify(visible(event, deps.caller))}\n\n`)
+  const sendEvent = (event: EventBody): void => {
+    const shown = visible(event, deps.caller, deps.backend.policy())
+    if (shown) send(`event: ${shown.event}\ndata: ${JSON.stringify(shown)}\n\n`)
+  }
 
   outgoing.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
   const unsubscribe = deps.events.subscribe(sendEvent, () => void outgoing.end())
@@ -33,9 +36,11 @@ export const streamEvents = (
   sendEvent({ event: 'state', at: since, state, detail: meaning })
 }
 
-/** Administrators see scopes; others only that something happened. */
-const visible = (event: EventBody, { socket }: Caller): EventBody => {
+/** Administrators see everything; others what concerns all, and their own tokens: those of profiles that admit them at this moment. */
+const visible = (event: EventBody, { socket, attested }: Caller, { profiles }: Policy): EventBody | undefined => {
   if (socket === 'admin') return event
-  const { scope: _scope, detail: _detail, ...rest } = event
-  return rest
+  const { scope, detail: _detail, ...rest } = event
+  if (scope === undefined) return rest
+  const own = profiles.some(({ name, allow }) => name === event.profile && admits(allow, attested.peer))
+  return own ? rest : undefined
 }

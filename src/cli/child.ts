@@ -1,7 +1,9 @@
-// Runs another program in this one's place: its streams, its signals, its exit code.
+// Runs another program for this one: its streams, its signals, its exit code.
 
 import { spawn } from 'node:child_process'
+import { accessSync, constants as files, statSync } from 'node:fs'
 import { constants } from 'node:os'
+import { join } from 'node:path'
 
 export type ChildRequest = {
   readonly command: string
@@ -60,6 +62,25 @@ export const createChildRunner =
     })
     return promise
   }
+
+/** The file that a shell would run for this name; undefined where there is none that may be executed. */
+export const findProgram = (command: string, searched = '/usr/local/bin:/usr/bin:/bin'): string | undefined => {
+  if (command.includes('/')) return isProgram(command) ? command : undefined
+  // An empty part means the working folder.
+  return searched
+    .split(':')
+    .map(folder => join(folder || '.', command))
+    .find(isProgram)
+}
+
+const isProgram = (path: string): boolean => {
+  try {
+    accessSync(path, files.X_OK)
+    return statSync(path).isFile()
+  } catch {
+    return false
+  }
+}
 
 /** A listener, so that the signal's default does not end this process. */
 const hold = (): void => {}

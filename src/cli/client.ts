@@ -26,8 +26,8 @@ export type Client = {
   exchangeText(call: { path: string; type: string; text: string }): Promise<string>
   /** The data of each event of a stream, until its end. Throws as `call` does. */
   stream(path: string, onData: (data: string) => void): Promise<void>
-  /** Events as they come, until closed. Never throws: whoever subscribes also polls, and only learns sooner. */
-  subscribe(onEvent: (event: EventBody) => void): { close(): void }
+  /** Events as they come, until closed or, as `onEnd` tells, the daemon ends. Never throws: whoever subscribes also polls, and only learns sooner. */
+  subscribe(onEvent: (event: EventBody) => void, onEnd?: () => void): { close(): void }
 }
 
 /** Minting by way of a slow proxy takes a while; nothing the daemon does takes this long. */
@@ -75,7 +75,7 @@ export const createClient = (socket: string): Client => ({
       throw new Failure('daemon-absent', `${socket}: the daemon went away in the middle of its answer`, { cause })
     }
   },
-  subscribe(onEvent) {
+  subscribe(onEvent, onEnd = () => {}) {
     const outgoing = open(socket, { method: 'GET', path: '/v1/events', timeout: 0, accept: 'text/event-stream' })
     const reader = createEventReader(data => {
       const event = EventBody.safeParse(parseJson(data))
@@ -84,6 +84,7 @@ export const createClient = (socket: string): Client => ({
     const decoder = new StringDecoder('utf8')
     const close = (): void => void outgoing.destroy()
     outgoing.on('error', close)
+    outgoing.once('close', onEnd)
     outgoing.on('response', response => {
       response.on('error', close)
       if (response.statusCode !== 200 || mediaType(response) !== 'text/event-stream') close()

@@ -66,6 +66,10 @@ export type CliDeps = {
   readonly clock: Clock
   surroundings(): Promise<Surroundings>
   runChild(child: ChildRequest): Promise<ChildOutcome>
+  /** Puts the program in this one's place, under the same process id. Returns where that cannot be done. */
+  replaceProcess?(child: ChildRequest): Promise<void>
+  /** Aborted when this process is told to end. */
+  stopSignal(): AbortSignal
   runDaemon(options: { configFile: string }): Promise<number>
   /** Resolves when it was told to end. */
   runSandbox(options: SandboxOptions): Promise<void>

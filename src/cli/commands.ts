@@ -14,6 +14,7 @@ import { adopt, recoveryKeyCreate, storeKey, unlock } from './commands/recovery.
 import { refresh } from './commands/refresh.ts'
 import { snapshotExport, snapshotInspect, snapshotVerify } from './commands/snapshot.ts'
 import { snapshotRestore } from './commands/snapshot-restore.ts'
+import { sink } from './commands/sink.ts'
 import { status } from './commands/status.ts'
 import { token } from './commands/token.ts'
 
@@ -24,6 +25,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   status,
   token,
   exec,
+  sink,
   gitCredential,
   refresh,
   installations,

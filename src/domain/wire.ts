@@ -186,6 +186,7 @@ export const EventBody = z.strictObject({
   at: time,
   state: z.string().optional(),
   scope: z.string().optional().describe('installation, repositories and permissions, for a person'),
+  profile: z.string().optional().describe('whose token it is; none of an administrator'),
   expires_at: time.optional(),
   detail: z.string().optional(),
 })

@@ -1,7 +1,7 @@
 // The tokens at hand: one per holder and scope, minted once, refreshed ahead, kept when GitHub does not answer.
 
 import { asFailure, type Code, Failure } from '../domain/errors.ts'
-import type { Grant } from '../domain/policy.ts'
+import { ADMIN_PROFILE, type Grant } from '../domain/policy.ts'
 import { assertGranted, describePermissions, type Scope } from '../domain/scope.ts'
 import { isoTime } from '../domain/wire.ts'
 import type { GitHubClock } from '../github/clock.ts'
@@ -135,6 +135,7 @@ export const createTokens = (deps: {
     }
     deps.events.emit({
       event: 'token-refreshed',
+      ...profileOf(held),
       scope: describeScope(held.scope),
       expires_at: isoTime(token.expiresAtMs),
     })
@@ -197,7 +198,12 @@ export const createTokens = (deps: {
       return { scope }
     } catch (error) {
       const failure = asFailure(error)
-      deps.events.emit({ event: 'refresh-failed', scope, detail: `${failure.code}: ${failure.message}` })
+      deps.events.emit({
+        event: 'refresh-failed',
+        ...profileOf(held),
+        scope,
+        detail: `${failure.code}: ${failure.message}`,
+      })
       return { scope, failure }
     }
   }
@@ -265,6 +271,8 @@ export const createTokens = (deps: {
     counts: () => ({ ...shelf.counts(), ...(lastMintedAtMs !== undefined && { lastMintedAtMs }) }),
   }
 }
+
+const profileOf = ({ profile }: Held): { profile?: string } => (profile === ADMIN_PROFILE ? {} : { profile })
 
 /** The base64 of callers may be the URL's alphabet and without padding. */
 const sameHash = (ours: string, theirs: string): boolean =>

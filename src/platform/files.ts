@@ -1,15 +1,16 @@
 // Files that are whole or absent: written beside, made durable, then renamed into place.
 
-import { closeSync, constants, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, constants, fchmodSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
-/** Writes `path` atomically. The file is born with `mode`, and both it and its folder are on the disk on return. */
+/** Writes `path` atomically. The file is born with `mode` at most and has it when it is there, whatever the umask; both it and its folder are on the disk on return. */
 export const writeDurably = (path: string, content: Uint8Array | string, mode: number): void => {
   const beside = join(dirname(path), `.${basename(path)}.${process.pid}.new`)
   rmSync(beside, { force: true })
   const fd = openSync(beside, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, mode)
   try {
     try {
+      fchmodSync(fd, mode)
       const bytes = typeof content === 'string' ? Buffer.from(content) : content
       for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written)
       fsyncSync(fd)

@@ -70,6 +70,42 @@ export const tryLock = (fd: number): boolean => {
   }
 }
 
+/**
+ * The address that a unix socket's peer bound before it connected: a path, or a name that begins with NUL in the abstract
+ * namespace; empty where it bound none. Anybody may bind any abstract name. Throws a system error with its `code`.
+ */
+export const peerName = (fd: number): string => {
+  const calls = native()
+  const address = Buffer.alloc(SOCKADDR_BYTES)
+  const length = new Uint32Array([address.length])
+  if (calls.getpeername(fd, address, length) < 0) throw systemError('getpeername', calls.errno())
+  return address.subarray(2, length[0]).toString()
+}
+
+/**
+ * Puts another program in this process's place, with standard input, output and error as they came. Does not return, unless it throws a system error
+ * with its `code`; then this process goes on as before. `path`: the file itself, PATH is not searched.
+ */
+export const execute = (
+  path: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): never => {
+  const calls = native()
+  // What Node changed for itself and a program inherits: signals ignored or (--disable-sigusr1) blocked, and what it set on the streams.
+  for (const signal of IGNORED_BY_NODE) calls.signal(signal, SIG_DFL)
+  calls.sigprocmask(SIG_SETMASK, Buffer.alloc(SIGSET_BYTES), null)
+  for (const fd of [0, 1, 2]) {
+    calls.fcntl(fd, F_SETFL, calls.fcntl(fd, F_GETFL, 0) & ~O_NONBLOCK)
+    calls.fcntl(fd, F_SETFD, 0)
+  }
+  const pairs = Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]))
+  calls.execve(path, [...args, null], [...pairs, null])
+  const error = calls.errno()
+  for (const signal of IGNORED_BY_NODE) calls.signal(signal, SIG_IGN)
+  throw systemError(`execve ${path}`, error)
+}
+
 /** Sends one datagram, as sd_notify(3) does, to a path or to `@name` in the abstract namespace. Throws a system error with its `code`. */
 export const notify = (address: string, text: string): void => {
   const name = Buffer.from(address)
@@ -142,6 +178,10 @@ type Native = {
   readonly flock: (fd: number, operation: number) => number
   readonly socket: (domain: number, type: number, protocol: number) => number
   readonly sendto: (fd: number, bytes: Buffer, size: number, flags: number, to: Buffer, toSize: number) => number
+  readonly getpeername: (fd: number, address: Buffer, length: Uint32Array) => number
+  readonly execve: (path: string, args: readonly (string | null)[], env: readonly (string | null)[]) => number
+  readonly sigprocmask: (how: number, set: Buffer, old: null) => number
+  readonly signal: (signal: number, handler: number) => unknown
   readonly prctl: (option: number, a: number, b: number, c: number, d: number) => number
   readonly clock_gettime: (clock: number, time: BigInt64Array) => number
   readonly getgrouplist: (user: string, group: number, groups: Uint32Array, count: Int32Array) => number
@@ -177,6 +217,10 @@ const bind = (): Native => {
     flock: libc.func('int flock(int fd, int operation)'),
     socket: libc.func('int socket(int domain, int type, int protocol)'),
     sendto: libc.func('long sendto(int fd, uint8_t *bytes, size_t size, int flags, uint8_t *to, uint32_t toSize)'),
+    getpeername: libc.func('int getpeername(int fd, uint8_t *address, uint32_t *length)'),
+    execve: libc.func('int execve(str path, const char **args, const char **env)'),
+    sigprocmask: libc.func('int sigprocmask(int how, uint8_t *set, void *old)'),
+    signal: libc.func('void *signal(int signal, intptr_t handler)'),
     prctl: libc.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)'),
     clock_gettime: libc.func('int clock_gettime(int clock, int64_t *time)'),
     getgrouplist: libc.func('int getgrouplist(str user, uint32_t group, uint32_t *groups, int *count)'),
@@ -228,6 +272,9 @@ const pollRequest = new Int32Array(2)
 const timespec = new BigInt64Array(2)
 
 const CLOCK_BOOTTIME = 7
+const [SOCKADDR_BYTES, SIGSET_BYTES, SIG_SETMASK, SIG_DFL, SIG_IGN] = [110, 128, 2, 0, 1]
+const IGNORED_BY_NODE = [13, 25] // SIGPIPE, SIGXFSZ
+const [F_GETFL, F_SETFL, O_NONBLOCK] = [3, 4, 0o4000]
 const MAX_GROUPS = 65_536
 const [SOL_SOCKET, SO_PEERCRED, SO_PEERGROUPS, SO_PEERPIDFD] = [1, 17, 59, 77]
 const [AF_UNIX, SOCK_DGRAM, SOCK_CLOEXEC, MSG_NOSIGNAL] = [1, 2, 0o2000000, 0x4000]

@@ -25,7 +25,7 @@ const ROUTES = { 'GET /v1/status': { body: CONNECTED }, 'token POST /v1/tokens':
 
 test('exec passes on the exit code, the environment and the output', async t => {
   const daemon = await startDaemon(t, ROUTES)
-  const script = 'echo "$GH_TOKEN $GITHUB_TOKEN"; tr "\\0" " " </proc/$PPID/cmdline; exit 7'
+  const script = 'echo "$GH_TOKEN $GITHUB_TOKEN"; tr "\\0" " " </proc/$$/cmdline; exit 7'
   const ran = await ended(start(['exec', '--socket', daemon.folder, '--', 'sh', '-c', script]))
   t.is(ran.code, 7)
   const [first, ...rest] = ran.stdout.split('\n')
@@ -35,9 +35,9 @@ test('exec passes on the exit code, the environment and the output', async t => 
 
 test('exec tells a child that was killed from one that could not start', async t => {
   const daemon = await startDaemon(t, ROUTES)
-  const codeOf = async (...command: string[]): Promise<unknown> =>
-    (await ended(start(['exec', '--socket', daemon.folder, '--', ...command]))).code
-  t.is(await codeOf('sh', '-c', 'kill -KILL $$'), 137)
+  const run = (...command: string[]) => ended(start(['exec', '--socket', daemon.folder, '--', ...command]))
+  const codeOf = async (...command: string[]): Promise<unknown> => (await run(...command)).code
+  t.is((await run('sh', '-c', 'kill -KILL $$')).signal, 'SIGKILL')
   t.is(await codeOf('no-such-command-here'), 127)
   t.is(await codeOf(daemon.folder), 126)
 })

@@ -98,6 +98,7 @@ export const runCli = async (argv: readonly string[], setting: Setting = {}): Pr
     env: {},
     clock: createFakeClock(),
     surroundings: async () => ({ hostname: 'ghe.example.com', findUser: () => 1000, findGroup: () => 1000 }),
+    stopSignal: () => new AbortController().signal,
     runChild: async () => ({ kind: 'ended', exitCode: 0 }),
     runDaemon: async () => 0,
     runSandbox: async () => {},
