@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
+import { createCredentialsServer } from './api/credentials-socket.ts'
 import { createMetrics } from './api/metrics.ts'
 import type { Backend } from './api/route.ts'
 import { createApi } from './api/server.ts'
@@ -23,7 +24,7 @@ import { createEvents } from './operations/events.ts'
 import { createRateLimit } from './operations/rate-limit.ts'
 import { createClock } from './platform/clock.ts'
 import { type Config, loadConfig, type Surroundings } from './platform/config.ts'
-import { findGroup, findUser, peerCredentials, setNonDumpable } from './platform/libc.ts'
+import { findGroup, findUser, peerCredentials, peerName, setNonDumpable } from './platform/libc.ts'
 import { lockStateFolder } from './platform/lock.ts'
 import { createLog, type LogLevel } from './platform/log.ts'
 import { createOutbound } from './platform/outbound.ts'
@@ -57,6 +58,9 @@ export type DaemonOptions = {
 const STOP_GRACE_MS = 5_000
 const TOKEN_SOCKET_MODE = 0o666
 const ADMIN_SOCKET_MODE = 0o660
+/** systemd connects as root. */
+const CREDENTIALS_SOCKET_MODE = 0o600
+const CREDENTIALS_NEXT = 'systemctl enable --now ghconnectd-loadcredential.socket, then restart ghconnectd'
 
 /** Throws `configuration`, `state-in-use`, `socket-in-use`, `io`: without these nothing can run. A store that cannot be opened is no reason to stop. */
 export const startDaemon = async ({ configFile, env, logLevel = 'info' }: DaemonOptions): Promise<Daemon> => {
@@ -93,6 +97,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const rateLimit = createRateLimit({ clock })
   const activated = activatedSockets(env)
   const servers: Server[] = []
+  let credentials: { close(): unknown } | undefined
 
   const serveUnix = async (socket: 'token' | 'admin', mode: number): Promise<void> => {
     let handler: Handler = (_incoming, outgoing) => void outgoing.writeHead(503).end()
@@ -113,8 +118,26 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     const fd = activated.get(socket)
     const address: UnixAddress =
       fd === undefined ? { path: join(config.paths.runtime, `${socket}.sock`), mode } : { fd }
-    await listenUnix(server, address, accepted => `process ${peerCredentials(fdOf(accepted)).pid}`)
+    await listenUnix(server, address, ownerOf)
     servers.push(server)
+  }
+
+  /** Without it units get no credentials, and everybody else his token. */
+  const serveCredentials = async (): Promise<void> => {
+    const fd = activated.get('credentials')
+    if (activated.size > 0 && fd === undefined)
+      return log.warn('there is no credentials.sock', { next: CREDENTIALS_NEXT })
+    const server = createCredentialsServer({
+      attest,
+      peerName: socket => peerName(fdOf(socket)),
+      operations: keeper.operations,
+      config: () => config,
+      clock,
+      log,
+    })
+    const path = join(config.paths.runtime, 'credentials.sock')
+    await listenUnix(server, fd === undefined ? { path, mode: CREDENTIALS_SOCKET_MODE } : { fd }, ownerOf)
+    credentials = server
   }
 
   const serveWeb = async (): Promise<void> => {
@@ -176,6 +199,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     notifier.stopping('Finishing the requests under way')
     watchdog.cancel()
     events.end()
+    credentials?.close()
     await Promise.all(servers.map(server => closeServer(server, STOP_GRACE_MS, clock.after)))
     keeper.close()
     outbound.close()
@@ -188,6 +212,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     keeper.open()
     await serveUnix('admin', ADMIN_SOCKET_MODE)
     await serveUnix('token', TOKEN_SOCKET_MODE)
+    await serveCredentials()
     await serveWeb()
   } catch (error) {
     await stop()
@@ -250,6 +275,8 @@ export const surroundingsOf = (): Surroundings => ({
   findUser: name => findUser(name)?.uid,
   findGroup,
 })
+
+const ownerOf = (accepted: object): string => `process ${peerCredentials(fdOf(accepted)).pid}`
 
 const fdOf = (socket: object): number => {
   const handle: unknown = Reflect.get(socket, '_handle')

@@ -91,7 +91,7 @@ export type UnixAddress = { readonly path: string; readonly mode: number } | { r
 
 /** Throws `socket-in-use` where a live process owns the path; a dead one's socket is replaced. `configuration` for a path that is too long. */
 export const listenUnix = async (
-  server: Server,
+  server: NetServer,
   address: UnixAddress,
   ownerOf: (socket: Socket) => string,
 ): Promise<void> => {

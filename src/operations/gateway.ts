@@ -34,7 +34,7 @@ const LAG_MS = 2_000
 const LIFE_MS = 3_600_000
 
 export const createGateway = (deps: {
-  desk: TokenDesk
+  desk: Pick<TokenDesk, 'answer'>
   outbound: Pick<Outbound, 'send'>
   clock: Pick<Clock, 'sleep'>
   settings: () => { readonly apiUrl: string }

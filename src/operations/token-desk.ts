@@ -22,6 +22,8 @@ export type TokenDesk = {
    * Rejects with `not-permitted`, `peer-gone`, `audit-unavailable`, and what `Tokens.obtain` throws.
    */
   answer(request: TokenRequest, caller: Caller): TokenAnswer | Promise<TokenAnswer>
+  /** For what is refused before a request could be made of it: rejects with `not-permitted`, which is in the log then. */
+  deny(detail: string, asked: { request: TokenRequest; caller: Caller }): Promise<never>
 }
 
 export const createTokenDesk = (deps: {
@@ -108,6 +110,7 @@ export const createTokenDesk = (deps: {
   }
 
   return {
+    deny: (detail, asked) => refuse(new Failure('not-permitted', detail), asked),
     answer(request, caller) {
       try {
         return (

@@ -1,0 +1,90 @@
+// credentials.sock: systemd's LoadCredential= protocol (systemd.exec(5)). Who connects gets one credential, and says by the name of his socket which.
+
+import { createServer, type Server, type Socket } from 'node:net'
+import { asFailure } from '../domain/errors.ts'
+import type { Policy } from '../domain/policy.ts'
+import { writeToken } from '../domain/token-formats.ts'
+import type { Operations } from '../operations/operations.ts'
+import type { Caller } from '../operations/token-desk.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Config, Sink } from '../platform/config.ts'
+import type { Log } from '../platform/log.ts'
+import type { Attest } from '../platform/peer.ts'
+
+export type CredentialsDeps = {
+  readonly attest: Attest
+  /** The address that the peer bound. */
+  readonly peerName: (socket: Socket) => string
+  /** Throws while the store is closed. */
+  readonly operations: () => Operations
+  readonly config: () => Pick<Config, 'github' | 'sinks'> & { readonly policy: Policy }
+  readonly clock: Pick<Clock, 'after'>
+  readonly log: Log
+}
+
+/** systemd takes no credential of more than 1 MiB: such a one fails the unit, where an empty one would start it. */
+const REFUSAL = Buffer.alloc(2 ** 20 + 4096, 'ghconnectd refuses this credential, and says why in its journal\n')
+/** A peer that does not read. A token that has to be minted comes within the way out's own time. */
+const PATIENCE_MS = 120_000
+/** Units start by the dozen at boot, and each opens one connection for each credential. */
+const MAX_CONNECTIONS = 512
+
+export const createCredentialsServer = (deps: CredentialsDeps): Server => {
+  const server = createServer(socket => {
+    socket.on('error', () => socket.destroy())
+    const deadline = deps.clock.after(PATIENCE_MS, () => socket.destroy())
+    socket.once('close', () => deadline.cancel())
+    socket.resume()
+    void serve(socket, deps)
+  })
+  server.maxConnections = MAX_CONNECTIONS
+  return server
+}
+
+const serve = async (socket: Socket, deps: CredentialsDeps): Promise<void> => {
+  try {
+    socket.end(await answer(socket, deps))
+  } catch (error) {
+    const failure = asFailure(error)
+    deps.log.warn('a credential was refused', { error: failure })
+    socket.end(REFUSAL)
+  }
+}
+
+/** Throws what a token request throws. Each denial is in the audit log before it is told. */
+const answer = async (socket: Socket, deps: CredentialsDeps): Promise<string> => {
+  const attested = deps.attest(socket)
+  socket.once('close', () => attested.release())
+  const caller: Caller = { socket: 'token', attested, connection: socket }
+  const { desk } = deps.operations()
+  const { peer } = attested
+  const wanted = readName(deps.peerName(socket))
+  const request = wanted ? { profile: wanted.credential.slice(0, 64) } : {}
+  const deny = (detail: string): Promise<never> => desk.deny(`LoadCredential=: ${detail}`, { request, caller })
+  if (!wanted) return deny('the socket bears no name of systemd')
+  // Any process may bind any name: it is systemd where it is root, and in the very unit that it names.
+  if (peer.uid !== 0) return deny(`user ${peer.uid} is not the service manager`)
+  if (peer.unit !== wanted.unit) return deny(`a process in ${peer.unit ?? 'no unit'} called itself ${wanted.unit}`)
+  const { policy, sinks, github } = deps.config()
+  const source = findSource(wanted.credential, { policy, sinks })
+  const profile = policy.profiles.find(({ name }) => name === source?.profile)
+  // The user that the unit will run as is not told: only a profile that goes by units can mean it.
+  if (!source || !profile || profile.allow.units.length === 0)
+    return deny(`no profile that names units admits ${wanted.unit} to ${wanted.credential}`)
+  return writeToken(source.format, await desk.answer({ profile: profile.name }, caller), github)
+}
+
+/** `\0RANDOM/unit/UNIT/CREDENTIAL`, as systemd binds it. */
+export const readName = (name: string): { unit: string; credential: string } | undefined => {
+  const [, unit, credential] = /^\0[0-9a-f]+\/unit\/([^/\0]+)\/([^/\0]+)$/.exec(name) ?? []
+  return unit === undefined || credential === undefined ? undefined : { unit, credential }
+}
+
+/** A profile gives the bare token, a sink its format. */
+const findSource = (
+  credential: string,
+  { policy, sinks }: { policy: Policy; sinks: readonly Sink[] },
+): Pick<Sink, 'profile' | 'format'> | undefined =>
+  policy.profiles.some(({ name }) => name === credential)
+    ? { profile: credential, format: 'token' }
+    : sinks.find(({ name }) => name === credential)
