@@ -8,7 +8,7 @@ import { openApiDocument } from '../src/api/openapi.ts'
 import { COMMANDS } from '../src/cli/commands.ts'
 import type { DaemonState } from '../src/domain/connection.ts'
 import { CATALOGUE } from '../src/domain/errors.ts'
-import { File } from '../src/platform/config.ts'
+import { File } from '../src/platform/config-schema.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
