@@ -17,6 +17,14 @@ const START_BUDGET = 3.5
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN
 
 let machine: Installed
+
+/** Milliseconds of properties that are monotonic times. */
+const times = async (unit: string, ...properties: readonly string[]): Promise<number[]> =>
+  Promise.all(properties.map(async name => Number(await machine.property(name, unit)) / 1_000))
+
+const residentMb = async (): Promise<number> =>
+  Number(await machine.run("awk '/VmRSS/ {print $2}' /proc/$(systemctl show -P MainPID ghconnectd)/status")) / 1024
+
 let said = ''
 
 test.before(async () => {
@@ -44,6 +52,44 @@ bootedTest('apt installs a daemon that runs, on a machine that has no Node', asy
   t.is(await machine.run('systemctl --failed --no-legend'), '')
 })
 
+bootedTest(
+  'start and memory are within the budget, beside a bare server that starts as the same kind of service',
+  async t => {
+    // The unit's own sandbox and memory, with nothing in it but the runtime and a server that listens.
+    await machine.run(`echo "require('node:http').createServer().listen(0, () => process.exit())" >/etc/ghconnectd/floor.cjs
+    sed -e 's/^Type=.*/Type=oneshot\\nRemainAfterExit=yes/; s|^ExecStart=.*|ExecStart=/usr/lib/ghconnectd/node /etc/ghconnectd/floor.cjs|' \
+      -e '/^Sockets=/d; /^Restart/d; /^Watchdog/d; /^ExecReload/d; /^Requires=/d' /lib/systemd/system/ghconnectd.service \
+      >/run/systemd/system/floor.service; systemctl daemon-reload`)
+    const floors: number[] = []
+    const starts: number[] = []
+    const resident: number[] = []
+    for (let turn = 0; turn < 7; turn++) {
+      await machine.run('systemctl restart floor')
+      const [from = 0, to = 0] = await times(
+        'floor',
+        'ExecMainStartTimestampMonotonic',
+        'ExecMainExitTimestampMonotonic',
+      )
+      floors.push(to - from)
+      await machine.run('systemctl restart ghconnectd')
+      const [began = 0, ready = 0] = await times(
+        'ghconnectd',
+        'ExecMainStartTimestampMonotonic',
+        'ActiveEnterTimestampMonotonic',
+      )
+      starts.push(ready - began)
+      resident.push(await residentMb())
+    }
+    const ratio = median(starts) / median(floors)
+    t.log(
+      `start to READY ${median(starts).toFixed(0)} ms, floor ${median(floors).toFixed(0)} ms, ratio ${ratio.toFixed(1)};`,
+      `RSS ${median(resident).toFixed(0)} MB`,
+    )
+    t.true(ratio <= START_BUDGET)
+    t.true(median(resident) <= RSS_BUDGET_MB)
+  },
+)
+
 bootedTest('it is enabled, status reads well, and an ordinary user gets a token, but not the admin socket', async t => {
   await machine.startSandbox()
   await machine.configure(CONFIG)
@@ -54,40 +100,14 @@ bootedTest('it is enabled, status reads well, and an ordinary user gets a token,
   t.is(refused.code, 77, refused.stderr)
   t.is((await machine.attemptAs('mallory', 'ghconnect token')).code, 77)
   const status = await machine.run('systemctl status --no-pager -n 3 ghconnectd')
-  t.log(`\n${status}`)
+  t.log(`RSS once tokens were served: ${(await residentMb()).toFixed(0)} MB\n${status}`)
   t.regex(status, /Status: "Connected to octo-org/)
   t.regex(await machine.run('ghconnect status'), /^State +connected/)
 })
 
-bootedTest('start and memory are within the budget, beside a bare server in the same place', async t => {
-  const floors: number[] = []
-  const starts: number[] = []
-  for (let turn = 0; turn < 5; turn++) {
-    const server = `require('http').createServer().listen('/tmp/floor.sock', () => process.exit())`
-    const [before = 0, after = 0] = (
-      await machine.run(`rm -f /tmp/floor.sock; date +%s%N; /usr/lib/ghconnectd/node -e "${server}"; date +%s%N`)
-    )
-      .split('\n')
-      .map(Number)
-    floors.push((after - before) / 1e6)
-    await machine.run('systemctl restart ghconnectd')
-    const began = Number(await machine.property('ExecMainStartTimestampMonotonic'))
-    starts.push((Number(await machine.property('ActiveEnterTimestampMonotonic')) - began) / 1e3)
-  }
-  await machine.token()
-  const rss =
-    Number(await machine.run("awk '/VmRSS/ {print $2}' /proc/$(systemctl show -P MainPID ghconnectd)/status")) / 1024
-  const ratio = median(starts) / median(floors)
-  t.log(
-    `start to READY ${median(starts).toFixed(0)} ms, floor ${median(floors).toFixed(0)} ms, ratio ${ratio.toFixed(1)}; RSS ${rss.toFixed(0)} MB`,
-  )
-  t.true(ratio <= START_BUDGET)
-  t.true(rss <= RSS_BUDGET_MB)
-})
-
 bootedTest('after kill -9 the next caller waits a moment and has his answer; nobody is refused', async t => {
-  const times: number[] = []
-  const before = Number(await machine.property('NRestarts'))
+  const waits: number[] = []
+  const before = await machine.property('MainPID')
   for (let turn = 0; turn < 5; turn++) {
     const [status, ...clock] = (
       await machine.run(`pid=$(systemctl show -P MainPID ghconnectd); date +%s%N; kill -9 $pid; while [ -d /proc/$pid/fd ]; do :; done 2>/dev/null
@@ -97,13 +117,13 @@ bootedTest('after kill -9 the next caller waits a moment and has his answer; nob
       .toSorted((a, b) => a.length - b.length)
     t.is(status, '200')
     const [a = 0, b = 0] = clock.map(Number)
-    times.push(Math.abs(b - a) / 1e6)
+    waits.push(Math.abs(b - a) / 1e6)
   }
-  t.log(`kill -9 to the next answer: ${times.map(ms => ms.toFixed(0)).join(', ')} ms`)
+  t.log(`kill -9 to the next answer: ${waits.map(ms => ms.toFixed(0)).join(', ')} ms`)
   // The budget is 1.5 s; what is held here is that it is not a matter of many seconds on a machine that does much else.
-  t.true(median(times) < 3_000)
+  t.true(median(waits) < 3_000)
   t.is(await machine.property('ActiveState'), 'active')
-  t.true(Number(await machine.property('NRestarts')) >= before)
+  t.not(await machine.property('MainPID'), before)
   t.is(await machine.property('ActiveState', 'ghconnectd.socket'), 'active')
 })
 
@@ -131,9 +151,10 @@ bootedTest('a daemon whose event loop hangs is replaced by the watchdog', async 
 })
 
 bootedTest(`${RESTARTS} restarts under load leave no request without its answer`, async t => {
+  t.timeout(400_000)
   const stopAsking = await keepAsking(machine)
   const took = await machine.run(
-    `date +%s%N; for round in $(seq ${RESTARTS}); do systemctl restart ghconnectd; done; date +%s%N`,
+    `date +%s%N; for round in $(seq ${RESTARTS}); do systemctl restart ghconnectd; sleep 0.1; done; date +%s%N`,
   )
   const served = await stopAsking()
   const [before = 0, after = 0] = took.split('\n').map(Number)

@@ -8,6 +8,7 @@ import test, { type ExecutionContext } from 'ava'
 import {
   activatedSockets,
   createNotifier,
+  credentialFile,
   isJournal,
   machineId,
   readCredential,
@@ -145,6 +146,13 @@ test('a credential is read, is absent, is empty or is unreadable: four different
   t.is(readCredential('store.key', {}), undefined)
   t.throws(() => readCredential('empty', env), { code: 'configuration', message: /empty/ })
   t.throws(() => readCredential('unreadable', env), { code: 'configuration', message: /cannot be read/ })
+})
+
+test('a credential has a path where it was passed, and none where it was not', t => {
+  writeFileSync(join(folder, 'proxy.password'), 'secret')
+  t.is(credentialFile('proxy.password', { CREDENTIALS_DIRECTORY: folder }), join(folder, 'proxy.password'))
+  t.is(credentialFile('absent', { CREDENTIALS_DIRECTORY: folder }), undefined)
+  t.is(credentialFile('proxy.password', {}), undefined)
 })
 
 test('the journal is recognized by device and inode of standard error', t => {

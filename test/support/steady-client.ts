@@ -9,7 +9,7 @@ const PATIENCE_MS = 20_000
 const counts = { answered: 0, retried: 0, failed: 0 }
 const failures: string[] = []
 let slowestMs = 0
-let going = true
+const over = new AbortController()
 
 /** Resolves to the status; `untouched` tells of an error that no byte of an answer went before. */
 const ask = (agent: Agent | undefined): Promise<{ status: number; error: string; untouched: boolean }> =>
@@ -31,7 +31,7 @@ const ask = (agent: Agent | undefined): Promise<{ status: number; error: string;
 
 const loop = async (): Promise<void> => {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-  while (going) {
+  while (!over.signal.aborted) {
     const began = performance.now()
     let outcome = await ask(agent)
     if (outcome.untouched) {
@@ -49,7 +49,7 @@ const loop = async (): Promise<void> => {
   agent.destroy()
 }
 
-process.stdin.once('end', () => (going = false)).resume()
+process.stdin.once('end', () => over.abort()).resume()
 await Promise.all(Array.from({ length: AT_ONCE }, loop))
 process.stdout.write(
   `${JSON.stringify({ ...counts, slowestMs: Math.round(slowestMs), failures: failures.slice(0, 5) })}\n`,

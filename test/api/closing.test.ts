@@ -1,0 +1,76 @@
+// How a server ends: what was sent is answered, what is idle is closed, what never ends is cut off.
+
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { closeServer, createHttpServer, type Handler } from '../../src/api/sockets.ts'
+import { createClock } from '../../src/platform/clock.ts'
+
+const { after } = createClock()
+const REQUEST = 'GET / HTTP/1.1\r\nhost: localhost\r\n\r\n'
+
+const listen = async (t: ExecutionContext, handler: Handler) => {
+  const folder = mkdtempSync(join(tmpdir(), 'closing-'))
+  const path = join(folder, 'x.sock')
+  const server = createHttpServer(handler)
+  server.listen(path)
+  await once(server, 'listening')
+  t.teardown(() => (server.closeAllConnections(), server.close(), rmSync(folder, { recursive: true, force: true })))
+  return { server, path }
+}
+
+/** What the other side has said when it hangs up. */
+const readAll = async (socket: Socket): Promise<string> => {
+  let text = ''
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  await once(socket, 'close')
+  return text
+}
+
+test('a request that was sent and not read yet is answered, and its connection ends', async t => {
+  const { server, path } = await listen(t, (_incoming, outgoing) => void outgoing.end('answer'))
+  const socket = connect(path)
+  socket.write(REQUEST)
+  const said = readAll(socket)
+  await once(server, 'connection')
+  await closeServer(server, 5_000, after)
+  t.regex(await said, /^HTTP\/1\.1 200 OK[^]*connection: close[^]*answer$/i)
+})
+
+test('a request under way is finished', async t => {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const { server, path } = await listen(t, (_incoming, outgoing) => void promise.then(() => outgoing.end('late')))
+  const socket = connect(path)
+  socket.write(REQUEST)
+  const said = readAll(socket)
+  await once(server, 'request')
+  const closed = closeServer(server, 5_000, after)
+  resolve()
+  await closed
+  t.regex(await said, /late$/)
+})
+
+test('idle connections are not waited for', async t => {
+  const { server, path } = await listen(t, (_incoming, outgoing) => void outgoing.end('answer'))
+  const socket = connect(path)
+  socket.write(REQUEST)
+  const said = readAll(socket)
+  await once(socket, 'data')
+  const began = performance.now()
+  await closeServer(server, 5_000, after)
+  await said
+  t.true(performance.now() - began < 2_000)
+})
+
+test('what does not end within the grace is cut off', async t => {
+  const { server, path } = await listen(t, () => {})
+  const socket = connect(path)
+  socket.write(REQUEST)
+  const said = readAll(socket)
+  await once(server, 'request')
+  await closeServer(server, 100, after)
+  t.is(await said, '')
+})
