@@ -52,13 +52,24 @@ export type TimeTravel = {
   close(): Promise<void>
 }
 
+export type TravelOptions = {
+  readonly toml?: string
+  /** What stands before the sandbox: is given its address, gives its own. */
+  readonly front?: (sandbox: string) => Promise<string>
+}
+
 /** An appliance whose daemon and whose GitHub live in the time of one machine. Connected. */
-export const travel = async (): Promise<TimeTravel> => {
+export const travel = async (options: TravelOptions = {}): Promise<TimeTravel> => {
   const time = createTimeMachine()
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const sandbox = await startSandboxProcess(port, time.env)
-  const appliance = await createAppliance({ github: { url, apiUrl: `${url}/api/v3` }, env: time.env })
+  const front = (await options.front?.(url)) ?? url
+  const appliance = await createAppliance({
+    github: { url: front, apiUrl: `${front}/api/v3` },
+    env: time.env,
+    ...(options.toml !== undefined && { toml: options.toml }),
+  })
   await appliance.start()
   await appliance.enable()
   return {
