@@ -22,7 +22,7 @@ exit_code() {
 
 # GHES logs in as admin, who is no administrator of ours but may use sudo. Without sudo, ghconnect says what is not permitted.
 as_root() {
-  if [ "$(id -u)" != 0 ] && sudo -n true 2>/dev/null; then exec sudo -n -- "$@"; fi
+  if [ "$(id -u)" != 0 ] && sudo -n true </dev/null >/dev/null 2>&1; then exec sudo -n -- "$@"; fi
 }
 
 find_ghconnect() {

@@ -3,8 +3,8 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { type Appliance } from '../support/appliance.ts'
-import { createConnected, createSuccessor } from '../support/backup-utils/credentials.ts'
+import { type Appliance, PROFILE } from '../support/appliance.ts'
+import { createConnected, createRecoveryKey, createSuccessor } from '../support/backup-utils/credentials.ts'
 import { HOOKS } from '../support/backup-utils/site.ts'
 import { commandsOf, DOCUMENT, shellOf } from '../support/backup-utils/tools.ts'
 import { requestCount } from '../support/probes.ts'
@@ -65,6 +65,24 @@ test.serial('a sealed bundle is unlocked; another machine adopts, or clears', as
     t.is(await stateOf(original), 'connected')
   } finally {
     await original.close()
+  }
+})
+
+test.serial('a recipient of the configuration is withdrawn there', async t => {
+  const appliance = await createConnected()
+  try {
+    for (const name of ['old', 'new']) {
+      const { recipient } = createRecoveryKey(appliance.folder, name)
+      appliance.configure(`${PROFILE}[snapshot]\nrecipients = ["${recipient}"]\n`)
+      appliance.signal('SIGHUP')
+      await appliance.logged(
+        new RegExp(`configuration was read again[^]*${name === 'old' ? '' : 'configuration was read again'}`),
+      )
+      const { stdout } = await shellOf(appliance)('ghconnect snapshot export | ghconnect snapshot inspect --json -')
+      t.deepEqual(JSON.parse(stdout).recipients, [recipient])
+    }
+  } finally {
+    await appliance.close()
   }
 })
 

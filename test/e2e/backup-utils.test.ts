@@ -1,58 +1,20 @@
-// The hooks for GitHub Enterprise Server Backup Utilities, run by programs that behave as those do: snapshots, and each row of the restore matrix.
+// The hooks for GitHub Enterprise Server Backup Utilities in a backup, run by programs that behave as those do.
 
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { type Appliance, PROFILE } from '../support/appliance.ts'
-import {
-  createConnected,
-  createRecoveryKey,
-  createSuccessor,
-  credentialsOf,
-  readBundle,
-} from '../support/backup-utils/credentials.ts'
-import { ROWS } from '../support/backup-utils/matrix.ts'
-import { createSite, HOOKS, type Host, type Outcome, type Site } from '../support/backup-utils/site.ts'
-import { ghconnect, requestCount } from '../support/probes.ts'
+import { credentialsOf, readBundle } from '../support/backup-utils/credentials.ts'
+import { BUNDLE, withSite } from '../support/backup-utils/scene.ts'
+import { createSite, HOOKS, type Site } from '../support/backup-utils/site.ts'
+import { NOBODY } from '../support/probes.ts'
 
-const BUNDLE = 'github-connect.tar'
-
-type Scene = { site: Site; original: Appliance; host: Host }
-
-const withSnapshot = async (work: (scene: Scene) => Promise<void>, toml = PROFILE): Promise<void> => {
-  const original = await createConnected(toml)
-  const site = createSite()
-  try {
-    await work({ site, original, host: site.addHost('ghe', original) })
-  } finally {
-    site.close()
-    await original.close()
-  }
-}
-
-/** A machine to restore to, with the appliance on it. */
-const withTarget = async (
-  { site, original }: Scene,
-  options: { configured?: boolean; elsewhere?: boolean; toml?: string; running?: boolean },
-  work: (target: Appliance, host: Host) => Promise<void>,
-): Promise<void> => {
-  const target = await createSuccessor(original, options)
-  try {
-    if (options.running !== false) await target.start()
-    await work(target, site.addHost(`target-${target.pid()}`, target, options))
-  } finally {
-    await target.close()
-  }
-}
-
-const nameOf = (host: Host): string => host.root.split('/').at(-1) ?? ''
 const snapshots = (site: Site): string[] => readdirSync(site.data).filter(name => /^\d{8}T\d{6}$/.test(name))
 const isIncomplete = (site: Site, snapshot: string): boolean => existsSync(join(site.data, snapshot, 'incomplete'))
 
 test.serial('a snapshot of a live appliance holds its credentials, closed to others', async t => {
-  await withSnapshot(async ({ site, original, host }) => {
+  await withSite(async ({ site, original, host }) => {
     const outcome = await site.backup('ghe')
     t.is(outcome.code, 0, outcome.stderr)
     const [snapshot = ''] = snapshots(site)
@@ -78,7 +40,7 @@ test.serial('a snapshot of a live appliance holds its credentials, closed to oth
 })
 
 test.serial('a snapshot is taken of a daemon that hangs, and of one that is stopped', async t => {
-  await withSnapshot(async ({ site, original }) => {
+  await withSite(async ({ site, original }) => {
     const before = await credentialsOf(original)
     for (const [step, signal] of [
       ['hung', 'SIGSTOP'],
@@ -94,7 +56,7 @@ test.serial('a snapshot is taken of a daemon that hangs, and of one that is stop
 })
 
 test.serial('a hook that fails leaves the snapshot incomplete, and says why', async t => {
-  await withSnapshot(async ({ site, host }) => {
+  await withSite(async ({ site, host }) => {
     t.is((await site.backup('ghe', { GHE_SNAPSHOT_TIMESTAMP: '20260101T000000' })).code, 0)
     const whole = readFileSync(join(site.data, 'current', BUNDLE))
     const program = join(host.root, 'program')
@@ -140,7 +102,7 @@ test.serial('a hook that fails leaves the snapshot incomplete, and says why', as
 })
 
 test.serial('a step of another that fails is not hidden by the hook', async t => {
-  await withSnapshot(async ({ site }) => {
+  await withSite(async ({ site }) => {
     for (const [at, step] of ['ghe-backup-secrets', 'ghe-backup-redis'].entries()) {
       const timestamp = `2026020${at + 1}T000000`
       const outcome = await site.backup('ghe', { GHE_TEST_FAIL: step, GHE_SNAPSHOT_TIMESTAMP: timestamp })
@@ -150,165 +112,26 @@ test.serial('a step of another that fails is not hidden by the hook', async t =>
   })
 })
 
-test.serial('each row of the restore matrix ends as it should', async t => {
-  await withSnapshot(async scene => {
-    const { site, original } = scene
-    t.is((await site.backup('ghe')).code, 0)
-    const taken = readBundle(join(site.data, 'current', BUNDLE)).credentials
-    for (const row of ROWS) {
-      await withTarget(scene, row, async (target, host) => {
-        const seen = await requestCount(original)
-        const outcome = await site.restore(nameOf(host), row.args, row.env)
-        t.is(outcome.code, 0, `${row.name}: ${outcome.stderr}`)
-        if (row.says) t.regex(outcome.stdout + outcome.stderr, row.says, row.name)
-        await target.until(row.state)
-        t.is(readFileSync(join(host.root, 'data/user/common/ghe-restore-status'), 'utf8'), 'complete\n')
-        if (row.state === 'disconnected') {
-          t.deepEqual((await credentialsOf(target)).credentials.pems, [], row.name)
-        } else {
-          t.deepEqual((await credentialsOf(target)).credentials, taken, row.name)
-        }
-        const { status, body } = await target.ask('POST', '/v1/tokens', { repositories: ['web'] })
-        t.is(status, row.state === 'connected' ? 200 : 503, `${row.name}: ${JSON.stringify(body)}`)
-        if (row.state !== 'connected') t.is(await requestCount(original), seen, `${row.name}: no call went out`)
-      })
-      t.is((await original.call('GET', '/v1/status')).body['state'], 'connected', row.name)
-    }
-  })
-})
-
-test.serial('a sealed bundle waits on the target for its identity, which the backup host never has', async t => {
-  const keys = mkdtempSync(join(tmpdir(), 'ghconnect-keys-'))
+test('who is not root becomes so by sudo, and hears what is not permitted where that is not to be had', async t => {
+  const site = createSite()
   try {
-    const { identityFile, recipient } = createRecoveryKey(keys)
-    await withSnapshot(async scene => {
-      const { site, original } = scene
-      t.is((await site.backup('ghe')).code, 0)
-      const bundle = readFileSync(join(site.data, 'current', BUNDLE), 'latin1')
-      t.false(bundle.includes('PRIVATE KEY'))
-      const taken = (await credentialsOf(original, identityFile)).credentials
-      t.is(taken.pems.length, 1)
-      await withTarget(scene, {}, async (target, host) => {
-        const outcome = await site.restore(nameOf(host), ['-c'])
-        t.is(outcome.code, 0, outcome.stderr)
-        t.regex(outcome.stderr, /^Warning: .*sealed/m)
-        await target.until('awaiting-unlock')
-        const unlocked = await ghconnect('unlock', '--identity', identityFile, '--config', target.configFile)
-        t.is(unlocked.code, 0, unlocked.output)
-        await target.until('connected')
-        t.deepEqual((await credentialsOf(target, identityFile)).credentials, taken)
-      })
-    }, `${PROFILE}[snapshot]\nrecipients = ["${recipient}"]\n`)
+    const bin = mkdtempSync(join(tmpdir(), 'ghconnect-sudo-'))
+    chmodSync(bin, 0o755)
+    writeFileSync(join(bin, 'sudo'), '#!/bin/sh\nprintf "%s\\n" "$*"\n', { mode: 0o755 })
+    writeFileSync(join(bin, 'ghconnect'), '#!/bin/sh\necho "Fatal: $*" >&2; exit 77\n', { mode: 0o755 })
+    const hook = join(HOOKS, 'ghe-export-github-connect')
+    const asNobody = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', hook, '--output', '/x']
+    const PATH = `${bin}:/usr/bin:/bin`
+    t.is((await site.run('setpriv', asNobody, { PATH })).stdout, `-n -- ${hook} --output /x\n`)
+    writeFileSync(join(bin, 'sudo'), '#!/bin/sh\necho "a password is required" >&2; exit 1\n')
+    const refused = await site.run('setpriv', asNobody, { PATH })
+    t.is(refused.code, 77)
+    t.is(refused.stderr, 'Fatal: snapshot export --output /x\n')
+    rmSync(bin, { recursive: true })
   } finally {
-    rmSync(keys, { recursive: true })
+    site.close()
   }
 })
-
-test.serial('a target whose daemon does not run has the credentials at its next start', async t => {
-  await withSnapshot(async scene => {
-    const { site, original } = scene
-    t.is((await site.backup('ghe')).code, 0)
-    const taken = (await credentialsOf(original)).credentials
-    await withTarget(scene, { running: false }, async (target, host) => {
-      const outcome = await site.restore(nameOf(host), [], { GHE_RESTORE_GH_CONNECT: 'yes' })
-      t.is(outcome.code, 0, outcome.stderr)
-      t.deepEqual((await credentialsOf(target)).credentials, taken)
-      await target.start()
-      await target.until('connected')
-      await target.kill()
-      const cleared = await site.restore(nameOf(host))
-      t.is(cleared.code, 0, cleared.stderr)
-      t.is((await credentialsOf(target)).state, 'disconnected')
-    })
-    t.is((await original.call('GET', '/v1/status')).body['state'], 'connected')
-  })
-})
-
-test.serial('a mark to keep the credentials is good once, and not in a later restore', async t => {
-  await withSnapshot(async scene => {
-    const { site } = scene
-    t.is((await site.backup('ghe')).code, 0)
-    await withTarget(scene, {}, async (target, host) => {
-      const keep = { GHE_RESTORE_GH_CONNECT: 'yes' }
-      // A step after the import fails, so that no reset takes the mark away.
-      const broken = await site.restore(nameOf(host), [], { ...keep, GHE_TEST_FAIL: 'ghe-restore-repositories' })
-      t.not(broken.code, 0)
-      t.is(readFileSync(join(host.root, 'data/user/common/ghe-restore-status'), 'utf8'), 'failed\n')
-      t.true(existsSync(join(host.root, 'keep-after-restore')))
-      await target.until('connected')
-      t.is((await site.restore(nameOf(host))).code, 0)
-      await target.until('disconnected')
-      t.is((await site.restore(nameOf(host), [], keep)).code, 0)
-      await target.until('connected')
-      t.false(existsSync(join(host.root, 'keep-after-restore')))
-      t.is((await host.run('ghe-reset-gh-connect -y')).code, 0)
-      await target.until('disconnected')
-    })
-  })
-})
-
-test.serial(
-  'the reset clears after the configuration run, tells GitHub nothing, and runs a script of GitHub that it replaced',
-  async t => {
-    await withSnapshot(async scene => {
-      const { site, original, host } = scene
-      t.is((await site.backup('ghe')).code, 0)
-      const reset = join(host.root, 'usr/local/share/enterprise/ghe-reset-gh-connect')
-      writeFileSync(`${reset}.github`, '#!/bin/sh\necho "reset $1" >>order\n')
-      chmodSync(`${reset}.github`, 0o755)
-      const seen = await requestCount(original)
-      t.is((await site.restore('ghe')).code, 0)
-      t.is((await original.call('GET', '/v1/status')).body['state'], 'disconnected')
-      t.is(readFileSync(join(host.root, 'order'), 'utf8'), 'ghe-config-apply\nreset -y\n')
-      t.is(await requestCount(original), seen)
-      const { apps } = await original.control('GET', 'state')
-      t.true(Array.isArray(apps) && apps.length === 1, 'the App is there')
-      writeFileSync(`${reset}.github`, '#!/bin/sh\nexit 75\n')
-      const failed = await host.run(`${reset} -y`)
-      t.is(failed.code, 69)
-      t.regex(failed.stderr, /^Fatal: /m)
-    })
-  },
-)
-
-test.serial(
-  'a restore goes on without a bundle and without the hooks, and stops at a damaged bundle until told to skip it',
-  async t => {
-    await withSnapshot(async scene => {
-      const { site } = scene
-      t.is((await site.backup('ghe')).code, 0)
-      const file = join(site.data, 'current', BUNDLE)
-      const whole = readFileSync(file)
-      await withTarget(scene, {}, async (target, host) => {
-        const restore = (env = {}): Promise<Outcome> => site.restore(nameOf(host), ['-c'], env)
-        rmSync(file)
-        const absent = await restore()
-        t.is(absent.code, 0, absent.stderr)
-        t.regex(absent.stderr, /^Warning: .*no GitHub Connect credentials/m)
-
-        for (const damaged of [whole.subarray(0, 2000), whole.with(3000, (whole[3000] ?? 0) ^ 1), Buffer.alloc(0)]) {
-          writeFileSync(file, damaged)
-          const outcome = await restore()
-          t.is(outcome.code, 65, outcome.stderr)
-          t.regex(outcome.stderr, /^Fatal: .*GHE_SKIP_GH_CONNECT=yes/m)
-        }
-        t.is((await restore({ GHE_SKIP_GH_CONNECT: 'yes' })).code, 0)
-        t.is((await restore({ GHE_RESTORE_GH_CONNECT: 'perhaps' })).code, 64)
-        t.is((await target.call('GET', '/v1/status')).body['state'], 'disconnected')
-
-        writeFileSync(file, whole)
-        const verified = await host.run('ghe-import-github-connect --verify-only', whole)
-        t.is(verified.code, 0, verified.stderr)
-        t.is((await host.run('ghe-import-github-connect --verify-only', whole.subarray(0, 2000))).code, 65)
-        t.is((await target.call('GET', '/v1/status')).body['state'], 'disconnected')
-        rmSync(join(host.root, 'bin/ghe-import-github-connect'))
-        const missing = await restore()
-        t.is(missing.code, 0, missing.stderr)
-        t.regex(missing.stderr, /^Warning: .*no ghe-import-github-connect/m)
-      })
-    })
-  },
-)
 
 test('each hook shows an example, and refuses what it does not know', async t => {
   const site = createSite()

@@ -16,7 +16,7 @@ export type Row = {
 export const ROWS: readonly Row[] = [
   { name: '-c', args: ['-c'], state: 'connected' },
   { name: 'an unconfigured target', configured: false, state: 'connected' },
-  { name: 'neither', state: 'disconnected', says: /not restored, since settings are not/ },
+  { name: 'neither of both', state: 'disconnected', says: /not restored, since settings are not/ },
   { name: 'GHE_RESTORE_GH_CONNECT=yes', env: { GHE_RESTORE_GH_CONNECT: 'yes' }, state: 'connected', says: /are kept/ },
   { name: 'yes on another machine', env: { GHE_RESTORE_GH_CONNECT: 'yes' }, elsewhere: true, state: 'quarantined' },
   { name: '-c on another machine', args: ['-c'], elsewhere: true, state: 'quarantined' },
