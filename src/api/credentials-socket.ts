@@ -28,6 +28,8 @@ const REFUSAL = Buffer.alloc(2 ** 20 + 4096, 'ghconnectd refuses this credential
 const PATIENCE_MS = 120_000
 /** Units start by the dozen at boot, and each opens one connection for each credential. */
 const MAX_CONNECTIONS = 512
+/** A credential is read once, at the start of the unit. */
+const MIN_TTL_SECONDS = 1_800
 
 export const createCredentialsServer = (deps: CredentialsDeps): Server => {
   const server = createServer(socket => {
@@ -71,7 +73,11 @@ const answer = async (socket: Socket, deps: CredentialsDeps): Promise<string> =>
   // The user that the unit will run as is not told: only a profile that goes by units can mean it.
   if (!source || !profile || profile.allow.units.length === 0)
     return deny(`no profile that names units admits ${wanted.unit} to ${wanted.credential}`)
-  return writeToken(source.format, await desk.answer({ profile: profile.name }, caller), github)
+  return writeToken(
+    source.format,
+    await desk.answer({ profile: profile.name, min_ttl_seconds: MIN_TTL_SECONDS }, caller),
+    github,
+  )
 }
 
 /** `\0RANDOM/unit/UNIT/CREDENTIAL`, as systemd binds it. */
