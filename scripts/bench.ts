@@ -180,6 +180,44 @@ const benchStart = async (appliance: Appliance): Promise<Row[]> => {
   ]
 }
 
+/** What git waits for a password, by git's own helper that reads a file, and by ours. */
+const benchGit = async (appliance: Appliance): Promise<Row[]> => {
+  await appliance.start()
+  await appliance.enable()
+  // At hand from here on: the sandbox lives in this process, which stands still while git runs.
+  await appliance.ask('POST', '/v1/tokens', {})
+  const { protocol, host } = new URL(appliance.sandbox.url)
+  const input = `protocol=${protocol.slice(0, -1)}\nhost=${host}\n`
+  const file = join(appliance.folder, 'git-credentials')
+  writeFileSync(file, `${protocol}//x-access-token:ghs_${'x'.repeat(36)}@${host}\n`)
+  const env = { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_NOSYSTEM: '1', GIT_TERMINAL_PROMPT: '0' }
+  const fill = (helper: string): number => {
+    const began = performance.now()
+    const text = execFileSync('git', ['-c', `credential.helper=${helper}`, 'credential', 'fill'], { input, env })
+    if (!/^password=ghs_/m.test(text.toString())) throw new Error(`no password by ${helper}`)
+    return performance.now() - began
+  }
+  const ours = `${join(ROOT, 'scripts/git-credential-ghconnect')} --socket ${appliance.runtime}`
+  const times: { ours: number[]; bare: number[] } = { ours: [], bare: [] }
+  for (let turn = 0; turn <= TURNS * 20; turn++) {
+    const [bare, helper] = [fill(`store --file ${file}`), fill(ours)]
+    if (turn === 0) continue
+    times.bare.push(bare)
+    times.ours.push(helper)
+  }
+  const more = median(times.ours.map((ms, at) => ms - (times.bare[at] ?? Number.NaN)))
+  return [
+    {
+      name: 'git credential fill',
+      floor: `${median(times.bare).toFixed(1)} ms`,
+      ours: `${median(times.ours).toFixed(1)} ms`,
+      ratio: `+${more.toFixed(1)} ms`,
+      budget: '<= +15 ms',
+      within: more <= 15,
+    },
+  ]
+}
+
 const benchScopes = async (appliance: Appliance): Promise<Row[]> => {
   const command = [process.execPath, '--disable-sigusr1', DAEMON, '--config', appliance.configFile]
   const storeKey = readFileSync(join(appliance.folder, 'store.key'))
@@ -231,6 +269,7 @@ const measureTicks = async (store: ReturnType<typeof openStore>): Promise<number
 
 const ROWS: Readonly<Record<string, (appliance: Appliance) => Promise<Row[]>>> = {
   token: benchToken,
+  git: benchGit,
   start: benchStart,
   scopes: benchScopes,
 }
