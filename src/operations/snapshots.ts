@@ -181,7 +181,7 @@ export const createSnapshots = (deps: {
         trail.record({ event: 'snapshot.export', detail: 'the sealed bundle that waits, as it is' })
         return waits.bundle
       }
-      const content = contentOf({ record: journey.read(), tokens: store.tokens.all() }, deps.settings())
+      const content = contentOf({ record: journey.read(), tokens: tokens.live() }, deps.settings())
       const bundle = await tools.writeBundle(content, {
         recipients: recovery.recipients(),
         signer: recovery.signer(),

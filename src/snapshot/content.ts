@@ -161,8 +161,40 @@ const encodeToken = (token: BundleToken): string =>
   })
 
 const encodeTokens = (tokens: readonly BundleToken[]): Uint8Array | undefined => {
-  const lines = tokens.map(token => ({ text: encodeToken(token), expiresAtMs: token.expiresAtMs }))
   const limit = findPayloadLimit('token.json') ?? 0
+  const whole = writeLines(tokens, { limit, encode: encodeToken })
+  if (whole !== 'too-long') return whole
+  const some = writeLines(longestLived(tokens, limit), { limit, encode: text => text })
+  return some === 'too-long' ? undefined : some
+}
+
+const BATCH = 100
+
+/** As a list of JSON, a batch at a time: ten thousand lines at once would keep the collector busy longer than the writing takes. */
+const writeLines = <T>(
+  items: readonly T[],
+  { limit, encode }: { limit: number; encode: (item: T) => string },
+): Uint8Array | 'too-long' | undefined => {
+  if (items.length === 0) return undefined
+  // Memory that is not written to is never had.
+  const buffer = Buffer.allocUnsafeSlow(limit)
+  let size = buffer.write('[\n')
+  for (let at = 0; at < items.length; at += BATCH) {
+    const lines = items
+      .slice(at, at + BATCH)
+      .map(encode)
+      .join(',\n')
+    const text = at === 0 ? lines : `,\n${lines}`
+    if (size + Buffer.byteLength(text) + END.length > limit) return 'too-long'
+    size += buffer.write(text, size)
+  }
+  return buffer.subarray(0, size + buffer.write(END, size))
+}
+
+const END = '\n]\n'
+
+const longestLived = (tokens: readonly BundleToken[], limit: number): string[] => {
+  const lines = tokens.map(token => ({ text: encodeToken(token), expiresAtMs: token.expiresAtMs }))
   const kept = new Set<(typeof lines)[number]>()
   let size = '[\n\n]\n'.length
   for (const line of lines.toSorted((a, b) => b.expiresAtMs - a.expiresAtMs)) {
@@ -170,13 +202,7 @@ const encodeTokens = (tokens: readonly BundleToken[]): Uint8Array | undefined =>
     if (size > limit) break
     kept.add(line)
   }
-  if (kept.size === 0) return undefined
-  return Buffer.from(
-    `[\n${lines
-      .filter(line => kept.has(line))
-      .map(({ text }) => text)
-      .join(',\n')}\n]\n`,
-  )
+  return lines.filter(line => kept.has(line)).map(({ text }) => text)
 }
 
 const describe = ({ name, bytes }: Entry): z.infer<typeof fileSchema> => ({

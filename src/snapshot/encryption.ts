@@ -4,6 +4,7 @@ import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } fro
 import { Failure } from '../domain/errors.ts'
 import { Secret } from '../domain/secret.ts'
 import { MAX_RECIPIENTS } from './header.ts'
+import { openBody, opensTo, sealFile } from './stream.ts'
 
 /** `identity` opens what is encrypted to `recipient`; X25519, which every version of age knows. */
 export type RecoveryKey = { readonly identity: Secret; readonly recipient: string }
@@ -55,7 +56,7 @@ export const readIdentities = (fileText: string): Secret[] => {
   return identities
 }
 
-/** Binary age v1, which stock `age -d` opens. Throws `configuration` for what is no recipient, for none and for too many. */
+/** Binary age v1, which stock `age -d` opens; the body was opened again before it is returned. Throws `configuration` for what is no recipient, for none and for too many. */
 export const encryptTo = async (recipients: readonly string[], bytes: Uint8Array): Promise<Uint8Array> => {
   if (recipients.length === 0 || recipients.length > MAX_RECIPIENTS) {
     throw new Failure('configuration', `there are ${recipients.length} recipients; from 1 to ${MAX_RECIPIENTS} can be`)
@@ -65,12 +66,21 @@ export const encryptTo = async (recipients: readonly string[], bytes: Uint8Array
     assertRecipient(recipient)
     encrypter.addRecipient(recipient)
   }
-  const encrypted = await attempt(encrypter, bytes)
-  const size = encrypted.length - headerSize(encrypted)
-  if (size !== bodySize(bytes.length)) {
-    throw new Failure('internal', `encryption gave ${size} bytes for ${bytes.length}`)
+  // A recipient that takes no part but learns the file's key: header by the library, body by ours.
+  let fileKey: Uint8Array = new Uint8Array()
+  encrypter.addRecipient({
+    wrapFileKey(key) {
+      fileKey = Uint8Array.from(key)
+      return []
+    },
+  })
+  const empty = await attempt(encrypter)
+  const header = empty.subarray(0, headerSize(empty))
+  const file = sealFile(header, fileKey, bytes)
+  if (!opensTo(bytes, fileKey, file.subarray(header.length))) {
+    throw new Failure('internal', 'what was encrypted does not open')
   }
-  return encrypted
+  return file
 }
 
 /**
@@ -78,14 +88,15 @@ export const encryptTo = async (recipients: readonly string[], bytes: Uint8Array
  * the recipients looks like a wrong identity: where it matters, a digest is checked before.
  */
 export const decryptWith = async (identities: readonly Secret[], bytes: Uint8Array): Promise<Uint8Array> => {
-  headerSize(bytes)
+  const size = headerSize(bytes)
   const decrypter = new Decrypter()
   for (const identity of identities) {
     if (!isIdentity(identity.reveal())) throw new Failure('invalid-request', 'the text is no X25519 identity of age')
     decrypter.addIdentity(identity.reveal())
   }
   try {
-    return await decrypter.decrypt(bytes)
+    const fileKey = await decrypter.decryptHeader(bytes.subarray(0, size))
+    return new Uint8Array(openBody(fileKey, bytes.subarray(size)).buffer)
   } catch (error) {
     if (error instanceof Error && error.message === NO_MATCH) {
       const which = identities.length === 1 ? 'the identity' : `none of the ${identities.length} identities`
@@ -101,9 +112,6 @@ const NO_MATCH = "no identity matched any of the file's recipients"
 
 /** Room for 20 recipients four times over. More stanzas would only cost time, one multiplication each. */
 const MAX_HEADER_BYTES = 8 * 1024
-const CHUNK = 64 * 1024
-const TAG = 16
-const NONCE = 16
 
 const isRecipient = (text: string): boolean =>
   /^age1[0-9a-z]{58}$/.test(text) && accepts(() => new Encrypter().addRecipient(text))
@@ -121,9 +129,9 @@ const accepts = (work: () => void): boolean => {
 }
 
 /** A recipient that is well spelled may still be no point that a key can be agreed with. */
-const attempt = async (encrypter: Encrypter, bytes: Uint8Array): Promise<Uint8Array> => {
+const attempt = async (encrypter: Encrypter): Promise<Uint8Array> => {
   try {
-    return await encrypter.encrypt(bytes)
+    return await encrypter.encrypt(new Uint8Array())
   } catch (error) {
     throw new Failure('configuration', 'one of the recipients cannot be encrypted to', { cause: error })
   }
@@ -136,6 +144,3 @@ const headerSize = (bytes: Uint8Array): number => {
   if (found === undefined) throw new Failure('bundle-corrupt', 'the encrypted part is no age file (binary, version 1)')
   return found.length
 }
-
-/** As age v1 has it: a nonce, then chunks of 64 KiB with a tag each, at least one. */
-const bodySize = (plainSize: number): number => NONCE + plainSize + TAG * Math.max(1, Math.ceil(plainSize / CHUNK))
