@@ -1,6 +1,6 @@
 // HTTP over a unix socket, for tests.
 
-import { Agent, type IncomingHttpHeaders, request } from 'node:http'
+import { type Agent, type IncomingHttpHeaders, request } from 'node:http'
 
 export type Answer = {
   readonly status: number
