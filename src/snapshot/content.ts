@@ -153,9 +153,13 @@ const encodeToken = (token: BundleToken): string =>
   JSON.stringify({
     slot: token.slot,
     profile: token.profile,
-    scope: token.scope,
+    scope: {
+      installation: token.scope.installation,
+      repositories: token.scope.repositories,
+      permissions: token.scope.permissions,
+    },
     token: token.token.reveal(),
-    granted: token.granted,
+    granted: { repositories: token.granted.repositories, permissions: token.granted.permissions },
     mintedAtMs: token.mintedAtMs,
     expiresAtMs: token.expiresAtMs,
   })

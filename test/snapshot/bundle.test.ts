@@ -121,6 +121,14 @@ test('an encrypted bundle hides keys and tokens', t => {
   t.true(Buffer.from(CLEAR).includes('PRIVATE KEY'))
 })
 
+test('a token is written alike, in whatever order its fields came', async t => {
+  const scope = { permissions: { contents: 'read' }, repositories: ['web'], installation: 42 } as const
+  const token = tokenFor(scope, { granted: { permissions: { contents: 'read' }, repositories: ['web'] } })
+  const content = { ...LIVE, tokens: [token] }
+  const bundle = await writeBundle(content, optionsFor([RECOVERY.recipient]))
+  t.deepEqual((await openBundle(bundle, [RECOVERY.identity])).tokens[0]?.scope, scope)
+})
+
 test('the key of a token is made anew', async t => {
   const stale = tokenFor({ installation: 1 }, { key: scopeKey('other', { installation: 2 }) })
   const { tokens } = await openBundle(await writeBundle({ ...LIVE, tokens: [stale] }, optionsFor([])))

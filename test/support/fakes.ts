@@ -136,7 +136,7 @@ export const openMemoryStore = (disk: Disk, wrote: () => void = () => {}): Store
   }
   const slotOf = (key: string, slot: string): string => `${slot} ${key}`
   const merged = (changes: Parameters<Store['replace']>[0]): ConnectionRecord => ({
-    generation: disk.record.generation + (changes.newGeneration ? 1 : 0),
+    generation: Math.max(disk.record.generation, changes.above ?? 0) + (changes.newGeneration ? 1 : 0),
     connection: changes.connection ?? disk.record.connection,
     installations: changes.installations ?? disk.record.installations,
     keys: changes.keys ?? disk.record.keys,
@@ -180,6 +180,8 @@ export const openMemoryStore = (disk: Disk, wrote: () => void = () => {}): Store
       change(() => {
         disk.record = merged(changes)
         disk.tokens.clear()
+        for (const name of disk.facts.keys()) if (name.startsWith('connection.')) disk.facts.delete(name)
+        for (const [name, value] of Object.entries(changes.facts ?? {})) disk.facts.set(name, value)
         disk.number += 1
         delete disk.recoveryWrap
       }),

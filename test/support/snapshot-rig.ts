@@ -1,0 +1,110 @@
+// Snapshots and recovery over the rig of the operations; bundles are kept in a table, and opened by whoever names their recipient.
+
+import { Failure } from '../../src/domain/errors.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import { createRecovery } from '../../src/operations/recovery.ts'
+import { createSnapshots, type BundleTools } from '../../src/operations/snapshots.ts'
+import type { BundleContent } from '../../src/snapshot/content.ts'
+import type { BundleHeader } from '../../src/snapshot/header.ts'
+import { openMemoryAudit } from './fakes.ts'
+import { HERE, type Rig } from './operations-rig.ts'
+
+type Kept = { readonly header: BundleHeader; readonly content: BundleContent }
+
+/** What outlives a daemon, besides the disk: bundles anywhere, and the one that waits. */
+export type Shelf = { readonly bundles: Map<string, Kept>; waiting?: Uint8Array }
+export const createShelf = (): Shelf => ({ bundles: new Map() })
+
+/** `age1KEY` is opened by the identity `KEY`. */
+export const identityOf = (recipient: string): Secret => new Secret(recipient.replace(/^age1/, ''))
+
+const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
+
+export const createSnapshotRig = (
+  rig: Rig,
+  { shelf, signer = 'signer', configured = [] }: { shelf: Shelf; signer?: string; configured?: readonly string[] },
+) => {
+  const { store, journey, tokens, trail, clock, log, disk } = rig
+  const encrypted: { recipients: readonly string[]; text: string }[] = []
+  const encryptTo = async (recipients: readonly string[], bytes: Uint8Array): Promise<Uint8Array> => {
+    if (recipients.length > 20) throw new Failure('configuration', 'too many')
+    if (bytes.length > 0) encrypted.push({ recipients, text: textOf(bytes) })
+    return Buffer.from(`to ${recipients.join(' ')}: ${textOf(bytes)}`)
+  }
+  const signerOf = () => ({ publicKey: signer, privatePem: new Secret(signer), sign: () => new Uint8Array() })
+  const recovery = createRecovery({
+    store,
+    audit: openMemoryAudit(disk),
+    trail,
+    log,
+    configured: () => configured,
+    async assertRecipient(text) {
+      if (!text.startsWith('age1')) throw new Failure('configuration', 'no recipient')
+    },
+    encryptTo,
+    createSigner: signerOf,
+    readSigner: signerOf,
+  })
+  const find = (bundle: Uint8Array): Kept => {
+    const kept = shelf.bundles.get(textOf(bundle))
+    if (!kept) throw new Failure('bundle-corrupt', 'no bundle')
+    return kept
+  }
+  const tools: BundleTools = {
+    async writeBundle(content, { recipients, signer: by, createdMs, hostname }) {
+      const id = `bundle ${shelf.bundles.size + 1}`
+      const { connection, generation } = content
+      const header: BundleHeader = {
+        ...('account' in connection ? { account: connection.account } : {}),
+        created: new Date(createdMs).toISOString(),
+        format: 1,
+        generation,
+        hostname,
+        payload: { name: recipients.length > 0 ? 'payload.age' : 'payload.tar', sha256: id, size: 1 },
+        recipients: [...recipients],
+        signer: by.publicKey,
+        state: connection.kind,
+      }
+      shelf.bundles.set(id, { header, content })
+      return Buffer.from(id)
+    },
+    readHeader: bundle => find(bundle).header,
+    async openBundle(bundle, identities) {
+      const { header, content } = find(bundle)
+      const isOpen = identities.some(identity => header.recipients.includes(`age1${identity.reveal()}`))
+      if (!isOpen && header.recipients.length > 0) throw new Failure('bundle-wrong-identity', 'another one')
+      return content
+    },
+    recipientOf: async identity => `age1${identity.reveal()}`,
+    fingerprintOf: pem => pem.reveal(),
+  }
+  const restored: number[] = []
+  const snapshots = createSnapshots({
+    store,
+    journey,
+    tokens,
+    trail,
+    recovery,
+    clock,
+    log,
+    tools,
+    waiting: {
+      find: () => shelf.waiting,
+      put: bundle => void (shelf.waiting = bundle),
+      remove: () => void delete shelf.waiting,
+    },
+    host: () => HERE,
+    settings: () => ({ trusted: [], includeToken: true, githubUrl: 'https://github.com', apiUrl: 'https://api' }),
+    onRestored: () => void restored.push(clock.now()),
+  })
+  return { snapshots, recovery, restored, encrypted, shelf }
+}
+
+/** The bundle with other content, signed by somebody else. */
+export const forge = (shelf: Shelf, bundle: Uint8Array, change: (kept: Kept) => Kept): Uint8Array => {
+  const id = `forged ${shelf.bundles.size + 1}`
+  const kept = shelf.bundles.get(textOf(bundle))
+  if (!kept) throw new Error('no bundle')
+  shelf.bundles.set(id, change(kept))
+  return Buffer.from(id)
+}
