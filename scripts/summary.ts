@@ -1,21 +1,21 @@
-// Reads TAP from a file: prints what failed, whole, and as the last line the counts.
+// Reads TAP from standard input: prints what failed, whole, as it comes, a sign of life now and then, and last the counts.
 
-import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
 
-const [file = ''] = process.argv.slice(2)
-const text = readFileSync(file, 'utf8')
+const SIGN_EVERY = 100
 
 let passed = 0
 let failed = 0
 let skipped = 0
 let failing = false
-for (const line of text.split('\n')) {
-  const [, not, , directive] = /^(not )?ok \d+ (.*?)(?: # (SKIP|TODO).*)?$/.exec(line) ?? []
-  if (/^(not )?ok \d+/.test(line)) {
+for await (const line of createInterface({ input: process.stdin })) {
+  const [result, not, , directive] = /^(not )?ok \d+ (.*?)(?: # (SKIP|TODO).*)?$/.exec(line) ?? []
+  if (result !== undefined) {
     failing = not !== undefined
     if (directive) skipped += 1
     else if (failing) failed += 1
     else passed += 1
+    if ((passed + failed) % SIGN_EVERY === 0) process.stderr.write(`   ${passed + failed} tests so far\n`)
   }
   if (failing || line.startsWith('Bail out')) process.stdout.write(`${line}\n`)
 }
