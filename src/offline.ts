@@ -49,7 +49,11 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     machineId: machineId(env['GHCONNECT_MACHINE_ID_FILE'] || undefined) ?? '',
     hostname: config.appliance.hostname,
   })
-  const sealed: SealedCredential = { path: env['GHCONNECT_SEALED_STORE_KEY'] || SEALED_STORE_KEY, name: 'store.key' }
+  const sealed: SealedCredential = {
+    path: env['GHCONNECT_SEALED_STORE_KEY'] || SEALED_STORE_KEY,
+    name: 'store.key',
+    withKey: env['GHCONNECTD_SEAL_WITH'] || 'host',
+  }
 
   /** Read with the rights of the caller: sealed credentials are root's. */
   const getStoreKey = (): Buffer => {

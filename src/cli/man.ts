@@ -65,5 +65,9 @@ const EXITS: readonly (readonly [string, string])[] = [['0', 'It worked.'], ...O
 const ENVIRONMENT: readonly (readonly [string, string])[] = [
   ['GHCONNECT_SOCKET', String.raw`As \fB\-\-socket\fR.`],
   ['GHCONNECT_CONFIG', String.raw`As \fB\-\-config\fR.`],
+  [
+    'GHCONNECT_SEALED_STORE_KEY',
+    String.raw`The sealed credential store.key, which root opens with \fBsystemd\-creds\fR where the daemon does not run and [store] key_file names no file; by default /etc/ghconnectd/credentials/store.key.`,
+  ],
   ['NO_COLOR', 'No colour, where it is set.'],
 ]

@@ -11,6 +11,8 @@ export type SealedCredential = {
   readonly path: string
   /** The name that it was sealed for. */
   readonly name: string
+  /** To what it is sealed, as `systemd-creds --with-key=` names it. */
+  readonly withKey: string
 }
 
 /** Undefined where there is no such file. Throws `locked` where this machine cannot open it. */
@@ -24,12 +26,12 @@ export const openSealed = ({ path, name }: SealedCredential): Buffer | undefined
 }
 
 /** Seals `content` to this machine. A file that stands there is kept beside under the name of the moment, never replaced. */
-export const seal = (content: Buffer, { path, name }: SealedCredential, nowMs: number): void => {
+export const seal = (content: Buffer, { path, name, withKey }: SealedCredential, nowMs: number): void => {
   const beside = `${path}.${process.pid}.new`
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   rmSync(beside, { force: true })
   try {
-    systemdCreds(['encrypt', '--with-key=host', `--name=${name}`, '-', beside], content)
+    systemdCreds(['encrypt', `--with-key=${withKey}`, `--name=${name}`, '-', beside], content)
     if (existsSync(path))
       renameSync(path, `${path}.lost-${new Date(nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, '')}`)
     // A link, unlike a rename, replaces nothing.

@@ -1,8 +1,10 @@
 // `ghconnect recovery-key create`, `unlock`, `adopt`, `store-key`: what is needed on the day of the disaster, and the day before.
 
 import { Failure } from '../../domain/errors.ts'
+import type { Secret } from '../../domain/secret.ts'
 import { StateAnswer } from '../../domain/wire.ts'
 import { readIdentityFile } from '../bundle-files.ts'
+import type { Client } from '../client.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { isDaemonUp } from '../daemon-first.ts'
 import { keepRecipient, makeRecoveryKey } from '../recovery-key.ts'
@@ -50,16 +52,26 @@ replaced. A sealed bundle that waits for its identity is restored.`,
     if (made !== undefined) output.note(`Warning: ${made}`)
     const client = await context.client('admin')
     const answer = (await isDaemonUp(client))
-      ? await client.call({
-          method: 'POST',
-          path: '/v1/unlock',
-          body: { identity: identity.reveal() },
-          answer: StateAnswer,
-        })
+      ? await unlockBy(client, { identity, made })
       : await offline.unlock(identity)
     tell(context, { answer, json: options.flag('json') })
     return 0
   },
+}
+
+const unlockBy = async (
+  client: Client,
+  { identity, made }: { identity: Secret; made: string | undefined },
+): Promise<StateAnswer> => {
+  try {
+    const body = { identity: identity.reveal() }
+    return await client.call({ method: 'POST', path: '/v1/unlock', body, answer: StateAnswer })
+  } catch (error) {
+    if (made === undefined || !(error instanceof Failure) || error.code !== 'locked') throw error
+    const what =
+      'the daemon has not got the new store key yet; run `systemctl restart ghconnectd`, then this command again'
+    throw new Failure('locked', what, { cause: error })
+  }
 }
 
 export const adopt: CommandSpec = {
