@@ -101,7 +101,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
 
   const serveUnix = async (socket: 'token' | 'admin', mode: number): Promise<void> => {
     let handler: Handler = (_incoming, outgoing) => void outgoing.writeHead(503).end()
-    const server = createHttpServer((incoming, outgoing) => handler(incoming, outgoing))
+    const server = createHttpServer((incoming, outgoing) => handler(incoming, outgoing), clock.after)
     const peers = attestPeers(server, attest)
     handler = createApi({
       socket,
@@ -153,7 +153,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     const server = createHttpServer((incoming, outgoing) => {
       web ??= import('./web/server.ts').then(({ createWeb }) => createWeb(deps))
       void web.then(handle => handle(incoming, outgoing))
-    })
+    }, clock.after)
     const listening = Promise.withResolvers<void>()
     server.once('error', listening.reject)
     const fd = activated.get('web')

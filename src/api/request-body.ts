@@ -58,8 +58,12 @@ export const readBytes = (incoming: IncomingMessage, maxBytes: number): Promise<
   let size = 0
   incoming.on('data', (chunk: Buffer) => {
     size += chunk.length
-    if (size > maxBytes) reject(tooLarge(maxBytes))
-    else chunks.push(chunk)
+    if (size <= maxBytes) chunks.push(chunk)
+    else {
+      // What follows stays where it is: each piece of it would be memory for a moment.
+      incoming.pause()
+      reject(tooLarge(maxBytes))
+    }
   })
   incoming.once('end', () => {
     const [only = EMPTY] = chunks

@@ -2,7 +2,7 @@
 // microseconds, most of which a framework would take.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { asFailure, Failure, toProblem } from '../domain/errors.ts'
+import { asFailure, type Code, Failure, toProblem } from '../domain/errors.ts'
 import { GATEWAY_PREFIX } from '../domain/gateway.ts'
 import { parseWith } from '../domain/wire.ts'
 import { AuditQuery } from '../domain/wire-policy.ts'
@@ -23,6 +23,7 @@ import { readJson, readText } from './request-body.ts'
 import { type Backend, refuseOtherSocket, type Route, type SocketName, type TextForm } from './route.ts'
 import { ROUTES } from './routes.ts'
 import type { Handler, Peers } from './sockets.ts'
+import { inTurns } from './turns.ts'
 
 export type ApiDeps = {
   readonly socket: SocketName
@@ -48,6 +49,10 @@ type Exchange = {
 }
 type Endpoint = (exchange: Exchange) => void | Promise<void>
 
+/** Whoever asks too often or sends too much waits for his refusal, and so do his further requests on that connection. */
+const SLOWED = new Set<Code>(['rate-limited', 'body-too-large'])
+const SLOWED_MS = 250
+
 /** Names by which a client may call a unix socket. Anything else was meant for a web server and came by way of a browser. */
 const HOSTS = new Set(['localhost', 'ghconnect', ''])
 
@@ -69,10 +74,11 @@ export const createApi = (deps: ApiDeps): Handler => {
     const failure = asFailure(error)
     if (failure.code === 'internal') deps.log.error('a request failed', { path: exchange.path, error: failure })
     deps.metrics.refused(failure.code)
-    sendProblem(exchange, failure)
+    if (SLOWED.has(failure.code)) deps.clock.after(SLOWED_MS, () => sendProblem(exchange, failure))
+    else sendProblem(exchange, failure)
   }
 
-  return (incoming, outgoing) => {
+  return inTurns((incoming, outgoing) => {
     const url = incoming.url ?? '/'
     const mark = url.indexOf('?')
     const path = mark < 0 ? url : url.slice(0, mark)
@@ -82,7 +88,7 @@ export const createApi = (deps: ApiDeps): Handler => {
     } catch (error) {
       refuse(exchange, error)
     }
-  }
+  })
 }
 
 const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {

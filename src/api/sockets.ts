@@ -17,15 +17,20 @@ const IDLE_MS = 60_000
 const SILENCE_MS = 120_000
 const MAX_HEADER_BYTES = 16_384
 const MAX_CONNECTIONS = 4_096
+/** Of these one user or unit has at most so many: the others find a place. */
+const MAX_CONNECTIONS_OF_ONE = 1_536
 /** A burst of callers waits its turn; with Node's own 511 the kernel turns the rest of it away. */
 const BACKLOG = 4_096
 /** How often the times above are looked at: Node's own 30 s would let silent clients stay three times as long. */
 const CHECK_MS = 5_000
+/** Who sends what is no request waits a moment for the answer, and then has a moment to read it. */
+const SLOWED_MS = 250
+const LINGER_MS = 500
 /** The kernel takes no longer path for a unix socket. */
 const MAX_PATH_BYTES = 107
 
 /** An HTTP server without an address yet. */
-export const createHttpServer = (handler: Handler): Server => {
+export const createHttpServer = (handler: Handler, after: After): Server => {
   const server = createServer(
     {
       headersTimeout: HEADERS_MS,
@@ -38,16 +43,22 @@ export const createHttpServer = (handler: Handler): Server => {
   )
   server.maxConnections = MAX_CONNECTIONS
   server.timeout = SILENCE_MS
-  server.on('clientError', refuse)
+  server.on('clientError', (error: Error & { code?: string }, socket) => refuse(error, socket, after))
   return server
 }
 
-/** What is no request ends with a status that can be read: closed at once, with something unread, it would look like a reset. */
-const refuse = (error: Error & { code?: string }, socket: Duplex): void => {
+type After = (ms: number, task: () => void) => { cancel(): void }
+
+/**
+ * What is no request ends with a status that can be read: closed at once, with something unread, it would look like a reset. A socket
+ * that is not read any more does not show that the client hung up, so it is closed a little later in any case.
+ */
+const refuse = (error: Error & { code?: string }, socket: Duplex, after: After): void => {
   if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
   const status = STATUS_OF[error.code ?? ''] ?? '400 Bad Request'
   socket.pause()
-  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
+  after(SLOWED_MS, () => socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`))
+  after(SLOWED_MS + LINGER_MS, () => socket.destroy())
 }
 
 const STATUS_OF: Readonly<Record<string, string>> = {
@@ -64,11 +75,23 @@ export type Peers = {
 
 export const attestPeers = (server: Server, attest: Attest): Peers => {
   const known = new WeakMap<Socket, Attested | Failure>()
+  const counts = new Map<string, number>()
+  const count = (peer: string, change: 1 | -1): number => {
+    const now = (counts.get(peer) ?? 0) + change
+    if (now > 0) counts.set(peer, now)
+    else counts.delete(peer)
+    return now
+  }
   server.on('connection', socket => {
     try {
       const attested = attest(socket)
+      const name = `${attested.peer.uid} ${attested.peer.unit ?? ''}`
       known.set(socket, attested)
-      socket.once('close', () => attested.release())
+      socket.once('close', () => {
+        attested.release()
+        count(name, -1)
+      })
+      if (count(name, 1) > MAX_CONNECTIONS_OF_ONE) socket.destroy()
     } catch (cause) {
       known.set(
         socket,
@@ -133,11 +156,7 @@ const removeStale = async (path: string, ownerOf: (socket: Socket) => string): P
 }
 
 /** Ends a server: no new connections, requests under way finish, idle ones are closed, also those that become so. */
-export const closeServer = async (
-  server: Server,
-  graceMs: number,
-  after: (ms: number, task: () => void) => { cancel(): void },
-): Promise<void> => {
+export const closeServer = async (server: Server, graceMs: number, after: After): Promise<void> => {
   const { promise, resolve } = Promise.withResolvers<void>()
   // Not http's own `close`: it begins by cutting off whoever has connected and was not read yet, his request included.
   NetServer.prototype.close.call(server, () => resolve())

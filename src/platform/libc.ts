@@ -240,13 +240,14 @@ const getOption = (fd: number, asked: Option): { words: Uint32Array } => {
   return { words }
 }
 
-/** `needed`: how many words the kernel wants to write, where it says ERANGE. */
+/** `needed`: how many words the kernel wants to write, where it says ERANGE. The words are good until the next call. */
 const tryGetOption = (fd: number, asked: Option): { error?: number; words: Uint32Array; needed: number } => {
   const calls = native()
-  const words = new Uint32Array(asked.words)
-  const length = new Uint32Array([words.byteLength])
-  const failed = calls.getsockopt(fd, SOL_SOCKET, asked.option, words, length) < 0
-  const count = (length[0] ?? 0) / words.BYTES_PER_ELEMENT
+  // Made anew for each connection they would be most of what it leaves to the garbage collector.
+  const words = asked.words > optionWords.length ? new Uint32Array(asked.words) : optionWords
+  optionLength[0] = asked.words * words.BYTES_PER_ELEMENT
+  const failed = calls.getsockopt(fd, SOL_SOCKET, asked.option, words, optionLength) < 0
+  const count = (optionLength[0] ?? 0) / words.BYTES_PER_ELEMENT
   return failed ? { error: calls.errno(), words, needed: count } : { words: words.subarray(0, count), needed: count }
 }
 
@@ -264,6 +265,9 @@ const systemError = (what: string, error: number): NodeJS.ErrnoException => {
   const code = ERRNO_NAMES[error] ?? `errno ${error}`
   return Object.assign(new Error(`${what}: ${code}`), { code, errno: error })
 }
+
+const optionWords = new Uint32Array(64)
+const optionLength = new Uint32Array(1)
 
 /** struct pollfd as two words: the descriptor, then wanted and returned events. The call is synchronous, so one will do. */
 const pollRequest = new Int32Array(2)
