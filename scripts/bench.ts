@@ -313,8 +313,36 @@ const benchSnapshot = async (appliance: Appliance): Promise<Row[]> => {
   ]
 }
 
+const benchPolicy = async (appliance: Appliance): Promise<Row[]> => {
+  const sockets = { bare: join(appliance.folder, 'bare.sock'), with: join(appliance.folder, 'with.sock') }
+  const script = join(ROOT, 'scripts/bench-desk.ts')
+  const start = async (kind: 'bare' | 'with'): Promise<ChildProcess> =>
+    (await launch(pinned(0, [process.execPath, script, sockets[kind], kind]), { ready: /ready/ })).child
+  const children = [await start('bare'), await start('with')]
+  const bare: Load[] = []
+  const whole: Load[] = []
+  for (let turn = 0; turn <= TURNS; turn++) {
+    const [a, b] = [load(sockets.bare, appliance.folder), load(sockets.with, appliance.folder)]
+    if (turn > 0) [bare, whole].forEach((list, at) => list.push(at === 0 ? a : b))
+  }
+  for (const child of children) await end(child)
+  const rate = (loads: Load[]): string => `${Math.round(median(loads.map(l => l.requestsPerSecond)))} req/s`
+  const more = median(bare.map((b, at) => b.requestsPerSecond / (whole[at]?.requestsPerSecond ?? Number.NaN) - 1))
+  return [
+    {
+      name: 'authorization, audit and rate limit, on a cached token',
+      floor: rate(bare),
+      ours: rate(whole),
+      ratio: `+${(more * 100).toFixed(1)} %`,
+      budget: '<= +15 %',
+      within: more <= 0.15,
+    },
+  ]
+}
+
 const ROWS: Readonly<Record<string, (appliance: Appliance) => Promise<Row[]>>> = {
   token: benchToken,
+  policy: benchPolicy,
   git: benchGit,
   start: benchStart,
   scopes: benchScopes,

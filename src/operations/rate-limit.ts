@@ -24,7 +24,7 @@ export const MINTS: Allowance = { perSecond: 1, burst: 600 }
 const CONTENDED_MS = 1_000
 const MAX_PEERS = 4_096
 
-type Bucket = { readonly key: string; answers: Level; mints: Level }
+type Bucket = { readonly key: string; readonly answers: Level; readonly mints: Level; dropped: boolean }
 type Level = { left: number; atMs: number }
 
 export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): RateLimit => {
@@ -38,7 +38,7 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
 
   const bucketOf = (peer: Peer): Bucket => {
     const found = known.get(peer)
-    if (found && buckets.get(found.key) === found) return found
+    if (found && !found.dropped) return found
     const key = `${peer.uid}\n${peer.unit ?? ''}`
     const bucket = buckets.get(key) ?? open(key)
     known.set(peer, bucket)
@@ -48,13 +48,17 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
     const nowMs = clock.monotonic()
     if (buckets.size >= MAX_PEERS) {
       // Whoever asked longest ago has most of his share back.
-      const [oldest] = buckets.keys()
-      if (oldest !== undefined) buckets.delete(oldest)
+      const [oldest] = buckets.values()
+      if (oldest) {
+        oldest.dropped = true
+        buckets.delete(oldest.key)
+      }
     }
     const bucket = {
       key,
       answers: { left: ANSWERS.burst, atMs: nowMs },
       mints: { left: MINTS.burst, atMs: nowMs },
+      dropped: false,
     }
     buckets.set(key, bucket)
     return bucket

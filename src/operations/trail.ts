@@ -31,7 +31,11 @@ export type Trail = {
   flush(): void
 }
 
-type Repeats = { event: Omit<AuditEvent, 'atMs'>; count: number }
+/** `written`: no longer among those that are counted. */
+type Repeats = { event: Omit<AuditEvent, 'atMs'>; count: number; written?: true }
+
+/** What a connection was granted last: the same again is the usual case, and costs no look-up. */
+type Latest = { readonly profile: string; readonly scope: string; readonly token: string; readonly repeats: Repeats }
 
 const FLUSH_MS = 60_000
 /** Distinct denials that are counted apart within a minute; a flood of different ones shares one row. */
@@ -41,7 +45,7 @@ const MAX_DENIALS_OF_ONE = 16
 
 export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log }): Trail => {
   const { audit, clock, log } = deps
-  const seen = new WeakMap<object, Map<string, string>>()
+  const seen = new WeakMap<object, { scopes: Map<string, string>; latest?: Latest }>()
   /** Apart, so that no number of grants leaves a denial without its own row. */
   const grants = new Map<string, Repeats>()
   const denials = new Map<string, Repeats>()
@@ -82,6 +86,8 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
       for (const [key, { event, count }] of repeats) {
         if (count > 0) record({ ...event, count })
         // Only now: what could not be written is tried again.
+        const known = repeats.get(key)
+        if (known) known.written = true
         repeats.delete(key)
       }
     }
@@ -100,11 +106,12 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
       }
     })
   }
-  const count = (repeats: Map<string, Repeats>, key: string, more: Repeats): void => {
+  const count = (repeats: Map<string, Repeats>, key: string, more: Repeats): Repeats => {
     const known = repeats.get(key)
     if (known) known.count += more.count
     else repeats.set(key, more)
     flushLater()
+    return known ?? more
   }
 
   return {
@@ -121,12 +128,27 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
     findTrouble: () => trouble,
     flush,
     granted(grant) {
-      const scopes = seen.get(grant.connection) ?? new Map<string, string>()
-      seen.set(grant.connection, scopes)
-      const name = `${grant.profile}\n${grant.scope}`
+      const { profile, scope } = grant
       const token = grant.token.reveal()
+      const known = seen.get(grant.connection)
+      const latest = known?.latest
+      if (
+        latest &&
+        !latest.repeats.written &&
+        latest.token === token &&
+        latest.scope === scope &&
+        latest.profile === profile
+      ) {
+        latest.repeats.count += 1
+        return
+      }
+      const ofConnection = known ?? { scopes: new Map<string, string>() }
+      const { scopes } = ofConnection
+      if (!known) seen.set(grant.connection, ofConnection)
+      const name = `${profile}\n${scope}`
       if (scopes.get(name) === token) {
-        count(grants, `${grant.peer.pid}\n${name}`, { event: repeatOf(grant), count: 1 })
+        const repeats = count(grants, `${grant.peer.pid}\n${name}`, { event: repeatOf(grant), count: 1 })
+        ofConnection.latest = { profile, scope, token, repeats }
         return
       }
       record({ ...repeatOf(grant), hashedToken: hashToken(grant.token) })
@@ -137,17 +159,17 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
       const known = `${who}\n${detail}\n${wanted ?? ''}`
       const about = { event: 'token.deny', peer: nameOf(peer) }
       const event = { ...about, ...(wanted !== undefined && { scope: wanted }), detail }
-      if (denials.has(known)) return count(denials, known, { event, count: 1 })
-      if (denials.size >= MAX_DENIALS) {
-        return count(denials, 'flood', { event: { event: 'token.deny', detail: 'further denials' }, count: 1 })
-      }
       const times = deniedTo.get(who) ?? 0
-      if (times >= MAX_DENIALS_OF_ONE) {
-        return count(denials, who, { event: { ...about, detail: 'further denials of this caller' }, count: 1 })
+      if (denials.has(known)) count(denials, known, { event, count: 1 })
+      else if (denials.size >= MAX_DENIALS) {
+        count(denials, 'flood', { event: { event: 'token.deny', detail: 'further denials' }, count: 1 })
+      } else if (times >= MAX_DENIALS_OF_ONE) {
+        count(denials, who, { event: { ...about, detail: 'further denials of this caller' }, count: 1 })
+      } else {
+        record(event)
+        deniedTo.set(who, times + 1)
+        count(denials, known, { event, count: 0 })
       }
-      record(event)
-      deniedTo.set(who, times + 1)
-      count(denials, known, { event, count: 0 })
     },
   }
 }

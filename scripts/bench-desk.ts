@@ -1,0 +1,69 @@
+// For the benchmark alone: token.sock over tokens in memory, with authorization, audit and rate limit, or `bare` of the three.
+// usage: bench-desk.ts SOCKET with|bare
+
+import { userInfo } from 'node:os'
+import { createMetrics } from '../src/api/metrics.ts'
+import type { Backend } from '../src/api/route.ts'
+import { createApi } from '../src/api/server.ts'
+import { attestPeers, createHttpServer, type Handler, listenUnix } from '../src/api/sockets.ts'
+import type { Policy } from '../src/domain/policy.ts'
+import type { Operations } from '../src/operations/operations.ts'
+import { createRateLimit } from '../src/operations/rate-limit.ts'
+import { createTokenDesk } from '../src/operations/token-desk.ts'
+import { createClock } from '../src/platform/clock.ts'
+import { createAttest } from '../src/platform/peer.ts'
+import { callerOf, connectedRig, peerOf } from '../test/support/operations-rig.ts'
+import { quietLog } from './bench-parts.ts'
+
+const [path = '', kind] = process.argv.slice(2)
+const { uid, username } = userInfo()
+const never = (): never => {
+  throw new Error('the benchmark asks for tokens only')
+}
+
+/** Ten profiles: the one that admits is the last that is looked at. */
+const policy: Policy = {
+  profiles: Array.from({ length: 10 }, (_, n) => ({
+    name: n === 9 ? 'mine' : `other-${n}`,
+    installation: 'octo-org',
+    permissions: { contents: 'read' },
+    allow: { users: [{ name: username, id: n === 9 ? uid : 10_000 + n }], groups: [], units: [] },
+  })),
+}
+const { rig } = await connectedRig({ policy })
+const clock = createClock()
+const rateLimit = createRateLimit({ clock })
+const whole = createTokenDesk({ ...rig, policy: () => policy, rateLimit })
+const wanted = { repositories: ['web'], permissions: { contents: 'read' } } as const
+const first = await whole.answer({ ...wanted, repositories: ['web'] }, callerOf(peerOf(uid)))
+const grant = { profile: 'mine', scope: { installation: first.installation, ...wanted } }
+const bare: Operations['desk'] = { answer: () => (rig.tokens.find(grant) ? first : never()), deny: never }
+
+const server = createHttpServer((incoming, outgoing) => handler(incoming, outgoing), clock.after)
+const backend: Backend = {
+  githubUrl: never,
+  apiUrl: never,
+  ownUid: uid,
+  policy: () => policy,
+  status: never,
+  readRedirect: never,
+  readIdentities: never,
+  restore: never,
+  unlock: never,
+}
+const operations = { desk: kind === 'bare' ? bare : whole } as Operations
+const events = { emit() {}, subscribe: () => () => {}, end() {} }
+const handler: Handler = createApi({
+  socket: 'token',
+  peers: attestPeers(server, createAttest({ weakPid: () => false })),
+  operations: () => operations,
+  backend,
+  events,
+  metrics: createMetrics({ clock, events, operations: () => operations, state: () => 'connected' }),
+  rateLimit: kind === 'bare' ? { takeAnswer() {} } : rateLimit,
+  clock,
+  log: quietLog,
+  version: '0.0.0',
+})
+await listenUnix(server, { path, mode: 0o600 }, () => 'nobody')
+process.stdout.write('ready\n')
