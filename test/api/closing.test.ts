@@ -15,7 +15,7 @@ const REQUEST = 'GET / HTTP/1.1\r\nhost: localhost\r\n\r\n'
 const listen = async (t: ExecutionContext, handler: Handler) => {
   const folder = mkdtempSync(join(tmpdir(), 'closing-'))
   const path = join(folder, 'x.sock')
-  const server = createHttpServer(handler)
+  const server = createHttpServer(handler, after)
   server.listen(path)
   await once(server, 'listening')
   t.teardown(() => (server.closeAllConnections(), server.close(), rmSync(folder, { recursive: true, force: true })))
