@@ -1,0 +1,75 @@
+// Explain over a connection: callers by name, by id and by process, and what an old kernel makes of units.
+
+import test from 'ava'
+import type { Peer, Policy } from '../../src/domain/policy.ts'
+import type { ExplainRequest } from '../../src/domain/wire-policy.ts'
+import { createExplain, type Directory } from '../../src/operations/explain.ts'
+import { codeOf } from '../support/fakes.ts'
+import { connectedRig, peerOf } from '../support/operations-rig.ts'
+
+const POLICY: Policy = {
+  profiles: [
+    {
+      name: 'sync',
+      installation: 'octo-org',
+      permissions: { contents: 'read' },
+      allow: {
+        users: [{ name: 'git', id: 998 }],
+        groups: [{ name: 'adm', id: 4 }],
+        units: ['actions-sync.service'],
+      },
+    },
+  ],
+}
+const LIVING: Peer = { pid: 4711, uid: 998, gid: 998, groups: [4], unit: 'actions-sync.service' }
+const DIRECTORY: Directory = {
+  findUser: name => (name === 'git' ? { uid: 998, gid: 998 } : undefined),
+  findGroup: name => ({ adm: 4, git: 998 })[name],
+  userName: uid => (uid === 998 ? 'git' : undefined),
+  groupName: gid => ({ 4: 'adm', 998: 'git' })[gid],
+  groupsOfUser: () => [998, 4],
+  findProcess: pid => (pid === LIVING.pid ? LIVING : undefined),
+}
+
+const build = async () => {
+  const { journey } = await connectedRig({ policy: POLICY })
+  const explain = createExplain({ policy: () => POLICY, journey, directory: DIRECTORY })
+  return (request: ExplainRequest, asker: Peer = peerOf(0)) => explain(request, asker)
+}
+
+test('a process is told as it is, with names for its ids', async t => {
+  const explain = await build()
+  const { caller, decision } = explain({ pid: 4711 })
+  t.deepEqual(caller, { pid: 4711, uid: 998, user: 'git', groups: ['git', 'adm'], unit: 'actions-sync.service' })
+  t.is(decision.outcome, 'granted')
+})
+
+test('a user comes with his groups; by id, too', async t => {
+  const explain = await build()
+  t.is(explain({ user: 'git', unit: 'actions-sync.service' }).decision.outcome, 'granted')
+  t.is(explain({ user: '998', unit: 'actions-sync.service' }).decision.outcome, 'granted')
+  t.is(explain({ user: '999', unit: 'actions-sync.service' }).decision.outcome, 'not-permitted')
+  t.is(explain({ user: 'git' }).decision.outcome, 'depends')
+  t.is(explain({ group: 'git' }).decision.outcome, 'depends')
+  t.is(explain({ unit: 'other.service' }).decision.outcome, 'not-permitted')
+})
+
+test('where the kernel cannot prove units none is believed, and that is the reason', async t => {
+  const explain = await build()
+  const old = peerOf(0, { unitWithheld: true })
+  for (const request of [{ pid: 4711 }, { user: 'git', unit: 'actions-sync.service' }]) {
+    const { decision, profiles } = explain(request, old)
+    t.is(decision.outcome, 'not-permitted')
+    t.regex(profiles[0]?.reasons.find(({ list }) => list === 'units')?.detail ?? '', /below 6\.5.*weak_pid/)
+  }
+})
+
+test('who does not exist is an error, and no caller without rights', async t => {
+  const explain = await build()
+  for (const request of [{ user: 'gti' }, { group: 'amd' }, { pid: 4712 }]) {
+    t.is(
+      codeOf(() => explain(request)),
+      'invalid-request',
+    )
+  }
+})
