@@ -56,6 +56,7 @@ const OWNERS: Record<string, string> = {
   '@hono/node-server': 'src/web/server.ts',
   '@octokit/auth-app': 'src/github/request.ts',
   '@octokit/core': 'src/github/request.ts',
+  '@primer/primitives': 'src/web/style.ts',
   'age-encryption': 'src/snapshot/encryption.ts',
   'better-sqlite3': 'src/store/sqlite.ts',
   commander: 'src/cli/program.ts',
