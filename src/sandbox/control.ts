@@ -133,6 +133,12 @@ export const createControl = (parts: Parts): Hono => {
     const key = await world.addKey(keyed)
     return c.json({ pem: key.pem, fingerprint: key.fingerprint }, 201)
   })
+  control.post('/apps/:id/permissions', async c => {
+    const { permissions } = await body(c.req, z.strictObject({ permissions: Permissions }))
+    const changed = app(c.req.param('id'))
+    world.setAppPermissions(changed, permissions)
+    return c.json({ permissions: changed.permissions })
+  })
   control.post('/apps/:id/rename', async c => {
     const { name } = await body(c.req, z.strictObject({ name: z.string() }))
     const renamed = app(c.req.param('id'))
@@ -165,6 +171,11 @@ export const createControl = (parts: Parts): Hono => {
     const changed = installation(c.req.param('id'))
     world.setPermissions(changed, permissions)
     return c.json({ permissions: changed.permissions })
+  })
+  control.post('/installations/:id/approve', c => {
+    const approved = installation(c.req.param('id'))
+    world.setPermissions(approved, approved.app.permissions)
+    return c.json({ permissions: approved.permissions })
   })
   control.post('/installations/:id/repositories', async c => {
     const { repositories } = await body(c.req, z.strictObject({ repositories: Repositories }))

@@ -7,6 +7,7 @@ import { OWNER_PREFIXES } from './owners.ts'
 import type { Parts } from './parts.ts'
 import type { Account, App, Installation } from './records.ts'
 import { installationPage } from './shapes.ts'
+import { requestOf } from './permission-form.ts'
 import type { World } from './world.ts'
 
 export const addInstallPages = (pages: Hono, { world, url }: Parts): void => {
@@ -55,6 +56,13 @@ export const addInstallPages = (pages: Hono, { world, url }: Parts): void => {
     pages.get(
       base,
       withInstallation((i, c) => settingsPage(world, i, c.req.path)),
+    )
+    pages.post(
+      `${base}/permissions`,
+      withInstallation(i => {
+        world.setPermissions(i, i.app.permissions)
+        return back(i)
+      }),
     )
     pages.post(
       `${base}/suspend`,
@@ -143,6 +151,7 @@ const settingsPage = (world: World, i: Installation, path: string): Promise<Resp
   page(
     `${i.app.name} on ${i.account.login}`,
     html`<p>Installation <code>${i.id}</code>${i.suspendedAtMs === undefined ? '' : html`, <strong>suspended</strong>`}.</p>
+${requestOf(i, path)}
 <form method="post" action="${path}/repositories">
 ${selection(i.repositoryIds !== undefined)}
 ${boxes(world, [i.account], id => i.repositoryIds?.has(id) ?? false)}

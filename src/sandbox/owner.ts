@@ -66,6 +66,25 @@ export const deleteApp = async (options: { url: string; owner: string; slug: str
   return visit(browser, await browser.submit(formOn(await browser.open(address), 'delete button', endsIn('/delete'))))
 }
 
+/** Chooses on the App's page of permissions, and saves; what is not named stays as it is. */
+export const editPermissions = async (options: {
+  permissionsUrl: string
+  permissions: Readonly<Record<string, string>>
+}): Promise<OwnerVisit> => {
+  const browser = createBrowser()
+  const place = await browser.open(options.permissionsUrl)
+  const form = formOn(place, 'form with permissions', f => f.fields.has('contents'))
+  for (const [name, level] of Object.entries(options.permissions)) form.fields.set(name, level)
+  return visit(browser, await browser.submit(form))
+}
+
+/** Presses "Accept new permissions" on the page of an installation. */
+export const approvePermissions = async (options: { installationUrl: string }): Promise<OwnerVisit> => {
+  const browser = createBrowser()
+  const place = await browser.open(options.installationUrl)
+  return visit(browser, await browser.submit(formOn(place, 'request to approve', endsIn('/permissions'))))
+}
+
 const install = async (
   browser: Browser,
   address: string,

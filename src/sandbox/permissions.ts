@@ -34,3 +34,13 @@ export const covers = (granted: Permissions, name: string, level: string): boole
 /** GitHub grants `metadata: read` with everything. */
 export const withMetadata = (permissions: Permissions): Permissions =>
   Object.hasOwn(permissions, 'metadata') ? permissions : { ...permissions, metadata: 'read' }
+
+/** What is left of `held` where no more than `limit` may be held. */
+export const narrowed = (held: Permissions, limit: Permissions): Permissions =>
+  Object.fromEntries(
+    Object.entries(held).flatMap(([name, level]) => {
+      if (covers(limit, name, level)) return [[name, level]]
+      const most = Object.hasOwn(limit, name) ? limit[name] : undefined
+      return most === undefined ? [] : [[name, most]]
+    }),
+  )

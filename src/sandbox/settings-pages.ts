@@ -6,6 +6,7 @@ import { isoSeconds } from './clock.ts'
 import { button, page, problem, redirect } from './layout.ts'
 import { OWNER_PREFIXES } from './owners.ts'
 import type { Parts } from './parts.ts'
+import { permissionsPage, readPermissions } from './permission-form.ts'
 import type { App } from './records.ts'
 import { ownerPath } from './shapes.ts'
 import { MAX_KEYS } from './world.ts'
@@ -43,6 +44,19 @@ export const addSettingsPages = (pages: Hono, parts: Parts): void => {
 ${button(`${settingsOf(app)}/delete`, 'Delete GitHub App')}`,
         ),
       ),
+    )
+    pages.get(
+      `${prefix}/apps/:slug/permissions`,
+      withApp(app => permissionsPage(app, `${settingsOf(app)}/permissions`)),
+    )
+    pages.post(
+      `${prefix}/apps/:slug/permissions`,
+      withApp(async (app, c) => {
+        const wanted = readPermissions(await c.req.text())
+        if (!wanted) return problem(422, 'There is no such permission.')
+        world.setAppPermissions(app, wanted)
+        return redirect(settingsOf(app))
+      }),
     )
     pages.post(
       `${prefix}/apps/:slug/delete`,
@@ -97,5 +111,5 @@ ${app.keys.length === 0 ? html`<p>None yet. The App cannot sign in without one.<
         html`<li><code>${key.fingerprint}</code> added ${isoSeconds(key.createdAtMs)} ${button(`${settingsOf(app)}/keys/${key.id}/delete`, 'Delete')}</li>`,
     )}</ul>
 ${button(`${settingsOf(app)}/keys`, 'Generate a private key')}
-<p><a href="/apps/${app.slug}/installations/new">Install App</a> · <a href="${settingsOf(app)}/advanced">Advanced</a></p>`,
+<p><a href="/apps/${app.slug}/installations/new">Install App</a> · <a href="${settingsOf(app)}/permissions">Permissions</a> · <a href="${settingsOf(app)}/advanced">Advanced</a></p>`,
   )

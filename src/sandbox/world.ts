@@ -2,7 +2,7 @@
 
 import type { SandboxClock } from './clock.ts'
 import type { KeyForge, NewKey } from './keys.ts'
-import { withMetadata, type Permissions } from './permissions.ts'
+import { narrowed, withMetadata, type Permissions } from './permissions.ts'
 import type { Random } from './random.ts'
 import type { Account, AccountKind, App, AppDraft, Installation, ManifestCode, Repository, Token } from './records.ts'
 
@@ -41,6 +41,8 @@ export type World = {
   uninstall(installation: Installation): void
   setSuspended(installation: Installation, suspended: boolean): void
   setPermissions(installation: Installation, permissions: Permissions): void
+  /** What the App asks for from now on: what it gives up is gone from its installations at once, what is new waits for each owner. */
+  setAppPermissions(app: App, permissions: Permissions): void
   setRepositories(installation: Installation, ids: ReadonlySet<number> | undefined): void
   /** Back to the seeded world, with the same ids where there is a seed. */
   reset(): void
@@ -198,6 +200,14 @@ export const createWorld = ({ clock, random, keys }: WorldDeps): World => {
     setPermissions: (installation, permissions) => {
       installation.permissions = withMetadata(permissions)
       touch(installation)
+    },
+    setAppPermissions: (app, permissions) => {
+      app.permissions = withMetadata(permissions)
+      touch(app)
+      for (const installation of installations.values()) {
+        if (installation.app === app)
+          world.setPermissions(installation, narrowed(installation.permissions, app.permissions))
+      }
     },
     setRepositories: (installation, ids) => {
       if (ids === undefined) delete installation.repositoryIds

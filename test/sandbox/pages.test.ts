@@ -6,7 +6,7 @@ import type { ExecutionContext } from 'ava'
 import test from 'ava'
 import { z } from 'zod'
 import { fingerprintOf } from '../../src/sandbox/keys.ts'
-import { actAsOwner, deleteApp, installApp } from '../../src/sandbox/owner.ts'
+import { actAsOwner, approvePermissions, deleteApp, editPermissions, installApp } from '../../src/sandbox/owner.ts'
 import { createBench, type Bench } from './support.ts'
 
 type Daemon = { url: string; visits: string[] }
@@ -261,4 +261,31 @@ test('every page says that it is a sandbox, and escapes what it is given', async
     t.regex(text, /This is a local sandbox, not GitHub/, path)
     t.notRegex(text, /<b>bold|<i>/, path)
   }
+})
+
+test('an App asks for more on its page, its installation keeps what it has until the owner approves, and loses at once what is taken away', async t => {
+  const bench = await createBench(t)
+  const app = await bench.app('growing', { permissions: { contents: 'read', issues: 'write' } })
+  const id = await bench.install(app)
+  const held = async (): Promise<unknown> => {
+    const { body } = await bench.call(`/app/installations/${id}`, { authorization: bench.jwt(app) })
+    return z.object({ permissions: z.record(z.string(), z.string()) }).parse(body).permissions
+  }
+  const asked = async (): Promise<unknown> => {
+    const { body } = await bench.call('/app', { authorization: bench.jwt(app) })
+    return z.object({ permissions: z.record(z.string(), z.string()) }).parse(body).permissions
+  }
+  const settings = `${bench.sandbox.url}/organizations/octo-org/settings`
+  const permissionsUrl = `${settings}/apps/${app.slug}/permissions`
+  const installationUrl = `${settings}/installations/${id}`
+  await editPermissions({ permissionsUrl, permissions: { members: 'read', issues: 'read' } })
+  t.deepEqual(await asked(), { contents: 'read', issues: 'read', members: 'read', metadata: 'read' })
+  t.deepEqual(await held(), { contents: 'read', issues: 'read', metadata: 'read' })
+  const { html } = await approvePermissions({ installationUrl })
+  t.deepEqual(await held(), { contents: 'read', issues: 'read', members: 'read', metadata: 'read' })
+  t.notRegex(html, /requesting updated permissions/)
+  await editPermissions({ permissionsUrl, permissions: { members: '' } })
+  t.deepEqual(await held(), { contents: 'read', issues: 'read', metadata: 'read' })
+  const wrong = await fetch(permissionsUrl, { method: 'POST', body: new URLSearchParams({ contents: 'admin' }) })
+  t.is(wrong.status, 422)
 })
