@@ -290,6 +290,20 @@ export const CATALOGUE = {
     next: 'The token was revoked and is not served. Check the permissions of the App.',
   },
 
+  // The cluster
+  'cluster-unreachable': {
+    status: 503,
+    exit: 75,
+    title: 'The etcd of the cluster cannot be reached',
+    next: 'Check [cluster] endpoints, and that most members of etcd run; this node goes on with what it has and tries again by itself.',
+  },
+  'cluster-refused': {
+    status: 503,
+    exit: 78,
+    title: 'The etcd of the cluster turns this node away',
+    next: "Check certificate, user and password under [cluster], and the role's permission for the prefix of the cluster.",
+  },
+
   // What GitHub says
   'clock-skew': {
     status: 502,
