@@ -64,6 +64,18 @@ export const CATALOGUE = {
     title: 'Too many requests from this process',
     next: 'Wait, then ask again.',
   },
+  'signed-out': {
+    status: 401,
+    exit: 77,
+    title: 'Nobody is signed in to the page',
+    next: 'Run `ghconnect ui` on this machine for a new link.',
+  },
+  'cross-site': {
+    status: 403,
+    exit: 77,
+    title: 'The request did not come from this page',
+    next: 'Open the page anew and repeat the step there.',
+  },
 
   // The connection
   'not-connected': {
