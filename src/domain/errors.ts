@@ -315,6 +315,36 @@ export const CATALOGUE = {
     title: 'The etcd of the cluster turns this node away',
     next: "Check certificate, user and password under [cluster], and the role's permission for the prefix of the cluster.",
   },
+  'cluster-conflict': {
+    status: 409,
+    exit: 75,
+    title: 'Another node changed the connection meanwhile',
+    next: 'Look at `ghconnect status`: it shows what holds now. Then decide anew.',
+  },
+  'cluster-secret': {
+    status: 503,
+    exit: 78,
+    title: 'What the cluster holds cannot be opened',
+    next: 'Give this node the same cluster secret as the others, then restart it.',
+  },
+  'cluster-member': {
+    status: 409,
+    exit: 65,
+    title: 'This node and the cluster do not fit together',
+    next: 'See `ghconnect cluster status`; `cluster join` and `cluster leave` change it.',
+  },
+  isolated: {
+    status: 503,
+    exit: 69,
+    title: 'This node was cut off from its cluster for too long',
+    next: 'Mend the way to etcd; nothing is served until this node has heard of the cluster again.',
+  },
+  replica: {
+    status: 503,
+    exit: 69,
+    title: 'This node is a replica and calls nobody',
+    next: 'Ask a node of the primary, or run `ghconnect cluster promote` on this one.',
+  },
 
   // What GitHub says
   'clock-skew': {
