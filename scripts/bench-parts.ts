@@ -54,6 +54,7 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
       listRepositories: never,
       uninstall: never,
       findQuota: () => undefined,
+      keyState: () => 'unknown',
       findTrouble: () => undefined,
       onOutcome: nothing,
       onRecovery: nothing,

@@ -18,6 +18,7 @@ import { createExplain, type Directory } from './operations/explain.ts'
 import { createGateway } from './operations/gateway.ts'
 import { createImport } from './operations/import.ts'
 import { createJourney } from './operations/journey.ts'
+import { createKeys } from './operations/keys.ts'
 import type { Operations } from './operations/operations.ts'
 import { createRecovery } from './operations/recovery.ts'
 import { createSnapshots, type SnapshotSettings } from './operations/snapshots.ts'
@@ -171,6 +172,16 @@ export const openEngine = (deps: EngineDeps): Engine => {
     host,
     resume: enable.resume,
   })
+  const keys = createKeys({
+    journey,
+    link,
+    trail,
+    events,
+    clock,
+    readKey: readPrivateKey,
+    exportKey,
+    check: drift.check,
+  })
   const disable = createDisable({
     journey,
     link,
@@ -263,6 +274,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
       enable,
       importApp,
       disable,
+      keys,
       desk,
       gateway,
       status,

@@ -21,6 +21,7 @@ import {
 import { Secret } from '../domain/secret.ts'
 import type { Caller } from '../operations/token-desk.ts'
 import { gitCredentialForm } from './git-credential.ts'
+import { KEY_ROUTES } from './key-routes.ts'
 import { type Route, route, stateOf } from './route.ts'
 import { POLICY_ROUTES } from './policy-routes.ts'
 import { SNAPSHOT_ROUTES } from './snapshot-routes.ts'
@@ -134,6 +135,7 @@ export const ROUTES: readonly Route[] = [
     handle: ({ operations }) => operations().refresh(),
   }),
   ...SNAPSHOT_ROUTES,
+  ...KEY_ROUTES,
   ...POLICY_ROUTES,
 ]
 

@@ -8,6 +8,7 @@ import { exec } from './commands/exec.ts'
 import { explain } from './commands/explain.ts'
 import { gitCredential } from './commands/git-credential.ts'
 import { importApp } from './commands/import.ts'
+import { keysAdd, keysList, keysRetire } from './commands/keys.ts'
 import { installations, profiles } from './commands/lists.ts'
 import { completion, configCheck, daemon, sandbox } from './commands/local.ts'
 import { adopt, recoveryKeyCreate, storeKey, unlock } from './commands/recovery.ts'
@@ -40,6 +41,9 @@ export const COMMANDS: readonly CommandSpec[] = [
   recoveryKeyCreate,
   unlock,
   adopt,
+  keysList,
+  keysAdd,
+  keysRetire,
   storeKey,
   configCheck,
   daemon,

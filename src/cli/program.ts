@@ -133,6 +133,7 @@ const groupOf = (root: Command, name: string): Command => {
 
 const GROUPS = new Map([
   ['config', 'the configuration file'],
+  ['keys', "the App's private keys"],
   ['snapshot', 'backups of the credentials'],
   ['recovery-key', 'the second way to snapshots and store'],
 ])

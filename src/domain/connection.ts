@@ -88,6 +88,15 @@ export const mayCallOut = (connection: Connection): boolean => connection.kind !
 export const isOtherHost = (stored: Host, here: Host): boolean =>
   (stored.machineId !== here.machineId || here.machineId === '') && stored.hostname !== here.hostname
 
+/** Whether the second is the first one's App on the same machine, enabled once: in another state or with other keys, perhaps. */
+export const isSameApp = (before: Connection, after: Connection): boolean =>
+  isLive(before) &&
+  isLive(after) &&
+  before.app.id === after.app.id &&
+  before.enabledAtMs === after.enabledAtMs &&
+  before.host.machineId === after.host.machineId &&
+  before.host.hostname === after.host.hostname
+
 /** The address of the App's settings page on GitHub, where its owner makes keys and deletes it. */
 export const appSettingsUrl = (app: Pick<App, 'slug' | 'owner' | 'htmlUrl'>): string => {
   const origin = new URL(app.htmlUrl).origin

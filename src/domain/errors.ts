@@ -126,6 +126,18 @@ export const CATALOGUE = {
     title: 'The private key and the App do not belong together',
     next: "Compare App ID (or client ID) and the key's fingerprint with the settings page of the App.",
   },
+  'too-many-keys': {
+    status: 409,
+    exit: 65,
+    title: 'Two private keys are held already',
+    next: 'Run `ghconnect keys retire`, then add the new key.',
+  },
+  'last-key': {
+    status: 409,
+    exit: 65,
+    title: 'The last private key is never retired',
+    next: 'Run `ghconnect keys add FILE` with a new one first; `ghconnect disable` ends the connection.',
+  },
   'key-lost': {
     status: 503,
     exit: 69,

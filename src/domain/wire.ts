@@ -182,7 +182,9 @@ export type StateAnswer = z.infer<typeof StateAnswer>
 
 /** One line of GET /v1/events, in its `data`. Never a secret. */
 export const EventBody = z.strictObject({
-  event: z.enum(['state', 'token-refreshed', 'refresh-failed', 'step']),
+  event: z
+    .enum(['state', 'token-refreshed', 'refresh-failed', 'step', 'change'])
+    .describe('`change`: something of App, account, installation or keys, as `detail` says'),
   at: time,
   state: z.string().optional(),
   scope: z.string().optional().describe('installation, repositories and permissions, for a person'),

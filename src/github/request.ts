@@ -15,6 +15,7 @@ import { createAppJwts } from './app-jwt.ts'
 import type { GitHubClock } from './clock.ts'
 import { createGenuineFetch, findFailure } from './genuine.ts'
 import { installationSchema, installationsSchema, PAGE_SIZE, readPages } from './installations.ts'
+import { createKeyVerdicts, type KeyState } from './key-verdicts.ts'
 import type { Quota } from './quotas.ts'
 import { createQuotas } from './quotas.ts'
 import type { Answer, AnswerHeaders } from './refusals.ts'
@@ -22,6 +23,7 @@ import { classify } from './refusals.ts'
 
 export type { ConvertedApp, MintedToken, Repository } from './answers.ts'
 export type { AppKey } from './app-jwt.ts'
+export type { KeyState } from './key-verdicts.ts'
 export type { Quota } from './quotas.ts'
 
 /** As whom to call: `issuer` is App ID or client ID; the first key signs, the others are tried where GitHub rejects it. */
@@ -48,6 +50,8 @@ export type GitHub = {
   uninstall(as: AppIdentity, id: number): Promise<void>
   /** What GitHub last said of an installation's quota, if it did. */
   findQuota(installation: number): Quota | undefined
+  /** What GitHub last said of a key of the App, by its fingerprint. */
+  keyState(fingerprint: string): KeyState
 }
 
 export type GitHubSettings = {
@@ -74,6 +78,7 @@ export const createGitHub = (deps: {
   const { clock, githubClock, log } = deps
   const jwts = createAppJwts(githubClock)
   const quotas = createQuotas(() => githubClock.now())
+  const verdicts = createKeyVerdicts(() => clock.monotonic())
   const minted = new WeakMap<Secret, { installation: number; atMs: number }>()
   const warned = new Set<string>()
 
@@ -127,9 +132,10 @@ export const createGitHub = (deps: {
     installation?: number,
   ): Promise<Answer> => {
     let rejected: Failure | undefined
-    for (const key of as.keys) {
+    for (const key of verdicts.inOrder(as.keys)) {
       try {
         const answer = await ask(await octokitFor(route, { issuer: as.issuer, key }), route, parameters, installation)
+        verdicts.note(key, 'works')
         if (rejected && !warned.has(key.fingerprint)) {
           warned.add(key.fingerprint)
           log.warn('GitHub rejects the first key of the App; another one works', {
@@ -140,6 +146,7 @@ export const createGitHub = (deps: {
         return answer
       } catch (error) {
         if (!isRefusal(error, 'key-rejected')) throw error
+        verdicts.note(key, 'rejected')
         rejected ??= error
       }
     }
@@ -230,6 +237,7 @@ export const createGitHub = (deps: {
     },
 
     findQuota: installation => quotas.find(installation),
+    keyState: fingerprint => verdicts.find(fingerprint),
   }
 }
 

@@ -4,7 +4,16 @@ import { isLive, mayCallOut, type Installation } from '../domain/connection.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
 import type { Scope } from '../domain/scope.ts'
 import type { Secret } from '../domain/secret.ts'
-import type { AppIdentity, AppKey, ConvertedApp, GitHub, MintedToken, Quota, Repository } from '../github/request.ts'
+import type {
+  AppIdentity,
+  AppKey,
+  ConvertedApp,
+  GitHub,
+  KeyState,
+  MintedToken,
+  Quota,
+  Repository,
+} from '../github/request.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Store } from '../store/database.ts'
 import type { StoredKey } from '../store/connection-store.ts'
@@ -25,6 +34,8 @@ export type AppLink = {
   listRepositories(token: Secret): Promise<readonly Repository[]>
   uninstall(id: number): Promise<void>
   findQuota(installation: number): Quota | undefined
+  /** What GitHub last said of a key, by its fingerprint. */
+  keyState(fingerprint: string): KeyState
   /**
    * What stood between this machine and GitHub at the last call; undefined after a call that went through. The last is what began last:
    * a call that hung under former settings says nothing of those that hold now.
@@ -100,20 +111,39 @@ export const createAppLink = (deps: {
     }
   }
 
+  /** A call that began with the keys of before a rotation may end after the old one was revoked: it is made once more with those of now. */
+  const asStored = <T>(call: (as: AppIdentity) => Promise<T>): Promise<T> =>
+    observed(async () => {
+      const began = identity()
+      try {
+        return await call(began)
+      } catch (error) {
+        const now = identity()
+        if (!(error instanceof Failure) || error.code !== 'key-rejected' || !hasOtherKey(began, now)) throw error
+        return call(now)
+      }
+    })
+
   return {
     convertManifest: code => observed(() => github.convertManifest(code)),
     getAppAs: as => observed(() => github.getApp(as), as),
-    getApp: () => observed(() => github.getApp(identity())),
+    getApp: () => asStored(as => github.getApp(as)),
     listInstallationsAs: as => observed(() => github.listInstallations(as), as),
-    listInstallations: () => observed(() => github.listInstallations(identity())),
-    mint: scope => observed(() => github.mint(identity(), scope)),
+    listInstallations: () => asStored(as => github.listInstallations(as)),
+    mint: scope => asStored(as => github.mint(as, scope)),
     revoke: token => observed(() => github.revoke(token)),
     accepts: token => observed(() => github.accepts(token)),
     listRepositories: token => observed(() => github.listRepositories(token)),
-    uninstall: id => observed(() => github.uninstall(identity(), id)),
+    uninstall: id => asStored(as => github.uninstall(as, id)),
     findQuota: installation => github.findQuota(installation),
+    keyState: fingerprint => github.keyState(fingerprint),
     findTrouble: () => (trouble?.generation === store.connection.read().generation ? trouble : undefined),
     onOutcome: listener => void listeners.push(listener),
     onRecovery: listener => void recoveries.push(listener),
   }
 }
+
+/** Of the same App. */
+const hasOtherKey = (began: AppIdentity, now: AppIdentity): boolean =>
+  now.issuer === began.issuer &&
+  now.keys.some(({ fingerprint }) => !began.keys.some(key => key.fingerprint === fingerprint))

@@ -9,6 +9,7 @@ import type { Explain } from './explain.ts'
 import type { Gateway } from './gateway.ts'
 import type { ImportApp } from './import.ts'
 import type { Journey } from './journey.ts'
+import type { Keys } from './keys.ts'
 import type { Recovery } from './recovery.ts'
 import type { Snapshots } from './snapshots.ts'
 import type { StatusReport } from './status.ts'
@@ -19,6 +20,7 @@ export type Operations = {
   readonly enable: Enable
   readonly importApp: ImportApp
   readonly disable: Disable
+  readonly keys: Keys
   readonly desk: TokenDesk
   readonly gateway: Gateway
   readonly status: StatusReport

@@ -6,6 +6,7 @@ import type { GitHubClock } from '../github/clock.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { AppLink } from './app-link.ts'
 import type { Journey } from './journey.ts'
+import { keyWarnings } from './key-warnings.ts'
 import type { Recovery } from './recovery.ts'
 import type { Snapshots } from './snapshots.ts'
 import type { Tokens } from './tokens.ts'
@@ -21,7 +22,6 @@ export type StatusReport = {
 
 type Warning = Status['warnings'][number]
 
-const KEY_AGE_WARNING_MS = 365 * 24 * 60 * 60_000
 const CLOCK_WARNING_S = 30
 
 export const createStatusReport = (deps: {
@@ -87,14 +87,7 @@ export const createStatusReport = (deps: {
       const detail = 'A sealed bundle waits for its identity; it would replace the connection.'
       found.push({ code: 'waiting-bundle', detail, next: 'Run `ghconnect unlock --identity FILE`.' })
     }
-    for (const key of keys) {
-      if (clock.now() - key.addedAtMs < KEY_AGE_WARNING_MS) continue
-      found.push({
-        code: 'old-key',
-        detail: `The key ${key.fingerprint} is older than a year.`,
-        next: 'Generate a new one on GitHub and `ghconnect keys add` it.',
-      })
-    }
+    found.push(...keyWarnings(keys, { link, nowMs: clock.now() }))
     if (isLive(connection) && connection.kind !== 'quarantined') {
       const here = deps.host()
       const half = (connection.host.hostname === here.hostname) !== (connection.host.machineId === here.machineId)

@@ -1,5 +1,6 @@
 // The tokens at hand: one per holder and scope, minted once, refreshed ahead, kept when GitHub does not answer.
 
+import { isSameApp } from '../domain/connection.ts'
 import { asFailure, type Code, Failure } from '../domain/errors.ts'
 import { ADMIN_PROFILE, type Grant } from '../domain/policy.ts'
 import { assertGranted, describePermissions, type Scope } from '../domain/scope.ts'
@@ -81,14 +82,16 @@ export const createTokens = (deps: {
   }
 
   const mintNow = async (held: Held): Promise<StoredToken> => {
-    const { generation } = journey.read()
+    const began = journey.read()
+    const number = deps.store.number()
     try {
       journey.requireServing()
       const minted = await link.mint(held.scope)
       try {
         assertGranted(held.scope, minted.granted)
         journey.requireServing()
-        if (journey.read().generation !== generation)
+        // New keys are a new generation of the same connection: its tokens are as good as before.
+        if (deps.store.number() !== number || !isSameApp(began.connection, journey.read().connection))
           throw new Failure('not-connected', 'the connection was changed meanwhile')
       } catch (error) {
         await link

@@ -123,8 +123,12 @@ export const createControl = (parts: Parts): Hono => {
     world.deleteApp(app(c.req.param('id')))
     return c.json({ deleted: true })
   })
-  control.post('/apps/:id/revoke-keys', c => {
-    world.removeKeys(app(c.req.param('id')))
+  control.post('/apps/:id/revoke-keys', async c => {
+    const { fingerprint } = await body(c.req, z.strictObject({ fingerprint: z.string().optional() }))
+    const keyed = app(c.req.param('id'))
+    const key = keyed.keys.find(one => one.fingerprint === fingerprint)
+    if (fingerprint !== undefined && !key) throw new Refusal(404, `no key ${fingerprint}`)
+    world.removeKeys(keyed, key?.id)
     return c.json({ revoked: true })
   })
   control.post('/apps/:id/generate-key', async c => {

@@ -218,15 +218,43 @@ test('a clock that GitHub goes on to refuse is clock-skew after one more try', a
 
 test('where GitHub rejects the first key the next is tried, and the log says which one works', async t => {
   const second = makeKey()
-  const { github, calls, warnings } = fakeGitHub(
-    replying(refusal(401, NOT_DECODED), { body: appBody() }, refusal(401, NOT_DECODED), { body: appBody() }),
+  const clock = fakeClock(Date.parse('2026-06-01T12:00:00Z'))
+  const respond = replying(
+    refusal(401, NOT_DECODED),
+    { body: appBody() },
+    { body: appBody() },
+    refusal(401, NOT_DECODED),
+    { body: appBody() },
   )
+  const { github, calls, warnings } = fakeGitHub(respond, { clock })
   const both = { issuer: '42', keys: [key, second] }
+  t.is(github.keyState(key.fingerprint), 'unknown')
   t.is((await github.getApp(both)).id, 42)
+  t.is(github.keyState(key.fingerprint), 'rejected')
+  t.is(github.keyState(second.fingerprint), 'works')
   await github.getApp(both)
-  t.is(calls.length, 4)
+  t.is(calls.length, 3, 'the rejected one rests for a minute')
+  t.is(calls[1]?.headers['authorization'], calls[2]?.headers['authorization'])
+  clock.advance(60_000)
+  await github.getApp(both)
+  t.is(calls.length, 5, 'then it is tried again')
   t.not(calls[0]?.headers['authorization'], calls[1]?.headers['authorization'])
   t.is(warnings.filter(warning => warning.includes('another one works')).length, 1)
+})
+
+test('a key that was rejected signs again as soon as GitHub takes it', async t => {
+  const second = makeKey()
+  const clock = fakeClock(Date.parse('2026-06-01T12:00:00Z'))
+  const respond = replying(refusal(401, NOT_DECODED), { body: appBody() }, { body: appBody() }, { body: appBody() })
+  const { github, calls } = fakeGitHub(respond, { clock })
+  const both = { issuer: '42', keys: [key, second] }
+  await github.getApp(both)
+  clock.advance(60_000)
+  await github.getApp(both)
+  t.is(github.keyState(key.fingerprint), 'works')
+  await github.getApp(both)
+  t.is(calls.length, 4)
+  t.is(calls[2]?.headers['authorization'], calls[3]?.headers['authorization'])
 })
 
 test('where all keys are rejected it is key-rejected, and no other refusal makes the next key try', async t => {

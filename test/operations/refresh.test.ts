@@ -93,5 +93,5 @@ test('status tells of tokens, of the way to GitHub and of the clock', async t =>
   const clockWarning = status.whole().warnings.find(warning => warning.code === 'clock')
   t.regex(clockWarning?.detail ?? '', /(599|600|601) s behind/)
   await clock.advance(366 * 24 * 60 * MINUTE)
-  t.true(status.whole().warnings.some(warning => warning.code === 'old-key'))
+  t.true(status.whole().warnings.some(warning => warning.code === 'key-old'))
 })

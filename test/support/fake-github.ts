@@ -5,7 +5,7 @@ import { type Code, Failure } from '../../src/domain/errors.ts'
 import { foldName, type Permissions, permissionsCover, type Scope } from '../../src/domain/scope.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import type { GitHubClock } from '../../src/github/clock.ts'
-import type { AppIdentity, GitHub, MintedToken, Quota } from '../../src/github/request.ts'
+import type { AppIdentity, GitHub, KeyState, MintedToken, Quota } from '../../src/github/request.ts'
 
 type Call = keyof GitHub
 export type HeldApp = { app: App; keys: Set<string>; deleted: boolean }
@@ -34,6 +34,8 @@ export class World {
   readonly calls: Call[] = []
   /** Accounts whose IP allow list does not admit the daemon. */
   readonly blocked = new Set<string>()
+  /** What was last said of each key. */
+  readonly keyStates = new Map<string, KeyState>()
   /** What all calls end with. */
   outage: Failure | undefined
   quota: Quota | undefined
@@ -99,6 +101,10 @@ export class World {
     return pem
   }
 
+  revokeKey(appId: number, pem: string): void {
+    this.#app(appId).keys.delete(pem)
+  }
+
   install(
     appId: number,
     account: Account,
@@ -148,10 +154,12 @@ export class World {
   authenticate({ issuer, keys }: AppIdentity): HeldApp {
     const held = [...this.apps.values()].find(({ app }) => [String(app.id), app.clientId].includes(issuer))
     if (!held || held.deleted) throw new Failure('app-not-found', 'Integration not found')
-    if (!keys.some(key => held.keys.has(key.fingerprint))) {
-      throw new Failure('key-rejected', 'A JSON web token could not be decoded')
+    for (const { fingerprint } of keys) {
+      const works = held.keys.has(fingerprint)
+      this.keyStates.set(fingerprint, works ? 'works' : 'rejected')
+      if (works) return held
     }
-    return held
+    throw new Failure('key-rejected', 'A JSON web token could not be decoded')
   }
 
   convert(code: string): { app: App; pem: string } {
@@ -292,5 +300,6 @@ export const createFakeGitHub = (deps: {
         }
       }),
     findQuota: () => world.quota,
+    keyState: fingerprint => world.keyStates.get(fingerprint) ?? 'unknown',
   }
 }

@@ -15,6 +15,7 @@ import { createEnable } from '../../src/operations/enable.ts'
 import { createEvents } from '../../src/operations/events.ts'
 import { createImport } from '../../src/operations/import.ts'
 import { createJourney } from '../../src/operations/journey.ts'
+import { createKeys } from '../../src/operations/keys.ts'
 import type { Recovery } from '../../src/operations/recovery.ts'
 import { createRateLimit } from '../../src/operations/rate-limit.ts'
 import { createHeartbeat } from '../../src/operations/refresh.ts'
@@ -128,6 +129,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   const shared = { journey, link, events, clock, log, readKey: readFakeKey, exportKey, host }
   const enable = createEnable({ ...shared, formUrl, onConnected })
   const importApp = createImport({ ...shared, resume: enable.resume })
+  const keys = createKeys({ ...shared, trail, check: drift.check })
   const disable = createDisable({ journey, link, tokens, events, clock, log })
   const schedule = () => '*/5 * * * *'
   const heartbeat = createHeartbeat({ journey, tokens, enable, disable, drift, clock, log, host, schedule })
@@ -162,6 +164,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     enable,
     importApp,
     disable,
+    keys,
     heartbeat,
     status,
     /** Whatever is thrown, at once or later, is a rejection. */

@@ -1,10 +1,9 @@
 // `ghconnect import`: connects with an App that exists already, by its id and private key.
 
-import { readFile } from 'node:fs/promises'
 import { Failure } from '../../domain/errors.ts'
-import { Secret } from '../../domain/secret.ts'
 import { StateAnswer } from '../../domain/wire.ts'
-import { type CommandSpec, type Context, JSON_OPTION, type Options } from '../command.ts'
+import { type CommandSpec, JSON_OPTION, type Options } from '../command.ts'
+import { readKeyFile } from '../key-file.ts'
 
 export const importApp: CommandSpec = {
   name: 'import',
@@ -28,7 +27,7 @@ delete the file afterwards.`,
     const file = options.text('key')
     if (file === undefined) throw new Failure('usage', '--key FILE is missing')
     const account = options.text('account')
-    const key = await readKey(context, file)
+    const key = await readKeyFile(context, file)
     const client = await context.client('admin')
     const answer = await client.call({
       method: 'POST',
@@ -54,33 +53,4 @@ const readIdentity = (options: Options): { app_id: number } | { client_id: strin
   }
   if (clientId !== undefined && appId === undefined) return { client_id: clientId }
   throw new Failure('usage', 'give either --app-id or --client-id')
-}
-
-/** A key of 8192 bits is 6 kB of PEM; what is longer is another file. */
-const MAX_KEY_BYTES = 16_384
-
-const readKey = async ({ deps }: Context, file: string): Promise<Secret> => {
-  const bytes = file === '-' ? await readAll(deps.stdin) : await readFile(file).catch(explain(file))
-  if (bytes.length === 0) throw new Failure('invalid-key', `${file}: is empty`)
-  if (bytes.length > MAX_KEY_BYTES) throw new Failure('invalid-key', `${file}: is too long for a private key`)
-  return new Secret(bytes.toString('utf8'))
-}
-
-const explain =
-  (file: string) =>
-  (cause: unknown): never => {
-    const why = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown'
-    throw new Failure('io', `${file}: cannot be read (${why})`, { cause })
-  }
-
-const readAll = async (stream: AsyncIterable<Buffer | string>): Promise<Buffer> => {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of stream) {
-    const bytes = Buffer.from(chunk)
-    chunks.push(bytes)
-    size += bytes.length
-    if (size > MAX_KEY_BYTES) break
-  }
-  return Buffer.concat(chunks)
 }

@@ -12,7 +12,7 @@ test('status tells state, next step and the rest, in words', async t => {
     proxy: 'http://user@proxy:3128',
     clock_offset_seconds: -61,
     last_failure: last,
-    warnings: [{ code: 'old-key', detail: 'Older than a year.', next: 'Make a new one.' }],
+    warnings: [{ code: 'key-old', detail: 'Older than a year.', next: 'Make a new one.' }],
   })
   const daemon = await startDaemon(t, { 'GET /v1/status': { body } })
   const ran = await runCli(['status', '--socket', daemon.folder])
@@ -31,7 +31,7 @@ Tokens        3 live, the oldest expires in 38 min, last minted 22 min ago, next
 Proxy         http://user@proxy:3128
 Clock         61 seconds ahead of GitHub's
 Machine       ghe.example.com (single, generation 4)
-Warning       old-key: Older than a year.
+Warning       key-old: Older than a year.
               Make a new one.
 Last failure  timeout, 5 min ago: after 30 s
               It is tried again.
