@@ -119,8 +119,15 @@ export const createControl = (parts: Parts): Hono => {
     const pem = wanted.without_key ? null : (await world.addKey(made)).pem
     return c.json({ id: made.id, client_id: made.clientId, slug: made.slug, pem }, 201)
   })
+  /** What the two routes below took away; GitHub itself gives nothing back, but its wrong answers end. */
+  const taken = new Map<string, () => void>()
   control.post('/apps/:id/delete', c => {
-    world.deleteApp(app(c.req.param('id')))
+    const gone = app(c.req.param('id'))
+    const installed = [...world.installations.values()].filter(one => one.app === gone)
+    world.deleteApp(gone)
+    taken.set(c.req.param('id'), () => {
+      world.restoreApp(gone, installed)
+    })
     return c.json({ deleted: true })
   })
   control.post('/apps/:id/revoke-keys', async c => {
@@ -128,8 +135,19 @@ export const createControl = (parts: Parts): Hono => {
     const keyed = app(c.req.param('id'))
     const key = keyed.keys.find(one => one.fingerprint === fingerprint)
     if (fingerprint !== undefined && !key) throw new Refusal(404, `no key ${fingerprint}`)
+    const { keys } = keyed
     world.removeKeys(keyed, key?.id)
+    taken.set(c.req.param('id'), () => {
+      keyed.keys = keys
+    })
     return c.json({ revoked: true })
+  })
+  control.post('/apps/:id/restore', c => {
+    const giveBack = taken.get(c.req.param('id'))
+    if (!giveBack) throw new Refusal(404, 'nothing was taken from it')
+    giveBack()
+    taken.delete(c.req.param('id'))
+    return c.json({ restored: true })
   })
   control.post('/apps/:id/generate-key', async c => {
     const keyed = app(c.req.param('id'))

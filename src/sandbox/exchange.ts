@@ -114,7 +114,7 @@ const unsupported = (version: string): Refusal => {
 }
 
 /** Like `C1B2:2F3A4B:12345AB:678CDEF:66ABCDEF`: the last part is the time. */
-const requestId = (random: Random, nowMs: number): string =>
+export const requestId = (random: Random, nowMs: number): string =>
   [
     random.hex(4),
     random.hex(6),

@@ -2,6 +2,7 @@
 
 import { Hono } from 'hono'
 import { html } from 'hono/html'
+import { requestId } from './exchange.ts'
 import { page, problem } from './layout.ts'
 import { addInstallPages } from './install-pages.ts'
 import { addManifestPages } from './manifest-pages.ts'
@@ -12,6 +13,11 @@ import { addSettingsPages } from './settings-pages.ts'
 export const createPages = (parts: Parts): Hono => {
   const { world, clock, url } = parts
   const pages = new Hono()
+  pages.use(async (c, next) => {
+    await next()
+    c.res.headers.set('x-github-request-id', requestId(parts.requestIds, clock.nowMs()))
+    c.res.headers.set('date', new Date(clock.nowMs()).toUTCString())
+  })
   pages.get('/', () =>
     page(
       'GitHub sandbox',
@@ -28,10 +34,6 @@ export const createPages = (parts: Parts): Hono => {
   addManifestPages(pages, parts)
   addSettingsPages(pages, parts)
   addInstallPages(pages, parts)
-  pages.use(async (c, next) => {
-    await next()
-    c.res.headers.set('date', new Date(clock.nowMs()).toUTCString())
-  })
   pages.notFound(() => problem(404, 'There is nothing here.'))
   return pages
 }

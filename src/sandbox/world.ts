@@ -34,6 +34,8 @@ export type World = {
   removeKeys(app: App, id?: number): void
   /** Uninstalls it everywhere as well. */
   deleteApp(app: App): void
+  /** As if it had never been deleted. */
+  restoreApp(app: App, installed: readonly Installation[]): void
   issueCode(app: App, pem: string): ManifestCode
   /** Once, within an hour; afterwards `undefined`. */
   redeemCode(code: string): ManifestCode | undefined
@@ -157,6 +159,10 @@ export const createWorld = ({ clock, random, keys }: WorldDeps): World => {
       for (const installation of installations.values()) if (installation.app === app) world.uninstall(installation)
       apps.delete(app.id)
       for (const [code, issued] of codes) if (issued.app === app) codes.delete(code)
+    },
+    restoreApp: (app, installed) => {
+      apps.set(app.id, app)
+      for (const installation of installed) installations.set(installation.id, installation)
     },
     issueCode: (app, pem) => {
       const issued = { code: random.hex(40), app, pem, expiresAtMs: clock.nowMs() + CODE_LIFE_MS }

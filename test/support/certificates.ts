@@ -22,7 +22,7 @@ export const createAuthority = (name: string): Authority => {
   const at = (file: string): string => join(folder, file)
   const openssl = (...words: string[]): void => void execFileSync('openssl', words, { cwd: folder, stdio: 'pipe' })
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
-  openssl('req', '-x509', ...newKey, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', `/CN=${name}`)
+  openssl('req', '-x509', ...newKey, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '30', '-subj', `/CN=${name}`)
   let issued = 0
   return {
     caFile: at('ca.pem'),
@@ -33,7 +33,7 @@ export const createAuthority = (name: string): Authority => {
       writeFileSync(at(`${file}.ext`), `subjectAltName=${names.join(',')}\n`)
       openssl('req', ...newKey, '-keyout', `${file}.key`, '-out', `${file}.csr`, '-subj', `/CN=${hosts[0]}`)
       const signer = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-set_serial', String(issued)]
-      openssl('x509', '-req', '-in', `${file}.csr`, ...signer, '-days', '2', '-extfile', `${file}.ext`, '-out', file)
+      openssl('x509', '-req', '-in', `${file}.csr`, ...signer, '-days', '30', '-extfile', `${file}.ext`, '-out', file)
       return { key: readFileSync(at(`${file}.key`), 'utf8'), cert: readFileSync(at(file), 'utf8') }
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
