@@ -9,7 +9,8 @@ import {
 } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { Readable } from 'node:stream'
-import { TLSSocket } from 'node:tls'
+import type { Socket } from 'node:net'
+import { type DetailedPeerCertificate, TLSSocket } from 'node:tls'
 import { Failure } from '../domain/errors.ts'
 import { explainDelay, explainError, explainRefusal, type Journey } from './outbound-errors.ts'
 
@@ -21,6 +22,20 @@ export type OutboundRequest = {
   readonly signal?: AbortSignal
   /** For connection, TLS and the head of the answer together; 30 s where it is not given. */
   readonly deadlineMs?: number
+  readonly witness?: Witness
+}
+
+/** Filled in while a request makes its way over a fresh connection, for whoever wants to know how far it came. Monotonic times. */
+export type Witness = {
+  /** To the target: where there is a tunnel, once it is open. */
+  connectedAtMs?: number
+  securedAtMs?: number
+  /** The proxy opened the way with a page. */
+  hasPage?: boolean
+  /** This machine's end of the connection. */
+  from?: string
+  /** Also of a certificate that is refused. */
+  chain?: DetailedPeerCertificate
 }
 
 export type OutboundResponse = {
@@ -67,7 +82,7 @@ const travelOnce = (
   request: OutboundRequest & { deadlineMs: number },
   trip: { isStale: boolean },
 ): Promise<OutboundResponse> => {
-  const { signal, body, deadlineMs } = request
+  const { signal, body, deadlineMs, witness } = request
   signal?.throwIfAborted()
   const url = parseTarget(request.url)
   const proxy = way.proxyFor(url)
@@ -121,10 +136,12 @@ const travelOnce = (
     if (connect.statusCode === 200) {
       journey.stage = 'target'
       journey.hasPage = /^text\/html\b/i.test(connect.headers?.['content-type'] ?? '')
+      if (witness) witness.hasPage = journey.hasPage
     } else fail(explainRefusal(journey, refusalOf(connect.statusCode, connect.statusText, connect.headers)))
   })
   call.once('socket', socket => {
     if (isTunnel) journey.stage = 'target'
+    if (witness && journey.stage === 'target') attend(witness, socket)
     // Before the certificate is judged: a socket that was refused tells nothing any more.
     if (!(socket instanceof TLSSocket) || call.reusedSocket || journey.stage === 'proxy') return
     socket.prependOnceListener('secure', () => {
@@ -147,6 +164,18 @@ const travelOnce = (
   if (body instanceof Readable) body.once('error', fail).pipe(call)
   else call.end(body)
   return promise
+}
+
+const attend = (witness: Witness, socket: Socket): void => {
+  const onConnect = (): void => {
+    witness.connectedAtMs = performance.now()
+    if (socket.localAddress !== undefined) witness.from = socket.localAddress
+  }
+  if (socket.connecting) socket.once('connect', onConnect)
+  else onConnect()
+  if (!(socket instanceof TLSSocket)) return
+  socket.prependOnceListener('secure', () => (witness.chain = socket.getPeerCertificate(true)))
+  socket.once('secureConnect', () => (witness.securedAtMs = performance.now()))
 }
 
 const parseTarget = (text: string): URL => {

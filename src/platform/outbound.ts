@@ -6,6 +6,7 @@ import { checkServerIdentity, createSecureContext, getCACertificates, type PeerC
 import { ProxyAgent } from 'proxy-agent'
 import { Failure } from '../domain/errors.ts'
 import { createFetch } from './outbound-fetch.ts'
+import { createProbe, type Probe } from './outbound-probe.ts'
 import { type OutboundRequest, type OutboundResponse, travel, type Way } from './outbound-request.ts'
 import { createExclusions } from './proxy-exclusions.ts'
 import { parseProxyUrl, type ProxySettings } from './proxy-settings.ts'
@@ -26,6 +27,8 @@ export type Outbound = {
   readonly fetch: typeof globalThis.fetch
   /** The proxy for a URL, without its password, as `status` shows it; undefined: direct. */
   proxyFor(url: string): string | undefined
+  /** How far a request comes under the settings in force, on a connection of its own. Never throws. */
+  readonly examine: Probe
   /** New settings for all calls that begin after it; those under way end as they began. */
   reload(settings: ProxySettings): void
   /** Ends what is under way; calls after it throw `unreachable`. */
@@ -42,9 +45,11 @@ export type OutboundDeps = {
 /** Throws `configuration` for a URL or an exclusion that makes no sense. Nothing is connected before the first call. */
 export const createOutbound = (settings: ProxySettings, deps: OutboundDeps = {}): Outbound => {
   const { deadlineMs = 30_000, maxBytes = 16 * 2 ** 20 } = deps
+  let active = settings
   let current = openLine(settings)
   const lines = new Set([current])
   let isClosed = false
+  const examine = createProbe(() => ({ ...openLine(active), ca: active.ca }))
   const send = async (request: OutboundRequest): Promise<OutboundResponse> => {
     if (isClosed) throw new Failure('unreachable', 'the way out is closed: the daemon is stopping')
     const line = current
@@ -61,10 +66,12 @@ export const createOutbound = (settings: ProxySettings, deps: OutboundDeps = {})
   return {
     send,
     fetch: createFetch({ send, deadlineMs, maxBytes }),
+    examine,
     proxyFor: url => current.proxyFor(new URL(url))?.shown,
     reload(next) {
       const old = current
       current = openLine(next)
+      active = next
       lines.add(current)
       old.retire(() => lines.delete(old))
     },
