@@ -1,0 +1,142 @@
+// The doctor's rules: which layer a problem is laid at, what is not asked because of it, and what all rows come to.
+
+import { CATALOGUE, type Code, type Failure, isCode } from './errors.ts'
+import { type CheckReport, type CheckRow, LAYERS } from './wire-check.ts'
+
+export type Layer = CheckRow['layer']
+export type Verdict = CheckReport['verdict']
+
+/** What was asked, and how it ended. */
+export type Asked<T> = { readonly tookMs: number } & (
+  | { readonly value: T; readonly failure?: undefined }
+  | { readonly failure: Failure }
+)
+
+/** In the order of the layers: what must work before a token is got. */
+const ON_THE_WAY: readonly Layer[] = ['dns', 'proxy', 'tls', 'host']
+/** What only GitHub's API can say, for one who asks as the App. */
+export const OF_GITHUB: readonly Layer[] = [
+  'egress',
+  'key',
+  'app',
+  'installation',
+  'permissions',
+  'repositories',
+  'quota',
+]
+export const OF_NETWORK: readonly Layer[] = ['clock', ...ON_THE_WAY]
+
+/** The layer at which a failure is mended. */
+export const layerOf = (code: Code): Layer => LAYER_OF[code] ?? 'host'
+
+const LAYER_OF: Partial<Record<Code, Layer>> = {
+  configuration: 'configuration',
+  locked: 'store',
+  'wrong-store-key': 'store',
+  'store-corrupt': 'store',
+  'store-newer': 'store',
+  'state-in-use': 'store',
+  'disk-full': 'store',
+  io: 'store',
+  'audit-unavailable': 'store',
+  'clock-skew': 'clock',
+  dns: 'dns',
+  'proxy-unreachable': 'proxy',
+  'proxy-authentication': 'proxy',
+  'proxy-refused': 'proxy',
+  tls: 'tls',
+  'ip-blocked': 'egress',
+  'key-rejected': 'key',
+  'invalid-key': 'key',
+  'app-not-found': 'app',
+  'installation-not-found': 'installation',
+  suspended: 'installation',
+  'bad-credentials': 'installation',
+  forbidden: 'permissions',
+  'permission-not-granted': 'permissions',
+  'scope-mismatch': 'permissions',
+  'repository-not-accessible': 'repositories',
+  quota: 'quota',
+}
+
+type Of = { readonly layer: Layer; readonly subject?: string | undefined; readonly tookMs?: number }
+
+const base = ({ layer, subject, tookMs = 0 }: Of) => ({
+  layer,
+  ...(subject !== undefined && { subject }),
+  took_ms: Math.max(0, Math.round(tookMs)),
+})
+
+export const ok = (of: Of, evidence: string): CheckRow => ({ ...base(of), verdict: 'ok', evidence })
+
+export const warning = (of: Of, evidence: string, next: string): CheckRow => ({
+  ...base(of),
+  verdict: 'warning',
+  evidence,
+  next,
+})
+
+export const failed = (of: Of, failure: Failure, next: string = failure.entry.next): CheckRow => ({
+  ...base(of),
+  verdict: 'failed',
+  evidence: sentence(failure.message),
+  next,
+  code: failure.code,
+})
+
+export const skipped = (of: Of, why: string): CheckRow => ({
+  ...base(of),
+  verdict: 'skipped',
+  evidence: `Not asked: ${why}.`,
+})
+
+/** For all that lies behind `cause`. */
+export const skipAll = (layers: readonly Layer[], why: string, subject?: string): CheckRow[] =>
+  layers.map(layer => skipped({ layer, subject }, why))
+
+/** `DNS fails`, `the proxy fails`: why another layer was not asked. */
+export const fails = (layer: Layer, subject?: string): string =>
+  `${NAMES[layer] ?? layer} fails${subject === undefined ? '' : ` for ${subject}`}`
+
+const NAMES: Partial<Record<Layer, string>> = {
+  dns: 'DNS',
+  tls: 'TLS',
+  proxy: 'the proxy',
+  host: 'the host',
+  clock: 'the clock',
+  key: 'the key',
+  app: 'the App',
+  installation: 'the installation',
+  egress: 'the IP allow list',
+  quota: "GitHub's rate limit",
+  store: 'the store',
+}
+
+const sentence = (text: string): string => {
+  const whole = /[.!?]$/.test(text) ? text : `${text}.`
+  // Not where it begins with the name of a host.
+  return /^[a-z]+ /.test(whole) ? whole.charAt(0).toUpperCase() + whole.slice(1) : whole
+}
+
+/** The same layer and subject once; the later row stands. */
+export const orderRows = (rows: readonly CheckRow[]): CheckRow[] => {
+  const latest = new Map(rows.map(row => [`${row.layer} ${row.subject ?? ''}`, row]))
+  return [...latest.values()].toSorted((a, b) => LAYERS.indexOf(a.layer) - LAYERS.indexOf(b.layer))
+}
+
+const RANK = { skipped: 0, ok: 0, warning: 1, failed: 2 } as const
+
+export const worstOf = (rows: readonly CheckRow[]): CheckRow | undefined =>
+  rows.toSorted((a, b) => RANK[b.verdict] - RANK[a.verdict])[0]
+
+export const verdictOf = (rows: readonly CheckRow[]): Verdict => {
+  const worst = worstOf(rows)?.verdict ?? 'ok'
+  return worst === 'skipped' ? 'ok' : worst
+}
+
+/** Of the command line: that of the first row that failed, in the order of the layers. A warning is no failure. */
+export const exitOf = (rows: readonly CheckRow[]): number => {
+  const worst = worstOf(orderRows(rows))
+  if (worst?.verdict !== 'failed') return 0
+  return worst.code !== undefined && isCode(worst.code) ? CATALOGUE[worst.code].exit : CATALOGUE.internal.exit
+}
