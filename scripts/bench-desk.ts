@@ -46,11 +46,11 @@ const backend: Backend = {
   ownUid: uid,
   policy: () => policy,
   status: never,
-  reload: never,
   readRedirect: never,
   readIdentities: never,
   restore: never,
   unlock: never,
+  check: never,
 }
 const operations = { desk: kind === 'bare' ? bare : whole } as Operations
 const events = { emit() {}, subscribe: () => () => {}, end() {} }

@@ -53,6 +53,8 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
       accepts: never,
       listRepositories: never,
       uninstall: never,
+      peekRepositories: never,
+      hasRepository: never,
       findQuota: () => undefined,
       keyState: () => 'unknown',
       findTrouble: () => undefined,

@@ -32,6 +32,8 @@ const RULES: readonly Rule[] = [
   { status: [401], says: /claim \('iss'\)/i, code: 'app-not-found' },
   { status: [404], says: /integration not found/i, code: 'app-not-found' },
   { status: [404], route: / \/app\/installations\/\{/, code: 'installation-not-found' },
+  // Absent or hidden: GitHub answers alike.
+  { status: [404], route: / \/repos\/\{owner\}\/\{repo\}$/, code: 'repository-not-accessible' },
   { status: [403], says: /installation has been suspended/i, code: 'suspended' },
   { status: [403], says: /IP allow list/i, code: 'ip-blocked' },
   { status: [403], says: /resource not accessible by/i, code: 'forbidden' },

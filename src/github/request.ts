@@ -20,6 +20,7 @@ import type { Quota } from './quotas.ts'
 import { createQuotas } from './quotas.ts'
 import type { Answer, AnswerHeaders } from './refusals.ts'
 import { classify } from './refusals.ts'
+import { createSurvey, type Survey } from './survey.ts'
 
 export type { ConvertedApp, MintedToken, Repository } from './answers.ts'
 export type { AppKey } from './app-jwt.ts'
@@ -30,7 +31,7 @@ export type { Quota } from './quotas.ts'
 export type AppIdentity = { readonly issuer: string; readonly keys: readonly AppKey[] }
 
 /** All methods throw a Failure of the catalogue, whose detail bears what GitHub said and its request id. */
-export type GitHub = {
+export type GitHub = Survey & {
   /** `POST /app-manifests/{code}/conversions`, without credentials. Throws `code-rejected` where GitHub says 404 or 422. */
   convertManifest(code: string): Promise<ConvertedApp>
   getApp(as: AppIdentity): Promise<App>
@@ -153,15 +154,19 @@ export const createGitHub = (deps: {
     throw rejected ?? new Failure('internal', 'an App identity without a key')
   }
 
-  const askWithToken = async (token: Secret, route: string, parameters: Parameters = {}): Promise<Answer> =>
-    ask(
-      await octokitFor(route),
-      route,
-      { ...parameters, headers: { authorization: `token ${token.reveal()}` } },
-      minted.get(token)?.installation,
-    )
+  const askWithToken = async (
+    token: Secret,
+    route: string,
+    parameters: Parameters = {},
+    installation: number | undefined = minted.get(token)?.installation,
+  ): Promise<Answer> => {
+    const headers = { authorization: `token ${token.reveal()}` }
+    return ask(await octokitFor(route), route, { ...parameters, headers }, installation)
+  }
 
   return {
+    ...createSurvey(askWithToken),
+
     async convertManifest(code) {
       const route = 'POST /app-manifests/{code}/conversions'
       return readAnswer(conversionSchema, await ask(await octokitFor(route), route, { code }))

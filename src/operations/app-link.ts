@@ -33,6 +33,8 @@ export type AppLink = {
   accepts(token: Secret): Promise<boolean>
   listRepositories(token: Secret): Promise<readonly Repository[]>
   uninstall(id: number): Promise<void>
+  readonly peekRepositories: GitHub['peekRepositories']
+  readonly hasRepository: GitHub['hasRepository']
   findQuota(installation: number): Quota | undefined
   /** What GitHub last said of a key, by its fingerprint. */
   keyState(fingerprint: string): KeyState
@@ -135,6 +137,8 @@ export const createAppLink = (deps: {
     accepts: token => observed(() => github.accepts(token)),
     listRepositories: token => observed(() => github.listRepositories(token)),
     uninstall: id => asStored(as => github.uninstall(as, id)),
+    peekRepositories: (token, installation) => observed(() => github.peekRepositories(token, installation)),
+    hasRepository: (token, of) => observed(() => github.hasRepository(token, of)),
     findQuota: installation => github.findQuota(installation),
     keyState: fingerprint => github.keyState(fingerprint),
     findTrouble: () => (trouble?.generation === store.connection.read().generation ? trouble : undefined),

@@ -14,6 +14,7 @@ import type { ConnectionRecord } from '../store/connection-store.ts'
 import type { Store } from '../store/database.ts'
 import type { StoredToken } from '../store/token-store.ts'
 import { arrive } from './arrival.ts'
+import { LAST_EXPORT, type LastExport } from './check-local.ts'
 import type { Journey } from './journey.ts'
 import type { Recovery } from './recovery.ts'
 import type { Tokens } from './tokens.ts'
@@ -173,6 +174,16 @@ export const createSnapshots = (deps: {
     return { outcome: 'restored', header, warnings: [...warnings, ...(await take({ header, content, recipients }))] }
   }
 
+  /** For the doctor, who tells how old the last one is. */
+  const noteExport = (generation: number): void => {
+    const fact: LastExport = { atMs: clock.now(), generation }
+    try {
+      store.facts.put(LAST_EXPORT, fact)
+    } catch (error) {
+      log.warn('when the last export was could not be noted', { error: asFailure(error) })
+    }
+  }
+
   return {
     async export() {
       const waits = waiting.find()
@@ -188,6 +199,7 @@ export const createSnapshots = (deps: {
         createdMs: clock.now(),
         hostname: deps.host().hostname,
       })
+      noteExport(content.generation)
       trail.record({ event: 'snapshot.export', detail: `${content.connection.kind}, generation ${content.generation}` })
       return bundle
     },

@@ -43,6 +43,8 @@ export type Store = {
    * old one's key and files. Facts stay but for those of the connection (`connection.*`); tokens go. The same `Store` object speaks to the new one afterwards. What fails leaves the old one.
    */
   replace(change: StoreChange): void
+  /** Reads each page of the file. Throws `store-corrupt`, `io`. */
+  check(): void
   /** The database key in hexadecimal, for `ghconnect store-key`. */
   databaseKey(): string
   /** `key.age`, the database key as wrapped to the recovery keys, stands beside the store and is shredded with it. */
@@ -88,12 +90,16 @@ export const openStore = (options: StoreOptions): Store =>
         former.db.close()
         removeLeftovers(folder, { current: opened.number, log })
       },
+      check: () => checkPages(opened.db, ASKED_LIMIT_BYTES),
       databaseKey: () => opened.databaseKey.toString('hex'),
       hasRecoveryWrap: () => existsSync(recoveryWrapPath(folder, opened.number)),
       putRecoveryWrap: wrap => guard(folder, () => writeDurably(recoveryWrapPath(folder, opened.number), wrap, 0o600)),
       close: () => void opened.db.close(),
     }
   })
+
+/** Where somebody asks for it, a pause of a fifth of a second is allowed. */
+const ASKED_LIMIT_BYTES = 64 * 1024 * 1024
 
 const recoveryWrapPath = (folder: string, number: number): string => join(numberedFolder(folder, number), 'key.age')
 

@@ -290,6 +290,16 @@ export const createFakeGitHub = (deps: {
       }),
     listRepositories: token =>
       call('listRepositories', () => world.installations.get(issuedOf(token).installation)?.repositories ?? []),
+    peekRepositories: token =>
+      call('peekRepositories', () => {
+        const { repositories = [] } = world.installations.get(issuedOf(token).installation) ?? {}
+        return { total: repositories.length, names: repositories.slice(0, 100).map(({ name }) => name) }
+      }),
+    hasRepository: (token, { name }) =>
+      call('hasRepository', () => {
+        const { repositories = [] } = world.installations.get(issuedOf(token).installation) ?? {}
+        return repositories.some(repository => foldName(repository.name) === foldName(name))
+      }),
     uninstall: (as, id) =>
       call('uninstall', () => {
         try {

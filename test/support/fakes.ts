@@ -187,6 +187,7 @@ export const openMemoryStore = (disk: Disk, wrote: () => void = () => {}): Store
       }),
     hasRecoveryWrap: () => disk.recoveryWrap !== undefined,
     putRecoveryWrap: wrap => change(() => (disk.recoveryWrap = wrap)),
+    check() {},
     databaseKey: () => '00'.repeat(32),
     close() {},
   }

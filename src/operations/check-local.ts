@@ -1,0 +1,118 @@
+// What the doctor sees without leaving the machine: configuration, store and key, recovery keys, the age of the last export.
+
+import { failed, ok, skipAll, skipped, warning } from '../domain/check.ts'
+import { asFailure, Failure } from '../domain/errors.ts'
+import type { CheckRow } from '../domain/wire-check.ts'
+
+/** What the store tells of itself. */
+export type Vault = {
+  readonly generation: number
+  /** Whether there is an App whose loss would matter. */
+  readonly isLive: boolean
+  readonly recipients: readonly string[]
+  /** The database key stands beside the store, encrypted to the recovery keys. */
+  readonly isWrapped: boolean
+  /** What the fact `last-export` holds. */
+  readonly lastExport: unknown
+}
+
+export type LocalDeps = {
+  nowMs(): number
+  configuration(): {
+    readonly file: string
+    readonly profiles: number
+    /** Why the file on the disk was refused, where older settings hold. */
+    readonly refused?: string | undefined
+    readonly doubts: readonly { readonly unit: string; readonly doubt: string }[]
+  }
+  /** Reads the store's pages, and tries its key as the next start would. Gives the evidence, and throws what is wrong. */
+  examineStore(): string
+  /** Undefined while the store is closed. */
+  vault(): Vault | undefined
+}
+
+const DAY_MS = 86_400_000
+const STALE_MS = 7 * DAY_MS
+
+export const checkLocally = (deps: LocalDeps): CheckRow[] => {
+  const store = storeRow(deps)
+  const vault = deps.vault()
+  const beyond = vault
+    ? [recoveryRow(vault), backupRow(vault, deps.nowMs())]
+    : skipAll(['recovery-key', 'backup'], 'the store is closed')
+  return [configurationRow(deps.configuration()), store, ...beyond]
+}
+
+/** A fact: when the last bundle left, and what it held. */
+export const LAST_EXPORT = 'last-export'
+export type LastExport = { readonly atMs: number; readonly generation: number }
+
+const configurationRow = ({ file, profiles, refused, doubts }: ReturnType<LocalDeps['configuration']>): CheckRow => {
+  const of = { layer: 'configuration' } as const
+  if (refused !== undefined) {
+    const failure = new Failure(
+      'configuration',
+      `the settings of before are in force, as the file was refused: ${refused}`,
+    )
+    return failed(
+      of,
+      failure,
+      'Correct it, then `systemctl reload ghconnectd`: with this file the daemon would not start again.',
+    )
+  }
+  const said = `${file}: ${profiles} profile${profiles === 1 ? '' : 's'}`
+  const [doubt] = doubts
+  if (!doubt) return ok(of, `${said}.`)
+  const more = doubts.length > 1 ? `, and ${doubts.length - 1} more` : ''
+  const next = 'Correct it in the configuration, or install the unit: until then it admits nobody.'
+  return warning(of, `${said}. The policy names ${doubt.unit}: ${doubt.doubt}${more}.`, next)
+}
+
+const storeRow = (deps: LocalDeps): CheckRow => {
+  const of = { layer: 'store' } as const
+  try {
+    return ok(of, deps.examineStore())
+  } catch (error) {
+    const failure = asFailure(error)
+    // Of one who asks without the daemon, and without its rights.
+    return failure.code === 'not-permitted' ? skipped(of, failure.message) : failed(of, failure)
+  }
+}
+
+const recoveryRow = ({ recipients, isWrapped }: Vault): CheckRow => {
+  const of = { layer: 'recovery-key' } as const
+  if (recipients.length === 0) {
+    const evidence = 'None exists: snapshots leave in clear, and a lost store key loses everything.'
+    return warning(of, evidence, 'Run `ghconnect recovery-key create` and keep what it prints away from this machine.')
+  }
+  if (!isWrapped) {
+    const evidence = 'The database key is not encrypted to the recovery keys yet.'
+    return warning(of, evidence, 'It is written at the next start; see the journal for what stood in the way.')
+  }
+  return ok(of, `${recipients.length} open${recipients.length === 1 ? 's' : ''} snapshots and store.`)
+}
+
+const backupRow = ({ isLive, generation, lastExport }: Vault, nowMs: number): CheckRow => {
+  const of = { layer: 'backup' } as const
+  if (!isLive) return skipped(of, 'there is no App to lose')
+  const next = 'Run `ghconnect snapshot export`, or see why the backup does not.'
+  const last = readLastExport(lastExport)
+  if (!last) return warning(of, 'This daemon never exported a snapshot.', next)
+  const age = nowMs - last.atMs
+  const days = Math.floor(age / DAY_MS)
+  const ago = days < 1 ? 'less than a day ago' : days === 1 ? 'a day ago' : `${days} days ago`
+  const when = `${new Date(last.atMs).toISOString().slice(0, 16)}Z (${ago})`
+  if (last.generation !== generation) {
+    const evidence = `The last export, of ${when}, is of generation ${last.generation}; this is ${generation}, with other keys.`
+    return warning(of, evidence, next)
+  }
+  return age >= STALE_MS
+    ? warning(of, `The last export is of ${when}.`, next)
+    : ok(of, `The last export is of ${when}.`)
+}
+
+const readLastExport = (fact: unknown): LastExport | undefined => {
+  if (typeof fact !== 'object' || fact === null || !('atMs' in fact) || !('generation' in fact)) return undefined
+  const { atMs, generation } = fact
+  return typeof atMs === 'number' && typeof generation === 'number' ? { atMs, generation } : undefined
+}

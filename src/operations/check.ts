@@ -1,0 +1,146 @@
+// The doctor: all layers between this machine and a token looked at side by side, a row each, within five seconds whatever hangs.
+
+import { fails, OF_GITHUB, OF_NETWORK, orderRows, skipAll, skipped, verdictOf } from '../domain/check.ts'
+import { clockRow } from '../domain/check-clock.ts'
+import { hostsToAllow } from '../domain/check-hosts.ts'
+import { judgeWay, type Trip } from '../domain/check-way.ts'
+import { Failure } from '../domain/errors.ts'
+import type { Profile } from '../domain/policy.ts'
+import { isoTime } from '../domain/wire.ts'
+import type { CheckReport, CheckRow } from '../domain/wire-check.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Outbound } from '../platform/outbound.ts'
+import { askGitHub, type Questions } from './check-github.ts'
+import { checkLocally, type LocalDeps } from './check-local.ts'
+import { type Patient, within } from './check-patient.ts'
+
+export type CheckDeps = Omit<LocalDeps, 'nowMs'> & {
+  readonly clock: Pick<Clock, 'now' | 'monotonic' | 'sleep'>
+  state(): string
+  /** Why no call may leave this machine, where none may. */
+  silence(): string | undefined
+  readonly examine: Outbound['examine']
+  addresses(): { readonly url: string; readonly apiUrl: string }
+  profiles(): readonly Profile[]
+  readonly userAgent: string
+  /** Or why nothing can be asked as the App. */
+  patient(): Patient | string
+  /** Where it is a node of a cluster. Has a deadline of its own below the doctor's. */
+  readonly cluster?: () => Promise<CheckRow>
+}
+
+export type Doctor = {
+  /** `tell` is called with each row as it is known; a later row of the same layer and subject takes the place of the earlier one. */
+  check(tell?: (row: CheckRow) => void): Promise<CheckReport>
+}
+
+/** Of the way out, and of everything: below the five seconds that a person is promised. */
+const WAY_MS = 4_000
+const ALL_MS = 4_500
+
+export const createDoctor = (deps: CheckDeps): Doctor => {
+  /** Who asks while one is under way is told of that one: a page and a terminal that watch cost no more than either. */
+  let current: { rows: CheckRow[]; listeners: Set<(row: CheckRow) => void>; report: Promise<CheckReport> } | undefined
+
+  const begin = (): NonNullable<typeof current> => {
+    const rows: CheckRow[] = []
+    const listeners = new Set<(row: CheckRow) => void>()
+    const tell = (row: CheckRow): void => {
+      rows.push(row)
+      for (const listener of listeners) listener(row)
+    }
+    const report = examineAll(deps, tell).finally(() => (current = undefined))
+    return { rows, listeners, report }
+  }
+
+  return {
+    check(tell) {
+      current ??= begin()
+      const { rows, listeners, report } = current
+      if (!tell) return report
+      for (const row of rows) tell(row)
+      listeners.add(tell)
+      return report.finally(() => listeners.delete(tell))
+    },
+  }
+}
+
+const examineAll = async (deps: CheckDeps, tell: (row: CheckRow) => void): Promise<CheckReport> => {
+  const { clock } = deps
+  const checkedAt = isoTime(clock.now())
+  const beganMs = clock.monotonic()
+  const rows: CheckRow[] = []
+  const tellAll = (more: readonly CheckRow[]): void => {
+    for (const row of more) {
+      rows.push(row)
+      tell(row)
+    }
+  }
+  // The look at names and hosts begins first: what is local holds the thread for a moment.
+  const network = examineNetwork(deps, { beganMs, tell: tellAll })
+  tellAll(checkLocally({ ...deps, nowMs: () => clock.now() }))
+  await Promise.all([network, examineCluster(deps, beganMs).then(row => tellAll([row]))])
+  const ordered = orderRows(rows)
+  return {
+    verdict: verdictOf(ordered),
+    state: deps.state(),
+    checked_at: checkedAt,
+    took_ms: Math.round(clock.monotonic() - beganMs),
+    rows: ordered,
+  }
+}
+
+const examineCluster = async (deps: CheckDeps, beganMs: number): Promise<CheckRow> => {
+  const of = { layer: 'cluster' } as const
+  if (!deps.cluster) return skipped(of, 'this is a single node')
+  const asked = await within(deps.cluster(), { clock: deps.clock, untilMs: beganMs + ALL_MS, what: 'the cluster' })
+  if (!asked.failure) return asked.value
+  return { ...skipped(of, ''), verdict: 'failed', evidence: asked.failure.message, code: asked.failure.code }
+}
+
+const examineNetwork = async (
+  deps: CheckDeps,
+  { beganMs, tell }: { beganMs: number; tell: (rows: readonly CheckRow[]) => void },
+): Promise<void> => {
+  const quiet = deps.silence()
+  if (quiet !== undefined) return tell(skipAll([...OF_NETWORK, ...OF_GITHUB], quiet))
+  const { clock } = deps
+  const untilMs = beganMs + ALL_MS
+  const hosts = hostsToAllow(deps.addresses())
+  const [api] = hosts
+  const host = api?.host ?? ''
+  const patient = deps.patient()
+  // GitHub is asked as soon as there is an address to go to: not before, as a look-up that hangs would hold more threads with each question.
+  let questions: Questions | undefined
+  const ask = (): void => {
+    if (typeof patient === 'string') return
+    questions ??= askGitHub({ patient, profiles: deps.profiles(), clock, untilMs, host })
+  }
+  const trips = await Promise.all(
+    hosts.map(async (to): Promise<Trip> => {
+      const { url, method } = to
+      const onLookUp = to === api ? ask : () => {}
+      const passage = deps.examine({ url, method, deadlineMs: WAY_MS, userAgent: deps.userAgent, onLookUp })
+      const asked = await within(passage, { clock, untilMs, what: to.host })
+      if (!asked.failure) return { to, passage: asked.value }
+      const failure = new Failure('timeout', asked.failure.message)
+      return {
+        to,
+        passage: {
+          host: to.host,
+          isTls: true,
+          proxy: undefined,
+          tookMs: asked.tookMs,
+          failure: { stage: 'host', failure },
+        },
+      }
+    }),
+  )
+  const way = judgeWay(trips, clock.now())
+  tell(way.rows)
+  const [first] = trips
+  tell([clockRow(first?.passage.answer, way.closedBy ?? 'GitHub told no time')])
+  const why = way.closedBy ?? (typeof patient === 'string' ? patient : undefined)
+  if (why !== undefined || !questions) return tell(skipAll(OF_GITHUB, why ?? fails('host')))
+  await questions.judge({ proxy: first?.passage.proxy, from: first?.passage.connect?.from }, tell)
+}
