@@ -21,6 +21,7 @@ import { asFailure, Failure } from './domain/errors.ts'
 import { keepEngine } from './engine-keeper.ts'
 import { readRedirect } from './github/app-manifest.ts'
 import { createEvents } from './operations/events.ts'
+import type { Doctor } from './operations/check.ts'
 import { createRateLimit } from './operations/rate-limit.ts'
 import { createClock } from './platform/clock.ts'
 import { type Config, loadConfig, type Surroundings } from './platform/config.ts'
@@ -82,6 +83,20 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
 
   const keeper = keepEngine({ config: () => config, host, outbound, events, clock, log, env })
   const metrics = createMetrics({ clock, events, operations: keeper.operations, state: keeper.state })
+  let doctor: Doctor | undefined
+  const hireDoctor = async (): Promise<Doctor> => {
+    const { createDoctor } = await import('./doctor.ts')
+    const patient = () => keeper.engine().patient
+    return createDoctor({
+      config: () => config,
+      refused: () => refused,
+      env,
+      outbound,
+      clock,
+      state: keeper.state,
+      patient,
+    })
+  }
   const backend: Backend = {
     ownUid: process.getuid?.() ?? 0,
     githubUrl: () => config.github.url,
@@ -92,11 +107,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     readIdentities: async text => (await import('./snapshot/encryption.ts')).readIdentities(text),
     restore: keeper.restore,
     unlock: keeper.unlock,
-    reload() {
-      const failure = reload()
-      if (failure) throw failure
-      return configFile
-    },
+    check: async tell => (doctor ??= await hireDoctor()).check(tell),
   }
   const attest = createAttest({ weakPid: () => config.policy.weakPid })
   const rateLimit = createRateLimit({ clock })
@@ -200,28 +211,6 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     onFailure: error => log.error('the daemon is not well, and the watchdog is not fed', { error }),
   })
 
-  /** Gives the reason where the new configuration was refused. */
-  const reload = (): Failure | undefined => {
-    notifier.reloading()
-    try {
-      const next = loadConfig(configFile, surroundings)
-      assertReloadable(config, next)
-      outbound.reload(proxySettingsOf(next, env))
-      config = next
-      refused = undefined
-      keeper.reschedule()
-      log.info('the configuration was read again')
-      return undefined
-    } catch (error) {
-      const failure = asFailure(error)
-      refused = failure.message
-      log.error('the old configuration stays', { error })
-      return failure
-    } finally {
-      notifier.ready(headline())
-    }
-  }
-
   const stop = async (): Promise<void> => {
     notifier.stopping('Finishing the requests under way')
     watchdog.cancel()
@@ -251,7 +240,25 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   // Nobody waits for the first beat: what is at hand is served already.
   keeper.start()
 
-  return { reload: () => void reload(), stop }
+  return {
+    reload() {
+      notifier.reloading()
+      try {
+        const next = loadConfig(configFile, surroundings)
+        assertReloadable(config, next)
+        outbound.reload(proxySettingsOf(next, env))
+        config = next
+        refused = undefined
+        keeper.reschedule()
+        log.info('the configuration was read again')
+      } catch (error) {
+        refused = asFailure(error).message
+        log.error('the old configuration stays', { error })
+      }
+      notifier.ready(headline())
+    },
+    stop,
+  }
 }
 
 /** Everybody may reach the sockets; their own modes say who may open which. A folder that exists keeps its mode. */

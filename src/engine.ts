@@ -10,12 +10,12 @@ import { createGitHubClock } from './github/clock.ts'
 import { createGitHub } from './github/request.ts'
 import { createAppLink } from './operations/app-link.ts'
 import { createAuditLog } from './operations/audit.ts'
+import { createPatient, type Patient } from './operations/check-patient.ts'
 import { createDisable } from './operations/disable.ts'
 import { createDrift } from './operations/drift.ts'
 import { createEnable } from './operations/enable.ts'
 import type { Events } from './operations/events.ts'
 import { createExplain, type Directory } from './operations/explain.ts'
-import { createFeatures } from './operations/features.ts'
 import { createGateway } from './operations/gateway.ts'
 import { createImport } from './operations/import.ts'
 import { createJourney } from './operations/journey.ts'
@@ -65,6 +65,8 @@ export type Engine = {
   readonly operations: Operations
   readonly heartbeat: Heartbeat
   appForm(account: Account, state: string): AppForm
+  /** What the doctor may ask. */
+  readonly patient: Patient
   /** Reads from the store's file. Throws where it does not answer. */
   probe(): void
   close(): void
@@ -244,8 +246,6 @@ export const openEngine = (deps: EngineDeps): Engine => {
     void recovery.ensureWrap().catch(error => log.error('the recovery wrap was not written', { error }))
   wrap()
   const unsubscribe = events.subscribe(({ event }) => event === 'state' && wrap())
-  const policy = () => config().policy
-  const features = createFeatures({ switched: () => config().features, policy, journey, link, drift, log })
   const status = createStatusReport({
     journey,
     tokens,
@@ -261,11 +261,11 @@ export const openEngine = (deps: EngineDeps): Engine => {
       beforeExpiryMs: config().refresh.beforeExpiryMs,
     }),
     proxyFor: url => outbound.proxyFor(url),
-    featureWarnings: features.warnings,
     doubtfulUnits: () => doubtfulUnits(config().policy.profiles.flatMap(profile => profile.allow.units)),
     host,
     version: VERSION,
   })
+  const policy = () => config().policy
   const rateLimit = createRateLimit({ clock })
   const desk = createTokenDesk({ policy, journey, tokens, drift, link, trail, clock, rateLimit })
   const gateway = createGateway({ desk, outbound, clock, settings: () => config().github, userAgent: USER_AGENT })
@@ -285,12 +285,12 @@ export const openEngine = (deps: EngineDeps): Engine => {
       recovery,
       audit: auditLog,
       explain,
-      features,
       noteRequest: (peer, detail) => trail.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
       refresh: heartbeat.force,
     },
     heartbeat,
     appForm,
+    patient: createPatient({ store, link, tokens, recovery, githubClock, readKey: readPrivateKey }),
     probe: () => void store.facts.find(CLOCK_OFFSET),
     close() {
       heartbeat.stop()

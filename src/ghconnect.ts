@@ -76,6 +76,10 @@ const deps: CliDeps = {
       note: line => void process.stderr.write(`${line}\n`),
     })
   },
+  async checkOffline({ configFile }) {
+    const { checkOffline } = await import('./offline-check.ts')
+    return checkOffline({ configFile, env: process.env, surroundings: await deps.surroundings() })
+  },
   beforeEnable: askForRecoveryKey,
   openBrowser(url) {
     // Whether a browser opens or not, the address is on the screen.

@@ -18,7 +18,7 @@ import { findUser } from './platform/libc.ts'
 import { lockStateFolder } from './platform/lock.ts'
 import { describeError, type Fields, type Log, redact } from './platform/log.ts'
 import { actAs, isRoot, type Owner, ownerOf } from './platform/owner.ts'
-import { openSealed, seal, type SealedCredential } from './platform/sealed-credential.ts'
+import { openSealed, seal } from './platform/sealed-credential.ts'
 import { createOutbound, type ProxySettings, proxySettingsFrom } from './platform/outbound.ts'
 import { machineId, systemHostname } from './platform/systemd.ts'
 import { writeBundle } from './snapshot/bundle.ts'
@@ -26,7 +26,7 @@ import { createRecoveryKey, readIdentities } from './snapshot/encryption.ts'
 import { createSigner, readSigner } from './snapshot/signing.ts'
 import { readDatabaseKey, readStore, type StoreContent } from './store/database.ts'
 import { KEY_BYTES } from './store/key.ts'
-import { storeKeyOf, unlockByRecoveryKey } from './unlock.ts'
+import { sealedStoreKey, storeKeyWithoutDaemon, unlockByRecoveryKey } from './unlock.ts'
 import { proveBundle, summarize } from './proof.ts'
 import { makeWay } from './salvage.ts'
 
@@ -49,18 +49,8 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     machineId: machineId(env['GHCONNECT_MACHINE_ID_FILE'] || undefined) ?? '',
     hostname: config.appliance.hostname,
   })
-  const sealed: SealedCredential = {
-    path: env['GHCONNECT_SEALED_STORE_KEY'] || SEALED_STORE_KEY,
-    name: 'store.key',
-    withKey: env['GHCONNECTD_SEAL_WITH'] || 'host',
-  }
-
-  /** Read with the rights of the caller: sealed credentials are root's. */
-  const getStoreKey = (): Buffer => {
-    const opened =
-      config.store.keyFile === undefined && env['CREDENTIALS_DIRECTORY'] === undefined && openSealed(sealed)
-    return opened || storeKeyOf(config, env)
-  }
+  const sealed = sealedStoreKey(env)
+  const getStoreKey = (): Buffer => storeKeyWithoutDaemon(config, env)
 
   /** Alone with the state folder, as its owner: no daemon has it. */
   const locked = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -203,7 +193,6 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
   }
 }
 
-const SEALED_STORE_KEY = '/etc/ghconnectd/credentials/store.key'
 const UNAUDITED = 'The daemon did not take part: this export is not in the audit log.'
 const NO_PROXY: ProxySettings = { url: undefined, exclude: [], ca: undefined }
 const READ_TRIES = 3

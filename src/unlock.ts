@@ -6,6 +6,7 @@ import type { Secret } from './domain/secret.ts'
 import type { RecoveryWrap } from './operations/recovery.ts'
 import type { Config } from './platform/config.ts'
 import type { Log } from './platform/log.ts'
+import { openSealed, type SealedCredential } from './platform/sealed-credential.ts'
 import { readCredential } from './platform/systemd.ts'
 import { openAudit } from './store/audit-store.ts'
 import { findRecoveryWrap, openStore } from './store/database.ts'
@@ -15,6 +16,22 @@ export const storeKeyOf = (config: Config, env: NodeJS.ProcessEnv): Buffer => {
   const credential = readCredential('store.key', env)
   const { keyFile } = config.store
   return readStoreKey({ ...(credential && { credential }), ...(keyFile !== undefined && { keyFile }) })
+}
+
+/** Where the packaged service keeps its store key: root's alone. */
+export const sealedStoreKey = (env: NodeJS.ProcessEnv): SealedCredential => ({
+  path: env['GHCONNECT_SEALED_STORE_KEY'] || SEALED_STORE_KEY,
+  name: 'store.key',
+  withKey: env['GHCONNECTD_SEAL_WITH'] || 'host',
+})
+
+const SEALED_STORE_KEY = '/etc/ghconnectd/credentials/store.key'
+
+/** Without the daemon: read with the rights of the caller, as sealed credentials are root's. */
+export const storeKeyWithoutDaemon = (config: Config, env: NodeJS.ProcessEnv): Buffer => {
+  const opened =
+    config.store.keyFile === undefined && env['CREDENTIALS_DIRECTORY'] === undefined && openSealed(sealedStoreKey(env))
+  return opened || storeKeyOf(config, env)
 }
 
 /**

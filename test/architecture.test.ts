@@ -17,7 +17,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   web: ['web', 'domain', 'type:operations', 'type:platform'],
   cli: ['cli', 'domain', 'platform'],
   sandbox: ['sandbox'],
+  'doctor.ts': ['unlock.ts', 'platform', 'store', 'operations', 'domain'],
   'daemon.ts': [
+    'doctor.ts',
     'engine.ts',
     'engine-keeper.ts',
     'platform',
@@ -46,14 +48,14 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'operations',
     'domain',
   ],
+  'offline-check.ts': ['unlock.ts', 'platform', 'store', 'operations', 'domain'],
   'run.ts': ['daemon.ts', 'platform', 'domain'],
   'ghconnectd.ts': ['run.ts', 'platform', 'domain'],
-  'ghconnect.ts': ['cli', 'offline.ts', 'run.ts', 'sandbox', 'platform', 'domain'],
+  'ghconnect.ts': ['cli', 'offline.ts', 'offline-check.ts', 'run.ts', 'sandbox', 'platform', 'domain'],
 }
 
 /** A package with an owner is imported there and nowhere else. */
 const OWNERS: Record<string, string> = {
-  '@grpc/grpc-js': 'src/cluster/etcd-channel.ts',
   '@hono/node-server': 'src/web/server.ts',
   '@octokit/auth-app': 'src/github/request.ts',
   '@octokit/core': 'src/github/request.ts',

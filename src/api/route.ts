@@ -5,6 +5,7 @@ import { Failure } from '../domain/errors.ts'
 import type { Policy } from '../domain/policy.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { PublicStatus, StateAnswer, Status } from '../domain/wire.ts'
+import type { CheckReport, CheckRow } from '../domain/wire-check.ts'
 import type { Operations } from '../operations/operations.ts'
 import type { Restored, RestoreWish } from '../operations/snapshots.ts'
 import type { Caller } from '../operations/token-desk.ts'
@@ -29,14 +30,14 @@ export type Backend = {
   readonly ownUid: number
   policy(): Policy
   status(caller: Caller): Status | PublicStatus
-  /** Reads the configuration again; gives its file. Throws `configuration`, and the old one stays. */
-  reload(): string
   /** Splits what was pasted into code and state; throws `invalid-request`. */
   readRedirect(text: string): { code: string; state?: string }
   /** The identities of an age identity file; throws `invalid-request`. */
   readIdentities(text: string): Promise<readonly Secret[]>
   /** Also over a store that cannot be opened. */
   restore(bundle: Uint8Array, wish: RestoreWish): Promise<Restored>
+  /** Looks at all layers; also while the store is closed. */
+  check(tell?: (row: CheckRow) => void): Promise<CheckReport>
   /** Opens what is locked: a store whose key was lost, or a sealed bundle that waits. */
   unlock(identities: readonly Secret[]): Promise<void>
 }

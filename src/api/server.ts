@@ -13,6 +13,7 @@ import type { Caller } from '../operations/token-desk.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import { streamAudit } from './audit-stream.ts'
+import { isStream, streamCheck } from './check-routes.ts'
 import { streamEvents } from './event-stream.ts'
 import { passOn } from './gateway.ts'
 import type { Metrics } from './metrics.ts'
@@ -59,7 +60,10 @@ const HOSTS = new Set(['localhost', 'ghconnect', ''])
 export const createApi = (deps: ApiDeps): Handler => {
   const endpoints = new Map<string, Endpoint>(others(deps))
   for (const route of ROUTES) endpoints.set(`${route.method} ${route.path}`, tableEndpoint(route, deps))
-  if (deps.socket === 'admin') endpoints.set('GET /v1/audit', auditEndpoint(endpoints.get('GET /v1/audit'), deps))
+  if (deps.socket === 'admin') {
+    endpoints.set('GET /v1/audit', auditEndpoint(endpoints.get('GET /v1/audit'), deps))
+    endpoints.set('GET /v1/check', checkEndpoint(endpoints.get('GET /v1/check'), deps))
+  }
 
   const gateway = gatewayEndpoint(deps)
 
@@ -156,6 +160,15 @@ const auditEndpoint =
     if (query.follow !== 'true') return page?.(exchange)
     callerOf(deps, incoming)
     streamAudit({ incoming, outgoing }, { audit: deps.operations().audit, clock: deps.clock, from: pageOf(query) })
+  }
+
+const checkEndpoint =
+  (report: Endpoint | undefined, deps: ApiDeps): Endpoint =>
+  exchange => {
+    const { incoming, outgoing } = exchange
+    if (!isStream(incoming)) return report?.(exchange)
+    callerOf(deps, incoming)
+    return streamCheck(outgoing, deps.backend)
   }
 
 /** The endpoints that are streams or texts, or answer differently while the daemon is not ready. */

@@ -1,6 +1,7 @@
 // What a command is: its options, its examples, and a function of the context it runs in. Knows nothing of the parser.
 
 import type { Readable } from 'node:stream'
+import type { CheckReport } from '../domain/wire-check.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Surroundings } from '../platform/config.ts'
 import type { ChildOutcome, ChildRequest } from './child.ts'
@@ -78,6 +79,8 @@ export type CliDeps = {
   writeBytes(bytes: Uint8Array): Promise<void>
   /** What works without the daemon. */
   offline(options: { configFile: string }): Promise<OfflineWork>
+  /** The doctor without the daemon. */
+  checkOffline(options: { configFile: string }): Promise<CheckReport>
   /** What has to be had before an account is connected, such as a recovery key; throws to stop the enable. */
   readonly beforeEnable?: (context: Context, options: { withoutRecoveryKey: boolean }) => Promise<void>
 }

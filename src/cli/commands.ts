@@ -2,11 +2,11 @@
 
 import type { CommandSpec } from './command.ts'
 import { audit, auditVerify } from './commands/audit.ts'
+import { check } from './commands/check.ts'
 import { disable } from './commands/disable.ts'
 import { enable } from './commands/enable.ts'
 import { exec } from './commands/exec.ts'
 import { explain } from './commands/explain.ts'
-import { features, featuresDisable, featuresEnable } from './commands/features.ts'
 import { gitCredential } from './commands/git-credential.ts'
 import { importApp } from './commands/import.ts'
 import { keysAdd, keysList, keysRetire } from './commands/keys.ts'
@@ -33,9 +33,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   installations,
   profiles,
   explain,
-  features,
-  featuresEnable,
-  featuresDisable,
   audit,
   auditVerify,
   snapshotExport,
@@ -49,6 +46,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   keysAdd,
   keysRetire,
   storeKey,
+  check,
   configCheck,
   daemon,
   sandbox,

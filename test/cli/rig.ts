@@ -9,6 +9,7 @@ import type { ExecutionContext } from 'ava'
 import type { CliDeps } from '../../src/cli/command.ts'
 import { buildProgram } from '../../src/cli/program.ts'
 import type { Status } from '../../src/domain/wire.ts'
+import { checkOffline } from '../../src/offline-check.ts'
 import { createOffline } from '../../src/offline.ts'
 import type { Clock } from '../../src/platform/clock.ts'
 
@@ -106,6 +107,8 @@ export const runCli = async (argv: readonly string[], setting: Setting = {}): Pr
     writeBytes: async bytes => sink('stdout').write(Buffer.from(bytes).toString('latin1')),
     offline: async ({ configFile }) =>
       createOffline({ configFile, env: own.env ?? {}, note: line => sink('stderr').write(`${line}\n`) }),
+    checkOffline: async ({ configFile }) =>
+      checkOffline({ configFile, env: own.env ?? {}, surroundings: await deps.surroundings() }),
     ...own,
     stdin,
     stdout: sink('stdout'),

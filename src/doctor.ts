@@ -1,0 +1,76 @@
+// Builds the doctor over what runs: the way out as the daemon uses it, the store as it is open, or the reason why it is not.
+
+import { join } from 'node:path'
+import type { Connection } from './domain/connection.ts'
+import { Failure } from './domain/errors.ts'
+import { createDoctor as createChecks, type Doctor } from './operations/check.ts'
+import type { Patient } from './operations/check-patient.ts'
+import type { Clock } from './platform/clock.ts'
+import type { Config } from './platform/config.ts'
+import type { Outbound } from './platform/outbound.ts'
+import { doubtfulUnits } from './platform/unit-files.ts'
+import { VERSION } from './platform/version.ts'
+import { readDatabaseKey } from './store/database.ts'
+import { storeKeyOf } from './unlock.ts'
+
+export type DoctorDeps = {
+  readonly config: () => Config
+  /** Why the file on the disk was refused, where older settings hold. */
+  readonly refused: () => string | undefined
+  readonly env: NodeJS.ProcessEnv
+  readonly outbound: Pick<Outbound, 'examine'>
+  readonly clock: Clock
+  readonly state: () => string
+  /** Of the store that is open; throws why none is. */
+  readonly patient: () => Patient
+}
+
+export const createDoctor = ({ config, env, clock, ...deps }: DoctorDeps): Doctor => {
+  const find = (): Patient | Failure => {
+    try {
+      return deps.patient()
+    } catch (error) {
+      if (error instanceof Failure) return error
+      throw error
+    }
+  }
+  return createChecks({
+    clock,
+    state: deps.state,
+    examine: deps.outbound.examine,
+    userAgent: `ghconnectd/${VERSION}`,
+    addresses: () => config().github,
+    profiles: () => config().policy.profiles,
+    configuration() {
+      const { file, policy } = config()
+      const doubts = doubtfulUnits(policy.profiles.flatMap(profile => profile.allow.units))
+      return { file, profiles: policy.profiles.length, refused: deps.refused(), doubts }
+    },
+    examineStore() {
+      const patient = find()
+      if (patient instanceof Failure) throw patient
+      // The key as the next start would find it, and not as it was at the last one.
+      readDatabaseKey({ folder: join(config().paths.state, 'store'), storeKey: storeKeyOf(config(), env) })
+      patient.checkStore()
+      return 'Each page is whole, and the store key opens it.'
+    },
+    vault() {
+      const patient = find()
+      return patient instanceof Failure ? undefined : patient.vault()
+    },
+    silence() {
+      const patient = find()
+      const isQuiet = !(patient instanceof Failure) && patient.connection().kind === 'quarantined'
+      return isQuiet ? 'the credentials are quarantined, and no call goes out' : undefined
+    },
+    patient() {
+      const patient = find()
+      return patient instanceof Failure ? 'the store is closed' : (whyNotApp(patient.connection()) ?? patient)
+    },
+  })
+}
+
+const whyNotApp = ({ kind }: Connection): string | undefined => {
+  if (kind === 'disconnecting') return 'a disable is under way'
+  return kind === 'disconnected' || kind === 'awaiting-app' || kind === 'key-lost' ? 'no App is stored' : undefined
+}
