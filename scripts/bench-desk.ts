@@ -46,6 +46,7 @@ const backend: Backend = {
   ownUid: uid,
   policy: () => policy,
   status: never,
+  reload: never,
   readRedirect: never,
   readIdentities: never,
   restore: never,

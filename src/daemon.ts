@@ -107,6 +107,11 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     readIdentities: async text => (await import('./snapshot/encryption.ts')).readIdentities(text),
     restore: keeper.restore,
     unlock: keeper.unlock,
+    reload() {
+      const failure = reload()
+      if (failure) throw failure
+      return configFile
+    },
     check: async tell => (doctor ??= await hireDoctor()).check(tell),
   }
   const attest = createAttest({ weakPid: () => config.policy.weakPid })
@@ -211,6 +216,28 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     onFailure: error => log.error('the daemon is not well, and the watchdog is not fed', { error }),
   })
 
+  /** Gives the reason where the new configuration was refused. */
+  const reload = (): Failure | undefined => {
+    notifier.reloading()
+    try {
+      const next = loadConfig(configFile, surroundings)
+      assertReloadable(config, next)
+      outbound.reload(proxySettingsOf(next, env))
+      config = next
+      refused = undefined
+      keeper.reschedule()
+      log.info('the configuration was read again')
+      return undefined
+    } catch (error) {
+      const failure = asFailure(error)
+      refused = failure.message
+      log.error('the old configuration stays', { error })
+      return failure
+    } finally {
+      notifier.ready(headline())
+    }
+  }
+
   const stop = async (): Promise<void> => {
     notifier.stopping('Finishing the requests under way')
     watchdog.cancel()
@@ -240,25 +267,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   // Nobody waits for the first beat: what is at hand is served already.
   keeper.start()
 
-  return {
-    reload() {
-      notifier.reloading()
-      try {
-        const next = loadConfig(configFile, surroundings)
-        assertReloadable(config, next)
-        outbound.reload(proxySettingsOf(next, env))
-        config = next
-        refused = undefined
-        keeper.reschedule()
-        log.info('the configuration was read again')
-      } catch (error) {
-        refused = asFailure(error).message
-        log.error('the old configuration stays', { error })
-      }
-      notifier.ready(headline())
-    },
-    stop,
-  }
+  return { reload: () => void reload(), stop }
 }
 
 /** Everybody may reach the sockets; their own modes say who may open which. A folder that exists keeps its mode. */

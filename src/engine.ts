@@ -16,6 +16,7 @@ import { createDrift } from './operations/drift.ts'
 import { createEnable } from './operations/enable.ts'
 import type { Events } from './operations/events.ts'
 import { createExplain, type Directory } from './operations/explain.ts'
+import { createFeatures } from './operations/features.ts'
 import { createGateway } from './operations/gateway.ts'
 import { createImport } from './operations/import.ts'
 import { createJourney } from './operations/journey.ts'
@@ -246,6 +247,8 @@ export const openEngine = (deps: EngineDeps): Engine => {
     void recovery.ensureWrap().catch(error => log.error('the recovery wrap was not written', { error }))
   wrap()
   const unsubscribe = events.subscribe(({ event }) => event === 'state' && wrap())
+  const policy = () => config().policy
+  const features = createFeatures({ switched: () => config().features, policy, journey, link, drift, log })
   const status = createStatusReport({
     journey,
     tokens,
@@ -261,11 +264,11 @@ export const openEngine = (deps: EngineDeps): Engine => {
       beforeExpiryMs: config().refresh.beforeExpiryMs,
     }),
     proxyFor: url => outbound.proxyFor(url),
+    featureWarnings: features.warnings,
     doubtfulUnits: () => doubtfulUnits(config().policy.profiles.flatMap(profile => profile.allow.units)),
     host,
     version: VERSION,
   })
-  const policy = () => config().policy
   const rateLimit = createRateLimit({ clock })
   const desk = createTokenDesk({ policy, journey, tokens, drift, link, trail, clock, rateLimit })
   const gateway = createGateway({ desk, outbound, clock, settings: () => config().github, userAgent: USER_AGENT })
@@ -285,6 +288,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
       recovery,
       audit: auditLog,
       explain,
+      features,
       noteRequest: (peer, detail) => trail.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
       refresh: heartbeat.force,
     },

@@ -56,6 +56,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 
 /** A package with an owner is imported there and nowhere else. */
 const OWNERS: Record<string, string> = {
+  '@grpc/grpc-js': 'src/cluster/etcd-channel.ts',
   '@hono/node-server': 'src/web/server.ts',
   '@octokit/auth-app': 'src/github/request.ts',
   '@octokit/core': 'src/github/request.ts',

@@ -8,6 +8,8 @@ import { openApiDocument } from '../src/api/openapi.ts'
 import { COMMANDS } from '../src/cli/commands.ts'
 import type { DaemonState } from '../src/domain/connection.ts'
 import { CATALOGUE } from '../src/domain/errors.ts'
+import { FEATURES } from '../src/domain/features.ts'
+import { describePermissions } from '../src/domain/scope.ts'
 import { File } from '../src/platform/config-schema.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
@@ -22,9 +24,9 @@ const DOCUMENTS = new Map(
 )
 const README = read('README.md')
 
-/** What stands between the markers of that name in the README. */
-const sectionOf = (name: string): string => {
-  const [, text] = README.split(new RegExp(`<!-- /?${name} -->\n`))
+/** What stands between the markers of that name, in the README unless another document is named. */
+const sectionOf = (name: string, document = README): string => {
+  const [, text] = document.split(new RegExp(`<!-- /?${name} -->\n`))
   return (text ?? '').trim()
 }
 
@@ -70,6 +72,7 @@ const keys = keysOf(JsonSchema.parse(z.toJSONSchema(File, { io: 'input', unrepre
 const toToml = (value: unknown): string => {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return JSON.stringify(value)
   const pairs = Object.entries(value).map(([key, inner]) => `${key} = ${toToml(inner)}`)
+  if (pairs.length === 0) return '{}'
   return `{ ${pairs.join(', ')} }`
 }
 
@@ -140,6 +143,18 @@ const STATES: Readonly<Record<DaemonState, true>> = {
 
 test('each state has its row', t => {
   t.deepEqual(namesOf('states'), Object.keys(STATES))
+})
+
+test('each feature has its row, with what it may do and what it moves, and each remark stands below', t => {
+  const document = DOCUMENTS.get('docs/features.md') ?? ''
+  const rows = Object.entries(FEATURES).map(
+    ([name, { permissions, reads, sends, consumer }]) =>
+      `| \`${name}\` | ${describePermissions(permissions)} | ${reads} | ${sends} | ${consumer} |`,
+  )
+  const head = ['| feature | permissions | reads | sends | by |', '|---|---|---|---|---|']
+  t.is(sectionOf('features', document), [...head, ...rows].join('\n'))
+  const remarks = Object.entries(FEATURES).flatMap(([name, { remark }]) => (remark ? [`- \`${name}\`: ${remark}`] : []))
+  t.is(sectionOf('remarks', document), remarks.join('\n'))
 })
 
 const Package = z.object({

@@ -30,6 +30,8 @@ export type Backend = {
   readonly ownUid: number
   policy(): Policy
   status(caller: Caller): Status | PublicStatus
+  /** Reads the configuration again; gives its file. Throws `configuration`, and the old one stays. */
+  reload(): string
   /** Splits what was pasted into code and state; throws `invalid-request`. */
   readRedirect(text: string): { code: string; state?: string }
   /** The identities of an age identity file; throws `invalid-request`. */

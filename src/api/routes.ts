@@ -1,7 +1,7 @@
 // The route table: what each socket serves, with the schemas that check it and describe it.
 
 import { z } from 'zod'
-import { admits, type Policy, type Profile } from '../domain/policy.ts'
+import { admits, allowNames, type Policy } from '../domain/policy.ts'
 import {
   CompleteRequest,
   DisableQuery,
@@ -24,6 +24,7 @@ import { CHECK_ROUTES } from './check-routes.ts'
 import { gitCredentialForm } from './git-credential.ts'
 import { KEY_ROUTES } from './key-routes.ts'
 import { type Route, route, stateOf } from './route.ts'
+import { FEATURE_ROUTES } from './feature-routes.ts'
 import { POLICY_ROUTES } from './policy-routes.ts'
 import { SNAPSHOT_ROUTES } from './snapshot-routes.ts'
 
@@ -138,6 +139,7 @@ export const ROUTES: readonly Route[] = [
   ...SNAPSHOT_ROUTES,
   ...KEY_ROUTES,
   ...POLICY_ROUTES,
+  ...FEATURE_ROUTES,
   ...CHECK_ROUTES,
 ]
 
@@ -152,9 +154,3 @@ const visibleProfiles = (policy: Policy, caller: Caller): z.infer<typeof Profile
       ...(profile.permissions && { permissions: profile.permissions }),
       ...(caller.socket === 'admin' && { allow: allowNames(profile) }),
     }))
-
-const allowNames = ({ allow }: Profile) => ({
-  users: allow.users.map(user => user.name),
-  groups: allow.groups.map(group => group.name),
-  units: [...allow.units],
-})

@@ -7,6 +7,7 @@ import { disable } from './commands/disable.ts'
 import { enable } from './commands/enable.ts'
 import { exec } from './commands/exec.ts'
 import { explain } from './commands/explain.ts'
+import { features, featuresDisable, featuresEnable } from './commands/features.ts'
 import { gitCredential } from './commands/git-credential.ts'
 import { importApp } from './commands/import.ts'
 import { keysAdd, keysList, keysRetire } from './commands/keys.ts'
@@ -33,6 +34,9 @@ export const COMMANDS: readonly CommandSpec[] = [
   installations,
   profiles,
   explain,
+  features,
+  featuresEnable,
+  featuresDisable,
   audit,
   auditVerify,
   snapshotExport,

@@ -35,6 +35,13 @@ export type Profile = {
 
 export type Policy = { readonly profiles: readonly Profile[] }
 
+/** Whom a profile admits, as the administrator wrote it. */
+export const allowNames = ({ allow }: Profile): { users: string[]; groups: string[]; units: string[] } => ({
+  users: allow.users.map(user => user.name),
+  groups: allow.groups.map(group => group.name),
+  units: [...allow.units],
+})
+
 /** Just enough of an installation to find it by id or account. */
 export type InstallationName = { readonly id: number; readonly account: { readonly login: string } }
 

@@ -6,6 +6,7 @@ import type { AuditLog } from './audit.ts'
 import type { Disable } from './disable.ts'
 import type { Enable } from './enable.ts'
 import type { Explain } from './explain.ts'
+import type { Features } from './features.ts'
 import type { Gateway } from './gateway.ts'
 import type { ImportApp } from './import.ts'
 import type { Journey } from './journey.ts'
@@ -28,6 +29,7 @@ export type Operations = {
   readonly recovery: Recovery
   readonly audit: AuditLog
   readonly explain: Explain
+  readonly features: Features
   /** Who asked for a change, before it is made; what cannot be written is noted later, as the change may be the remedy. */
   noteRequest(peer: Peer, detail: string): void
   refresh(): Promise<RefreshAnswer>

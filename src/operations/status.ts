@@ -35,6 +35,7 @@ export const createStatusReport = (deps: {
   githubClock: GitHubClock
   settings: () => { githubUrl: string; apiUrl: string; beforeExpiryMs: number }
   proxyFor: (url: string) => string | undefined
+  featureWarnings: () => readonly Warning[]
   /** Units of the policy that systemd does not know. */
   doubtfulUnits: () => readonly { readonly unit: string; readonly doubt: string }[]
   host: () => Host
@@ -79,6 +80,7 @@ export const createStatusReport = (deps: {
         next: 'Run `ghconnect recovery-key create` and keep what it prints away from this machine.',
       })
     }
+    found.push(...deps.featureWarnings())
     for (const { unit, doubt } of deps.doubtfulUnits()) {
       const next = 'Correct it in the configuration, or install the unit: until then it admits nobody.'
       found.push({ code: 'unknown-unit', detail: `The policy names ${unit}: ${doubt}.`, next })

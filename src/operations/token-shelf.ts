@@ -1,5 +1,6 @@
 // The tokens at hand: one entry per holder and scope, in memory and, where it can be written, on the disk.
 
+import type { Installation } from '../domain/connection.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
 import type { Grant } from '../domain/policy.ts'
 import { canonicalScope, type Scope, type ScopeKey, scopeKey } from '../domain/scope.ts'
@@ -19,6 +20,8 @@ export type Held = {
   askedAtMs: number
   failures: number
   failure?: Failure
+  /** The installations as they were known when it failed: what was refused may be granted since they changed. */
+  failedUnder?: readonly Installation[]
   /** By the monotonic clock: no mint is tried before. */
   retryAtMs: number
   forcedAtMs: number

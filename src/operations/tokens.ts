@@ -147,6 +147,7 @@ export const createTokens = (deps: {
   const noteFailure = (held: Held, failure: Failure): Failure => {
     held.failures += 1
     held.failure = failure
+    held.failedUnder = journey.read().installations
     held.retryAtMs = clock.monotonic() + backoffMs(failure, held.failures)
     restraint.note(held.scope.installation, failure)
     return failure
@@ -158,6 +159,10 @@ export const createTokens = (deps: {
     held.forcedAtMs = clock.monotonic()
     return true
   }
+
+  /** What the scope was refused for its permissions or repositories says nothing once these have changed. */
+  const mayBeGranted = ({ failedUnder }: Held, { code }: Failure): boolean =>
+    FOR_GOOD.has(code) && failedUnder !== journey.read().installations
 
   const replaceRejected = async (held: Held, rejected: string): Promise<void> => {
     const refused = [held.current, held.next].find(token => token && sameHash(hashToken(token.token), rejected))
@@ -244,7 +249,7 @@ export const createTokens = (deps: {
       // Who comes while one is minted waits for it, which costs nothing more.
       if (current && remaining(current) > FLOOR_MS && !held.minting && !mayForce(held)) return current
       try {
-        if (failure && held.retryAtMs > clock.monotonic()) throw failure
+        if (failure && held.retryAtMs > clock.monotonic() && !mayBeGranted(held, failure)) throw failure
         restraint.assertMayMint(held.scope.installation, 0)
         return await mint(held)
       } catch (error) {

@@ -1,6 +1,7 @@
 // The shape of the configuration file: each key, its type, its default, and what is said of a wrong value.
 
 import { z } from 'zod'
+import { FEATURE_NAMES } from '../domain/features.ts'
 import { isRecipientSpelling } from '../domain/recovery-recipient.ts'
 
 const DURATION_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 }
@@ -26,14 +27,13 @@ const unit = z
   .string()
   .regex(/^[A-Za-z0-9:_.\\@-]+\.(service|scope)$/, 'must be the full name of a .service or .scope unit')
 
-export const ProfileTable = z.strictObject({
-  name,
+/** What a profile and a feature have in common: where, and who. */
+const scopeAndCallers = {
   installation: z.union([z.string().min(1), z.int().positive()]).optional(),
   repositories: z
     .array(z.string().regex(/^[A-Za-z0-9._*-]+$/, 'must be the name of a repository, without its owner'))
     .min(1)
     .optional(),
-  permissions: permissions.refine(set => Object.keys(set).length > 0, 'must not be empty').optional(),
   allow: z
     .strictObject({
       users: z.array(z.string().min(1)).default([]),
@@ -41,7 +41,26 @@ export const ProfileTable = z.strictObject({
       units: z.array(unit).default([]),
     })
     .prefault({}),
+}
+const { installation, repositories, allow } = scopeAndCallers
+
+export const ProfileTable = z.strictObject({
+  name,
+  installation,
+  repositories,
+  permissions: permissions.refine(set => Object.keys(set).length > 0, 'must not be empty').optional(),
+  allow,
 })
+
+/** `true`: switched on, for administrators alone. */
+const FeatureTable = z.preprocess(
+  value => (value === true ? {} : value === false ? undefined : value),
+  z.strictObject(scopeAndCallers, 'must be true, false or a table').optional(),
+)
+export type FeatureTable = NonNullable<z.infer<typeof FeatureTable>>
+
+/** By name; also the whole of the file that `ghconnect features` writes. */
+export const FeatureTables = z.partialRecord(z.enum(FEATURE_NAMES), FeatureTable)
 
 const SinkTable = z.strictObject({
   name,
@@ -121,6 +140,7 @@ export const File = z.strictObject({
     .prefault({}),
   policy: z.strictObject({ weak_pid: z.boolean().default(false) }).prefault({}),
   profiles: z.array(ProfileTable).default([]),
+  features: FeatureTables.default({}),
   sinks: z.array(SinkTable).default([]),
   cluster: z
     .strictObject({

@@ -4,10 +4,11 @@ import { readFileSync } from 'node:fs'
 import { parse, TomlError } from 'smol-toml'
 import type { z } from 'zod'
 import { Failure } from '../domain/errors.ts'
+import { FEATURE_NAMES, FEATURES, type FeatureName } from '../domain/features.ts'
 import type { Policy, Principal, Profile } from '../domain/policy.ts'
 import type { Permissions } from '../domain/scope.ts'
 import { isCronExpression } from './clock.ts'
-import { File, type ProfileTable } from './config-schema.ts'
+import { FeatureTables, File, type ProfileTable } from './config-schema.ts'
 
 export type SinkFormat = 'token' | 'env' | 'json' | 'netrc'
 export type Sink = {
@@ -49,6 +50,8 @@ export type Config = {
     readonly frontUser: string | undefined
   }
   readonly policy: Policy & { readonly weakPid: boolean }
+  /** What is switched on, each with the file that says so; its profile is in the policy. */
+  readonly features: readonly { readonly name: FeatureName; readonly file: string }[]
   readonly sinks: readonly Sink[]
 }
 
@@ -61,26 +64,59 @@ export type Surroundings = {
 
 export const DEFAULT_CONFIG_FILE = '/etc/ghconnectd/config.toml'
 
+/** Beside the configuration, for features that were switched on by command: `config.toml` has `config.features.toml`. */
+export const featuresFileOf = (configFile: string): string => `${configFile.replace(/\.toml$/, '')}.features.toml`
+
 /** Throws `configuration`, naming file, line and key. An absent file is an error too, unless it is the default one. */
-export const loadConfig = (file: string, surroundings: Surroundings): Config => {
-  let text = ''
+export const loadConfig = (file: string, surroundings: Surroundings): Config =>
+  parseConfig(readConfig(file), { file, surroundings, features: readFeatures(file) })
+
+/** Throws `configuration`. */
+export const readConfig = (file: string): string => readText(file, file === DEFAULT_CONFIG_FILE)
+
+/** The text of the file beside; none where it is absent. Throws `configuration`. */
+export const readFeatures = (configFile: string): string => readText(featuresFileOf(configFile), true)
+
+const readText = (file: string, mayBeAbsent: boolean): string => {
   try {
-    text = readFileSync(file, 'utf8')
+    return readFileSync(file, 'utf8')
   } catch (cause) {
-    const absent = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
-    if (!absent || file !== DEFAULT_CONFIG_FILE)
-      throw new Failure('configuration', `${file}: cannot be read`, { cause })
+    if (mayBeAbsent && cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return ''
+    throw new Failure('configuration', `${file}: cannot be read`, { cause })
   }
-  return parseConfig(text, { file, surroundings })
+}
+
+/** `features`: the text of the file beside. Throws `configuration`. */
+export const parseConfig = (
+  text: string,
+  context: { file: string; surroundings: Surroundings; features?: string },
+): Config => {
+  const { file, surroundings, features = '' } = context
+  const complain = complaintsOf(file, text)
+  const beside = featuresFileOf(file)
+  return toConfig(parseToml(text, { schema: File, file, complain }), {
+    file,
+    surroundings,
+    complain,
+    switched: { file: beside, complain: complaintsOf(beside, features), tables: parseFeatures(features, beside) },
+  })
 }
 
 /** Throws `configuration`. */
-export const parseConfig = (text: string, context: { file: string; surroundings: Surroundings }): Config => {
-  const { file, surroundings } = context
-  const complain = (path: readonly PropertyKey[], message: string): Failure => {
+export const parseFeatures = (text: string, file: string): z.infer<typeof FeatureTables> =>
+  parseToml(text, { schema: FeatureTables, file, complain: complaintsOf(file, text) })
+
+const complaintsOf =
+  (file: string, text: string): Complain =>
+  (path, message) => {
     const line = lineOf(text, path)
     return new Failure('configuration', `${file}${line ? `:${line}` : ''}: ${path.join('.') || 'file'}: ${message}`)
   }
+
+const parseToml = <T>(
+  text: string,
+  { schema, file, complain }: { schema: z.ZodType<T>; file: string; complain: Complain },
+): T => {
   let raw: unknown
   try {
     raw = parse(text)
@@ -90,19 +126,21 @@ export const parseConfig = (text: string, context: { file: string; surroundings:
       cause: error,
     })
   }
-  const result = File.safeParse(raw)
-  if (!result.success) {
-    const issue = result.error.issues[0]
-    const path = issue?.code === 'unrecognized_keys' ? [...issue.path, ...issue.keys.slice(0, 1)] : (issue?.path ?? [])
-    throw complain(path, issue?.code === 'unrecognized_keys' ? 'there is no such key' : (issue?.message ?? 'wrong'))
-  }
-  return toConfig(result.data, { file, surroundings, complain })
+  const result = schema.safeParse(raw)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]
+  const path = issue?.code === 'unrecognized_keys' ? [...issue.path, ...issue.keys.slice(0, 1)] : (issue?.path ?? [])
+  throw complain(path, issue?.code === 'unrecognized_keys' ? 'there is no such key' : (issue?.message ?? 'wrong'))
 }
+
+type Complain = (path: readonly PropertyKey[], message: string) => Failure
 
 type Context = {
   file: string
   surroundings: Surroundings
-  complain: (path: readonly PropertyKey[], message: string) => Failure
+  complain: Complain
+  /** The file beside. */
+  switched: { file: string; tables: z.infer<typeof FeatureTables>; complain: Complain }
 }
 
 const toConfig = (raw: z.infer<typeof File>, context: Context): Config => {
@@ -119,9 +157,13 @@ const toConfig = (raw: z.infer<typeof File>, context: Context): Config => {
   if (raw.proxy.url && !/^(https?|socks5):\/\/[^/]+\/?$/.test(raw.proxy.url)) {
     throw complain(['proxy', 'url'], 'must be http://, https:// or socks5:// with host and port')
   }
-  const profiles = raw.profiles.map((profile, at) => toProfile(profile, { at, ...context }))
-  const twice = profiles.findIndex((profile, at) => profiles.findIndex(p => p.name === profile.name) !== at)
-  if (twice >= 0) throw complain(['profiles', twice, 'name'], 'stands twice')
+  const written = raw.profiles.map((profile, at) => toProfile(profile, { ...context, path: ['profiles', at] }))
+  const { features, profiles: presets } = toFeatures(raw.features, context)
+  const profiles = [...written, ...presets]
+  for (const [at, { name }] of written.entries()) {
+    if (written.findIndex(p => p.name === name) !== at) throw complain(['profiles', at, 'name'], 'stands twice')
+    if (Object.hasOwn(FEATURES, name)) throw complain(['profiles', at, 'name'], 'is the name of a feature')
+  }
   for (const [at, sink] of raw.sinks.entries()) {
     if (!profiles.some(p => p.name === sink.profile))
       throw complain(['sinks', at, 'profile'], 'there is no such profile')
@@ -156,16 +198,37 @@ const toConfig = (raw: z.infer<typeof File>, context: Context): Config => {
     },
     web: { listen, publicUrl, frontUser: raw.web.front_user || undefined },
     policy: { weakPid: raw.policy.weak_pid, profiles },
+    features,
     sinks: raw.sinks.map(sink => ({ ...sink, mode: Number.parseInt(sink.mode, 8) })),
   }
 }
 
-const toProfile = (raw: z.infer<typeof ProfileTable>, context: Context & { at: number }): Profile => {
-  const { at, surroundings, complain } = context
+/** Each feature that is switched on is a profile of its name. */
+const toFeatures = (tables: z.infer<typeof FeatureTables>, context: Context) => {
+  const { switched, complain } = context
+  const features: { name: FeatureName; file: string }[] = []
+  const profiles: Profile[] = []
+  for (const name of FEATURE_NAMES) {
+    const [own, beside] = [tables[name], switched.tables[name]]
+    if (own && beside) throw complain(['features', name], `is switched on in ${switched.file} too`)
+    const table = own ?? beside
+    if (!table) continue
+    const place = own ? { path: ['features', name], complain } : { path: [name], complain: switched.complain }
+    features.push({ name, file: own ? context.file : switched.file })
+    profiles.push(toProfile({ ...table, name, permissions: FEATURES[name].permissions }, { ...context, ...place }))
+  }
+  return { features, profiles }
+}
+
+const toProfile = (
+  raw: z.infer<typeof ProfileTable>,
+  context: Pick<Context, 'surroundings' | 'complain'> & { path: readonly PropertyKey[] },
+): Profile => {
+  const { path, surroundings, complain } = context
   const resolve = (list: 'users' | 'groups', find: (name: string) => number | undefined): Principal[] =>
     raw.allow[list].map((name, index) => {
       const id = find(name)
-      if (id === undefined) throw complain(['profiles', at, 'allow', list, index], `there is no such name: ${name}`)
+      if (id === undefined) throw complain([...path, 'allow', list, index], `there is no such name: ${name}`)
       return { name, id }
     })
   return {
@@ -206,6 +269,7 @@ const lineOf = (text: string, path: readonly PropertyKey[]): number | undefined 
   let best: number | undefined
   for (const [at, line] of text.split('\n').entries()) {
     const header = /^\s*\[\[?\s*([\w.-]+)\s*\]\]?/.exec(line)
+    if (header && keys[0] !== undefined && header[1] === `${String(table)}.${keys[0]}`) return at + 1
     if (header) {
       if (header[1] === table) seen += 1
       else if (seen === occurrence) break

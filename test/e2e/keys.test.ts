@@ -10,7 +10,7 @@ import { enabled, ghconnect } from '../support/probes.ts'
 
 const LOADERS = 4
 /** Their subsets are 4,095 scopes, each asked for once: every answer is a mint. */
-const REPOSITORIES = ['web', 'api', 'docs', 'infra', ...'abcdefgh']
+const REPOSITORIES = ['web', 'api', 'docs', 'infra', ...Array.from({ length: 8 }, (_, n) => `more-${n}`)]
 
 const Generated = z.object({ pem: z.string(), fingerprint: z.string() })
 const AppBody = z.object({ app: z.object({ id: z.int() }) })
@@ -34,11 +34,11 @@ const ownerOf = async (appliance: Appliance) => {
 
 const startLoad = (appliance: Appliance, t: ExecutionContext) => {
   let asked = 0
-  let over = false
+  const over = new AbortController()
   const failed: string[] = []
   const waiting: { readonly until: number; readonly resolve: () => void }[] = []
   const loop = async (): Promise<void> => {
-    while (!over) {
+    while (!over.signal.aborted) {
       const number = ++asked
       const repositories = REPOSITORIES.filter((_, bit) => ((number >> bit) & 1) === 1)
       const answer = await appliance.call('POST', '/v1/tokens', { repositories, permissions: { contents: 'read' } })
@@ -46,13 +46,11 @@ const startLoad = (appliance: Appliance, t: ExecutionContext) => {
       for (const { until, resolve } of waiting) if (asked >= until) resolve()
     }
   }
-  t.teardown(() => {
-    over = true
-  })
+  t.teardown(() => over.abort())
   const loops = Array.from({ length: LOADERS }, loop)
   return {
     async stop() {
-      over = true
+      over.abort()
       await Promise.all(loops)
       return { asked, failed }
     },
@@ -72,6 +70,8 @@ test('rotation under load: a key is added, the old one revoked on GitHub, retire
   t.teardown(() => appliance.close())
   await appliance.control('POST', 'settings', { hourly_quota: 1_000_000 })
   for (const name of REPOSITORIES.slice(4)) await appliance.control('POST', 'repositories', { owner: 'octo-org', name })
+  // So that there are mints under way at each moment.
+  await appliance.control('POST', 'faults', { kind: 'slow', ms: 40, method: 'POST', path: '/app/installations' })
   const owner = await ownerOf(appliance)
   const [first] = await owner.list()
   if (!first) throw new Error('no key')

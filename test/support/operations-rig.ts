@@ -144,6 +144,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     githubClock,
     settings: () => ({ githubUrl: GITHUB_URL, apiUrl: 'https://api.github.com', beforeExpiryMs }),
     proxyFor: () => undefined,
+    featureWarnings: () => [],
     doubtfulUnits: () => [],
     host,
     version: '0.0.0',

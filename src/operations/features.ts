@@ -1,0 +1,101 @@
+// The features of GitHub Connect: which are switched on, and what each still waits for.
+
+import { isLive } from '../domain/connection.ts'
+import { asFailure } from '../domain/errors.ts'
+import {
+  assessFeature,
+  explainAssessment,
+  FEATURE_NAMES,
+  FEATURES,
+  type FeatureAssessment,
+  type FeatureName,
+} from '../domain/features.ts'
+import { allowNames, type Policy } from '../domain/policy.ts'
+import type { Status } from '../domain/wire.ts'
+import type { FeatureBody } from '../domain/wire-features.ts'
+import type { Log } from '../platform/log.ts'
+import type { AppLink } from './app-link.ts'
+import type { Drift } from './drift.ts'
+import type { Journey } from './journey.ts'
+
+export type Features = {
+  /** Asks GitHub first where one is switched on, so that what was granted a moment ago shows. */
+  list(): Promise<FeatureBody[]>
+  /** For `status`: what the owner of the App has to give. */
+  warnings(): Status['warnings']
+}
+
+export const createFeatures = (deps: {
+  switched: () => readonly { readonly name: FeatureName; readonly file: string }[]
+  policy: () => Policy
+  journey: Journey
+  link: Pick<AppLink, 'getApp'>
+  drift: Pick<Drift, 'check'>
+  log: Pick<Log, 'debug'>
+}): Features => {
+  const { journey } = deps
+  let looking: Promise<void> | undefined
+
+  const assess = (name: FeatureName): FeatureAssessment =>
+    assessFeature(FEATURES[name], profileOf(name), journey.read())
+
+  const profileOf = (name: FeatureName) =>
+    deps.switched().some(one => one.name === name)
+      ? deps.policy().profiles.find(profile => profile.name === name)
+      : undefined
+
+  const look = async (): Promise<void> => {
+    if (journey.read().connection.kind !== 'connected') return
+    if (deps.switched().length === 0) return
+    const { generation } = journey.read()
+    try {
+      const app = await deps.link.getApp()
+      await journey.alone(async () => {
+        const now = journey.read()
+        if (now.generation !== generation || !isLive(now.connection)) return
+        if (JSON.stringify(now.connection.app) !== JSON.stringify(app)) journey.to({ ...now.connection, app })
+      })
+      await deps.drift.check()
+    } catch (error) {
+      // What is known still counts; that GitHub does not answer is said elsewhere.
+      deps.log.debug('the App could not be asked for', { error: asFailure(error) })
+    }
+  }
+
+  const toBody = (name: FeatureName): FeatureBody => {
+    const assessment = assess(name)
+    const profile = profileOf(name)
+    const { detail, next } = explainAssessment(assessment)
+    const file = deps.switched().find(one => one.name === name)?.file
+    return {
+      name,
+      ...FEATURES[name],
+      state: assessment.state,
+      detail,
+      next: next.replace('NAME', name),
+      ...('missing' in assessment && { missing: assessment.missing, link: assessment.link }),
+      ...(file !== undefined && { file }),
+      ...(profile?.installation !== undefined && { installation: profile.installation }),
+      ...(profile?.repositories && { repositories: [...profile.repositories] }),
+      ...(profile && { allow: allowNames(profile) }),
+    }
+  }
+
+  return {
+    async list() {
+      // All who ask at once share a look.
+      looking ??= look().finally(() => {
+        looking = undefined
+      })
+      await looking
+      return FEATURE_NAMES.map(toBody)
+    },
+    warnings: () =>
+      deps.switched().flatMap(({ name }) => {
+        const assessment = assess(name)
+        if (assessment.state !== 'app-lacks') return []
+        const { detail, next } = explainAssessment(assessment)
+        return [{ code: 'feature-permissions', detail: `${FEATURES[name].title} is switched on. ${detail}`, next }]
+      }),
+  }
+}
