@@ -156,7 +156,7 @@ for (const way of ['kill', 'pause'] as const) {
       }
       if (way === 'kill') await member.start()
       else member.resume()
-      await three.ctl('endpoint', 'health')
+      await three.settled()
     }
     t.deepEqual(told.seen, expected)
     t.true(lease.isHeld())
@@ -181,7 +181,7 @@ test.serial('a commit whose answer was lost counts once', async t => {
     t.true(committed)
     leader?.resume()
     t.is((await etcd.get('count'))?.value.toString(), `${i}`)
-    await three.ctl('endpoint', 'health')
+    await three.settled()
   }
 })
 

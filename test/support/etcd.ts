@@ -33,6 +33,8 @@ export type EtcdCluster = {
   ctl(...words: readonly string[]): Promise<string>
   /** Which member leads, by its index. */
   leader(): Promise<number>
+  /** Resolves when the members with these indexes, or all that run, do their work; a request that came between two leaders is lost. */
+  settled(...members: readonly number[]): Promise<void>
   /** A snapshot of what it holds, as a file. */
   save(): Promise<string>
   /** All members end, and start with what the snapshot holds. */
@@ -40,11 +42,15 @@ export type EtcdCluster = {
   close(): Promise<void>
 }
 
+type Entrance = { enter(command: readonly string[]): readonly string[] }
+
 export type EtcdOptions = {
   readonly size?: 1 | 3
   readonly tls?: boolean
   /** Where each member is, if not on loopback, and the command that brings it there. */
-  readonly places?: readonly { readonly address: string; enter(command: readonly string[]): readonly string[] }[]
+  readonly places?: readonly (Entrance & { readonly address: string })[]
+  /** Where `ctl` runs, if not on this machine itself. */
+  readonly operator?: Entrance
   /** More words for each member. */
   readonly words?: readonly string[]
 }
@@ -55,7 +61,7 @@ const TIMING = ['--heartbeat-interval=50', '--election-timeout=250']
 const run = promisify(execFile)
 
 export const startEtcd = async (options: EtcdOptions = {}): Promise<EtcdCluster> => {
-  const { size = 1, places, words = [] } = options
+  const { size = 1, places, operator, words = [] } = options
   const folder = mkdtempSync(join(tmpdir(), 'etcd-'))
   const authority = options.tls ? createAuthority('etcd test authority') : undefined
   const files = { ca: join(folder, 'ca.pem'), cert: join(folder, 'client.pem'), key: join(folder, 'client.key') }
@@ -125,7 +131,7 @@ export const startEtcd = async (options: EtcdOptions = {}): Promise<EtcdCluster>
 
   const ctlAt = async (endpoints: string, list: readonly string[]): Promise<string> => {
     const trust = authority ? ['--cacert', files.ca, '--cert', files.cert, '--key', files.key] : []
-    const [program = '', ...rest] = (sites[0]?.enter ?? (command => command))([
+    const [program = '', ...rest] = (operator?.enter ?? (command => command))([
       'etcdctl',
       '--endpoints',
       endpoints,
@@ -164,6 +170,19 @@ export const startEtcd = async (options: EtcdOptions = {}): Promise<EtcdCluster>
       const found = Status.parse(JSON.parse(await ctl('endpoint', 'status', '-w', 'json')))
       const leading = found.find(({ Status: { header, leader } }) => header.member_id === leader)
       return sites.findIndex(site => site.clients === leading?.Endpoint)
+    },
+    async settled(...members) {
+      const wanted = members.length > 0 ? members.flatMap(at => sites[at] ?? []) : living()
+      for (;;) {
+        const healthy = await ctlAt(wanted.map(site => site.clients).join(','), [
+          'endpoint',
+          'health',
+          '--command-timeout=1s',
+        ])
+          .then(() => true)
+          .catch(() => false)
+        if (healthy) return
+      }
     },
     async save() {
       const file = join(folder, `snapshot-${generation}-${Date.now()}`)

@@ -60,7 +60,8 @@ const OUTSIDE = '10.99.0.2'
 
 const ip = (...words: string[]): void => void execFileSync('ip', words, { stdio: 'pipe' })
 
-const placeOf = (name: string, address: string): Place => {
+/** A network namespace that is there already. */
+export const placeOf = (name: string, address: string): Place => {
   const enter = (command: readonly string[]): readonly string[] => ['ip', 'netns', 'exec', name, ...command]
   const run = (...command: readonly string[]): string => {
     const [program = '', ...words] = enter(command)
@@ -72,7 +73,7 @@ const placeOf = (name: string, address: string): Place => {
     run,
     reaches(host, port) {
       try {
-        run('bash', '-c', `exec 3<>/dev/tcp/${host}/${port}`)
+        run('timeout', '2', 'bash', '-c', `exec 3<>/dev/tcp/${host}/${port}`)
         return true
       } catch {
         return false
