@@ -3,6 +3,7 @@
 import type { Account, DaemonState, DisableStep } from '../domain/connection.ts'
 import type { Code } from '../domain/errors.ts'
 import type { Permissions } from '../domain/scope.ts'
+import type { CheckReport } from '../domain/wire-check.ts'
 
 export const LANGUAGES = ['en', 'ja'] as const
 export type Language = (typeof LANGUAGES)[number]
@@ -106,24 +107,6 @@ export type ProgressStep = {
   readonly detail?: string
 }
 
-/** As the doctor tells it (`ghconnect check`); `layer` is one of its names, a new one is shown as it is. */
-export type CheckRow = {
-  readonly layer: string
-  readonly subject?: string
-  readonly verdict: 'ok' | 'warning' | 'failed' | 'skipped'
-  readonly evidence: string
-  readonly next?: string
-  readonly took_ms: number
-}
-
-export type CheckFacts = {
-  readonly verdict: 'ok' | 'warning' | 'failed' | 'skipped'
-  readonly state: string
-  readonly checked_at: string
-  readonly took_ms: number
-  readonly rows: readonly CheckRow[]
-}
-
 export type FailureFacts = {
   readonly code: Code
   /** English, from the catalogue; the views have it in the other languages by the code. */
@@ -162,6 +145,8 @@ export type PageModel = Frame & {
   readonly app?: AppFacts
   /** GitHub's list of the account's Apps, for `key-lost` and for an enterprise's import. */
   readonly appsUrl?: string
+  /** An enterprise's pre-filled form for a new App, while its enable is pending. */
+  readonly createUrl?: string
   /** GitHub's page of the account's IP allow list. */
   readonly allowListUrl?: string
   /** awaiting-app: until when, and whether GitHub was asked for the key already. */
@@ -188,7 +173,7 @@ export type PageModel = Frame & {
   /** Newest first; the overview shows ten. */
   readonly audit: readonly AuditFacts[]
   /** The last report of the doctor, if there is one. */
-  readonly check?: CheckFacts
+  readonly check?: CheckReport
   /** What the last form of this page ended with. */
   readonly failure?: FailureFacts
   readonly notice?: Notice
@@ -262,6 +247,7 @@ export type RouteName = keyof typeof ROUTES
 export const OPEN_ROUTES = {
   style: '/style.css',
   script: '/client.js',
+  icon: '/icon.svg',
   signIn: '/sign-in/',
   signedOut: '/signed-out',
 } as const

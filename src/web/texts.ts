@@ -1,0 +1,27 @@
+// The page's words by language. English sets the type, so that a sentence that another language lacks does not compile.
+
+import type { FailureFacts, Language, WarningFacts } from './model.ts'
+import { EN, type GeneralTexts } from './texts-en.ts'
+import { STATES_EN, type StateTexts } from './texts-en-states.ts'
+import { JA } from './texts-ja.ts'
+import { PROBLEMS_JA, WARNINGS_JA } from './texts-ja-problems.ts'
+import { STATES_JA } from './texts-ja-states.ts'
+
+export type Texts = GeneralTexts & { readonly states: StateTexts }
+
+const TEXTS: Readonly<Record<Language, Texts>> = {
+  en: { ...EN, states: STATES_EN },
+  ja: { ...JA, states: STATES_JA },
+}
+
+export const textsOf = (language: Language): Texts => TEXTS[language]
+
+/** Title and advice of a problem; in English they come with it, from the catalogue. */
+export const problemText = (failure: FailureFacts, language: Language): { title: string; next: string } =>
+  (language === 'ja' ? PROBLEMS_JA[failure.code] : undefined) ?? failure
+
+/** `title` is absent where the English detail is all there is to say. */
+export const warningText = (warning: WarningFacts, language: Language): { title?: string; next: string } => {
+  if (language === 'en') return { next: warning.next }
+  return WARNINGS_JA[warning.code] ?? PROBLEMS_JA[warning.code] ?? { next: warning.next }
+}

@@ -1,0 +1,86 @@
+// Times, permissions and names as a person reads them, in the language of the page.
+
+import { html } from 'hono/html'
+import type { Permissions } from '../../domain/scope.ts'
+import type { Language } from '../model.ts'
+import { textsOf } from '../texts.ts'
+import type { Html } from './html.ts'
+
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+const DAY_MS = 24 * HOUR_MS
+
+type Formats = {
+  readonly date: Intl.DateTimeFormat
+  readonly weekday: Intl.DateTimeFormat
+  readonly relative: Intl.RelativeTimeFormat
+}
+
+/** Each takes some milliseconds to make. */
+const formats = new Map<Language, Formats>()
+
+const formatsOf = (language: Language): Formats => {
+  const known = formats.get(language)
+  if (known) return known
+  const made = {
+    date: new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' }),
+    weekday: new Intl.DateTimeFormat(language, { weekday: 'short', timeZone: 'UTC' }),
+    relative: new Intl.RelativeTimeFormat(language, { numeric: 'auto' }),
+  }
+  formats.set(language, made)
+  return made
+}
+
+export const formatDate = (ms: number, language: Language): string => `${formatsOf(language).date.format(ms)} UTC`
+
+export const formatDay = (ms: number, language: Language): string =>
+  textsOf(language).day(formatsOf(language).weekday.format(ms), new Date(ms).getUTCDate())
+
+/** The same rule is in client.js, which keeps the text fresh. */
+export const formatRelative = (ms: number, nowMs: number, language: Language): string => {
+  const { relative } = formatsOf(language)
+  const away = ms - nowMs
+  const size = Math.abs(away)
+  if (size < MINUTE_MS) return relative.format(Math.trunc(away / 1000), 'second')
+  if (size < HOUR_MS) return relative.format(Math.trunc(away / MINUTE_MS), 'minute')
+  if (size < 2 * DAY_MS) return relative.format(Math.trunc(away / HOUR_MS), 'hour')
+  return relative.format(Math.trunc(away / DAY_MS), 'day')
+}
+
+/** "3 minutes ago", with the date behind it. */
+export const relativeTime = (ms: number, at: { nowMs: number; language: Language }): Html =>
+  html`<time datetime="${isoOf(ms)}" title="${formatDate(ms, at.language)}" data-relative>${formatRelative(ms, at.nowMs, at.language)}</time>`
+
+export const dateTime = (ms: number, language: Language): Html =>
+  html`<time datetime="${isoOf(ms)}">${formatDate(ms, language)}</time>`
+
+export const isoOf = (ms: number): string => new Date(ms).toISOString()
+
+/** `pull_requests` as GitHub's own pages have it: "Pull requests". */
+export const permissionName = (name: string): string => {
+  const words = name.replaceAll('_', ' ')
+  return words.charAt(0).toUpperCase() + words.slice(1)
+}
+
+export const permissionEntries = (
+  permissions: Permissions,
+  language: Language,
+): readonly { readonly name: string; readonly access: string }[] =>
+  Object.entries(permissions)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, access]) => ({ name: permissionName(name), access: textsOf(language).access[access] }))
+
+/** Characters that turn the direction of text, or that are not to be seen: a name must not disguise what is around it. */
+const DISGUISE = /(?![\n\r\t])[\p{Cc}\p{Cf}\u2028\u2029]/gu
+
+/** The same value, with a visible mark in place of each such character in any of its texts. */
+export const withoutDisguise = <T>(value: T): T => tame(value) as T
+
+const tame = (value: unknown): unknown => {
+  if (typeof value === 'string') return value.replaceAll(DISGUISE, '\uFFFD')
+  if (Array.isArray(value)) return value.map(tame)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [key.replaceAll(DISGUISE, '\uFFFD'), tame(inner)]),
+  )
+}

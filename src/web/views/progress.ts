@@ -1,0 +1,55 @@
+// Setting up: created, installed, first token. It shows what is on the disk, so a reload or a restart loses nothing.
+
+import { html } from 'hono/html'
+import { type PageModel, type ProgressStep, to } from '../model.ts'
+import { textsOf } from '../texts.ts'
+import { quoted, warningBanner } from './failure.ts'
+import { dateTime } from './format.ts'
+import type { Html } from './html.ts'
+import { actionForm, box, linkButton, outButton, row, type Step, stepList } from './parts.ts'
+
+export const progressBody = (model: PageModel): Html => {
+  const t = textsOf(model.language).states.progress
+  const steps = model.progress.map((step): Step => {
+    const detail = stepDetail(step, model)
+    return { state: step.state, title: t[step.name], ...(detail && { detail }) }
+  })
+  return html`<div id="warnings" data-live>${model.warnings
+    .filter(({ code }) => code !== 'no-recovery-key')
+    .map(warning => warningBanner(warning, model))}</div>
+${box({ id: 'progress', title: t.title, live: true }, row(stepList(steps, model.language)))}
+<div class="section form-actions">${actionForm(model, 'cancel', t.cancel)}<p class="hint">${t.cancelHint}</p></div>`
+}
+
+const stepDetail = (step: ProgressStep, model: PageModel): Html | undefined => {
+  const told = step.detail === undefined ? '' : quoted(step.detail, model.language)
+  if (step.state !== 'active' && step.state !== 'failed') return told === '' ? undefined : html`${told}`
+  return html`${told}${toDo(step.name, model)}`
+}
+
+const toDo = (name: ProgressStep['name'], model: PageModel): Html => {
+  const t = textsOf(model.language).states.progress
+  switch (name) {
+    case 'created':
+      return toCreate(model)
+    case 'installed':
+      return html`<p>${t.installHint}</p>${model.app ? outButton(model.app.installUrl, t.installButton, 'primary') : ''}`
+    case 'first-token':
+      return html`<p>${t.tokenHint}</p>`
+    default:
+      return name satisfies never
+  }
+}
+
+const toCreate = (model: PageModel): Html => {
+  const t = textsOf(model.language).states.progress
+  if (model.pendingEnable?.converting) return html`<p>${t.converting}</p>`
+  if (model.account?.type === 'enterprise') {
+    return html`<p>${t.importHint}</p>${linkButton(to(model, 'importForm'), t.importButton, 'primary')}`
+  }
+  return html`<p>${t.createHint}</p>${linkButton(to(model, 'confirm'), t.createButton, 'primary')}${
+    model.pendingEnable
+      ? html`<p class="hint">${t.expires}: ${dateTime(model.pendingEnable.expiresAtMs, model.language)}</p>`
+      : ''
+  }`
+}
