@@ -102,8 +102,9 @@ export const createHeartbeat = (deps: {
       void beat()
     },
     async force() {
-      journey.requireServing()
+      // What was gone from GitHub may be back: that is found out first.
       await deps.drift.check()
+      journey.requireServing()
       const outcomes = await tokens.refresh({ force: true })
       return {
         refreshed: outcomes.filter(outcome => !outcome.failure).length,
