@@ -187,7 +187,7 @@ const repositoryRow = (
   const of = { layer: 'repositories', subject, tookMs } as const
   if (missing.length > 0) {
     const whose = profiles.filter(({ repositories }) => repositories?.some(name => missing.includes(name)))
-    const said = `${missing.join(', ')} of ${whose.map(({ name }) => `profile ${name}`).join(', ')}: not among the ${many(total, 'repository')} of the installation`
+    const said = `profile ${whose.map(({ name }) => name).join(', ')}: not among the ${many(total, 'repository')} of the installation: ${missing.join(', ')}`
     const next = 'Add it to the installation, or take it out of the profile: a token for it is refused.'
     return failed(of, new Failure('repository-not-accessible', said), next)
   }

@@ -66,6 +66,8 @@ type Parameters = Readonly<Record<string, unknown>>
 /** Longer than GitHub's replicas need to learn of a new token. */
 const REPLICATION_MS = 30_000
 const MOST_REPOSITORIES = 500
+/** Refusals of a caller that GitHub knows. */
+const OF_THE_KNOWN = new Set([403, 422, 429])
 const INSTALLATION = '/app/installations/{installation_id}'
 
 export const createGitHub = (deps: {
@@ -121,7 +123,8 @@ export const createGitHub = (deps: {
       if (failure) throw failure
       const refused = readRefusal(thrown)
       if (!refused) throw asFailure(thrown)
-      note(refused.headers)
+      // Whom it does not know, or did not look at, GitHub tells the limit of anybody: 60 an hour.
+      if (OF_THE_KNOWN.has(refused.status)) note(refused.headers)
       throw classify({ ...refused, route })
     }
   }

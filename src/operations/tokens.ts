@@ -264,7 +264,13 @@ export const createTokens = (deps: {
     },
     async refresh({ force = false } = {}) {
       const due: Held[] = []
+      const { installations } = journey.read()
       for (const held of shelf.all()) {
+        // Where the App is installed elsewhere by now, what was for the former installation has ended with it.
+        if (installations.length > 0 && !installations.some(({ id }) => id === held.scope.installation)) {
+          shelf.forget(held)
+          continue
+        }
         shelf.promote(held)
         if (isDue(held, force)) due.push(held)
         else if (isForgotten(held)) shelf.forget(held)

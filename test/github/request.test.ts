@@ -370,6 +370,24 @@ test('an App that is not installed there any more, or is gone, counts as uninsta
   t.is(await codeOf(github.uninstall(as, 7)), 'key-rejected')
 })
 
+test('the limit that GitHub tells to whom it does not know is no quota of an installation', async t => {
+  const anonymous = {
+    'x-ratelimit-limit': '60',
+    'x-ratelimit-remaining': '57',
+    'x-ratelimit-reset': String(AT / 1000 + 600),
+    'x-ratelimit-resource': 'core',
+  }
+  for (const [status, message] of [
+    [401, 'Bad credentials'],
+    [404, 'Integration not found'],
+    [503, 'No server is currently available'],
+  ] as const) {
+    const { github } = fakeGitHub(replying(refusal(status, message, anonymous)), { clock: fakeClock(AT) })
+    await t.throwsAsync(github.mint(as, { installation: 7 }), { instanceOf: Failure })
+    t.is(github.findQuota(7), undefined, message)
+  }
+})
+
 test('the quota of an installation is remembered from its mints and tokens, until its window ends', async t => {
   const clock = fakeClock(AT)
   const limits = (remaining: number) => ({

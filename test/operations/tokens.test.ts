@@ -52,6 +52,21 @@ test('what is in use is minted ahead, and what was not asked for in ten minutes 
   t.deepEqual(await tokens.refresh(), [], 'one successor is enough')
 })
 
+test('what was minted for a former installation is dropped once GitHub lists another in its place', async t => {
+  const { tokens, world, drift, installation, journey } = await connectedRig()
+  await tokens.obtain(grantFor(installation.id))
+  const [held] = [...world.installations.values()]
+  world.uninstall(installation.id)
+  const next = world.install(held?.appId ?? 0, ORG)
+  await drift.check()
+  t.deepEqual(
+    journey.read().installations.map(({ id }) => id),
+    [next.id],
+  )
+  t.deepEqual(await tokens.refresh({ force: true }), [])
+  t.is(tokens.counts().live, 0)
+})
+
 test('the old token is served until the new one has settled', async t => {
   const { tokens, clock, installation } = await connectedRig({ refresh: { settleMs: 30_000 } })
   const grant = grantFor(installation.id)

@@ -17,8 +17,10 @@ const statusOf = async (appliance: Appliance): Promise<Status> =>
 export const recoveryToml = async (): Promise<string> =>
   `[snapshot]\nrecipients = ["${(await createRecoveryKey()).recipient}"]\n`
 
-export const exportSnapshot = async (t: ExecutionContext, appliance: Appliance): Promise<void> =>
-  t.is((await appliance.call('POST', '/v1/snapshots')).status, 200)
+export const exportSnapshot = async (t: ExecutionContext, appliance: Appliance): Promise<void> => {
+  const { status } = await appliance.call('POST', '/v1/snapshots')
+  t.is(status, 200)
+}
 
 export type Naming = {
   readonly layer: CheckRow['layer']
@@ -48,7 +50,11 @@ export const assertNames = (t: ExecutionContext, report: CheckReport, wanted: Na
 
 export const assertAllWell = async (t: ExecutionContext, appliance: Appliance, name: string): Promise<void> => {
   const report = await checkOf(appliance)
-  t.deepEqual(amiss(report.rows), [], `${name}: ${JSON.stringify(report.rows, undefined, 1)}\n${appliance.log().slice(-3000)}`)
+  t.deepEqual(
+    amiss(report.rows),
+    [],
+    `${name}: ${JSON.stringify(report.rows, undefined, 1)}\n${appliance.log().slice(-3000)}`,
+  )
   t.is(report.state, 'connected', name)
   const { state, last_failure: failure, warnings } = await statusOf(appliance)
   t.is(state, 'connected', name)
@@ -64,7 +70,12 @@ export const assertTold = async (t: ExecutionContext, appliance: Appliance, told
   const seen = JSON.stringify({ state: status.state, failure: status.last_failure, warnings: status.warnings })
   if (told.state !== undefined) t.is(status.state, told.state, seen)
   if (told.failure !== undefined) t.is(status.last_failure?.code, told.failure, seen)
-  if (told.warning !== undefined) t.true(status.warnings.some(({ code }) => code === told.warning), seen)
+  if (told.warning !== undefined)
+    t.true(
+      status.warnings.some(({ code }) => code === told.warning),
+      seen,
+    )
 }
 
-export const refresh = async (appliance: Appliance): Promise<unknown> => (await appliance.call('POST', '/v1/refresh')).body
+export const refresh = async (appliance: Appliance): Promise<unknown> =>
+  (await appliance.call('POST', '/v1/refresh')).body
