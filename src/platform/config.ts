@@ -19,6 +19,9 @@ export type Sink = {
   readonly format: SinkFormat
 }
 
+/** A port, or the path of a unix socket. */
+export type WebAddress = { readonly host: string; readonly port: number } | { readonly path: string }
+
 export type Config = {
   readonly file: string
   readonly appliance: { readonly hostname: string; readonly url: string }
@@ -44,10 +47,11 @@ export type Config = {
     readonly includeToken: boolean
   }
   readonly web: {
-    readonly listen: { readonly host: string; readonly port: number }
-    /** Where the administrator's browser reaches the page, without a slash at the end. */
+    readonly listen: WebAddress
+    /** Where the administrator's browser reaches the page: an origin, without a slash at the end. */
     readonly publicUrl: string
-    readonly frontUser: string | undefined
+    /** The web server before a unix socket: what it says of its visitors is believed. */
+    readonly frontUid: number | undefined
   }
   readonly policy: Policy & { readonly weakPid: boolean }
   /** What is switched on, each with the file that says so; its profile is in the policy. */
@@ -146,10 +150,7 @@ type Context = {
 const toConfig = (raw: z.infer<typeof File>, context: Context): Config => {
   const { complain, surroundings } = context
   const hostname = raw.appliance.hostname ?? surroundings.hostname
-  const listen = parseListen(raw.web.listen)
-  if (!listen) throw complain(['web', 'listen'], 'must be ADDRESS:PORT')
-  const publicUrl = (raw.web.public_url || `http://${raw.web.listen}`).replace(/\/+$/, '')
-  if (!isSafeUrl(publicUrl)) throw complain(['web', 'public_url'], 'must be https, or http on loopback')
+  const web = toWeb(raw.web, context)
   for (const key of ['url', 'api_url'] as const) {
     if (!isSafeUrl(raw.github[key])) throw complain(['github', key], 'must be https, or http on loopback')
   }
@@ -196,7 +197,7 @@ const toConfig = (raw: z.infer<typeof File>, context: Context): Config => {
       trusted: raw.snapshot.trusted,
       includeToken: raw.snapshot.include_token,
     },
-    web: { listen, publicUrl, frontUser: raw.web.front_user || undefined },
+    web,
     policy: { weakPid: raw.policy.weak_pid, profiles },
     features,
     sinks: raw.sinks.map(sink => ({ ...sink, mode: Number.parseInt(sink.mode, 8) })),
@@ -244,7 +245,26 @@ const toProfile = (
   }
 }
 
-const parseListen = (text: string): { host: string; port: number } | undefined => {
+const toWeb = (raw: z.infer<typeof File>['web'], { complain, surroundings }: Context): Config['web'] => {
+  const listen = parseListen(raw.listen)
+  if (!listen) throw complain(['web', 'listen'], 'must be ADDRESS:PORT or unix:/PATH')
+  if ('path' in listen && !raw.public_url)
+    throw complain(['web', 'listen'], 'is a unix socket, so [web] public_url has to say where browsers reach the page')
+  const publicUrl = (raw.public_url || `http://${raw.listen}`).replace(/\/+$/, '')
+  if (!isSafeUrl(publicUrl)) throw complain(['web', 'public_url'], 'must be https, or http on loopback')
+  // Pages of others on the same origin could read this one.
+  if (new URL(publicUrl).pathname !== '/')
+    throw complain(['web', 'public_url'], 'must have no path: the page needs a host or port of its own')
+  if (!raw.front_user) return { listen, publicUrl, frontUid: undefined }
+  if (!('path' in listen))
+    throw complain(['web', 'front_user'], 'needs a unix socket in listen: nobody can tell who connects to a port')
+  const frontUid = surroundings.findUser(raw.front_user)
+  if (frontUid === undefined) throw complain(['web', 'front_user'], `there is no such name: ${raw.front_user}`)
+  return { listen, publicUrl, frontUid }
+}
+
+const parseListen = (text: string): WebAddress | undefined => {
+  if (/^unix:\/./.test(text)) return { path: text.slice('unix:'.length) }
   const [, bracketed, plain, port] = /^(?:\[([0-9a-f:]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? []
   const host = bracketed ?? plain
   return host && Number(port) <= 65_535 ? { host, port: Number(port) } : undefined

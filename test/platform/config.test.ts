@@ -45,8 +45,9 @@ test('the example of the contract is read', t => {
 url = "https://octo.ghe.com/"
 api_url = "https://api.octo.ghe.com/"
 [web]
-public_url = "https://ghe.example.com/connect/"
-front_user = "nginx"
+listen = "unix:/run/ghconnectd/web.sock"
+public_url = "https://ghe.example.com:8443/"
+front_user = "git"
 [[profiles]]
 name = "actions"
 installation = "octo-org"
@@ -61,7 +62,11 @@ mode = "0640"
 `)
   t.is(config.github.url, 'https://octo.ghe.com')
   t.is(config.github.apiUrl, 'https://api.octo.ghe.com')
-  t.is(config.web.publicUrl, 'https://ghe.example.com/connect')
+  t.deepEqual(config.web, {
+    listen: { path: '/run/ghconnectd/web.sock' },
+    publicUrl: 'https://ghe.example.com:8443',
+    frontUid: 998,
+  })
   t.deepEqual(config.policy.profiles, [
     {
       name: 'actions',
@@ -94,6 +99,14 @@ test('an unknown key, a wrong type and a wrong value name file, line and key', t
     ['[refresh]\nschedule = "every day"', /^c\.toml:2: refresh\.schedule: is not a cron/],
     ['[web]\nlisten = "8470"', /^c\.toml:2: web\.listen: must be ADDRESS:PORT/],
     ['[web]\nlisten = "127.0.0.1:84700"', /^c\.toml:2: web\.listen: /],
+    ['[web]\nlisten = "unix:web.sock"', /^c\.toml:2: web\.listen: must be ADDRESS:PORT or unix:/],
+    ['[web]\nlisten = "unix:/run/w.sock"', /^c\.toml:2: web\.listen: is a unix socket, so \[web\] public_url/],
+    ['[web]\npublic_url = "https://ghe.example.com/x"', /^c\.toml:2: web\.public_url: must have no path/],
+    ['[web]\nfront_user = "git"', /^c\.toml:2: web\.front_user: needs a unix socket in listen/],
+    [
+      '[web]\nlisten = "unix:/run/w.sock"\npublic_url = "https://ghe.example.com"\nfront_user = "gti"',
+      /^c\.toml:4: web\.front_user: there is no such name: gti/,
+    ],
     ['[app]\nname = "a-name-of-more-than-thirty-four-letters"', /^c\.toml:2: app\.name: /],
     ['[app]\npermissions = { contents = "all" }', /^c\.toml:2: app\.permissions\.contents: /],
     ['[app.permissions]\ncontents = "all"', /^c\.toml(:\d)?: app\.permissions\.contents: /],
