@@ -49,6 +49,7 @@ const backend: Backend = {
   reload: never,
   readRedirect: never,
   readIdentities: never,
+  issueLink: never,
   restore: never,
   unlock: never,
   check: never,

@@ -42,7 +42,7 @@ import {
 } from './platform/systemd.ts'
 import { VERSION } from './platform/version.ts'
 import { startWatchdog } from './platform/watchdog.ts'
-import type { WebDeps } from './web/server.ts'
+import { createSettingsPage } from './settings-page.ts'
 
 export type Daemon = {
   /** Reads the configuration again; keeps the old one, and says why, where the new one is wrong. */
@@ -97,6 +97,23 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
       patient,
     })
   }
+  const check: Backend['check'] = async tell => (doctor ??= await hireDoctor()).check(tell)
+  const attest = createAttest({ weakPid: () => config.policy.weakPid })
+  const activated = activatedSockets(env)
+  const readIdentities: Backend['readIdentities'] = async text =>
+    (await import('./snapshot/encryption.ts')).readIdentities(text)
+  const page = createSettingsPage({
+    config: () => config,
+    keeper,
+    events,
+    attest,
+    readIdentities,
+    check,
+    activated,
+    ownerOf,
+    clock,
+    log,
+  })
   const backend: Backend = {
     ownUid: process.getuid?.() ?? 0,
     githubUrl: () => config.github.url,
@@ -104,7 +121,8 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     policy: () => config.policy,
     status: keeper.status,
     readRedirect,
-    readIdentities: async text => (await import('./snapshot/encryption.ts')).readIdentities(text),
+    readIdentities,
+    issueLink: page.issueLink,
     restore: keeper.restore,
     unlock: keeper.unlock,
     reload() {
@@ -112,11 +130,9 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
       if (failure) throw failure
       return configFile
     },
-    check: async tell => (doctor ??= await hireDoctor()).check(tell),
+    check,
   }
-  const attest = createAttest({ weakPid: () => config.policy.weakPid })
   const rateLimit = createRateLimit({ clock })
-  const activated = activatedSockets(env)
   const servers: Server[] = []
   let credentials: { close(): unknown } | undefined
 
@@ -159,46 +175,6 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     const path = join(config.paths.runtime, 'credentials.sock')
     await listenUnix(server, fd === undefined ? { path, mode: CREDENTIALS_SOCKET_MODE } : { fd }, ownerOf)
     credentials = server
-  }
-
-  const serveWeb = async (): Promise<void> => {
-    const deps: WebDeps = {
-      operations: keeper.operations,
-      appForm: (account, state) => keeper.engine().appForm(account, state),
-      hosts: () => new Set([new URL(config.web.publicUrl).host, `${config.web.listen.host}:${config.web.listen.port}`]),
-      githubUrl: () => config.github.url,
-      log,
-    }
-    // The page is opened a few times in the life of an appliance: its code is loaded with the first request.
-    let web: Promise<Handler> | undefined
-    const server = createHttpServer((incoming, outgoing) => {
-      web ??= import('./web/server.ts').then(({ createWeb }) => createWeb(deps))
-      void web.then(handle => handle(incoming, outgoing))
-    }, clock.after)
-    const listening = Promise.withResolvers<void>()
-    server.once('error', listening.reject)
-    const fd = activated.get('web')
-    server.listen(fd === undefined ? config.web.listen : { fd }, listening.resolve)
-    const wanted = `${config.web.listen.host}:${config.web.listen.port}`
-    try {
-      await listening.promise
-    } catch (cause) {
-      const failure = new Failure('socket-in-use', `the page cannot listen on ${wanted}`, { cause })
-      // A service goes on with its other sockets: tokens are worth more than the page.
-      if (activated.size === 0) throw failure
-      return log.error('there is no page', {
-        error: failure,
-        next: 'systemctl restart ghconnectd-web.socket ghconnectd',
-      })
-    }
-    servers.push(server)
-    const bound = server.address()
-    if (fd !== undefined && bound !== null && typeof bound === 'object' && bound.port !== config.web.listen.port) {
-      log.warn('the page listens where ghconnectd-web.socket says, and not at [web] listen', {
-        port: bound.port,
-        wanted,
-      })
-    }
   }
 
   /** Why the configuration of the last reload was refused, until one is taken. */
@@ -256,7 +232,8 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     await serveUnix('admin', ADMIN_SOCKET_MODE)
     await serveUnix('token', TOKEN_SOCKET_MODE)
     await serveCredentials()
-    await serveWeb()
+    const web = await page.listen()
+    if (web) servers.push(web)
   } catch (error) {
     await stop()
     throw error

@@ -107,5 +107,7 @@ export const keepEngine = (deps: EngineDeps) => {
   }
 }
 
+export type Keeper = ReturnType<typeof keepEngine>
+
 /** A disk that was full, or a key that was brought back, is noticed within this time. */
 const RETRY_OPEN_MS = 15_000

@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Account, Host } from './domain/connection.ts'
-import { unitePermissions } from './domain/scope.ts'
+import { type Permissions, unitePermissions } from './domain/scope.ts'
 import { exportPem, readPrivateKey } from './github/app-jwt.ts'
 import { appManifest, enterprisePrefill, manifestAction } from './github/app-manifest.ts'
 import { createGitHubClock } from './github/clock.ts'
@@ -26,6 +26,7 @@ import { createRecovery } from './operations/recovery.ts'
 import { createSnapshots, type SnapshotSettings } from './operations/snapshots.ts'
 import { quarantineIfMoved } from './operations/quarantine.ts'
 import { createHeartbeat, type Heartbeat } from './operations/refresh.ts'
+import { createRefreshHistory } from './operations/refresh-history.ts'
 import { createStatusReport } from './operations/status.ts'
 import { createTokenDesk } from './operations/token-desk.ts'
 import { createTokens } from './operations/tokens.ts'
@@ -68,6 +69,10 @@ export type Engine = {
   appForm(account: Account, state: string): AppForm
   /** What the doctor may ask. */
   readonly patient: Patient
+  /** What the App is asked to have. */
+  wantedPermissions(): Permissions
+  /** Where an enable goes on: our page, or GitHub's form for an enterprise. */
+  formUrl(account: Account, state: string): string
   /** Reads from the store's file. Throws where it does not answer. */
   probe(): void
   close(): void
@@ -249,6 +254,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
   const unsubscribe = events.subscribe(({ event }) => event === 'state' && wrap())
   const policy = () => config().policy
   const features = createFeatures({ switched: () => config().features, policy, journey, link, drift, log })
+  const history = createRefreshHistory({ facts: store.facts, events, clock, log })
   const status = createStatusReport({
     journey,
     tokens,
@@ -289,16 +295,20 @@ export const openEngine = (deps: EngineDeps): Engine => {
       audit: auditLog,
       explain,
       features,
+      history,
       noteRequest: (peer, detail) => trail.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
       refresh: heartbeat.force,
     },
     heartbeat,
     appForm,
     patient: createPatient({ store, link, tokens, recovery, githubClock, readKey: readPrivateKey }),
+    wantedPermissions: () => outline().permissions,
+    formUrl,
     probe: () => void store.facts.find(CLOCK_OFFSET),
     close() {
       heartbeat.stop()
       unsubscribe()
+      history.close()
       try {
         trail.flush()
       } finally {

@@ -22,6 +22,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'doctor.ts',
     'engine.ts',
     'engine-keeper.ts',
+    'settings-page.ts',
     'platform',
     'github',
     'store',
@@ -35,6 +36,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'unlock.ts': ['platform', 'store', 'snapshot', 'operations', 'domain'],
   'salvage.ts': ['platform', 'store', 'snapshot', 'type:operations', 'domain'],
   'engine-keeper.ts': ['engine.ts', 'salvage.ts', 'unlock.ts', 'platform', 'type:operations', 'domain'],
+  'settings-page.ts': ['type:engine-keeper.ts', 'api', 'web', 'domain', 'platform', 'type:operations'],
   'engine.ts': ['unlock.ts', 'platform', 'github', 'store', 'snapshot', 'operations', 'domain', 'type:web'],
   'proof.ts': ['platform', 'github', 'snapshot', 'domain'],
   'offline.ts': [

@@ -2,7 +2,7 @@
 
 import type { z } from 'zod'
 import { Failure } from '../domain/errors.ts'
-import type { Policy } from '../domain/policy.ts'
+import type { Peer, Policy } from '../domain/policy.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { PublicStatus, StateAnswer, Status } from '../domain/wire.ts'
 import type { CheckReport, CheckRow } from '../domain/wire-check.ts'
@@ -36,6 +36,8 @@ export type Backend = {
   readRedirect(text: string): { code: string; state?: string }
   /** The identities of an age identity file; throws `invalid-request`. */
   readIdentities(text: string): Promise<readonly Secret[]>
+  /** A one-time link to the settings page. */
+  issueLink(peer: Peer): { url: string; expiresAtMs: number }
   /** Also over a store that cannot be opened. */
   restore(bundle: Uint8Array, wish: RestoreWish): Promise<Restored>
   /** Looks at all layers; also while the store is closed. */

@@ -17,6 +17,7 @@ import {
   Status,
   TokenAnswer,
   TokenRequest,
+  UiLinkAnswer,
 } from '../domain/wire.ts'
 import { Secret } from '../domain/secret.ts'
 import type { Caller } from '../operations/token-desk.ts'
@@ -135,6 +136,18 @@ export const ROUTES: readonly Route[] = [
     summary: 'Look at GitHub anew and mint new tokens for all scopes that are held',
     answer: RefreshAnswer,
     handle: ({ operations }) => operations().refresh(),
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/ui-links',
+    sockets: ADMIN,
+    summary: 'A one-time link to the settings page; what is done by way of it is noted as done by the caller',
+    status: 201,
+    answer: UiLinkAnswer,
+    handle({ caller, backend }) {
+      const { url, expiresAtMs } = backend.issueLink(caller.attested.peer)
+      return { url, expires_at: isoTime(expiresAtMs) }
+    },
   }),
   ...SNAPSHOT_ROUTES,
   ...KEY_ROUTES,

@@ -20,6 +20,7 @@ import { snapshotRestore } from './commands/snapshot-restore.ts'
 import { sink } from './commands/sink.ts'
 import { status } from './commands/status.ts'
 import { token } from './commands/token.ts'
+import { ui } from './commands/ui.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
   enable,
@@ -51,6 +52,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   keysRetire,
   storeKey,
   check,
+  ui,
   configCheck,
   daemon,
   sandbox,

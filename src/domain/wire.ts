@@ -88,6 +88,12 @@ const InstallationBody = z.strictObject({
 })
 export const InstallationsAnswer = z.strictObject({ installations: z.array(InstallationBody) })
 
+/** Looking at a link does not use it up; the button on it does. */
+export const UiLinkAnswer = z.strictObject({
+  url: z.string().describe('A link to the settings page, good once and for five minutes'),
+  expires_at: time,
+})
+
 /** A bundle has at most 16 MiB; base64 makes a third more of it. */
 const base64 = z.base64().max(22 * 2 ** 20)
 /** An age identity file: lines of AGE-SECRET-KEY-1..., comments allowed. */

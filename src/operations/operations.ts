@@ -11,6 +11,7 @@ import type { Gateway } from './gateway.ts'
 import type { ImportApp } from './import.ts'
 import type { Journey } from './journey.ts'
 import type { Keys } from './keys.ts'
+import type { RefreshHistory } from './refresh-history.ts'
 import type { Recovery } from './recovery.ts'
 import type { Snapshots } from './snapshots.ts'
 import type { StatusReport } from './status.ts'
@@ -30,6 +31,7 @@ export type Operations = {
   readonly audit: AuditLog
   readonly explain: Explain
   readonly features: Features
+  readonly history: RefreshHistory
   /** Who asked for a change, before it is made; what cannot be written is noted later, as the change may be the remedy. */
   noteRequest(peer: Peer, detail: string): void
   refresh(): Promise<RefreshAnswer>

@@ -1,120 +1,119 @@
-// The page that the administrator's browser sees: the form that creates the App, and the way back from GitHub.
+// The settings page: what holds for each request, what is open to everybody, and the way back from GitHub. Owns @hono/node-server.
 
 import { getRequestListener } from '@hono/node-server'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Context, Hono } from 'hono'
-import { html } from 'hono/html'
-import type { Account, App } from '../domain/connection.ts'
+import { getCookie, setCookie } from 'hono/cookie'
 import { asFailure, Failure } from '../domain/errors.ts'
-import { describePermissions, type Permissions } from '../domain/scope.ts'
-import type { Operations } from '../operations/operations.ts'
-import type { Log } from '../platform/log.ts'
-import { type Html, page, STYLE } from './page.ts'
+import { addAssetRoutes } from './asset-routes.ts'
+import { addReturnRoutes } from './callback.ts'
+import { confirmModel } from './confirm.ts'
+import type { Env, WebDeps } from './deps.ts'
+import { assertFromHere, findBase, findFront, securityHeaders } from './guards.ts'
+import { isLanguage, languageOf } from './language.ts'
+import { failureFacts } from './model-of.ts'
+import { OPEN_ROUTES } from './model.ts'
+import { frameOf, noteDeed } from './requests.ts'
+import { createReturns } from './returns.ts'
+import { addSessionRoutes } from './session-routes.ts'
+import { createSessions, type Visitor } from './sessions.ts'
+import { views } from './views/views.ts'
 
-/** What GitHub is asked to create, as its form takes it. */
-export type AppForm = {
-  readonly action: string
-  readonly manifest: Readonly<Record<string, unknown>>
-  readonly permissions: Permissions
-}
+export type { AppForm, WebDeps } from './deps.ts'
 
-export type WebDeps = {
-  readonly operations: () => Operations
-  readonly appForm: (account: Account, state: string) => AppForm
-  /** Hosts by which a browser may call this page; any other was made to point here (DNS rebinding). */
-  readonly hosts: () => ReadonlySet<string>
-  readonly githubUrl: () => string
-  readonly log: Log
-}
+const SESSION_COOKIE = 'ghconnect_session'
+/** Not a secret, and sent to all pages: which language a person chose. */
+const LANGUAGE_COOKIE = 'ghconnect_language'
+const YEAR_S = 365 * 24 * 60 * 60
+/** Where a web server in front vouches for its visitor, he needs no link. */
+const FRONT_CODE = 'front'
+const FRONT_MS = 5 * 60_000
 
 export const createWeb = (deps: WebDeps): ((incoming: IncomingMessage, outgoing: ServerResponse) => void) => {
-  const app = new Hono()
-
-  app.use(async (c, next): Promise<Response | undefined> => {
-    if (!deps.hosts().has(c.req.header('host') ?? '')) return c.text('This page is not served under that name.', 421)
-    await next()
-    // GitHub's form is posted to from here, and answers with redirects; nothing else may be loaded, framed or posted to.
-    const target = new URL(deps.githubUrl()).origin
-    c.header(
-      'content-security-policy',
-      `default-src 'none'; style-src 'self'; form-action 'self' ${target}; frame-ancestors 'none'; base-uri 'none'`,
-    )
-    c.header('referrer-policy', 'no-referrer')
-    c.header('x-content-type-options', 'nosniff')
-    c.header('cache-control', 'no-store')
-    return undefined
-  })
-
-  app.get('/style.css', c => c.body(STYLE, 200, { 'content-type': 'text/css; charset=utf-8' }))
-  app.get('/', c =>
-    c.html(
-      page(
-        'GitHub Connect',
-        html`<p>Run <code>ghconnect status</code> to see the connection, and <code>ghconnect enable</code> for a link.</p>`,
-      ),
-    ),
-  )
-  app.get('/enable/:state{[0-9a-f]{32}}', c => enablePage(c, deps))
-  // GitHub's redirect comes without cookies: the single-use state in it is what is trusted, and nothing else.
-  app.get('/callback', c => callback(c, deps))
-  app.get('/setup', async c => {
-    await deps.operations().enable.resume()
-    return c.redirect('/done', 303)
-  })
-  app.get('/done', c => c.html(donePage(deps)))
-  app.notFound(c =>
-    c.html(
-      page(
-        'There is no such page',
-        html`<p>Links of <code>ghconnect enable</code> are good for one hour and one use.</p>`,
-      ),
-      404,
-    ),
-  )
-  app.onError((error, c) => {
-    const failure = asFailure(error)
-    if (failure.code === 'internal') deps.log.error('a page failed', { path: c.req.path, error })
-    c.status(failure.entry.status)
-    return c.html(failurePage(failure))
-  })
-
-  const listener = getRequestListener(request => app.fetch(request), { overrideGlobalObjects: false })
+  const app = createApp(deps)
+  const listener = getRequestListener((request, env) => app.fetch(request, env), { overrideGlobalObjects: false })
   return (incoming, outgoing) => void listener(incoming, outgoing)
 }
 
-const enablePage = (c: Context, deps: WebDeps): Response | Promise<Response> => {
-  const state = c.req.param('state') ?? ''
-  const pending = deps.operations().enable.findPending(state)
-  if (!pending || pending.conversion) throw new Failure('no-enable-pending', 'the link was used or has run out')
-  const form = deps.appForm(pending.account, state)
-  return c.html(
-    page(
-      'Enable GitHub Connect',
-      html`<p>GitHub will ask an owner of <strong>${pending.account.login}</strong> to create a GitHub App named <strong>${form.manifest['name']}</strong>
-with these permissions, and then where to install it:</p>
-<p><code>${describePermissions(form.permissions)}</code></p>
-<form method="post" action="${form.action}">
-<input type="hidden" name="manifest" value="${JSON.stringify(form.manifest)}">
-<button type="submit">Create the App on GitHub</button>
-</form>
-<p>The App's private key goes from GitHub to this machine only, and is stored encrypted.</p>`,
-    ),
+const createApp = (deps: WebDeps): Hono<Env> => {
+  const app = new Hono<Env>({ strict: false })
+  const sessions = createSessions(deps)
+  const returns = createReturns()
+
+  const signIn = (c: Context<Env>, visitor: Visitor): Response => {
+    const { session, cookie } = sessions.begin(visitor)
+    setCookie(c, SESSION_COOKIE, cookie, {
+      path: session.prefix,
+      httpOnly: true,
+      sameSite: 'Strict',
+      secure: c.get('base').protocol === 'https:',
+    })
+    noteDeed(deps, visitor, 'sign in')
+    return c.redirect(`${session.prefix}/`, 303)
+  }
+
+  app.use(async (c, next): Promise<Response | undefined> => {
+    const { bases, frontUid, githubUrl } = deps.settings()
+    const header = (name: string): string | undefined => c.req.header(name)
+    const front = findFront(deps.peerOf(c.env.incoming), { frontUid, header })
+    const base = findBase(bases, { header, front })
+    if (!base) return c.text('This page is not served under that name.', 421)
+    c.set('base', base)
+    c.set('front', front)
+    c.set('language', languageOf(getCookie(c, LANGUAGE_COOKIE), header('accept-language')))
+    await next()
+    for (const [name, value] of securityHeaders(githubUrl)) c.header(name, value)
+    if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
+    return undefined
+  })
+  app.get('*', async (c, next): Promise<Response | undefined> => {
+    const chosen = c.req.query('lang')
+    if (!isLanguage(chosen)) {
+      await next()
+      return undefined
+    }
+    const secure = c.get('base').protocol === 'https:'
+    setCookie(c, LANGUAGE_COOKIE, chosen, { path: '/', maxAge: YEAR_S, httpOnly: true, sameSite: 'Lax', secure })
+    return c.redirect(c.req.path, 303)
+  })
+
+  addAssetRoutes(app)
+  app.get('/', c => {
+    if (c.get('front')?.user === undefined) return c.html(views.signedOut(frameOf(deps, c)))
+    const nowMs = deps.clock.now()
+    const frame = frameOf(deps, c, OPEN_ROUTES.signIn + FRONT_CODE)
+    return c.html(views.signIn({ ...frame, nowMs, expiresAtMs: nowMs + FRONT_MS }))
+  })
+  app.get(OPEN_ROUTES.signedOut, c => c.html(views.signedOut(frameOf(deps, c))))
+  app.get(`${OPEN_ROUTES.signIn}:code`, c => {
+    const link = deps.links.find(c.req.param('code'))
+    if (!link) throw new Failure('signed-out', USED)
+    return c.html(views.signIn({ ...frameOf(deps, c), nowMs: deps.clock.now(), expiresAtMs: link.expiresAtMs }))
+  })
+  app.post(`${OPEN_ROUTES.signIn}:code`, c => {
+    assertFromHere(c.get('base'), name => c.req.header(name))
+    const code = c.req.param('code')
+    const front = c.get('front')
+    if (code === FRONT_CODE && front?.user !== undefined) return signIn(c, { peer: front.peer, name: front.user })
+    const peer = deps.links.take(code)
+    if (!peer) throw new Failure('signed-out', USED)
+    return signIn(c, { peer })
+  })
+  app.get('/enable/:state{[0-9a-f]{32}}', c =>
+    c.html(views.confirm(confirmModel(deps, frameOf(deps, c), c.req.param('state')))),
   )
+  addReturnRoutes(app, deps, returns)
+  addSessionRoutes(app, deps, { sessions, returns, cookieOf: c => getCookie(c, SESSION_COOKIE) ?? '' })
+
+  app.notFound(c => errorPage(c, new Failure('unknown-route', c.req.path)))
+  app.onError((error, c) => errorPage(c, asFailure(error)))
+
+  const errorPage = (c: Context<Env>, failure: Failure): Response | Promise<Response> => {
+    if (failure.code === 'internal') deps.log.error('a page failed', { path: c.req.path, error: failure })
+    c.status(failure.entry.status)
+    return c.html(views.error({ ...frameOf(deps, c), failure: failureFacts(failure) }))
+  }
+  return app
 }
 
-const callback = async (c: Context, deps: WebDeps): Promise<Response> => {
-  const code = c.req.query('code')
-  const state = c.req.query('state')
-  if (!code || !state) throw new Failure('invalid-request', 'GitHub sends `code` and `state`')
-  const connection = await deps.operations().enable.complete({ code, state, trusted: false })
-  const app: App | undefined = 'app' in connection ? connection.app : undefined
-  return c.redirect(app ? `${app.htmlUrl}/installations/new` : '/done', 303)
-}
-
-const donePage = (deps: WebDeps): Html => {
-  const { meaning, next } = deps.operations().journey.explain()
-  return page('GitHub Connect', html`<p>${meaning}</p><p>${next}</p>`)
-}
-
-const failurePage = (failure: Failure): Html =>
-  page(failure.entry.title, html`<p>${failure.message}</p><p>${failure.entry.next}</p>`)
+const USED = 'the link was used, or has run out'

@@ -1,0 +1,42 @@
+// The way back from GitHub. Its redirects come from another site, so without the session's cookie: the single-use state is what is trusted.
+
+import type { Context, Hono } from 'hono'
+import { asFailure, Failure } from '../domain/errors.ts'
+import type { Env, WebDeps } from './deps.ts'
+import { failureFacts } from './model-of.ts'
+import { frameOf } from './requests.ts'
+import type { Returns } from './returns.ts'
+import type { Session } from './sessions.ts'
+import { hopPage, statePage } from './way-pages.ts'
+
+export const addReturnRoutes = (app: Hono<Env>, deps: WebDeps, returns: Returns): void => {
+  app.get('/callback', async c => {
+    const [code, state] = [c.req.query('code'), c.req.query('state')]
+    if (!code || !state) throw new Failure('invalid-request', 'GitHub sends `code` and `state`')
+    const session = returns.find(state)
+    try {
+      const connection = await deps.operations().enable.complete({ code, state, trusted: false })
+      if (!('app' in connection)) return c.redirect('/done', 303)
+      // GitHub gives the state back after the installation, too.
+      const query = session ? `?${new URLSearchParams({ state }).toString()}` : ''
+      return c.redirect(`${connection.app.htmlUrl}/installations/new${query}`, 303)
+    } catch (error) {
+      const failure = asFailure(error)
+      if (!session || failure.code === 'internal') throw failure
+      session.said = { failure: failureFacts(failure) }
+      return hop(c, session)
+    }
+  })
+  app.get('/setup', async c => {
+    await deps.operations().enable.resume()
+    const session = returns.find(c.req.query('state'))
+    return session ? hop(c, session) : c.redirect('/done', 303)
+  })
+  app.get('/done', c => c.html(statePage(frameOf(deps, c), deps.operations().journey.explain())))
+
+  /** A redirect would go on without the cookie, as its chain began on another site; a page of ours begins a new one. */
+  const hop = (c: Context<Env>, { prefix }: Session): Response | Promise<Response> => {
+    c.header('refresh', `0; url=${prefix}/`)
+    return c.html(hopPage(frameOf(deps, c), `${prefix}/`))
+  }
+}

@@ -1,0 +1,69 @@
+// What the page is given: everything it shows and does goes through these.
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Account } from '../domain/connection.ts'
+import type { FeatureName } from '../domain/features.ts'
+import type { Peer, Policy } from '../domain/policy.ts'
+import type { Permissions } from '../domain/scope.ts'
+import type { Secret } from '../domain/secret.ts'
+import type { PublicStatus, Status } from '../domain/wire.ts'
+import type { CheckReport, CheckRow } from '../domain/wire-check.ts'
+import type { Events } from '../operations/events.ts'
+import type { Operations } from '../operations/operations.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Log } from '../platform/log.ts'
+import type { Front } from './guards.ts'
+import type { Links } from './links.ts'
+import type { Language } from './model.ts'
+import type { Session } from './sessions.ts'
+
+/** What GitHub is asked to create, as its form takes it. */
+export type AppForm = {
+  readonly action: string
+  readonly manifest: Readonly<Record<string, unknown>>
+  readonly permissions: Permissions
+}
+
+export type WebSettings = {
+  /** Addresses by which a browser may reach this page; any other name was made to point here (DNS rebinding). */
+  readonly bases: readonly string[]
+  readonly frontUid: number | undefined
+  readonly githubUrl: string
+  readonly apiUrl: string
+  readonly hostname: string
+  readonly policy: Policy
+  /** Those of GitHub Connect that are switched on. */
+  readonly features: readonly FeatureName[]
+}
+
+export type WebDeps = {
+  readonly links: Links
+  /** Throws while the store is closed, as `appForm`, `formUrl` and `wantedPermissions` do. */
+  readonly operations: () => Operations
+  readonly status: () => Status | PublicStatus
+  readonly appForm: (account: Account, state: string) => AppForm
+  /** GitHub's form for an enterprise, our page for others. */
+  readonly formUrl: (account: Account, state: string) => string
+  readonly wantedPermissions: () => Permissions
+  /** Throws `invalid-request`. */
+  readonly readIdentities: (text: string) => Promise<readonly Secret[]>
+  /** The doctor; `tell` is called with each row as it is known. Also where the store is closed. */
+  readonly check: (tell: (row: CheckRow) => void) => Promise<CheckReport>
+  /** Also where the store is closed. */
+  readonly unlock: (identities: readonly Secret[]) => Promise<void>
+  /** Who is at the other end; undefined where the page listens on a port. */
+  readonly peerOf: (incoming: IncomingMessage) => Peer | undefined
+  /** The user that the daemon runs as. */
+  readonly ownUid: number
+  readonly events: Events
+  readonly clock: Clock
+  readonly log: Log
+  readonly version: string
+  readonly settings: () => WebSettings
+}
+
+/** A request as the handlers see it. */
+export type Env = {
+  Bindings: { incoming: IncomingMessage; outgoing: ServerResponse }
+  Variables: { base: URL; front: Front | undefined; language: Language; session: Session }
+}
