@@ -62,7 +62,7 @@ const handler: Handler = createApi({
   operations: () => operations,
   backend,
   events,
-  metrics: createMetrics({ clock, events, operations: () => operations, state: () => 'connected' }),
+  metrics: createMetrics({ clock, events, operations: () => operations, version: '0.0.0', state: () => 'connected' }),
   rateLimit: kind === 'bare' ? { takeAnswer() {} } : rateLimit,
   clock,
   log: quietLog,

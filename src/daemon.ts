@@ -82,7 +82,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   })
 
   const keeper = keepEngine({ config: () => config, host, outbound, events, clock, log, env })
-  const metrics = createMetrics({ clock, events, operations: keeper.operations, state: keeper.state })
+  const metrics = createMetrics({ clock, events, operations: keeper.operations, state: keeper.state, version: VERSION })
   let doctor: Doctor | undefined
   const hireDoctor = async (): Promise<Doctor> => {
     const { createDoctor } = await import('./doctor.ts')

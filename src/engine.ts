@@ -9,6 +9,7 @@ import { appManifest, enterprisePrefill, manifestAction } from './github/app-man
 import { createGitHubClock } from './github/clock.ts'
 import { createGitHub } from './github/request.ts'
 import { createAppLink } from './operations/app-link.ts'
+import { createCallTally } from './operations/call-tally.ts'
 import { createAuditLog } from './operations/audit.ts'
 import { createPatient, type Patient } from './operations/check-patient.ts'
 import { createDisable } from './operations/disable.ts'
@@ -17,6 +18,7 @@ import { createEnable } from './operations/enable.ts'
 import type { Events } from './operations/events.ts'
 import { createExplain, type Directory } from './operations/explain.ts'
 import { createFeatures } from './operations/features.ts'
+import { createFigures } from './operations/figures.ts'
 import { createGateway } from './operations/gateway.ts'
 import { createImport } from './operations/import.ts'
 import { createJourney } from './operations/journey.ts'
@@ -41,6 +43,7 @@ import { findGroup, findUser, groupName, groupsOfUser, userName } from './platfo
 import type { Log } from './platform/log.ts'
 import type { Outbound } from './platform/outbound.ts'
 import { findProcess } from './platform/peer.ts'
+import { stateSizes } from './platform/sizes.ts'
 import { doubtfulUnits } from './platform/unit-files.ts'
 import { VERSION } from './platform/version.ts'
 import { createAuditArchive } from './store/audit-archive.ts'
@@ -100,6 +103,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
       store.facts.put(CLOCK_OFFSET, offsetMs)
     },
   })
+  const calls = createCallTally({ clock })
   const github = createGitHub({
     outbound,
     clock,
@@ -107,6 +111,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     log,
     settings: () => config().github,
     userAgent: USER_AGENT,
+    onCall: calls.note,
   })
 
   const archive = createAuditArchive({ folder: join(paths.state, 'audit'), databaseKey: audit.databaseKey() })
@@ -296,6 +301,15 @@ export const openEngine = (deps: EngineDeps): Engine => {
       explain,
       features,
       history,
+      figures: createFigures({
+        tokens,
+        calls,
+        link,
+        journey,
+        githubClock,
+        facts: store.facts,
+        sizes: () => stateSizes(paths.state),
+      }),
       noteRequest: (peer, detail) => trail.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
       refresh: heartbeat.force,
     },

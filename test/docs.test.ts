@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import test from 'ava'
 import { z } from 'zod'
+import { METRICS } from '../src/api/metric-table.ts'
 import { openApiDocument } from '../src/api/openapi.ts'
 import { COMMANDS } from '../src/cli/commands.ts'
 import type { DaemonState } from '../src/domain/connection.ts'
@@ -155,6 +156,15 @@ test('each feature has its row, with what it may do and what it moves, and each 
   t.is(sectionOf('features', document), [...head, ...rows].join('\n'))
   const remarks = Object.entries(FEATURES).flatMap(([name, { remark }]) => (remark ? [`- \`${name}\`: ${remark}`] : []))
   t.is(sectionOf('remarks', document), remarks.join('\n'))
+})
+
+test('each metric has its row, with its type and labels', t => {
+  const rows = Object.entries(METRICS).map(
+    ([name, { type, labels, help }]) =>
+      `| \`${name}\` | ${type} | ${labels.map(label => `\`${label}\``).join(' ')} | ${help} |`,
+  )
+  const head = ['| metric | type | labels | meaning |', '|---|---|---|---|']
+  t.is(sectionOf('metrics', DOCUMENTS.get('docs/observability.md')), [...head, ...rows].join('\n'))
 })
 
 const Package = z.object({

@@ -1,11 +1,11 @@
 // Figures for Prometheus. Owns prom-client.
 
-import { TROUBLES } from '../domain/connection.ts'
 import type { Code } from '../domain/errors.ts'
-import type { EventBody } from '../domain/wire.ts'
+import { createHistogram, type Histogram } from '../domain/histogram.ts'
 import type { Events } from '../operations/events.ts'
 import type { Operations } from '../operations/operations.ts'
 import type { Clock } from '../platform/clock.ts'
+import type { Timed } from './readings.ts'
 
 export type Metrics = {
   readonly contentType: string
@@ -15,77 +15,66 @@ export type Metrics = {
   refused(code: Code): void
 }
 
-export type Timed = { readonly method: string; readonly path: string }
-
-const STATES = [
-  'disconnected',
-  'awaiting-app',
-  'key-lost',
-  'awaiting-installation',
-  'connected',
-  ...TROUBLES,
-  'quarantined',
-  'disconnecting',
-  'locked',
-  'awaiting-unlock',
-]
-
 export const createMetrics = (deps: {
   clock: Clock
   events: Events
   operations: () => Operations
   state: () => string
+  version: string
 }): Metrics => {
   const { clock } = deps
   /** Plain numbers: a token from the cache takes little more time than one of prom-client's counters. */
-  const requests = new Map<Timed, { count: number; seconds: number }>()
+  const requests = new Map<string, { route: Timed; histogram: Histogram }>()
   const refusals = new Map<Code, number>()
-  const told = new Map<EventBody['event'], number>()
-  deps.events.subscribe(({ event }) => void told.set(event, (told.get(event) ?? 0) + 1))
-
-  /** prom-client is loaded when somebody looks, and only writes down what was counted here. */
-  const expose = async (): Promise<string> => {
-    const { Counter, Gauge, Registry } = await import('prom-client')
-    const registry = new Registry()
-    const registers = [registry]
-    const counter = (name: string, help: string, labelNames: string[] = []) =>
-      new Counter({ name, help, labelNames, registers })
-    const gauge = (name: string, help: string, labelNames: string[] = []) =>
-      new Gauge({ name, help, labelNames, registers })
-    const labels = ['method', 'path']
-    const count = counter('ghconnect_requests_total', 'Requests that were answered, problems apart', labels)
-    const seconds = counter('ghconnect_request_seconds_total', 'Time that it took to answer them', labels)
-    for (const [{ method, path }, tally] of requests) {
-      count.inc({ method, path }, tally.count)
-      seconds.inc({ method, path }, tally.seconds)
-    }
-    const refused = counter('ghconnect_refusals_total', 'Requests refused, by problem', ['code'])
-    for (const [code, times] of refusals) refused.inc({ code }, times)
-    counter('ghconnect_mints_total', 'Tokens minted').inc(told.get('token-refreshed') ?? 0)
-    counter('ghconnect_refresh_failures_total', 'Refreshes that failed').inc(told.get('refresh-failed') ?? 0)
-    const state = gauge('ghconnect_state', '1 for the state that it is in', ['state'])
-    for (const name of STATES) state.set({ state: name }, name === deps.state() ? 1 : 0)
-    if (deps.state() !== 'locked') {
-      const { live, oldest_expires_at: oldest } = deps.operations().status.whole().tokens
-      gauge('ghconnect_tokens_live', 'Tokens that GitHub accepts').set(live)
-      const expiry = gauge('ghconnect_token_oldest_expiry_timestamp_seconds', 'When the first of the live tokens ends')
-      expiry.set(oldest === undefined ? 0 : Date.parse(oldest) / 1000)
-    }
-    return registry.metrics()
-  }
+  let refreshFailures = 0
+  deps.events.subscribe(({ event }) => {
+    if (event === 'refresh-failed') refreshFailures += 1
+  })
 
   return {
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
-    text: expose,
+    async text() {
+      // Loaded when somebody looks: most daemons are never asked.
+      const [{ Counter, Gauge, Registry }, { METRICS }, { gather }, { histogramText }] = await Promise.all([
+        import('prom-client'),
+        import('./metric-table.ts'),
+        import('./readings.ts'),
+        import('./histogram-text.ts'),
+      ])
+      const counted = { requests: [...requests.values()], refusals, refreshFailures }
+      const { readings, tallies } = gather({ ...deps, counted })
+      const registry = new Registry()
+      const texts: string[] = []
+      for (const [name, { type, help, labels }] of Object.entries(METRICS)) {
+        const found = readings.filter(reading => reading.name === name)
+        const options = { name, help, labelNames: [...labels], registers: [registry] }
+        if (type === 'histogram')
+          texts.push(
+            histogramText(
+              name,
+              help,
+              tallies.filter(tally => tally.name === name),
+            ),
+          )
+        else if (found.length === 0) continue
+        else if (type === 'counter') {
+          const metric = new Counter(options)
+          for (const { labels: own = {}, value } of found) metric.inc(own, value)
+        } else {
+          const metric = new Gauge(options)
+          for (const { labels: own = {}, value } of found) metric.set(own, value)
+        }
+      }
+      return (await registry.metrics()) + texts.join('')
+    },
     timer(route) {
-      const tally = { count: 0, seconds: 0 }
-      requests.set(route, tally)
+      // Both sockets serve some of the routes.
+      const key = `${route.method} ${route.path}`
+      const { histogram } = requests.get(key) ?? { histogram: createHistogram() }
+      requests.set(key, { route, histogram })
       return () => {
         const began = clock.monotonic()
-        return () => {
-          tally.count += 1
-          tally.seconds += (clock.monotonic() - began) / 1000
-        }
+        return () => histogram.observe((clock.monotonic() - began) / 1000)
       }
     },
     refused: code => void refusals.set(code, (refusals.get(code) ?? 0) + 1),

@@ -77,6 +77,8 @@ export const createGitHub = (deps: {
   settings: () => GitHubSettings
   log: Log
   userAgent: string
+  /** Told of each call's end; `answered`: by GitHub itself. */
+  onCall?: (call: { route: string; seconds: number; answered: boolean }) => void
 }): GitHub => {
   const { clock, githubClock, log } = deps
   const jwts = createAppJwts(githubClock)
@@ -114,14 +116,19 @@ export const createGitHub = (deps: {
     installation?: number,
   ): Promise<Answer> => {
     const note = (headers: AnswerHeaders) => installation !== undefined && quotas.note(installation, headers)
+    const beganMs = clock.monotonic()
+    const ended = (answered: boolean) =>
+      deps.onCall?.({ route, seconds: (clock.monotonic() - beganMs) / 1000, answered })
     try {
       const { status, headers, data } = await octokit.request(route, parameters)
+      ended(true)
       note(headers)
       return { status, headers, body: data, route }
     } catch (thrown) {
       const failure = findFailure(thrown)
+      const refused = failure ? undefined : readRefusal(thrown)
+      ended(refused !== undefined)
       if (failure) throw failure
-      const refused = readRefusal(thrown)
       if (!refused) throw asFailure(thrown)
       // Whom it does not know, or did not look at, GitHub tells the limit of anybody: 60 an hour.
       if (OF_THE_KNOWN.has(refused.status)) note(refused.headers)

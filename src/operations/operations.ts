@@ -7,6 +7,7 @@ import type { Disable } from './disable.ts'
 import type { Enable } from './enable.ts'
 import type { Explain } from './explain.ts'
 import type { Features } from './features.ts'
+import type { Figures } from './figures.ts'
 import type { Gateway } from './gateway.ts'
 import type { ImportApp } from './import.ts'
 import type { Journey } from './journey.ts'
@@ -32,6 +33,7 @@ export type Operations = {
   readonly explain: Explain
   readonly features: Features
   readonly history: RefreshHistory
+  readonly figures: Figures
   /** Who asked for a change, before it is made; what cannot be written is noted later, as the change may be the remedy. */
   noteRequest(peer: Peer, detail: string): void
   refresh(): Promise<RefreshAnswer>

@@ -29,6 +29,16 @@ export type Held = {
   readonly jitter: number
 }
 
+export type ShelfCounts = {
+  readonly live: number
+  readonly oldestExpiresAtMs?: number
+  readonly oldestMintedAtMs?: number
+  readonly newestMintedAtMs?: number
+  readonly inUseExpiresAtMs?: number
+  /** GitHub is asked for so many at this moment. */
+  readonly minting: number
+}
+
 export type TokenShelf = {
   /** The entry of a grant, made where there is none. Throws `rate-limited` where there are too many. */
   hold(grant: Grant): Held
@@ -42,7 +52,8 @@ export type TokenShelf = {
   discard(held: Held, token: StoredToken): boolean
   forget(held: Held): void
   live(): readonly StoredToken[]
-  counts(): { live: number; oldestExpiresAtMs?: number }
+  /** Of the live tokens, by GitHub's clock. In use: `askedAtMs` is `sinceMs` or later. */
+  counts(sinceMs: number): ShelfCounts
   drop(): void
   /** Takes over the tokens of a restored bundle. */
   take(tokens: readonly StoredToken[]): void
@@ -141,16 +152,26 @@ export const createTokenShelf = (deps: {
       [...all.values()]
         .flatMap(({ current, next }) => [current, next].filter(token => token !== undefined))
         .filter(token => remaining(token) > 0),
-    counts() {
-      let live = 0
-      let oldest = Number.POSITIVE_INFINITY
-      for (const { current, next } of all.values()) {
-        const best = next ?? current
+    counts(sinceMs) {
+      let [live, minting] = [0, 0]
+      let [expiry, inUse, oldest] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
+      let newest = 0
+      for (const held of all.values()) {
+        if (held.minting) minting += 1
+        const best = held.next ?? held.current
         if (!best || remaining(best) <= 0) continue
         live += 1
-        oldest = Math.min(oldest, best.expiresAtMs)
+        expiry = Math.min(expiry, best.expiresAtMs)
+        oldest = Math.min(oldest, best.mintedAtMs)
+        newest = Math.max(newest, best.mintedAtMs)
+        if (held.askedAtMs >= sinceMs) inUse = Math.min(inUse, best.expiresAtMs)
       }
-      return { live, ...(live > 0 && { oldestExpiresAtMs: oldest }) }
+      return {
+        live,
+        minting,
+        ...(live > 0 && { oldestExpiresAtMs: expiry, oldestMintedAtMs: oldest, newestMintedAtMs: newest }),
+        ...(Number.isFinite(inUse) && { inUseExpiresAtMs: inUse }),
+      }
     },
     drop() {
       all.clear()

@@ -13,9 +13,10 @@ import type { StoredToken } from '../store/token-store.ts'
 import type { AppLink } from './app-link.ts'
 import type { Events } from './events.ts'
 import type { Journey } from './journey.ts'
+import { createMintTally, type MintCause, type MintCounts } from './mint-tally.ts'
 import { inParallel } from './pool.ts'
 import { backoffMs, createRestraint } from './restraint.ts'
-import { createTokenShelf, FLOOR_MS, type Held } from './token-shelf.ts'
+import { createTokenShelf, FLOOR_MS, type Held, type ShelfCounts } from './token-shelf.ts'
 import { hashToken, type Trail } from './trail.ts'
 
 export type TokenWish = {
@@ -40,8 +41,11 @@ export type Tokens = {
   drop(): void
   /** Takes over the tokens of a restored bundle. */
   take(tokens: readonly StoredToken[]): void
-  counts(): { live: number; oldestExpiresAtMs?: number; lastMintedAtMs?: number }
+  counts(): TokenCounts
 }
+
+/** Times of tokens are by GitHub's clock. */
+export type TokenCounts = ShelfCounts & MintCounts & { readonly lastMintedAtMs?: number }
 
 export type RefreshOutcome = { readonly scope: string; readonly failure?: Failure }
 
@@ -76,12 +80,14 @@ export const createTokens = (deps: {
   const restraint = createRestraint(deps)
   let lastMintedAtMs: number | undefined
 
-  const mint = (held: Held): Promise<StoredToken> => {
-    held.minting ??= mintNow(held).finally(() => delete held.minting)
+  const tally = createMintTally()
+
+  const mint = (held: Held, cause: MintCause): Promise<StoredToken> => {
+    held.minting ??= mintNow(held, cause).finally(() => delete held.minting)
     return held.minting
   }
 
-  const mintNow = async (held: Held): Promise<StoredToken> => {
+  const mintNow = async (held: Held, cause: MintCause): Promise<StoredToken> => {
     const began = journey.read()
     const number = deps.store.number()
     try {
@@ -113,6 +119,7 @@ export const createTokens = (deps: {
         expiresAtMs,
       }
       keep(held, stored)
+      tally.succeeded(cause)
       return stored
     } catch (error) {
       throw noteFailure(held, asFailure(error))
@@ -146,6 +153,7 @@ export const createTokens = (deps: {
 
   const noteFailure = (held: Held, failure: Failure): Failure => {
     held.failures += 1
+    tally.failed(failure.code)
     held.failure = failure
     held.failedUnder = journey.read().installations
     held.retryAtMs = clock.monotonic() + backoffMs(failure, held.failures)
@@ -169,7 +177,7 @@ export const createTokens = (deps: {
     if (!refused || !mayForce(held) || (await isAccepted(held, refused))) return
     if (!shelf.discard(held, refused)) return
     shelf.promote(held)
-    if (!held.current) await mint(held)
+    if (!held.current) await mint(held, 'rejected')
   }
 
   /** What GitHub does not say to be refused is served still; where it says nothing, it is asked again soon. */
@@ -198,11 +206,11 @@ export const createTokens = (deps: {
   const isForgotten = (held: Held): boolean =>
     remaining(held.current) <= 0 && !held.next && !held.minting && clock.monotonic() - held.askedAtMs >= IN_USE_MS
 
-  const refreshOne = async (held: Held): Promise<RefreshOutcome> => {
+  const refreshOne = async (held: Held, cause: MintCause): Promise<RefreshOutcome> => {
     const scope = describeScope(held.scope)
     try {
       restraint.assertMayMint(held.scope.installation, QUOTA_RESERVE)
-      await mint(held)
+      await mint(held, cause)
       return { scope }
     } catch (error) {
       const failure = asFailure(error)
@@ -251,7 +259,7 @@ export const createTokens = (deps: {
       try {
         if (failure && held.retryAtMs > clock.monotonic() && !mayBeGranted(held, failure)) throw failure
         restraint.assertMayMint(held.scope.installation, 0)
-        return await mint(held)
+        return await tally.wait(mint(held, remaining(current) > FLOOR_MS ? 'forced' : 'demand'))
       } catch (error) {
         // What is still good for a moment is better than nothing, and says itself how long.
         if (current && remaining(current) > 0) return current
@@ -260,7 +268,7 @@ export const createTokens = (deps: {
     },
     async renew(grant) {
       journey.requireServing()
-      return mint(shelf.hold(grant))
+      return mint(shelf.hold(grant), 'proof')
     },
     async refresh({ force = false } = {}) {
       const due: Held[] = []
@@ -276,13 +284,18 @@ export const createTokens = (deps: {
         else if (isForgotten(held)) shelf.forget(held)
       }
       const outcomes: RefreshOutcome[] = []
-      await inParallel(due, CONCURRENT_MINTS, async held => void outcomes.push(await refreshOne(held)))
+      const cause = force ? 'forced' : 'refresh'
+      await inParallel(due, CONCURRENT_MINTS, async held => void outcomes.push(await refreshOne(held, cause)))
       return outcomes
     },
     live: shelf.live,
     drop: shelf.drop,
     take: shelf.take,
-    counts: () => ({ ...shelf.counts(), ...(lastMintedAtMs !== undefined && { lastMintedAtMs }) }),
+    counts: () => ({
+      ...shelf.counts(clock.monotonic() - IN_USE_MS),
+      ...(lastMintedAtMs !== undefined && { lastMintedAtMs }),
+      ...tally.read(),
+    }),
   }
 }
 

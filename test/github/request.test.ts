@@ -414,3 +414,24 @@ test('the quota of an installation is remembered from its mints and tokens, unti
   clock.advance(600_000)
   t.is(github.findQuota(7), undefined)
 })
+
+test('what a caller without credentials is told, and what an outage says, is no quota of the installation', async t => {
+  const limits = (limit: number, remaining: number) => ({
+    'x-ratelimit-limit': String(limit),
+    'x-ratelimit-remaining': String(remaining),
+    'x-ratelimit-reset': String(AT / 1000 + 600),
+    'x-ratelimit-resource': 'core',
+  })
+  const { github } = fakeGitHub(
+    replying(
+      { status: 201, body: tokenBody(CLASSIC), headers: limits(5000, 4000) },
+      refusal(401, 'Bad credentials', limits(60, 59)),
+      refusal(503, 'No server is currently available', limits(60, 58)),
+    ),
+    { clock: fakeClock(AT) },
+  )
+  const { token } = await github.mint(as, { installation: 7 })
+  t.false(await github.accepts(token))
+  t.is(await codeOf(github.mint(as, { installation: 7 })), 'github-outage')
+  t.is(github.findQuota(7)?.remaining, 4000)
+})

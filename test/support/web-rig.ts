@@ -75,6 +75,7 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
     audit,
     explain: never,
     features: { list: never, warnings: () => [] },
+    figures: never,
     history,
     noteRequest: (peer, detail) => rig.trail.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
     refresh: rig.heartbeat.force,
