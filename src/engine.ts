@@ -13,7 +13,7 @@ import { createCallTally } from './operations/call-tally.ts'
 import { createAuditLog } from './operations/audit.ts'
 import { createPatient, type Patient } from './operations/check-patient.ts'
 import { createDisable } from './operations/disable.ts'
-import { createDrift } from './operations/drift.ts'
+import { assembleDrift } from './operations/drift-parts.ts'
 import { createEnable } from './operations/enable.ts'
 import type { Events } from './operations/events.ts'
 import { createExplain, type Directory } from './operations/explain.ts'
@@ -133,7 +133,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     settings,
     random: Math.random,
   })
-  const drift = createDrift({ journey, link, clock, log })
+  const drift = assembleDrift({ store, journey, link, tokens, trail, events, clock, log })
   const exportKey = (key: ReturnType<typeof readPrivateKey>, addedAtMs: number) => ({
     fingerprint: key.fingerprint,
     pem: exportPem(key),
@@ -258,12 +258,14 @@ export const openEngine = (deps: EngineDeps): Engine => {
   wrap()
   const unsubscribe = events.subscribe(({ event }) => event === 'state' && wrap())
   const policy = () => config().policy
-  const features = createFeatures({ switched: () => config().features, policy, journey, link, drift, log })
+  const features = createFeatures({ switched: () => config().features, policy, journey, drift })
   const history = createRefreshHistory({ facts: store.facts, events, clock, log })
   const status = createStatusReport({
     journey,
     tokens,
     link,
+    drift,
+    policy,
     recovery,
     trail,
     snapshots,

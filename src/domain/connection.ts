@@ -173,10 +173,7 @@ export const explainConnection = (connection: Connection, githubUrl: string): Ex
         next: `Generate a key under ${appSettingsUrl(connection.app)} and run \`ghconnect keys add FILE\`.`,
       }
     case 'blocked':
-      return {
-        meaning: `The IP allow list of ${connection.account.login} does not admit this machine: ${connection.evidence}.`,
-        next: "Add this machine's egress address to the allow list; it is noticed by itself.",
-      }
+      return explainBlocked(connection.account, connection.evidence)
     case 'quarantined':
       return {
         meaning: `These credentials were enabled on another machine (${connection.host.hostname}); nothing is served and no call goes out.`,
@@ -194,6 +191,18 @@ export const explainConnection = (connection: Connection, githubUrl: string): Ex
       return connection satisfies never
   }
 }
+
+/** The account keeps the App out: by its allow list, which names itself, or by another of its policies. */
+const explainBlocked = ({ login }: Account, evidence: string): Explanation =>
+  /IP allow list/i.test(evidence)
+    ? {
+        meaning: `The IP allow list of ${login} does not admit this machine: ${evidence}.`,
+        next: "Add this machine's egress address to the allow list; it is noticed by itself.",
+      }
+    : {
+        meaning: `A policy of ${login} keeps the App out: ${evidence}.`,
+        next: `Let an owner of ${login} look at its policies on Apps and its single sign-on; it is noticed by itself.`,
+      }
 
 const DISABLE_MEANING: Readonly<Record<DisableStep, string>> = {
   revoke: 'the tokens are being revoked',

@@ -395,6 +395,12 @@ export const CATALOGUE = {
     title: "The account's IP allow list does not admit this machine",
     next: "Add this machine's egress address to the IP allow list of the account.",
   },
+  'account-policy': {
+    status: 502,
+    exit: 69,
+    title: 'A policy of the account keeps the App out',
+    next: 'Let an owner of the account look at its policies on Apps and at its single sign-on; the detail bears what GitHub said.',
+  },
   'permission-not-granted': {
     status: 422,
     exit: 77,

@@ -31,6 +31,9 @@ const orphanSchema = z.object({ account: z.null() }).transform(() => undefined)
 
 export const installationsSchema = z.array(z.union([orphanSchema, installationSchema]))
 
+/** Beside what is kept of an installation: when it was changed last, its repositories included. */
+export const changeTimesSchema = z.array(z.object({ id: idSchema, updated_at: timeSchema.nullish() }))
+
 /** An entry that means nothing to us is undefined; it counts when pages are. */
 export type Page<T> = { readonly items: readonly (T | undefined)[]; readonly headers: AnswerHeaders }
 

@@ -23,6 +23,10 @@ type Rule = {
   readonly code: Code
 }
 
+/** The account, and not the App, forbids it: single sign-on, restrictions of access, an account that GitHub suspended. */
+const POLICY =
+  /although you appear to have the correct authorization credentials|SAML enforcement|access restrictions|your account was suspended|repository access blocked/i
+
 /** The first that matches decides: what a text says goes before what a status or a header alone would. */
 const RULES: readonly Rule[] = [
   { status: [404, 422], route: /\/app-manifests\/\{code\}\/conversions$/, code: 'code-rejected' },
@@ -36,6 +40,8 @@ const RULES: readonly Rule[] = [
   { status: [404], route: / \/repos\/\{owner\}\/\{repo\}$/, code: 'repository-not-accessible' },
   { status: [403], says: /installation has been suspended/i, code: 'suspended' },
   { status: [403], says: /IP allow list/i, code: 'ip-blocked' },
+  { status: [403], says: POLICY, code: 'account-policy' },
+  { status: [403], when: headers => /required/i.test(textOf(headers, 'x-github-sso')), code: 'account-policy' },
   { status: [403], says: /resource not accessible by/i, code: 'forbidden' },
   { status: [422], says: /repository that does not exist or is not accessible/i, code: 'repository-not-accessible' },
   { status: [422], says: /permissions requested are not granted/i, code: 'permission-not-granted' },
@@ -127,10 +133,13 @@ const clean = (text: string): string => {
 
 /** The longest window of GitHub's limits. */
 const LONGEST_WAIT_S = 3600
+/** What `retry-after` says counts up to a day. */
+const LONGEST_TOLD_S = 86_400
 /** What GitHub asks for where a secondary limit names no time. */
 const USUAL_WAIT_S = 60
 
-const bounded = (seconds: number): number => Math.min(Math.max(Math.ceil(seconds), 1), LONGEST_WAIT_S)
+const bounded = (seconds: number, longestS = LONGEST_WAIT_S): number =>
+  Math.min(Math.max(Math.ceil(seconds), 1), longestS)
 
 const untilQuota = (headers: AnswerHeaders): number => {
   const told = retryAfter(headers)
@@ -144,7 +153,7 @@ const untilQuota = (headers: AnswerHeaders): number => {
 /** `retry-after` in seconds, or as a date. */
 const retryAfter = (headers: AnswerHeaders): number | undefined => {
   const text = textOf(headers, 'retry-after')
-  if (/^\d+$/.test(text)) return bounded(Number(text))
+  if (/^\d+$/.test(text)) return bounded(Number(text), LONGEST_TOLD_S)
   const seconds = /[a-z]/i.test(text) ? (Date.parse(text) - Date.parse(textOf(headers, 'date'))) / 1000 : Number.NaN
-  return Number.isFinite(seconds) ? bounded(seconds) : undefined
+  return Number.isFinite(seconds) ? bounded(seconds, LONGEST_TOLD_S) : undefined
 }

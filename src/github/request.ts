@@ -13,11 +13,13 @@ import { appSchema, conversionSchema, readAnswer, repositoriesSchema, tokenSchem
 import type { AppKey } from './app-jwt.ts'
 import { createAppJwts } from './app-jwt.ts'
 import type { GitHubClock } from './clock.ts'
+import { createConditional } from './conditional.ts'
 import { createGenuineFetch, findFailure } from './genuine.ts'
-import { installationSchema, installationsSchema, PAGE_SIZE, readPages } from './installations.ts'
+import { changeTimesSchema, installationSchema, installationsSchema, PAGE_SIZE, readPages } from './installations.ts'
 import { createKeyVerdicts, type KeyState } from './key-verdicts.ts'
 import type { Quota } from './quotas.ts'
 import { createQuotas } from './quotas.ts'
+import { NO_CACHE, octokitLog, readRefusal } from './octokit-shapes.ts'
 import type { Answer, AnswerHeaders } from './refusals.ts'
 import { classify } from './refusals.ts'
 import { createSurvey, type Survey } from './survey.ts'
@@ -51,6 +53,8 @@ export type GitHub = Survey & {
   uninstall(as: AppIdentity, id: number): Promise<void>
   /** What GitHub last said of an installation's quota, if it did. */
   findQuota(installation: number): Quota | undefined
+  /** When an installation was changed last, as the last list said: a hint to look at its repositories. */
+  findChangedMs(installation: number): number | undefined
   /** What GitHub last said of a key of the App, by its fingerprint. */
   keyState(fingerprint: string): KeyState
 }
@@ -67,7 +71,7 @@ type Parameters = Readonly<Record<string, unknown>>
 const REPLICATION_MS = 30_000
 const MOST_REPOSITORIES = 500
 /** Refusals of a caller that GitHub knows. */
-const OF_THE_KNOWN = new Set([403, 422, 429])
+const OF_THE_KNOWN = new Set([304, 403, 422, 429])
 const INSTALLATION = '/app/installations/{installation_id}'
 
 export const createGitHub = (deps: {
@@ -86,6 +90,8 @@ export const createGitHub = (deps: {
   const verdicts = createKeyVerdicts(() => clock.monotonic())
   const minted = new WeakMap<Secret, { installation: number; atMs: number }>()
   const warned = new Set<string>()
+  const conditional = createConditional()
+  const changedMs = new Map<number, number>()
 
   /** Cheap, and made for each call, so that changed settings hold for the next one. */
   const octokitFor = async (route: string, signer?: { issuer: string; key: AppKey }): Promise<Octokit> => {
@@ -132,6 +138,7 @@ export const createGitHub = (deps: {
       if (!refused) throw asFailure(thrown)
       // Whom it does not know, or did not look at, GitHub tells the limit of anybody: 60 an hour.
       if (OF_THE_KNOWN.has(refused.status)) note(refused.headers)
+      if (refused.status === 304) return { ...refused, route }
       throw classify({ ...refused, route })
     }
   }
@@ -164,6 +171,13 @@ export const createGitHub = (deps: {
     throw rejected ?? new Failure('internal', 'an App identity without a key')
   }
 
+  /** What is looked at again and again; that it is as before costs no quota. */
+  const lookAsApp = async (as: AppIdentity, route: string, parameters: Parameters = {}): Promise<Answer> => {
+    const key = JSON.stringify([deps.settings().apiUrl, as.issuer, route, parameters])
+    const answer = await askAsApp(as, route, { ...parameters, headers: conditional.headersFor(key) })
+    return conditional.resolve(key, answer)
+  }
+
   const askWithToken = async (
     token: Secret,
     route: string,
@@ -183,12 +197,14 @@ export const createGitHub = (deps: {
     },
 
     async getApp(as) {
-      return readAnswer(appSchema, await askAsApp(as, 'GET /app'))
+      return readAnswer(appSchema, await lookAsApp(as, 'GET /app'))
     },
 
     listInstallations: as =>
       readPages(async page => {
-        const answer = await askAsApp(as, 'GET /app/installations', { per_page: PAGE_SIZE, page })
+        const answer = await lookAsApp(as, 'GET /app/installations', { per_page: PAGE_SIZE, page })
+        for (const { id, updated_at: atMs } of changeTimesSchema.safeParse(answer.body).data ?? [])
+          changedMs.set(id, atMs ?? 0)
         return { items: readAnswer(installationsSchema, answer), headers: answer.headers }
       }),
 
@@ -252,18 +268,9 @@ export const createGitHub = (deps: {
     },
 
     findQuota: installation => quotas.find(installation),
+    findChangedMs: installation => changedMs.get(installation),
     keyState: fingerprint => verdicts.find(fingerprint),
   }
-}
-
-/** auth-app's cache takes scopes for one another; a call that would read it is an error of this file. */
-const NO_CACHE = {
-  get: (): never => {
-    throw new Failure('internal', "a call reached for auth-app's token cache")
-  },
-  set: (): never => {
-    throw new Failure('internal', "a call reached for auth-app's token cache")
-  },
 }
 
 /** GitHub reads an empty list as no restriction at all, which is the opposite of what it says. */
@@ -281,21 +288,3 @@ const assertMintable = ({ repositories, permissions }: Scope): void => {
 
 const isRefusal = (error: unknown, ...codes: readonly Failure['code'][]): error is Failure =>
   error instanceof Failure && codes.includes(error.code)
-
-/** Octokit's RequestError, told by its shape. */
-const readRefusal = (thrown: unknown): Omit<Answer, 'route'> | undefined => {
-  if (!(thrown instanceof Error) || !('response' in thrown)) return undefined
-  const { response } = thrown
-  if (typeof response !== 'object' || response === null) return undefined
-  if (!('status' in response && 'headers' in response && 'data' in response)) return undefined
-  const { status, headers, data } = response
-  if (typeof status !== 'number' || typeof headers !== 'object' || headers === null) return undefined
-  return { status, headers: Object.fromEntries(Object.entries(headers)), body: data }
-}
-
-const octokitLog = (log: Log) => ({
-  debug: (message: string) => log.debug(message),
-  info: (message: string) => log.info(message),
-  warn: (message: string) => log.warn(message),
-  error: (message: string) => log.error(message),
-})

@@ -1,6 +1,6 @@
 // GitHub as the operations see it: called as the stored App, never while quarantined, every outcome noted.
 
-import { isLive, mayCallOut, type Installation } from '../domain/connection.ts'
+import { type Installation, isLive, mayCallOut } from '../domain/connection.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
 import type { Scope } from '../domain/scope.ts'
 import type { Secret } from '../domain/secret.ts'
@@ -28,6 +28,7 @@ export type AppLink = {
   getApp(): Promise<App>
   listInstallationsAs(identity: AppIdentity): Promise<readonly Installation[]>
   listInstallations(): Promise<readonly Installation[]>
+  getInstallation(id: number): Promise<Installation>
   mint(scope: Scope): Promise<MintedToken>
   revoke(token: Secret): Promise<void>
   accepts(token: Secret): Promise<boolean>
@@ -36,6 +37,8 @@ export type AppLink = {
   readonly peekRepositories: GitHub['peekRepositories']
   readonly hasRepository: GitHub['hasRepository']
   findQuota(installation: number): Quota | undefined
+  /** When an installation was changed last, where GitHub said so. */
+  findChangedMs(installation: number): number | undefined
   /** What GitHub last said of a key, by its fingerprint. */
   keyState(fingerprint: string): KeyState
   /**
@@ -132,6 +135,7 @@ export const createAppLink = (deps: {
     getApp: () => asStored(as => github.getApp(as)),
     listInstallationsAs: as => observed(() => github.listInstallations(as), as),
     listInstallations: () => asStored(as => github.listInstallations(as)),
+    getInstallation: id => asStored(as => github.getInstallation(as, id)),
     mint: scope => asStored(as => github.mint(as, scope)),
     revoke: token => observed(() => github.revoke(token)),
     accepts: token => observed(() => github.accepts(token)),
@@ -140,6 +144,7 @@ export const createAppLink = (deps: {
     peekRepositories: (token, installation) => observed(() => github.peekRepositories(token, installation)),
     hasRepository: (token, of) => observed(() => github.hasRepository(token, of)),
     findQuota: installation => github.findQuota(installation),
+    findChangedMs: installation => github.findChangedMs(installation),
     keyState: fingerprint => github.keyState(fingerprint),
     findTrouble: () => (trouble?.generation === store.connection.read().generation ? trouble : undefined),
     onOutcome: listener => void listeners.push(listener),

@@ -37,7 +37,7 @@ const CONFIRMATIONS = 3
 /** Sooner ones are no further evidence. */
 const APART_MS = POLL_MS - 500
 /** GitHub lets the token itself do nothing, this neither; uninstalling the App, which comes next, ends it. */
-const ENDED_BY_UNINSTALL = new Set<Code>(['suspended', 'ip-blocked', 'forbidden'])
+const ENDED_BY_UNINSTALL = new Set<Code>(['suspended', 'ip-blocked', 'account-policy', 'forbidden'])
 
 export const createDisable = (deps: {
   journey: Journey

@@ -1,7 +1,5 @@
 // The features of GitHub Connect: which are switched on, and what each still waits for.
 
-import { isLive } from '../domain/connection.ts'
-import { asFailure } from '../domain/errors.ts'
 import {
   assessFeature,
   explainAssessment,
@@ -13,8 +11,6 @@ import {
 import { allowNames, type Policy } from '../domain/policy.ts'
 import type { Status } from '../domain/wire.ts'
 import type { FeatureBody } from '../domain/wire-features.ts'
-import type { Log } from '../platform/log.ts'
-import type { AppLink } from './app-link.ts'
 import type { Drift } from './drift.ts'
 import type { Journey } from './journey.ts'
 
@@ -29,9 +25,7 @@ export const createFeatures = (deps: {
   switched: () => readonly { readonly name: FeatureName; readonly file: string }[]
   policy: () => Policy
   journey: Journey
-  link: Pick<AppLink, 'getApp'>
   drift: Pick<Drift, 'check'>
-  log: Pick<Log, 'debug'>
 }): Features => {
   const { journey } = deps
   let looking: Promise<void> | undefined
@@ -47,19 +41,7 @@ export const createFeatures = (deps: {
   const look = async (): Promise<void> => {
     if (journey.read().connection.kind !== 'connected') return
     if (deps.switched().length === 0) return
-    const { generation } = journey.read()
-    try {
-      const app = await deps.link.getApp()
-      await journey.alone(async () => {
-        const now = journey.read()
-        if (now.generation !== generation || !isLive(now.connection)) return
-        if (JSON.stringify(now.connection.app) !== JSON.stringify(app)) journey.to({ ...now.connection, app })
-      })
-      await deps.drift.check()
-    } catch (error) {
-      // What is known still counts; that GitHub does not answer is said elsewhere.
-      deps.log.debug('the App could not be asked for', { error: asFailure(error) })
-    }
+    await deps.drift.check({ force: true })
   }
 
   const toBody = (name: FeatureName): FeatureBody => {

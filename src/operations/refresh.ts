@@ -103,7 +103,7 @@ export const createHeartbeat = (deps: {
     },
     async force() {
       // What was gone from GitHub may be back: that is found out first.
-      await deps.drift.check()
+      await deps.drift.check({ force: true })
       journey.requireServing()
       const outcomes = await tokens.refresh({ force: true })
       return {

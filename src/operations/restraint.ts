@@ -10,7 +10,13 @@ export type Restraint = {
   assertMayMint(installation: number, reserve: number): void
   /** A rate limit is the installation's: all of its scopes rest. */
   note(installation: number, failure: Failure): void
+  /** Rate limits are asked for anew: an administrator wants to know. */
+  forgive(): void
+  rests(): readonly Rest[]
 }
+
+/** `untilMs` by the wall clock. */
+export type Rest = { readonly installation: number; readonly untilMs: number }
 
 export const createRestraint = (deps: { link: AppLink; clock: Clock; githubClock: GitHubClock }): Restraint => {
   const { link, clock, githubClock } = deps
@@ -34,6 +40,12 @@ export const createRestraint = (deps: { link: AppLink; clock: Clock; githubClock
       if (failure.code !== 'quota') return
       resting.set(installation, { failure, untilMs: clock.monotonic() + backoffMs(failure, 1) })
     },
+    forgive: () => resting.clear(),
+    rests: () =>
+      [...resting]
+        .map(([installation, { untilMs }]) => ({ installation, leftMs: untilMs - clock.monotonic() }))
+        .filter(({ leftMs }) => leftMs > 0)
+        .map(({ installation, leftMs }) => ({ installation, untilMs: clock.now() + leftMs })),
   }
 }
 

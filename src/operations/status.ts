@@ -6,6 +6,9 @@ import type { GitHubClock } from '../github/clock.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { AppLink } from './app-link.ts'
 import type { Journey } from './journey.ts'
+import type { Policy } from '../domain/policy.ts'
+import type { Drift } from './drift.ts'
+import { driftWarnings } from './drift-warnings.ts'
 import { keyWarnings } from './key-warnings.ts'
 import type { Recovery } from './recovery.ts'
 import type { Snapshots } from './snapshots.ts'
@@ -28,6 +31,8 @@ export const createStatusReport = (deps: {
   journey: Journey
   tokens: Tokens
   link: AppLink
+  drift: Pick<Drift, 'findFlapping' | 'findRest'>
+  policy: () => Policy
   recovery: Recovery
   trail: Pick<Trail, 'findTrouble'>
   snapshots: Snapshots
@@ -90,6 +95,7 @@ export const createStatusReport = (deps: {
       found.push({ code: 'waiting-bundle', detail, next: 'Run `ghconnect unlock --identity FILE`.' })
     }
     found.push(...keyWarnings(keys, { link, nowMs: clock.now() }))
+    found.push(...driftWarnings(journey.read(), { policy: deps.policy(), drift: deps.drift, rests: tokens.rests() }))
     if (isLive(connection) && connection.kind !== 'quarantined') {
       const here = deps.host()
       const half = (connection.host.hostname === here.hostname) !== (connection.host.machineId === here.machineId)
@@ -151,8 +157,10 @@ export const createStatusReport = (deps: {
     },
     reasonsNotReady() {
       const { connection } = journey.read()
-      if (connection.kind !== 'connected')
-        return [`${connection.kind}: ${explainConnection(connection, deps.settings().githubUrl).meaning}`]
+      if (connection.kind !== 'connected') {
+        const { meaning, next } = explainConnection(connection, deps.settings().githubUrl)
+        return [`${connection.kind} since ${isoTime(connection.sinceMs)}: ${meaning} ${next}`]
+      }
       const trouble = link.findTrouble()
       if (trouble && tokens.counts().live === 0) return [`${trouble.failure.code}: ${trouble.failure.message}`]
       return []

@@ -16,6 +16,8 @@ export type Held = {
   current?: StoredToken
   next?: StoredToken
   minting?: Promise<StoredToken>
+  /** GitHub may have narrowed what it was minted for. */
+  doubtful?: true
   /** By the monotonic clock. */
   askedAtMs: number
   failures: number
@@ -50,6 +52,8 @@ export type TokenShelf = {
   promote(held: Held): void
   /** Takes the token out of whichever slot it is in by now; tells whether it was in one. */
   discard(held: Held, token: StoredToken): boolean
+  /** What is held of the installation is minted anew before it is handed out. */
+  doubt(installation: number): void
   forget(held: Held): void
   live(): readonly StoredToken[]
   /** Of the live tokens, by GitHub's clock. In use: `askedAtMs` is `sinceMs` or later. */
@@ -143,6 +147,9 @@ export const createTokenShelf = (deps: {
       delete held[slot]
       persist(() => store.tokens.remove(held.key, slot))
       return true
+    },
+    doubt(installation) {
+      for (const held of all.values()) if (held.scope.installation === installation) held.doubtful = true
     },
     forget(held) {
       all.delete(held.key)

@@ -15,8 +15,9 @@ import type { Events } from './events.ts'
 import type { Journey } from './journey.ts'
 import { createMintTally, type MintCause, type MintCounts } from './mint-tally.ts'
 import { inParallel } from './pool.ts'
-import { backoffMs, createRestraint } from './restraint.ts'
+import { backoffMs, createRestraint, type Rest } from './restraint.ts'
 import { createTokenShelf, FLOOR_MS, type Held, type ShelfCounts } from './token-shelf.ts'
+import { createWishes } from './token-wishes.ts'
 import { hashToken, type Trail } from './trail.ts'
 
 export type TokenWish = {
@@ -41,6 +42,10 @@ export type Tokens = {
   drop(): void
   /** Takes over the tokens of a restored bundle. */
   take(tokens: readonly StoredToken[]): void
+  /** The tokens of the installation may reach less than they say: each is minted anew before it is handed out again. */
+  doubt(installation: number): void
+  /** Installations that are asked for nothing for now, as GitHub said. */
+  rests(): readonly Rest[]
   counts(): TokenCounts
 }
 
@@ -53,9 +58,6 @@ export type RefreshSettings = { readonly beforeExpiryMs: number; readonly settle
 
 /** A scope is in use when it was asked for within this time. */
 const IN_USE_MS = 10 * 60_000
-const FORCED_MINT_EVERY_MS = 5 * 60_000
-/** A question about a token that GitHub did not answer is asked again after this time. */
-const UNANSWERED_MS = 30_000
 /** Refreshing ahead leaves this much of an installation's quota to those who wait for an answer. */
 const QUOTA_RESERVE = 100
 const CONCURRENT_MINTS = 8
@@ -78,9 +80,9 @@ export const createTokens = (deps: {
   const shelf = createTokenShelf(deps)
   const { remaining } = shelf
   const restraint = createRestraint(deps)
-  let lastMintedAtMs: number | undefined
-
+  const wishes = createWishes({ ...deps, shelf })
   const tally = createMintTally()
+  let lastMintedAtMs: number | undefined
 
   const mint = (held: Held, cause: MintCause): Promise<StoredToken> => {
     held.minting ??= mintNow(held, cause).finally(() => delete held.minting)
@@ -129,6 +131,7 @@ export const createTokens = (deps: {
   const keep = (held: Held, token: StoredToken): void => {
     shelf.put(held, token)
     held.failures = 0
+    delete held.doubtful
     held.retryAtMs = Number.NEGATIVE_INFINITY
     delete held.failure
     lastMintedAtMs = clock.now()
@@ -158,38 +161,14 @@ export const createTokens = (deps: {
     held.failedUnder = journey.read().installations
     held.retryAtMs = clock.monotonic() + backoffMs(failure, held.failures)
     restraint.note(held.scope.installation, failure)
+    // GitHub says that there is no such scope: a token of it reaches less than it says.
+    if (FOR_GOOD.has(failure.code)) for (const token of [held.current, held.next]) if (token) shelf.discard(held, token)
     return failure
-  }
-
-  /** Whether the caller's wish is worth a token before its time: at most one in 5 minutes for a scope. */
-  const mayForce = (held: Held): boolean => {
-    if (clock.monotonic() - held.forcedAtMs < FORCED_MINT_EVERY_MS) return false
-    held.forcedAtMs = clock.monotonic()
-    return true
   }
 
   /** What the scope was refused for its permissions or repositories says nothing once these have changed. */
   const mayBeGranted = ({ failedUnder }: Held, { code }: Failure): boolean =>
     FOR_GOOD.has(code) && failedUnder !== journey.read().installations
-
-  const replaceRejected = async (held: Held, rejected: string): Promise<void> => {
-    const refused = [held.current, held.next].find(token => token && sameHash(hashToken(token.token), rejected))
-    if (!refused || !mayForce(held) || (await isAccepted(held, refused))) return
-    if (!shelf.discard(held, refused)) return
-    shelf.promote(held)
-    if (!held.current) await mint(held, 'rejected')
-  }
-
-  /** What GitHub does not say to be refused is served still; where it says nothing, it is asked again soon. */
-  const isAccepted = async (held: Held, { token }: StoredToken): Promise<boolean> => {
-    try {
-      return await link.accepts(token)
-    } catch (error) {
-      deps.log.warn('GitHub could not be asked whether it refuses a token', { error: asFailure(error) })
-      held.forcedAtMs = clock.monotonic() - FORCED_MINT_EVERY_MS + UNANSWERED_MS
-      return true
-    }
-  }
 
   const isDue = (held: Held, force: boolean): boolean => {
     if (held.minting) return false
@@ -209,7 +188,7 @@ export const createTokens = (deps: {
   const refreshOne = async (held: Held, cause: MintCause): Promise<RefreshOutcome> => {
     const scope = describeScope(held.scope)
     try {
-      restraint.assertMayMint(held.scope.installation, QUOTA_RESERVE)
+      restraint.assertMayMint(held.scope.installation, cause === 'forced' ? -1 : QUOTA_RESERVE)
       await mint(held, cause)
       return { scope }
     } catch (error) {
@@ -231,6 +210,7 @@ export const createTokens = (deps: {
   }
 
   const atHand = (held: Held, { minTtlMs = 0 }: Pick<TokenWish, 'minTtlMs'>): StoredToken | undefined => {
+    if (held.doubtful) return undefined
     shelf.promote(held)
     const { current, next } = held
     if (current && remaining(current) >= Math.max(minTtlMs, FLOOR_MS)) return current
@@ -250,19 +230,23 @@ export const createTokens = (deps: {
     async obtain(grant, wish = {}) {
       journey.requireServing()
       const held = ask(grant)
-      if (wish.rejected !== undefined) await replaceRejected(held, wish.rejected)
+      if (wish.rejected !== undefined) {
+        if (await wishes.dropRejected(held, wish.rejected)) await mint(held, 'rejected')
+      }
       const good = atHand(held, wish)
       if (good) return good
-      const { current, failure } = held
+      const { current, failure, doubtful } = held
       // Who comes while one is minted waits for it, which costs nothing more.
-      if (current && remaining(current) > FLOOR_MS && !held.minting && !mayForce(held)) return current
+      if (current && remaining(current) > FLOOR_MS && !held.minting && !doubtful && !wishes.mayForce(held))
+        return current
       try {
-        if (failure && held.retryAtMs > clock.monotonic() && !mayBeGranted(held, failure)) throw failure
         restraint.assertMayMint(held.scope.installation, 0)
-        return await tally.wait(mint(held, remaining(current) > FLOOR_MS ? 'forced' : 'demand'))
+        if (failure && held.retryAtMs > clock.monotonic() && !mayBeGranted(held, failure)) throw failure
+        const minted = await tally.wait(mint(held, remaining(current) > FLOOR_MS ? 'forced' : 'demand'))
+        return doubtful ? (atHand(held, wish) ?? minted) : minted
       } catch (error) {
         // What is still good for a moment is better than nothing, and says itself how long.
-        if (current && remaining(current) > 0) return current
+        if (held.current && remaining(held.current) > 0) return held.current
         throw error
       }
     },
@@ -273,14 +257,13 @@ export const createTokens = (deps: {
     async refresh({ force = false } = {}) {
       const due: Held[] = []
       const { installations } = journey.read()
+      if (force) restraint.forgive()
       for (const held of shelf.all()) {
         // Where the App is installed elsewhere by now, what was for the former installation has ended with it.
-        if (installations.length > 0 && !installations.some(({ id }) => id === held.scope.installation)) {
-          shelf.forget(held)
-          continue
-        }
+        const isElsewhere = installations.length > 0 && !installations.some(({ id }) => id === held.scope.installation)
         shelf.promote(held)
-        if (isDue(held, force)) due.push(held)
+        if (isElsewhere) shelf.forget(held)
+        else if (isDue(held, force)) due.push(held)
         else if (isForgotten(held)) shelf.forget(held)
       }
       const outcomes: RefreshOutcome[] = []
@@ -288,6 +271,8 @@ export const createTokens = (deps: {
       await inParallel(due, CONCURRENT_MINTS, async held => void outcomes.push(await refreshOne(held, cause)))
       return outcomes
     },
+    doubt: shelf.doubt,
+    rests: restraint.rests,
     live: shelf.live,
     drop: shelf.drop,
     take: shelf.take,
@@ -300,10 +285,6 @@ export const createTokens = (deps: {
 }
 
 const profileOf = ({ profile }: Held): { profile?: string } => (profile === ADMIN_PROFILE ? {} : { profile })
-
-/** The base64 of callers may be the URL's alphabet and without padding. */
-const sameHash = (ours: string, theirs: string): boolean =>
-  ours.replace(/=+$/, '') === theirs.replace(/=+$/, '').replaceAll('-', '+').replaceAll('_', '/')
 
 /** A scope for a person. */
 export const describeScope = (scope: Scope): string =>

@@ -177,6 +177,10 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
 /** GitHub's own `hashed_token`: joins our audit log to GitHub's. */
 export const hashToken = (token: Secret): string => createHash('sha256').update(token.reveal()).digest('base64')
 
+/** The base64 of callers may be the URL's alphabet and without padding. */
+export const sameHash = (ours: string, theirs: string): boolean =>
+  ours.replace(/=+$/, '') === theirs.replace(/=+$/, '').replaceAll('-', '+').replaceAll('_', '/')
+
 export const nameOf = (peer: Peer): NonNullable<AuditEvent['peer']> => ({
   pid: peer.pid,
   uid: peer.uid,

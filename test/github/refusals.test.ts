@@ -19,6 +19,10 @@ const EXP_FAR = "'Expiration time' claim ('exp') is too far in the future"
 const IAT = "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
 const ALLOW_LIST =
   'Although you appear to have the correct authorization credentials, the `octo-org` organization has an IP allow list enabled, and your IP address is not permitted to access this resource.'
+const SAML =
+  'Resource protected by organization SAML enforcement. You must grant your OAuth token access to this organization.'
+const OAUTH =
+  'Although you appear to have the correct authorization credentials, the `octo-org` organization has enabled OAuth App access restrictions, meaning that data access to third-parties is limited.'
 const OUTSIDE = 'There is at least one repository that does not exist or is not accessible to the parent installation.'
 const NO_SERVER = 'No server is currently available to service your request. Sorry about that.'
 
@@ -44,6 +48,16 @@ const TABLE: readonly [code: Code, status: number, message: string, route: strin
   ['forbidden', 403, 'Resource not accessible by integration', REPOSITORIES, { 'x-ratelimit-remaining': '0' }],
   ['forbidden', 403, 'words of another year', REPOSITORIES],
   ['ip-blocked', 403, ALLOW_LIST, MINT],
+  ['account-policy', 403, SAML, REPOSITORIES],
+  ['account-policy', 403, OAUTH, MINT],
+  [
+    'account-policy',
+    403,
+    'Forbidden',
+    REPOSITORIES,
+    { 'x-github-sso': 'required; url=https://github.com/orgs/octo-org/sso' },
+  ],
+  ['account-policy', 403, 'Sorry. Your account was suspended.', MINT],
   ['quota', 403, 'API rate limit exceeded for installation ID 7', REPOSITORIES, { 'x-ratelimit-remaining': '0' }],
   ['quota', 429, 'API rate limit exceeded for installation ID 7', REPOSITORIES, { 'x-ratelimit-remaining': '0' }],
   ['quota', 403, 'You have exceeded a secondary rate limit.', MINT],
@@ -119,7 +133,8 @@ test('the time to wait comes from retry-after, then from the reset by the date o
   t.is(waitOf({ ...reset(900), 'x-ratelimit-remaining': '12' }), 60)
   t.is(waitOf({ ...reset(900), date: undefined }), 60)
   t.is(waitOf({}), 60)
-  t.is(waitOf({ 'retry-after': '86400' }), 3600)
+  t.is(waitOf({ 'retry-after': '86400' }), 86_400, 'a day is honoured')
+  t.is(waitOf({ 'retry-after': '864000' }), 86_400, 'and no more')
   t.is(waitOf({ 'retry-after': '0' }), 1)
   t.is(waitOf({ 'retry-after': '-3' }), 60)
   t.is(waitOf({ 'retry-after': 'soon' }), 60)
@@ -150,7 +165,7 @@ test('whatever GitHub answers has a code of the catalogue, a short line and a bo
       t.notRegex(failure.message, /[\r\n\0]/)
       t.true(failure.message.length < 1000)
       const wait = failure.retryAfterSeconds
-      t.true(wait === undefined || (Number.isInteger(wait) && wait >= 1 && wait <= 3600))
+      t.true(wait === undefined || (Number.isInteger(wait) && wait >= 1 && wait <= 86_400))
     }),
   )
 })

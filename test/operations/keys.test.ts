@@ -18,7 +18,7 @@ test('a new key is proven alone, signs, and leaves the old one as fallback: audi
   const { generation } = journey.read()
   const added = world.addKey(app.id)
   t.deepEqual(await keys.add(secret(added)), { added, alreadyHeld: false })
-  t.deepEqual(world.calls, ['getApp', 'listInstallations'], 'proven, then asked how things stand')
+  t.deepEqual(world.calls, ['getApp', 'listInstallations', 'getApp'], 'proven, then asked how things stand')
   t.deepEqual(
     keys.list().map(({ fingerprint, signs, state }) => ({ fingerprint, signs, state })),
     [

@@ -34,6 +34,10 @@ export class World {
   readonly calls: Call[] = []
   /** Accounts whose IP allow list does not admit the daemon. */
   readonly blocked = new Set<string>()
+  /** When an installation was changed last, where that is told. */
+  readonly changedMs = new Map<number, number>()
+  /** Accounts whose policies keep the App out. */
+  readonly forbidding = new Set<string>()
   /** What was last said of each key. */
   readonly keyStates = new Map<string, KeyState>()
   /** What all calls end with. */
@@ -173,8 +177,27 @@ export class World {
   find(appId: number, id: number): HeldInstallation {
     const held = this.installations.get(id)
     if (held?.appId !== appId) throw new Failure('installation-not-found', 'Not Found')
-    if (this.blocked.has(held.installation.account.login)) throw new Failure('ip-blocked', 'IP allow list')
+    this.admit(held.installation)
     return held
+  }
+
+  admit({ account }: Installation): void {
+    if (this.blocked.has(account.login)) throw new Failure('ip-blocked', 'IP allow list')
+    if (this.forbidding.has(account.login)) throw new Failure('account-policy', 'SAML enforcement')
+  }
+
+  /** The owner changes something of the installation, and GitHub notes when. */
+  change(id: number, change: Partial<Omit<Installation, 'id'>>, repositories?: readonly string[]): void {
+    const held = this.installations.get(id)
+    if (!held) throw new Error(`no installation ${id}`)
+    held.installation = { ...held.installation, ...change }
+    if (repositories) held.repositories = repositories.map(name => ({ id: this.#ids++, name }))
+    this.changedMs.set(id, this.#ids++)
+  }
+
+  changeApp(id: number, change: Partial<App>): void {
+    const held = this.#app(id)
+    held.app = { ...held.app, ...change }
   }
 
   mint(as: AppIdentity, scope: Scope): MintedToken {
@@ -248,7 +271,7 @@ export const createFakeGitHub = (deps: {
     if (!issued || !world.isAlive(issued.text)) throw new Failure('bad-credentials', 'Bad credentials')
     const held = world.installations.get(issued.installation)
     if (held?.installation.suspendedAtMs !== undefined) throw new Failure('suspended', 'has been suspended')
-    if (held && world.blocked.has(held.installation.account.login)) throw new Failure('ip-blocked', 'IP allow list')
+    if (held) world.admit(held.installation)
     return issued
   }
   const isRefusal = (error: unknown, ...codes: readonly Code[]): boolean =>
@@ -310,6 +333,7 @@ export const createFakeGitHub = (deps: {
         }
       }),
     findQuota: () => world.quota,
+    findChangedMs: installation => world.changedMs.get(installation),
     keyState: fingerprint => world.keyStates.get(fingerprint) ?? 'unknown',
   }
 }

@@ -10,7 +10,7 @@ import { createGitHubClock } from '../../src/github/clock.ts'
 import type { AppKey } from '../../src/github/request.ts'
 import { createAppLink } from '../../src/operations/app-link.ts'
 import { createDisable } from '../../src/operations/disable.ts'
-import { createDrift } from '../../src/operations/drift.ts'
+import { assembleDrift } from '../../src/operations/drift-parts.ts'
 import { createEnable } from '../../src/operations/enable.ts'
 import { createEvents } from '../../src/operations/events.ts'
 import { createImport } from '../../src/operations/import.ts'
@@ -112,7 +112,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     settings: () => ({ beforeExpiryMs, settleMs }),
     random: options.random ?? (() => 0),
   })
-  const drift = createDrift({ journey, link, clock, log })
+  const drift = assembleDrift({ store: guarded, journey, link, tokens, trail, events, clock, log })
   const host = () => options.host ?? HERE
   const exportKey = (key: AppKey, addedAtMs: number) => ({
     fingerprint: key.fingerprint,
@@ -137,6 +137,8 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     journey,
     tokens,
     link,
+    drift,
+    policy: () => policy,
     recovery: NO_RECOVERY,
     trail,
     snapshots: NO_SNAPSHOTS,
