@@ -132,3 +132,7 @@ export const unitePermissions = (sets: readonly (Permissions | undefined)[]): Pe
   }
   return Object.fromEntries(united)
 }
+
+/** A scope for a person. */
+export const describeScope = (scope: Scope): string =>
+  `installation ${scope.installation}, ${scope.repositories?.join(' ') ?? 'all repositories'}, ${describePermissions(scope.permissions)}`

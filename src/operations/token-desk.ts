@@ -2,7 +2,7 @@
 
 import { asFailure, Failure } from '../domain/errors.ts'
 import { ADMIN_PROFILE, findInstallation, type Grant, type Policy } from '../domain/policy.ts'
-import { describePermissions } from '../domain/scope.ts'
+import { describePermissions, describeScope } from '../domain/scope.ts'
 import { isoTime, type TokenAnswer, type TokenRequest } from '../domain/wire.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { StoredToken } from '../store/token-store.ts'
@@ -11,7 +11,7 @@ import { type Caller, createDecisions } from './decisions.ts'
 import type { Drift } from './drift.ts'
 import type { Journey } from './journey.ts'
 import type { RateLimit } from './rate-limit.ts'
-import { describeScope, type Tokens, type TokenWish } from './tokens.ts'
+import type { Tokens, TokenWish } from './tokens.ts'
 import type { Trail } from './trail.ts'
 
 export type { Caller } from './decisions.ts'

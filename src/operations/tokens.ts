@@ -3,7 +3,7 @@
 import { isSameApp } from '../domain/connection.ts'
 import { asFailure, type Code, Failure } from '../domain/errors.ts'
 import { ADMIN_PROFILE, type Grant } from '../domain/policy.ts'
-import { assertGranted, describePermissions, type Scope } from '../domain/scope.ts'
+import { assertGranted, describeScope } from '../domain/scope.ts'
 import { isoTime } from '../domain/wire.ts'
 import type { GitHubClock } from '../github/clock.ts'
 import type { Clock } from '../platform/clock.ts'
@@ -285,7 +285,3 @@ export const createTokens = (deps: {
 }
 
 const profileOf = ({ profile }: Held): { profile?: string } => (profile === ADMIN_PROFILE ? {} : { profile })
-
-/** A scope for a person. */
-export const describeScope = (scope: Scope): string =>
-  `installation ${scope.installation}, ${scope.repositories?.join(' ') ?? 'all repositories'}, ${describePermissions(scope.permissions)}`
