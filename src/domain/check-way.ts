@@ -114,7 +114,7 @@ const proxyRow = (
   const user = URL.parse(subject)?.username
   const login = user ? `, as ${decodeURIComponent(user)}` : ''
   const direct = trips.length - proxied.length
-  const rest = direct === 0 ? '' : `; ${direct} more are excluded from it`
+  const rest = direct === 0 ? '' : `; ${direct} more ${direct === 1 ? 'is' : 'are'} excluded from it`
   return ok(of, `It opened the way to ${passed.length} of ${proxied.length} hosts${login}${rest}.`)
 }
 

@@ -33,8 +33,8 @@ export type Appliance = {
   call(method: string, path: string, body?: unknown): Promise<Answer>
   /** The same on token.sock. */
   ask(method: string, path: string, body?: unknown): Promise<Answer>
-  /** Resolves when the daemon's log has a line that matches, from the last start on. */
-  logged(pattern: RegExp): Promise<void>
+  /** Resolves when the daemon's log, from the last start on, is as the test wants it. */
+  logged(pattern: Pick<RegExp, 'test'>): Promise<void>
   until(state: string): Promise<void>
   /** The whole way: link, App, installation, first token. */
   enable(): Promise<void>
@@ -116,7 +116,7 @@ listen = "127.0.0.1:${await freePort()}"
     return started
   }
 
-  const logged = async (pattern: RegExp): Promise<void> => {
+  const logged = async (pattern: Pick<RegExp, 'test'>): Promise<void> => {
     const { promise, resolve: matched, reject } = Promise.withResolvers<void>()
     const look = (): void => {
       if (pattern.test(text)) matched()

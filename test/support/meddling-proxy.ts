@@ -13,6 +13,8 @@ export type Manner =
   | { kind: 'cut-tunnel'; afterBytes: number }
   /** Takes the request for a tunnel and never answers. */
   | { kind: 'hang' }
+  /** Opens the tunnel, and nothing ever comes through it. */
+  | { kind: 'mute' }
   /** Answers with its own page when asked for a tunnel. */
   | { kind: 'page' }
   /** Opens TLS with its own certificate and passes on what it reads. */
@@ -38,6 +40,8 @@ export const startMeddlingProxy = async (options: {
   certificate: Certificate
   ca: string
   manner?: Manner
+  /** Where all names lead, if not where this machine looks them up. */
+  address?: string
 }): Promise<MeddlingProxy> => {
   let manner: Manner = options.manner ?? { kind: 'tunnel' }
   const seen: string[] = []
@@ -57,7 +61,10 @@ export const startMeddlingProxy = async (options: {
   const passOn = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     const { host } = incoming.headers
     const { method = 'GET', url = '/' } = incoming
-    const sent = request(`https://${host}${url}`, { method, headers: incoming.headers, ca: options.ca }, answer => {
+    const target = new URL(`https://${host}${url}`)
+    const isNamed = options.address !== undefined && target.hostname !== options.address
+    const to = isNamed ? { hostname: options.address, servername: target.hostname } : {}
+    const sent = request(target, { ...to, method, headers: incoming.headers, ca: options.ca }, answer => {
       void answer.toArray().then(chunks => answerWith(outgoing, answer, Buffer.concat(chunks)))
     })
     sent.on('error', () => outgoing.destroy())
@@ -81,7 +88,7 @@ export const startMeddlingProxy = async (options: {
   const tunnel = (client: Socket, target: string, limit: number): void => {
     const [host, port] = target.split(':')
     let left = limit
-    const upstream = connect(Number(port), host, () => {
+    const upstream = connect(Number(port), options.address ?? host, () => {
       client.write(OPEN)
       client.pipe(upstream)
     })
@@ -102,6 +109,9 @@ export const startMeddlingProxy = async (options: {
     seen.push(target)
     switch (manner.kind) {
       case 'hang':
+        return
+      case 'mute':
+        client.write(OPEN)
         return
       case 'page':
         client.end(`${OPEN.trimEnd()}\r\nContent-Type: text/html\r\nContent-Length: ${PAGE.length}\r\n\r\n${PAGE}`)

@@ -55,7 +55,7 @@ export const reload = async (appliance: Appliance, toml?: string): Promise<void>
   const times = appliance.log().split(done).length
   if (toml !== undefined) appliance.configure(toml)
   appliance.signal('SIGHUP')
-  await appliance.logged(new RegExp(`(?:${done}[^]*){${times}}`))
+  await appliance.logged({ test: log => log.split(done).length > times })
 }
 
 export const statusOf = async (appliance: Appliance): Promise<Status> =>
