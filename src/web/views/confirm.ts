@@ -6,7 +6,7 @@ import { textsOf } from '../texts.ts'
 import { relativeTime } from './format.ts'
 import type { Html } from './html.ts'
 import { plainPage } from './layout.ts'
-import { accountType, facts, permissionList } from './parts.ts'
+import { accountType, facts, permissionList, webAddress } from './parts.ts'
 
 export const confirm = (model: ConfirmModel): Html => {
   const { confirm: t } = textsOf(model.language)
@@ -21,7 +21,7 @@ export const confirm = (model: ConfirmModel): Html => {
       [t.permissions, permissionList(model.permissions, language)],
       [t.expires, relativeTime(model.expiresAtMs, model)],
     ])}
-<form class="row form-actions" method="post" action="${model.action}">
+<form class="row form-actions" method="post" action="${webAddress(model.action)}">
 <input type="hidden" name="manifest" value="${plainAscii(model.manifest)}">
 <button class="button button-primary" type="submit">${t.button}</button>${model.prefix === '' ? '' : html`<a class="button button-default" href="${to(model, 'overview')}">${t.cancel}</a>`}
 </form></div>

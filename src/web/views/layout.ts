@@ -6,7 +6,7 @@ import { textsOf } from '../texts.ts'
 import { isoOf } from './format.ts'
 import type { Html } from './html.ts'
 import { icon, type IconName } from './icons.ts'
-import { actionForm, banner } from './parts.ts'
+import { actionForm, banner, localPath } from './parts.ts'
 import { failureBanner } from './failure.ts'
 
 const LANGUAGE_NAMES: Readonly<Record<Language, string>> = { en: 'English', ja: '日本語' }
@@ -106,5 +106,5 @@ const languageSwitch = (frame: Frame): Html =>
     language =>
       language === frame.language
         ? html`<span class="language" aria-current="true">${LANGUAGE_NAMES[language]}</span>`
-        : html`<a class="language" lang="${language}" hreflang="${language}" href="${frame.path}?lang=${language}">${LANGUAGE_NAMES[language]}</a>`,
+        : html`<a class="language" lang="${language}" hreflang="${language}" href="${localPath(frame.path)}?lang=${language}">${LANGUAGE_NAMES[language]}</a>`,
   )}</nav>`

@@ -57,16 +57,19 @@ export const facts = (entries: readonly (readonly [string, Html | string | undef
 
 /** Leaves this page for GitHub. */
 export const outLink = (href: string, text: string): Html =>
-  html`<a href="${safeHref(href)}" rel="noreferrer">${text}${icon('external')}</a>`
+  html`<a href="${webAddress(href)}" rel="noreferrer">${text}${icon('external')}</a>`
 
 export const outButton = (href: string, text: string, kind: 'primary' | 'default' = 'default'): Html =>
-  html`<a class="button button-${kind}" href="${safeHref(href)}" rel="noreferrer">${text}${icon('external')}</a>`
+  html`<a class="button button-${kind}" href="${webAddress(href)}" rel="noreferrer">${text}${icon('external')}</a>`
 
 export const linkButton = (href: string, text: string, kind: 'primary' | 'default' | 'danger' = 'default'): Html =>
   html`<a class="button button-${kind}" href="${href}">${text}</a>`
 
+/** A path is one of this server: two slashes would lead to another. */
+export const localPath = (path: string): string => (/^\/(?![/\\])/.test(path) ? path : '/')
+
 /** What GitHub (or whoever answered in its place) gave as an address is a link only where it is one of the web. */
-const safeHref = (href: string): string => (/^https?:\/\//i.test(href) ? href : '#')
+export const webAddress = (href: string): string => (/^https?:\/\//i.test(href) ? href : '#')
 
 export type FormOptions = {
   readonly frame: Frame

@@ -30,7 +30,7 @@ export const historyPlot = (model: PageModel): Html => {
     hours: hours.filter(({ startMs }) => startMs >= day && startMs < day + DAY_MS),
   }))
   return html`<figure class="plot" aria-labelledby="history-title">
-<figcaption><h3 id="history-title">${t.history}</h3><p class="hint">${t.historySummary(total('refreshed', hours), total('failed', hours))}. ${t.perHour(most)}</p></figcaption>
+<figcaption><h3 id="history-title">${t.history}</h3><p class="hint">${t.historySummary(total('refreshed', hours), total('failed', hours))} ${t.perHour(most)}</p></figcaption>
 <svg class="plot-area" viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" width="100%" height="${HEIGHT}" aria-hidden="true" focusable="false"><path class="plot-days" d="${days.map((_, index) => `M${index * 24 * BAR.step} 0V${HEIGHT}`).join('')}"/><path class="plot-refreshed" d="${bars(hours, { kind: 'refreshed', first, most })}"/><path class="plot-failed" d="${bars(hours, { kind: 'failed', first, most: mostFailed })}"/><path class="plot-base" d="M0 ${BAR.up}H${WIDTH}"/></svg>
 <div class="plot-labels" aria-hidden="true">${days.map(day => html`<span>${formatDay(day, model.language)}</span>`)}</div>
 <p class="legend" aria-hidden="true"><span class="legend-refreshed">${t.refreshed}</span><span class="legend-failed">${t.failed}</span></p>

@@ -46,7 +46,7 @@ export const auditBox = (model: PageModel): Html => {
     return box({ id: 'audit', title: t.title, live: true }, row(html`<p class="muted">${t.empty}</p>`))
   return box(
     { id: 'audit', title: t.title, live: true },
-    html`${row(html`<p class="hint">${prose(t.explained)}</p>`)}<div class="table-scroll" role="region" aria-labelledby="audit-title" tabindex="0"><table class="table"><thead><tr><th scope="col">${t.when}</th><th scope="col">${t.event}</th><th scope="col">${t.who}</th><th scope="col">${t.detail}</th></tr></thead><tbody>${rows.map(
+    html`${row(html`<p class="hint">${prose(t.explained)}</p>`)}<div class="table-scroll" role="group" aria-labelledby="audit-title" tabindex="0"><table class="table"><thead><tr><th scope="col">${t.when}</th><th scope="col">${t.event}</th><th scope="col">${t.who}</th><th scope="col">${t.detail}</th></tr></thead><tbody>${rows.map(
       entry => auditRow(entry, model),
     )}</tbody></table></div>`,
   )

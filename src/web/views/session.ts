@@ -9,7 +9,7 @@ import { relativeTime } from './format.ts'
 import type { Html } from './html.ts'
 import { icon } from './icons.ts'
 import { plainPage } from './layout.ts'
-import { prose } from './parts.ts'
+import { localPath, prose } from './parts.ts'
 
 /** The form goes to the address of the link itself: that is what makes it good once. */
 export const signIn = (model: SignInModel): Html => {
@@ -19,7 +19,7 @@ export const signIn = (model: SignInModel): Html => {
     title: t.signIn,
     body: html`<div class="box"><div class="row center"><span class="big-mark">${icon('plug')}</span>
 <p>${t.signInLead(model.hostname)}</p>
-<form method="post" action="${model.path}"><button class="button button-primary button-wide" type="submit">${t.signInButton}</button></form>
+<form method="post" action="${localPath(model.path)}"><button class="button button-primary button-wide" type="submit">${t.signInButton}</button></form>
 <p class="hint">${t.signInHint}<br>${t.expires}: ${relativeTime(model.expiresAtMs, model)}</p></div></div>`,
   })
 }

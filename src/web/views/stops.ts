@@ -13,7 +13,7 @@ export const quarantinedBody = (model: PageModel): Html => {
     'danger',
     html`<h2 class="banner-title">${t.title}</h2><p>${t.explained(model.enabledOn ?? '?', model.hostname)}</p>`,
   )}
-${box({ id: 'decide', title: textsOf(model.language).overview.connection }, [
+${box({ id: 'decide', title: textsOf(model.language).overview.nextStep }, [
   row(html`<h3>${t.replace}</h3><p class="hint">${t.replaceHint}</p>`, actionForm(model, 'adopt', t.adopt, 'primary')),
   row(
     html`<h3>${t.copy}</h3><p class="hint">${t.copyHint}</p>`,
@@ -54,7 +54,7 @@ export const keyLostBody = (model: PageModel): Html => {
     'danger',
     html`<h2 class="banner-title">${t.title}</h2><p>${t.explained(model.account?.login ?? '')}</p>${model.evidence === undefined ? '' : quoted(model.evidence, model.language)}<div class="form-actions">${open}</div>`,
   )}
-${box({ id: 'decide', title: textsOf(model.language).overview.connection }, [
+${box({ id: 'decide', title: textsOf(model.language).overview.nextStep }, [
   row(
     html`<h3>${t.keep}</h3><p class="hint">${t.keepHint}</p>`,
     linkButton(to(model, 'importForm'), t.keepButton, 'primary'),
