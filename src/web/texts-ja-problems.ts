@@ -1,4 +1,6 @@
-// The catalogue of problems and the lasting warnings in Japanese; a test holds that no code is missing.
+// The catalogue of problems, the lasting warnings and the features in Japanese; a test holds that no code is missing.
+
+import type { FeatureName } from '../domain/features.ts'
 
 type Words = { readonly title: string; readonly next: string }
 
@@ -292,4 +294,19 @@ export const WARNINGS_JA: Readonly<Record<string, Words>> = {
     title: 'このマシンの名前または machine-id が変わりました',
     next: '意図した変更であれば、`ghconnect adopt` を実行してください。',
   },
+  'feature-permissions': {
+    title: '機能に必要なアクセス許可が足りません',
+    next: 'App の所有者が GitHub の App のページでアクセス許可を追加し、インストール先で承認してください。',
+  },
+}
+
+export const FEATURES_JA: Readonly<Record<FeatureName, string>> = {
+  'license-user-sync': 'ライセンスユーザーの同期',
+  'dependabot-alerts': 'Dependabot アラート',
+  'dependabot-updates': 'Dependabot の更新',
+  'actions-from-github': 'GitHub.com の Actions',
+  'unified-search-public': '統合検索 (パブリックリポジトリ)',
+  'unified-search-private': '統合検索 (プライベートリポジトリ)',
+  'unified-contributions': '統合コントリビューション',
+  'server-statistics': 'サーバー統計',
 }

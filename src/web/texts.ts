@@ -1,10 +1,10 @@
 // The page's words by language. English sets the type, so that a sentence that another language lacks does not compile.
 
-import type { FailureFacts, Language, WarningFacts } from './model.ts'
+import type { FailureFacts, FeatureFacts, Language, WarningFacts } from './model.ts'
 import { EN, type GeneralTexts } from './texts-en.ts'
 import { STATES_EN, type StateTexts } from './texts-en-states.ts'
 import { JA } from './texts-ja.ts'
-import { PROBLEMS_JA, WARNINGS_JA } from './texts-ja-problems.ts'
+import { FEATURES_JA, PROBLEMS_JA, WARNINGS_JA } from './texts-ja-problems.ts'
 import { STATES_JA } from './texts-ja-states.ts'
 
 export type Texts = GeneralTexts & { readonly states: StateTexts }
@@ -19,6 +19,9 @@ export const textsOf = (language: Language): Texts => TEXTS[language]
 /** Title and advice of a problem; in English they come with it, from the catalogue. */
 export const problemText = (failure: FailureFacts, language: Language): { title: string; next: string } =>
   (language === 'ja' ? PROBLEMS_JA[failure.code] : undefined) ?? failure
+
+export const featureTitle = ({ name, title }: FeatureFacts, language: Language): string =>
+  (language === 'ja' ? new Map(Object.entries(FEATURES_JA)).get(name) : undefined) ?? title
 
 /** `title` is absent where the English detail is all there is to say. */
 export const warningText = (warning: WarningFacts, language: Language): { title?: string; next: string } => {

@@ -1,6 +1,7 @@
 // One model for each view and state, as the daemon would fill it: for tests of the views and for a look at them.
 
 import { CATALOGUE } from '../../src/domain/errors.ts'
+import { FEATURES } from '../../src/domain/features.ts'
 import type { CheckReport } from '../../src/domain/wire-check.ts'
 import type {
   ConfirmModel,
@@ -111,14 +112,14 @@ export const connectedModel = (language: Language): PageModel => ({
     { name: 'actions', users: ['git'], groups: ['runners'], units: ['actions-sync.service', 'actions-*.service'] },
   ],
   features: [
+    { name: 'actions-from-github', title: FEATURES['actions-from-github'].title, state: 'on' },
+    { name: 'unified-search-private', title: FEATURES['unified-search-private'].title, state: 'off' },
     {
-      name: 'actions',
-      title: 'Actions from GitHub.com',
-      state: 'on',
-      detail: 'Resolves public actions for workflows.',
+      name: 'license-user-sync',
+      title: FEATURES['license-user-sync'].title,
+      state: 'attention',
+      detail: 'The App does not ask for members: read, organization_plan: read.',
     },
-    { name: 'advisories', title: 'Security advisories', state: 'off' },
-    { name: 'license-sync', title: 'License sync', state: 'attention', detail: 'It wants Administration: Read-only.' },
   ],
   role: 'single',
   generation: 3,
@@ -286,6 +287,17 @@ export const overviewModels = (language: Language): Record<string, PageModel> =>
         { name: 'created', state: 'done', detail: 'App ghe-example-com created, its key is stored' },
         { name: 'installed', state: 'active' },
         { name: 'first-token', state: 'pending' },
+      ],
+    },
+    'connected-first-token': {
+      ...whole,
+      sinceMs: NOW_MS - 4_000,
+      tokens: { live: 0, lifetimeMs: HOUR_MS },
+      refreshHistory: [],
+      progress: [
+        { name: 'created', state: 'done' },
+        { name: 'installed', state: 'done' },
+        { name: 'first-token', state: 'failed', detail: 'GitHub cannot be reached: connect ETIMEDOUT' },
       ],
     },
     connected: whole,

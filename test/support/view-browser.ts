@@ -26,7 +26,7 @@ export const launchChromium = (): Promise<Browser> =>
 
 export type Reply = { readonly type: string; readonly body: string; readonly status?: number }
 /** `undefined`: the page itself. */
-export type Answer = (route: Route, path: string) => Reply | undefined
+export type Answer = (route: Route, path: string) => Reply | undefined | Promise<Reply>
 
 export type Stage = {
   readonly page: Page
@@ -57,7 +57,7 @@ export const createStage = async (
   await page.route('**/*', async route => {
     const path = new URL(route.request().url()).pathname
     const asset = await assets.get(path)
-    const reply = asset ?? answer?.(route, path) ?? (path.endsWith('/events') ? SILENCE : undefined)
+    const reply = asset ?? (await answer?.(route, path)) ?? (path.endsWith('/events') ? SILENCE : undefined)
     const { type, body } = reply ?? { type: 'text/html; charset=utf-8', body: current }
     const status = reply && 'status' in reply ? (reply.status ?? 200) : 200
     await route.fulfill({ status, contentType: type, body, headers: { 'content-security-policy': POLICY } })

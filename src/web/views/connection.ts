@@ -3,7 +3,7 @@
 import { html } from 'hono/html'
 import type { FeatureFacts, Installed, PageModel } from '../model.ts'
 import { to } from '../model.ts'
-import { textsOf } from '../texts.ts'
+import { featureTitle, textsOf } from '../texts.ts'
 import { disableDialog } from './disable.ts'
 import { dateTime } from './format.ts'
 import type { Html } from './html.ts'
@@ -71,12 +71,13 @@ export const featuresBox = (model: PageModel): Html | string => {
   const t = textsOf(model.language).overview
   return box(
     { id: 'features', title: t.features, live: true },
-    model.features.map(({ title, name, state, detail }) =>
-      row(
-        html`<h3>${title} <code class="muted">${name}</code></h3>${detail === undefined ? '' : html`<p class="hint">${detail}</p>`}`,
+    model.features.map(feature => {
+      const { name, state, detail } = feature
+      return row(
+        html`<h3>${featureTitle(feature, model.language)} <code class="muted">${name}</code></h3>${detail === undefined ? '' : html`<p class="hint"${model.language === 'en' ? '' : html` lang="en"`}>${detail}</p>`}`,
         label(FEATURE_TONES[state], t.featureStates[state]),
-      ),
-    ),
+      )
+    }),
   )
 }
 

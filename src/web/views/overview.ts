@@ -11,7 +11,7 @@ import { disablingBody } from './disable.ts'
 import { enableBody } from './enable.ts'
 import { sessionPage } from './layout.ts'
 import { label, linkButton, type Tone } from './parts.ts'
-import { progressBody } from './progress.ts'
+import { lastStep, progressBody } from './progress.ts'
 import { auditBox, profilesBox } from './records.ts'
 import { keyLostBody, lockedBody, quarantinedBody } from './stops.ts'
 import { tokensBox } from './tokens.ts'
@@ -98,6 +98,7 @@ const SAID_BY_STATE: Readonly<Partial<Record<DaemonState, string>>> = {
 const establishedBody = (model: PageModel): Html => {
   const warnings = model.warnings.filter(({ code }) => code !== SAID_BY_STATE[model.state])
   return html`<div id="warnings" data-live>${warnings.map(warning => warningBanner(warning, model))}</div>
+${lastStep(model)}
 ${tokensBox(model)}
 ${connectionBox(model)}
 ${installationsBox(model)}

@@ -8,17 +8,31 @@ import { dateTime } from './format.ts'
 import type { Html } from './html.ts'
 import { actionForm, box, linkButton, outButton, row, type Step, stepList } from './parts.ts'
 
+/** As long as somebody may wait for the first token. Later, no token is live simply because nobody asks for one. */
+const RECENT_MS = 10 * 60_000
+
+/** The last step happens after the state has changed: it stays in view until there was a token. */
+export const lastStep = (model: PageModel): Html | string => {
+  const waits = model.progress.some(({ state }) => state !== 'done') && model.tokens.lastMintedAtMs === undefined
+  return waits && model.nowMs - model.sinceMs < RECENT_MS ? progressBox(model) : ''
+}
+
 export const progressBody = (model: PageModel): Html => {
+  const t = textsOf(model.language).states.progress
+  return html`<div id="warnings" data-live>${model.warnings
+    .filter(({ code }) => code !== 'no-recovery-key')
+    .map(warning => warningBanner(warning, model))}</div>
+${progressBox(model)}
+<div class="section form-actions">${actionForm(model, 'cancel', t.cancel)}<p class="hint">${t.cancelHint}</p></div>`
+}
+
+const progressBox = (model: PageModel): Html => {
   const t = textsOf(model.language).states.progress
   const steps = model.progress.map((step): Step => {
     const detail = stepDetail(step, model)
     return { state: step.state, title: t[step.name], ...(detail && { detail }) }
   })
-  return html`<div id="warnings" data-live>${model.warnings
-    .filter(({ code }) => code !== 'no-recovery-key')
-    .map(warning => warningBanner(warning, model))}</div>
-${box({ id: 'progress', title: t.title, live: true }, row(stepList(steps, model.language)))}
-<div class="section form-actions">${actionForm(model, 'cancel', t.cancel)}<p class="hint">${t.cancelHint}</p></div>`
+  return box({ id: 'progress', title: t.title, live: true }, row(stepList(steps, model.language)))
 }
 
 const stepDetail = (step: ProgressStep, model: PageModel): Html | undefined => {
