@@ -98,6 +98,13 @@ export const STATES_EN = {
         `Let an owner of ${login} add this machine’s address to the IP allow list; it is noticed within minutes.`,
       action: 'Open the allow list',
     },
+    /** `blocked`, where it is another policy than the allow list. */
+    policy: {
+      title: (app: string) => `A policy of the account keeps ${app} out`,
+      next: (login: string) =>
+        `Let an owner of ${login} look at its policies on Apps and its single sign-on; it is noticed within minutes.`,
+      action: 'Open the settings',
+    },
     address: 'Address of this machine:',
   },
   quarantined: {

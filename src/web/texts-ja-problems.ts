@@ -238,6 +238,10 @@ export const PROBLEMS_JA: Readonly<Record<string, Words>> = {
     title: 'アカウントの IP 許可リストにこのマシンが含まれていません',
     next: 'このマシンの外向きのアドレスを、アカウントの IP 許可リストに追加してください。',
   },
+  'account-policy': {
+    title: 'アカウントのポリシーにより App が拒否されています',
+    next: 'アカウントの所有者が、App に関するポリシーとシングルサインオンの設定を確認してください。詳細に GitHub の応答があります。',
+  },
   'permission-not-granted': {
     title: 'App に必要なアクセス許可がありません',
     next: '要求を減らすか、所有者が App の設定でアクセス許可を承認してください。',
@@ -293,6 +297,26 @@ export const WARNINGS_JA: Readonly<Record<string, Words>> = {
   moved: {
     title: 'このマシンの名前または machine-id が変わりました',
     next: '意図した変更であれば、`ghconnect adopt` を実行してください。',
+  },
+  'permissions-pending': {
+    title: '承認されていないアクセス許可があります',
+    next: '所有者が GitHub のインストールのページで承認するか、App の設定で要求を取り下げてください。',
+  },
+  flapping: {
+    title: '状態が繰り返し変わっています',
+    next: '設定を変更し続けている人を所有者に確認してください。`ghconnect refresh` を実行すると、待たずに確認します。',
+  },
+  'installation-suspended': {
+    title: '一時停止されているインストールがあります',
+    next: 'アカウントの所有者が GitHub で一時停止を解除してください。',
+  },
+  'profile-unmatched': {
+    title: 'インストールのないアカウントを指すプロファイルがあります',
+    next: 'プロファイルを修正するか、そのアカウントに App をインストールしてください。',
+  },
+  'quota-rest': {
+    title: 'レート制限のため、GitHub への要求を休止しています',
+    next: '期限が来ると自動的に再開します。`ghconnect refresh` を実行すると、今すぐ要求します。',
   },
   'feature-permissions': {
     title: '機能に必要なアクセス許可が足りません',

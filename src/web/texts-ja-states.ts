@@ -96,6 +96,12 @@ export const STATES_JA: StateTexts = {
       next: login => `${login} の所有者がこのマシンのアドレスを IP 許可リストに追加すると、数分以内に検知します。`,
       action: '許可リストを開く',
     },
+    policy: {
+      title: app => `アカウントのポリシーにより ${app} が拒否されています`,
+      next: login =>
+        `${login} の所有者が、App に関するポリシーとシングルサインオンの設定を確認してください。変更は数分以内に検知します。`,
+      action: '設定を開く',
+    },
     address: 'このマシンのアドレス:',
   },
   quarantined: {

@@ -320,6 +320,10 @@ export const overviewModels = (language: Language): Record<string, PageModel> =>
       keys: [{ fingerprint: fingerprint('k'), addedAtMs: NOW_MS - 41 * DAY_MS, rejected: true }],
     },
     blocked: trouble('blocked'),
+    'blocked-policy': {
+      ...trouble('blocked'),
+      evidence: 'Resource protected by organization SAML enforcement.',
+    },
     quarantined: { ...whole, state: 'quarantined', enabledOn: 'ghe-primary.example.com' },
     locked: {
       ...bare(language),

@@ -87,16 +87,16 @@ const bodyOf = (model: PageModel): Html => {
 }
 
 /** The failure that the state itself tells of needs no warning beside it. */
-const SAID_BY_STATE: Readonly<Partial<Record<DaemonState, string>>> = {
-  suspended: 'suspended',
-  uninstalled: 'installation-not-found',
-  'app-deleted': 'app-not-found',
-  'key-rejected': 'key-rejected',
-  blocked: 'ip-blocked',
+const SAID_BY_STATE: Readonly<Partial<Record<DaemonState, readonly string[]>>> = {
+  suspended: ['suspended'],
+  uninstalled: ['installation-not-found'],
+  'app-deleted': ['app-not-found'],
+  'key-rejected': ['key-rejected'],
+  blocked: ['ip-blocked', 'account-policy'],
 }
 
 const establishedBody = (model: PageModel): Html => {
-  const warnings = model.warnings.filter(({ code }) => code !== SAID_BY_STATE[model.state])
+  const warnings = model.warnings.filter(({ code }) => !SAID_BY_STATE[model.state]?.includes(code))
   return html`<div id="warnings" data-live>${warnings.map(warning => warningBanner(warning, model))}</div>
 ${lastStep(model)}
 ${tokensBox(model)}

@@ -10,21 +10,33 @@ import { banner, linkButton, outButton } from './parts.ts'
 export const troubleBanner = (model: PageModel, trouble: Trouble): Html => {
   const texts = textsOf(model.language)
   const t = texts.states.trouble
-  const words = t[trouble]
+  const words = wordsOf(model, trouble)
   const address = model.prerequisites.egressAddress
   return banner(
     'danger',
     html`<h2 class="banner-title">${words.title(model.app?.name ?? '')}</h2>
 <p>${words.next(model.account?.login ?? '')}</p>
-${trouble === 'blocked' && address !== undefined ? html`<p>${t.address} <code>${address}</code></p>` : ''}
+${words === t.blocked && address !== undefined ? html`<p>${t.address} <code>${address}</code></p>` : ''}
 ${model.evidence === undefined ? '' : html`<p class="quoted"><span class="muted">${t.github}</span> <q lang="en">${model.evidence}</q></p>`}
 <div class="form-actions">${action(model, trouble)}</div>`,
   )
 }
 
+/** The allow list names itself in what GitHub says; another policy of the account does not. */
+const wordsOf = (model: PageModel, trouble: Trouble): TroubleWords => {
+  const { trouble: t } = textsOf(model.language).states
+  return trouble === 'blocked' && !/IP allow list/i.test(model.evidence ?? '') ? t.policy : t[trouble]
+}
+
+type TroubleWords = {
+  readonly title: (app: string) => string
+  readonly next: (login: string) => string
+  readonly action: string
+}
+
 const action = (model: PageModel, trouble: Trouble): Html => {
   const texts = textsOf(model.language)
-  const words = texts.states.trouble[trouble]
+  const words = wordsOf(model, trouble)
   const installation =
     model.installations.find(({ suspendedAtMs }) => suspendedAtMs !== undefined) ?? model.installations[0]
   switch (trouble) {
