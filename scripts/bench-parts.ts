@@ -70,6 +70,7 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
       shred: never,
       explain: never,
       alone: task => task(),
+      inTurn: task => task(),
     },
     trail: {
       record: nothing,

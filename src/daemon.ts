@@ -219,7 +219,8 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     watchdog.cancel()
     events.end()
     credentials?.close()
-    await Promise.all(servers.map(server => closeServer(server, STOP_GRACE_MS, clock.after)))
+    // Another node leads at once, and need not wait for a lease to end.
+    await Promise.all([keeper.rest(), ...servers.map(server => closeServer(server, STOP_GRACE_MS, clock.after))])
     keeper.close()
     outbound.close()
     lock.release()
@@ -229,6 +230,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   try {
     makeRuntimeFolder(config.paths.runtime)
     keeper.open()
+    await keeper.inStep()
     await serveUnix('admin', ADMIN_SOCKET_MODE)
     await serveUnix('token', TOKEN_SOCKET_MODE)
     await serveCredentials()
@@ -258,6 +260,7 @@ const assertReloadable = (old: Config, next: Config): void => {
     ['[paths]', old.paths, next.paths],
     ['[web] listen', old.web.listen, next.web.listen],
     ['[store] key_file', old.store.keyFile, next.store.keyFile],
+    ['[cluster]', old.cluster, next.cluster],
   ] as const
   for (const [name, before, after] of fixed) {
     if (JSON.stringify(before) !== JSON.stringify(after))

@@ -25,7 +25,7 @@ export const keepEngine = (deps: EngineDeps) => {
     if (engine) return
     try {
       engine = openEngine(deps)
-      if (started) engine.heartbeat.start()
+      if (started) void beginBeating(engine)
       retry?.cancel()
     } catch (error) {
       if (!(error instanceof Failure)) throw error
@@ -33,6 +33,11 @@ export const keepEngine = (deps: EngineDeps) => {
       if (error.code !== closed.code) closedAtMs = clock.now()
       closed = error
     }
+  }
+  /** A node of a cluster does nothing by itself before it knows what holds there. */
+  const beginBeating = async (opened: Engine): Promise<void> => {
+    await opened.inStep()
+    if (opened === engine) opened.heartbeat.start()
   }
   const opened = (): Engine => {
     if (engine) return engine
@@ -87,12 +92,15 @@ export const keepEngine = (deps: EngineDeps) => {
     },
     /** Throws where a store that is open does not answer. */
     probe: () => engine?.probe(),
+    /** Resolves when a node of a cluster may serve. At once without a store, or without a cluster. */
+    inStep: () => engine?.inStep() ?? Promise.resolve(),
+    rest: () => engine?.rest() ?? Promise.resolve(),
     /** One sentence for `systemctl status`. */
     headline: () => (engine ? engine.operations.status.brief() : lockedStatus()).meaning,
     start() {
       started = true
-      engine?.heartbeat.start()
-      if (!engine) retry = clock.every(RETRY_OPEN_MS, open)
+      if (engine) void beginBeating(engine)
+      else retry = clock.every(RETRY_OPEN_MS, open)
     },
     /** After a reload; a store that is still closed is tried at once. */
     reschedule() {
@@ -102,7 +110,9 @@ export const keepEngine = (deps: EngineDeps) => {
     },
     close() {
       retry?.cancel()
-      engine?.close()
+      const closing = engine
+      engine = undefined
+      closing?.close()
     },
   }
 }

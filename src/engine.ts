@@ -1,31 +1,25 @@
 // The engine: everything that works over one open store. Built by the daemon, which runs on without it while the store is closed.
 
-import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Account, Host } from './domain/connection.ts'
-import { type Permissions, unitePermissions } from './domain/scope.ts'
-import { exportPem, readPrivateKey } from './github/app-jwt.ts'
-import { appManifest, enterprisePrefill, manifestAction } from './github/app-manifest.ts'
-import { createGitHubClock } from './github/clock.ts'
-import { createGitHub } from './github/request.ts'
+import type { Permissions } from './domain/scope.ts'
+import { createChanges } from './engine-changes.ts'
+import { createForms } from './engine-forms.ts'
+import { createWayToGitHub, USER_AGENT } from './engine-github.ts'
+import { createEngineSeat } from './engine-seat.ts'
+import { createKeeping } from './engine-snapshots.ts'
+import { readPrivateKey } from './github/app-jwt.ts'
 import { createAppLink } from './operations/app-link.ts'
-import { createCallTally } from './operations/call-tally.ts'
 import { createAuditLog } from './operations/audit.ts'
 import { createPatient, type Patient } from './operations/check-patient.ts'
-import { createDisable } from './operations/disable.ts'
 import { assembleDrift } from './operations/drift-parts.ts'
-import { createEnable } from './operations/enable.ts'
 import type { Events } from './operations/events.ts'
 import { createExplain, type Directory } from './operations/explain.ts'
 import { createFeatures } from './operations/features.ts'
 import { createFigures } from './operations/figures.ts'
 import { createGateway } from './operations/gateway.ts'
-import { createImport } from './operations/import.ts'
 import { createJourney } from './operations/journey.ts'
-import { createKeys } from './operations/keys.ts'
 import type { Operations } from './operations/operations.ts'
-import { createRecovery } from './operations/recovery.ts'
-import { createSnapshots, type SnapshotSettings } from './operations/snapshots.ts'
 import { quarantineIfMoved } from './operations/quarantine.ts'
 import { createHeartbeat, type Heartbeat } from './operations/refresh.ts'
 import { createRefreshHistory } from './operations/refresh-history.ts'
@@ -34,11 +28,8 @@ import { createTokenDesk } from './operations/token-desk.ts'
 import { createTokens } from './operations/tokens.ts'
 import { createRateLimit } from './operations/rate-limit.ts'
 import { createTrail, nameOf } from './operations/trail.ts'
-import type { WaitingBundle } from './operations/waiting-bundle.ts'
-import { ADMIN_PROFILE } from './domain/policy.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Config } from './platform/config.ts'
-import { syncFolder, writeDurably } from './platform/files.ts'
 import { findGroup, findUser, groupName, groupsOfUser, userName } from './platform/libc.ts'
 import type { Log } from './platform/log.ts'
 import type { Outbound } from './platform/outbound.ts'
@@ -48,8 +39,6 @@ import { doubtfulUnits } from './platform/unit-files.ts'
 import { VERSION } from './platform/version.ts'
 import { createAuditArchive } from './store/audit-archive.ts'
 import { openAudit } from './store/audit-store.ts'
-import { openBundle, readHeader, writeBundle } from './snapshot/bundle.ts'
-import { createSigner, readSigner } from './snapshot/signing.ts'
 import { openStore } from './store/database.ts'
 import { storeKeyOf } from './unlock.ts'
 import type { AppForm } from './web/server.ts'
@@ -64,6 +53,8 @@ export type EngineDeps = {
   readonly env: NodeJS.ProcessEnv
   /** Where it was had already, with other rights than those that the engine is to work with. */
   readonly storeKey?: Buffer
+  /** For one piece of work without the daemon: nobody is called, and no cluster is asked. */
+  readonly offline?: boolean
 }
 
 export type Engine = {
@@ -78,6 +69,10 @@ export type Engine = {
   formUrl(account: Account, state: string): string
   /** Reads from the store's file. Throws where it does not answer. */
   probe(): void
+  /** Resolves when this node may serve: what holds in its cluster is known here, or cannot be known for now. At once without a cluster. */
+  inStep(): Promise<void>
+  /** Leaves the office of a leader to others. Never throws. */
+  rest(): Promise<void>
   close(): void
 }
 
@@ -92,35 +87,20 @@ export const openEngine = (deps: EngineDeps): Engine => {
     () => openAudit({ path: join(paths.state, 'audit.db'), storeKey, log }),
   )
 
-  const offset = store.facts.find(CLOCK_OFFSET)
-  const least = store.facts.find(CLOCK_LEAST)
-  const githubClock = createGitHubClock({
-    clock,
-    offsetMs: typeof offset === 'number' ? offset : 0,
-    leastMs: typeof least === 'number' ? least : undefined,
-    onChange(offsetMs) {
-      log.warn("GitHub's clock differs from this machine's", { seconds: Math.round(offsetMs / 1000) })
-      store.facts.put(CLOCK_OFFSET, offsetMs)
-    },
-  })
-  const calls = createCallTally({ clock })
-  const github = createGitHub({
-    outbound,
-    clock,
-    githubClock,
-    log,
-    settings: () => config().github,
-    userAgent: USER_AGENT,
-    onCall: calls.note,
-  })
-
+  const { github, githubClock, calls, keepTime } = createWayToGitHub({ config, store, outbound, clock, log })
   const archive = createAuditArchive({ folder: join(paths.state, 'audit'), databaseKey: audit.databaseKey() })
   const auditLog = createAuditLog({ audit, archive, clock, log })
   const trail = createTrail({ audit: auditLog.store, clock, log })
-  const journey = createJourney({ store, events, trail, clock, githubUrl: () => config().github.url })
-  quarantineIfMoved({ journey, clock, host })
-  const link = createAppLink({ github, store, clock, readKey: readPrivateKey })
-  const settings = () => config().refresh
+  const place = createEngineSeat({ config: config().cluster, store, host, log, offline: deps.offline === true })
+  const { seat } = place
+  const journey = createJourney({ store, events, trail, clock, githubUrl: () => config().github.url, seat })
+  const isHome = (home: Host): boolean => seat()?.isHome(home) ?? false
+  quarantineIfMoved({ journey, clock, host, isHome })
+  const link = createAppLink({ github, store, clock, readKey: readPrivateKey, findMute: () => seat()?.findMute() })
+  const settings = () => {
+    const { refresh } = config()
+    return { ...refresh, beforeExpiryMs: seat()?.marginMs(refresh.beforeExpiryMs) ?? refresh.beforeExpiryMs }
+  }
   const tokens = createTokens({
     store,
     link,
@@ -132,83 +112,23 @@ export const openEngine = (deps: EngineDeps): Engine => {
     log,
     settings,
     random: Math.random,
+    seat,
   })
   const drift = assembleDrift({ store, journey, link, tokens, trail, events, clock, log })
-  const exportKey = (key: ReturnType<typeof readPrivateKey>, addedAtMs: number) => ({
-    fingerprint: key.fingerprint,
-    pem: exportPem(key),
-    addedAtMs,
-  })
-
-  const outline = () => {
-    const { appliance, app, policy, web } = config()
-    return {
-      name: app.name,
-      url: appliance.url,
-      description: `GitHub Connect of ${appliance.hostname}`,
-      permissions: unitePermissions([app.permissions, ...policy.profiles.map(profile => profile.permissions)]),
-      setupUrl: `${web.publicUrl}/setup`,
-    }
-  }
-  const formUrl = (account: Account, state: string): string =>
-    account.type === 'enterprise'
-      ? enterprisePrefill(config().github.url, account, outline())
-      : `${config().web.publicUrl}/enable/${state}`
-  const appForm = (account: Account, state: string): AppForm => ({
-    action: manifestAction(config().github.url, account, state),
-    manifest: appManifest({ ...outline(), redirectUrl: `${config().web.publicUrl}/callback` }),
-    permissions: outline().permissions,
-  })
-
-  const proveTokens = async (): Promise<void> => {
-    for (const { id } of journey.read().installations) {
-      await tokens.obtain({ profile: ADMIN_PROFILE, scope: { installation: id, permissions: { metadata: 'read' } } })
-    }
-  }
-  const enable = createEnable({
-    journey,
-    link,
-    events,
-    clock,
-    log,
-    readKey: readPrivateKey,
-    exportKey,
-    host,
-    formUrl,
-    onConnected: proveTokens,
-  })
-  const importApp = createImport({
-    journey,
-    link,
-    clock,
-    readKey: readPrivateKey,
-    exportKey,
-    host,
-    resume: enable.resume,
-  })
-  const keys = createKeys({
-    journey,
-    link,
-    trail,
-    events,
-    clock,
-    readKey: readPrivateKey,
-    exportKey,
-    check: drift.check,
-  })
-  const disable = createDisable({
+  const { formUrl, appForm, wantedPermissions } = createForms(config)
+  const { enable, importApp, keys, disable } = createChanges({
     journey,
     link,
     tokens,
+    drift,
+    trail,
     events,
     clock,
     log,
+    host,
+    formUrl,
     dropWaiting: () => snapshots.dropWaiting(),
   })
-  const keepTime = (): void => {
-    const told = githubClock.findTold()
-    if (told !== undefined) store.facts.put(CLOCK_LEAST, told)
-  }
   const heartbeat = createHeartbeat({
     journey,
     tokens,
@@ -219,38 +139,22 @@ export const openEngine = (deps: EngineDeps): Engine => {
     clock,
     log,
     host,
+    isHome,
+    leads: () => seat()?.leads() ?? true,
     schedule: () => config().refresh.schedule,
     onBeat: keepTime,
   })
-  const recovery = createRecovery({
+  const { recovery, snapshots } = createKeeping({
+    config,
     store,
     audit,
-    trail,
-    log,
-    configured: () => config().snapshot.recipients,
-    assertRecipient: async text => (await age()).assertRecipient(text),
-    encryptTo: async (recipients, bytes) => (await age()).encryptTo(recipients, bytes),
-    createSigner,
-    readSigner,
-  })
-  const snapshots = createSnapshots({
-    store,
     journey,
     tokens,
     trail,
-    recovery,
     clock,
     log,
-    tools: {
-      writeBundle,
-      readHeader,
-      openBundle,
-      recipientOf: async identity => (await age()).recipientOf(identity),
-      fingerprintOf: pem => readPrivateKey(pem.reveal()).fingerprint,
-    },
-    waiting: waitingBundleAt(paths.state),
     host,
-    settings: () => snapshotSettings(config()),
+    seat,
     onRestored: () => heartbeat.soon(),
   })
   const wrap = (): void =>
@@ -281,11 +185,28 @@ export const openEngine = (deps: EngineDeps): Engine => {
     doubtfulUnits: () => doubtfulUnits(config().policy.profiles.flatMap(profile => profile.allow.units)),
     host,
     version: VERSION,
+    seat,
   })
   const rateLimit = createRateLimit({ clock })
   const desk = createTokenDesk({ policy, journey, tokens, drift, link, trail, clock, rateLimit })
   const gateway = createGateway({ desk, outbound, clock, settings: () => config().github, userAgent: USER_AGENT })
   const explain = createExplain({ policy, journey, directory: DIRECTORY })
+
+  place.begin({
+    store,
+    journey,
+    tokens,
+    link,
+    recovery,
+    heartbeat,
+    trail,
+    events,
+    githubClock,
+    clock,
+    log,
+    host,
+    env: deps.env,
+  })
 
   return {
     operations: {
@@ -301,6 +222,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
       recovery,
       audit: auditLog,
       explain,
+      cluster: place.desk,
       features,
       history,
       figures: createFigures({
@@ -318,10 +240,13 @@ export const openEngine = (deps: EngineDeps): Engine => {
     heartbeat,
     appForm,
     patient: createPatient({ store, link, tokens, recovery, githubClock, readKey: readPrivateKey }),
-    wantedPermissions: () => outline().permissions,
+    wantedPermissions,
     formUrl,
-    probe: () => void store.facts.find(CLOCK_OFFSET),
+    probe: () => void store.facts.find(''),
+    inStep: place.inStep,
+    rest: place.rest,
     close() {
+      place.close()
       heartbeat.stop()
       unsubscribe()
       history.close()
@@ -336,34 +261,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
   }
 }
 
-export const snapshotSettings = ({ snapshot, github }: Config): SnapshotSettings => ({
-  trusted: snapshot.trusted,
-  includeToken: snapshot.includeToken,
-  githubUrl: github.url,
-  apiUrl: github.apiUrl,
-})
-
-export const waitingBundleAt = (state: string): WaitingBundle => {
-  const path = join(state, 'waiting.bundle')
-  return {
-    find: () => (existsSync(path) ? readFileSync(path) : undefined),
-    put: bundle => writeDurably(path, bundle, 0o600),
-    remove() {
-      rmSync(path, { force: true })
-      syncFolder(state)
-    },
-  }
-}
-
-/** Loaded with its first use: most starts see none. */
-const age = () => import('./snapshot/encryption.ts')
-
 const DIRECTORY: Directory = { findUser, findGroup, userName, groupName, groupsOfUser, findProcess }
-
-const USER_AGENT = `ghconnectd/${VERSION}`
-
-const CLOCK_OFFSET = 'clock-offset-ms'
-const CLOCK_LEAST = 'clock-least-ms'
 
 const openOr = <T>(cleanUp: () => void, open: () => T): T => {
   try {

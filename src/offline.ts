@@ -7,7 +7,8 @@ import type { Host } from './domain/connection.ts'
 import { asFailure, Failure } from './domain/errors.ts'
 import { Secret } from './domain/secret.ts'
 import type { RestoreAnswer, StateAnswer } from './domain/wire.ts'
-import { type Engine, openEngine, snapshotSettings, waitingBundleAt } from './engine.ts'
+import { type Engine, openEngine } from './engine.ts'
+import { snapshotSettings, waitingBundleAt } from './engine-snapshots.ts'
 import { createEvents } from './operations/events.ts'
 import { recipientsOf, SIGNER } from './operations/recovery.ts'
 import { contentOf } from './operations/snapshots.ts'
@@ -75,6 +76,7 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
       log,
       env,
       storeKey,
+      offline: true,
     })
     try {
       const result = await work(engine)

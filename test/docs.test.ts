@@ -140,6 +140,7 @@ const STATES: Readonly<Record<DaemonState, true>> = {
   disconnecting: true,
   locked: true,
   'awaiting-unlock': true,
+  isolated: true,
 }
 
 test('each state has its row', t => {

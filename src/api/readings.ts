@@ -34,6 +34,7 @@ const STATES = [
   'disconnecting',
   'locked',
   'awaiting-unlock',
+  'isolated',
 ]
 const ROLES = ['single', 'leader', 'follower', 'replica'] as const satisfies readonly Status['role'][]
 

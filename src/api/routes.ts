@@ -26,6 +26,7 @@ import { gitCredentialForm } from './git-credential.ts'
 import { KEY_ROUTES } from './key-routes.ts'
 import { type Route, route, stateOf } from './route.ts'
 import { FEATURE_ROUTES } from './feature-routes.ts'
+import { CLUSTER_ROUTES } from './cluster-routes.ts'
 import { POLICY_ROUTES } from './policy-routes.ts'
 import { SNAPSHOT_ROUTES } from './snapshot-routes.ts'
 
@@ -152,6 +153,7 @@ export const ROUTES: readonly Route[] = [
   ...SNAPSHOT_ROUTES,
   ...KEY_ROUTES,
   ...POLICY_ROUTES,
+  ...CLUSTER_ROUTES,
   ...FEATURE_ROUTES,
   ...CHECK_ROUTES,
 ]

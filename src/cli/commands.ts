@@ -3,6 +3,7 @@
 import type { CommandSpec } from './command.ts'
 import { audit, auditVerify } from './commands/audit.ts'
 import { check } from './commands/check.ts'
+import { clusterJoin, clusterLeave, clusterPromote, clusterRotateSecret, clusterStatus } from './commands/cluster.ts'
 import { disable } from './commands/disable.ts'
 import { enable } from './commands/enable.ts'
 import { exec } from './commands/exec.ts'
@@ -53,6 +54,11 @@ export const COMMANDS: readonly CommandSpec[] = [
   storeKey,
   check,
   ui,
+  clusterStatus,
+  clusterJoin,
+  clusterLeave,
+  clusterPromote,
+  clusterRotateSecret,
   configCheck,
   daemon,
   sandbox,

@@ -64,8 +64,8 @@ export type Connection =
     } & Established)
 
 export type ConnectionKind = Connection['kind']
-/** What the daemon can be in: a state of the connection, or a store that cannot be read. */
-export type DaemonState = ConnectionKind | 'locked' | 'awaiting-unlock'
+/** What the daemon can be in: a state of the connection, a store that cannot be read, or a node that was cut off for too long. */
+export type DaemonState = ConnectionKind | 'locked' | 'awaiting-unlock' | 'isolated'
 
 /** A connection whose App and key are stored. */
 export type Live = Extract<Connection, Established>

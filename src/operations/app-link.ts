@@ -69,6 +69,8 @@ export const createAppLink = (deps: {
   store: Store
   clock: Clock
   readKey: (pem: string) => AppKey
+  /** Why this node calls nobody. */
+  findMute?: () => Failure | undefined
 }): AppLink => {
   const { github, store, clock } = deps
   const listeners: ((failure: Failure | undefined) => void)[] = []
@@ -93,6 +95,8 @@ export const createAppLink = (deps: {
     if (!mayCallOut(connection)) {
       throw new Failure('quarantined', 'no call goes out while the credentials are quarantined')
     }
+    const mute = deps.findMute?.()
+    if (mute) throw mute
     const number = ++begun
     const judge = (outcome: typeof trouble): void => {
       if (number < judged) return

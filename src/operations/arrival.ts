@@ -8,7 +8,11 @@ export type Arrival = {
   readonly warnings: readonly string[]
 }
 
-export const arrive = (was: Connection, here: { host: Host; nowMs: number }): Arrival => {
+/** `isHome`: hosts of whose credentials this machine is no clone, as they are of the same cluster. */
+export const arrive = (
+  was: Connection,
+  here: { host: Host; nowMs: number; isHome?: (host: Host) => boolean },
+): Arrival => {
   if (was.kind === 'awaiting-app') {
     const remark = `Enabling for ${was.account.login} was under way when the snapshot was taken; it has to be started anew.`
     return { connection: { kind: 'disconnected', sinceMs: here.nowMs, remark }, warnings: [remark] }
@@ -16,12 +20,13 @@ export const arrive = (was: Connection, here: { host: Host; nowMs: number }): Ar
   if (!isLive(was)) return { connection: was, warnings: [] }
   const { app, account, host, enabledAtMs } = was
   const established = { sinceMs: here.nowMs, app, account, host, enabledAtMs }
-  if (isOtherHost(host, here.host)) {
+  const isHome = here.isHome?.(host) ?? false
+  if (isOtherHost(host, here.host) && !isHome) {
     const evidence = `enabled on ${host.hostname}, restored on ${here.host.hostname}`
     const warning = `These credentials were ${evidence}: they are quarantined until \`ghconnect adopt\`, or \`ghconnect disable --local\`.`
     return { connection: { kind: 'quarantined', evidence, ...established }, warnings: [warning] }
   }
-  const moved = host.hostname !== here.host.hostname || host.machineId !== here.host.machineId
+  const moved = !isHome && (host.hostname !== here.host.hostname || host.machineId !== here.host.machineId)
   const warnings = moved
     ? [
         `The credentials were enabled on ${host.hostname}; they go on here, on a machine that has one mark in common with it.`,

@@ -140,7 +140,8 @@ export const createDisable = (deps: {
     if (left.kind === 'disconnecting' && clock.now() >= left.deadlineMs) finish(remainder(left))
   }
 
-  const resume = (): Promise<void> => journey.alone(goOn)
+  const resume = (): Promise<void> =>
+    journey.read().connection.kind === 'disconnecting' ? journey.alone(goOn) : Promise.resolve()
 
   const begin = async ({ local, yes }: DisableWish): Promise<Connection> => {
     const { connection } = journey.read()
@@ -177,7 +178,7 @@ export const createDisable = (deps: {
     return journey.read().connection
   }
 
-  return { begin: wish => journey.alone(() => begin(wish)), resume }
+  return { begin: wish => journey.alone(() => begin(wish), { cutOff: wish.local ? 'leave' : 'refuse' }), resume }
 }
 
 const STEP_DONE: Readonly<Record<DisableStep, string>> = {

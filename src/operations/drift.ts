@@ -171,7 +171,7 @@ export const createDrift = (deps: {
     if (!trouble || !isMeant()) return
     // A policy names itself; the others need repeats.
     const believed = trouble === 'blocked' || (suspicion.note(failure.code) && (await isProven(failure.code)))
-    if (believed) return journey.alone(async () => void (isMeant() && enter(trouble, failure.message)))
+    if (believed) return journey.inTurn(async () => void (isMeant() && enter(trouble, failure.message)))
     // One timer, however many calls failed.
     confirmation?.cancel()
     const waitMs = suspicion.lastsMs() < UNPROVEN_MS ? CONFIRM_MS / 2 + 1_000 : SOON_APART_MS
@@ -182,10 +182,10 @@ export const createDrift = (deps: {
     const found = await link.listInstallations()
     if (journey.read().connection.kind === 'blocked') await proveWay(found)
     if (found.length === 0) await assertGone()
-    const changed = await journey.alone(async () => isMeant() && learn(found, force))
+    const changed = await journey.inTurn(async () => isMeant() && learn(found, force))
     if (force || clock.monotonic() - appSeenAtMs >= APP_EVERY_MS) {
       const app = await link.getApp()
-      await journey.alone(async () => void (isMeant() && learnApp(app)))
+      await journey.inTurn(async () => void (isMeant() && learnApp(app)))
     }
     if (!isMeant()) return changed
     const changes = await deps.selections.look(found, { force })
@@ -239,7 +239,7 @@ export const createDrift = (deps: {
     if (!failure) return
     if (TROUBLE_OF[failure.code] === 'blocked') {
       journey
-        .alone(async () => enter('blocked', failure.message))
+        .inTurn(async () => enter('blocked', failure.message))
         .catch((error: unknown) => log.error('a state could not be noted', { error: asFailure(error) }))
     } else if (TELLING.has(failure.code) && asking === 0) {
       if (failure.code === 'permission-not-granted') appSeenAtMs = Number.NEGATIVE_INFINITY

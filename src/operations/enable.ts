@@ -177,7 +177,7 @@ export const createEnable = (deps: {
     polling = true
     try {
       const found = await link.listInstallations()
-      await journey.alone(async () => settle(journey.read().connection, found))
+      if (found.length > 0) await journey.alone(async () => settle(journey.read().connection, found))
     } catch (error) {
       log.debug('no installation found yet', { error })
     } finally {
@@ -203,6 +203,7 @@ export const createEnable = (deps: {
 
   const resume = async (): Promise<void> => {
     if (journey.read().connection.kind === 'awaiting-installation') return poll()
+    if (journey.read().connection.kind !== 'awaiting-app') return
     await journey.alone(resumeNow).catch((error: unknown) => log.debug('enable waits', { error }))
   }
 

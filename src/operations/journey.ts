@@ -12,6 +12,7 @@ import { Failure } from '../domain/errors.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { ConnectionChange, ConnectionRecord, StoreChange } from '../store/connection-store.ts'
 import type { Store } from '../store/database.ts'
+import type { ChangeOptions, Seat } from './seat.ts'
 import type { Trail } from './trail.ts'
 import type { Events } from './events.ts'
 
@@ -24,8 +25,10 @@ export type Journey = {
   /** Like `to`, into a store with a new key: what was there before cannot be read any more. Nothing but `change` is carried over. */
   shred(connection: Connection, change?: Omit<StoreChange, 'connection'>): void
   explain(): Explanation
-  /** Runs `task` alone: what changes the state reads it, and decides, while nobody else does. */
-  alone<T>(task: () => Promise<T>): Promise<T>
+  /** Runs `task` alone: what changes the state reads it, and decides, while nobody else does, on no node of the cluster. */
+  alone<T>(task: () => Promise<T>, options?: ChangeOptions): Promise<T>
+  /** Alone on this node: for what is learned, not decided. */
+  inTurn<T>(task: () => Promise<T>): Promise<T>
 }
 
 export const createJourney = (deps: {
@@ -34,9 +37,16 @@ export const createJourney = (deps: {
   trail: Trail
   clock: Clock
   githubUrl: () => string
+  seat?: () => Seat | undefined
 }): Journey => {
   const { store, events, trail } = deps
   let last: Promise<unknown> = Promise.resolve()
+
+  const inTurn: Journey['inTurn'] = task => {
+    const run = last.then(task, task)
+    last = run.catch(() => undefined)
+    return run
+  }
 
   const announce = (before: Connection, after: Connection): void => {
     if (before.kind === after.kind && stepOf(before) === stepOf(after)) return
@@ -55,6 +65,8 @@ export const createJourney = (deps: {
   return {
     read: () => store.connection.read(),
     requireServing() {
+      const shut = deps.seat?.()?.findShut()
+      if (shut) throw shut
       const { connection } = store.connection.read()
       if (mayServe(connection) && isLive(connection)) return connection
       const { meaning } = explainConnection(connection, deps.githubUrl())
@@ -71,18 +83,19 @@ export const createJourney = (deps: {
       const before = store.connection.read().connection
       store.connection.write({ ...change, connection })
       announce(before, connection)
+      deps.seat?.()?.changed()
     },
     shred(connection, change = {}) {
       const before = store.connection.read().connection
       store.replace({ installations: [], keys: [], newGeneration: true, ...change, connection })
       announce(before, connection)
+      deps.seat?.()?.changed()
     },
     explain: () => explainConnection(store.connection.read().connection, deps.githubUrl()),
-    alone(task) {
-      const run = last.then(task, task)
-      last = run.catch(() => undefined)
-      return run
+    alone(task, options = {}) {
+      return inTurn(() => deps.seat?.()?.change(task, options) ?? task())
     },
+    inTurn,
   }
 }
 

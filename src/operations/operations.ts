@@ -3,6 +3,7 @@
 import type { RefreshAnswer } from '../domain/wire.ts'
 import type { Peer } from '../domain/policy.ts'
 import type { AuditLog } from './audit.ts'
+import type { ClusterDesk } from './cluster.ts'
 import type { Disable } from './disable.ts'
 import type { Enable } from './enable.ts'
 import type { Explain } from './explain.ts'
@@ -31,6 +32,8 @@ export type Operations = {
   readonly recovery: Recovery
   readonly audit: AuditLog
   readonly explain: Explain
+  /** Throws `cluster-member` where no cluster is configured. */
+  cluster(): Promise<ClusterDesk>
   readonly features: Features
   readonly history: RefreshHistory
   readonly figures: Figures

@@ -9,14 +9,18 @@ export const quarantineIfMoved = ({
   journey,
   clock,
   host,
+  isHome = () => false,
 }: {
   journey: Journey
   clock: Clock
   host: () => Host
+  /** Another machine of the same cluster is none that this one could disturb. */
+  isHome?: (host: Host) => boolean
 }): void => {
   const { connection } = journey.read()
   const here = host()
   if (!isLive(connection) || connection.kind === 'quarantined' || !isOtherHost(connection.host, here)) return
+  if (isHome(connection.host)) return
   const { app, account, host: home, enabledAtMs } = connection
   const evidence = `enabled on ${home.hostname}, this is ${here.hostname}`
   journey.to({ kind: 'quarantined', sinceMs: clock.now(), evidence, app, account, host: home, enabledAtMs })

@@ -12,6 +12,9 @@ import type { Trail } from './trail.ts'
 export type Recovery = {
   /** To whom snapshots and database keys are encrypted: those of the configuration and those that were made here. */
   recipients(): readonly string[]
+  /** Those that were made by command, on any node of the cluster. */
+  created(): readonly string[]
+  setCreated(recipients: readonly string[]): void
   /** Takes the public half of a recovery key; the other one never reaches this daemon. */
   add(recipient: string): Promise<void>
   /** Facts by which the recipients that a restored bundle brings along are known, too: for the store that holds what was restored. */
@@ -24,7 +27,7 @@ export type Recovery = {
 /** What `key.age` holds: both database keys in hexadecimal, so that neither store nor audit log is lost with the store key. */
 export type RecoveryWrap = { readonly store: string; readonly audit: string }
 
-const RECIPIENTS = 'recovery.recipients'
+export const RECIPIENTS = 'recovery.recipients'
 const WRAPPED = 'recovery.wrapped'
 export const SIGNER = 'snapshot.signer'
 
@@ -92,6 +95,8 @@ export const createRecovery = (deps: {
 
   return {
     recipients,
+    created,
+    setCreated: list => store.facts.put(RECIPIENTS, list),
     ensureWrap,
     async add(recipient) {
       await deps.assertRecipient(recipient)

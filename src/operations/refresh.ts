@@ -31,11 +31,14 @@ export const createHeartbeat = (deps: {
   enable: Enable
   disable: Disable
   drift: Drift
+  /** Whether it is for this node to go on with what is under way, and to ask GitHub what became of the App. */
+  leads?: () => boolean
   /** Proves what was restored, once. */
   prove?: () => Promise<void>
   clock: Clock
   log: Log
   host: () => Host
+  isHome?: (host: Host) => boolean
   schedule: () => string
   /** At the end of each beat: what outlives a restart is put down. */
   onBeat?: () => void
@@ -54,10 +57,12 @@ export const createHeartbeat = (deps: {
     }
     beating = true
     try {
-      await journey.alone(async () => quarantineIfMoved(deps))
-      await deps.enable.resume()
-      await deps.disable.resume()
-      await deps.drift.check()
+      await journey.inTurn(async () => quarantineIfMoved(deps))
+      if (deps.leads?.() ?? true) {
+        await deps.enable.resume()
+        await deps.disable.resume()
+        await deps.drift.check()
+      }
       const isProven = await prove()
       const outcomes = await tokens.refresh()
       if (!isProven || outcomes.some(outcome => outcome.failure)) retrySoon()

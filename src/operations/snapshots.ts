@@ -86,6 +86,7 @@ export const createSnapshots = (deps: {
   tools: BundleTools
   waiting: WaitingBundle
   host: () => Host
+  isHome?: (host: Host) => boolean
   settings: () => SnapshotSettings
   /** The key is proven and a token minted at once where GitHub can be reached; told to whoever waits by the state. */
   onRestored: () => void
@@ -115,7 +116,11 @@ export const createSnapshots = (deps: {
   const take = async ({ header, content, recipients }: Opened): Promise<string[]> => {
     assertKeys(content, tools)
     const { generation } = journey.read()
-    const { connection, warnings } = arrive(content.connection, { host: deps.host(), nowMs: clock.now() })
+    const { connection, warnings } = arrive(content.connection, {
+      host: deps.host(),
+      nowMs: clock.now(),
+      ...(deps.isHome && { isHome: deps.isHome }),
+    })
     const number = store.number()
     trail.record({
       event: 'snapshot.restore',

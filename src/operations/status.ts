@@ -11,6 +11,7 @@ import type { Drift } from './drift.ts'
 import { driftWarnings } from './drift-warnings.ts'
 import { keyWarnings } from './key-warnings.ts'
 import type { Recovery } from './recovery.ts'
+import type { Seat } from './seat.ts'
 import type { Snapshots } from './snapshots.ts'
 import type { Tokens } from './tokens.ts'
 import type { Trail } from './trail.ts'
@@ -45,6 +46,7 @@ export const createStatusReport = (deps: {
   doubtfulUnits: () => readonly { readonly unit: string; readonly doubt: string }[]
   host: () => Host
   version: string
+  seat?: () => Seat | undefined
 }): StatusReport => {
   const { journey, tokens, link, clock } = deps
 
@@ -55,6 +57,17 @@ export const createStatusReport = (deps: {
       const meaning = `A sealed bundle of ${waiting.account?.login ?? waiting.hostname} was restored without its identity.`
       const next = 'Run `ghconnect unlock --identity FILE` with the recovery key.'
       return { state: 'awaiting-unlock', since: isoTime(connection.sinceMs), meaning, next, version: deps.version }
+    }
+    const shut = deps.seat?.()?.findShut()
+    if (shut?.code === 'isolated') {
+      const meaning = `${shut.entry.title}: ${shut.message}.`
+      return {
+        state: 'isolated',
+        since: isoTime(connection.sinceMs),
+        meaning,
+        next: shut.entry.next,
+        version: deps.version,
+      }
     }
     const { meaning, next } = explainConnection(connection, deps.settings().githubUrl)
     return { state: connection.kind, since: isoTime(connection.sinceMs), meaning, next, version: deps.version }
@@ -96,7 +109,9 @@ export const createStatusReport = (deps: {
     }
     found.push(...keyWarnings(keys, { link, nowMs: clock.now() }))
     found.push(...driftWarnings(journey.read(), { policy: deps.policy(), drift: deps.drift, rests: tokens.rests() }))
-    if (isLive(connection) && connection.kind !== 'quarantined') {
+    found.push(...(deps.seat?.()?.warnings() ?? []))
+    const isHome = isLive(connection) && deps.seat?.()?.isHome(connection.host)
+    if (isLive(connection) && connection.kind !== 'quarantined' && !isHome) {
       const here = deps.host()
       const half = (connection.host.hostname === here.hostname) !== (connection.host.machineId === here.machineId)
       if (half) {
@@ -148,7 +163,7 @@ export const createStatusReport = (deps: {
         ...(proxy !== undefined && { proxy }),
         clock_offset_seconds: Math.round(deps.githubClock.offsetMs() / 100) / 10,
         generation,
-        role: 'single',
+        role: deps.seat?.()?.role() ?? 'single',
         hostname: deps.host().hostname,
         recovery_recipients: [...deps.recovery.recipients()],
         signer: deps.recovery.signer().publicKey,
@@ -156,6 +171,8 @@ export const createStatusReport = (deps: {
       }
     },
     reasonsNotReady() {
+      const shut = deps.seat?.()?.findShut()
+      if (shut) return [`${shut.code}: ${shut.message}`]
       const { connection } = journey.read()
       if (connection.kind !== 'connected') {
         const { meaning, next } = explainConnection(connection, deps.settings().githubUrl)

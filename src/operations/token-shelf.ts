@@ -46,7 +46,7 @@ export type TokenShelf = {
   hold(grant: Grant): Held
   all(): Iterable<Held>
   /** Milliseconds of life by GitHub's clock; none without a token. */
-  remaining(token: StoredToken | undefined): number
+  remaining(token: Pick<StoredToken, 'expiresAtMs'> | undefined): number
   put(held: Held, token: StoredToken): void
   /** The settled `next` takes the place of `current`; a `current` at its end gives way at once. */
   promote(held: Held): void
@@ -61,6 +61,8 @@ export type TokenShelf = {
   drop(): void
   /** Takes over the tokens of a restored bundle. */
   take(tokens: readonly StoredToken[]): void
+  /** Takes over tokens of another node, where they last longer than those at hand. */
+  receive(tokens: readonly Omit<StoredToken, 'slot'>[]): void
 }
 
 /** A token with less life than this is handed out only when no other can be had. */
@@ -78,7 +80,7 @@ export const createTokenShelf = (deps: {
   const { store, githubClock } = deps
   const all = new Map<ScopeKey, Held>()
 
-  const remaining = (token: StoredToken | undefined): number => (token ? token.expiresAtMs - githubClock.now() : 0)
+  const remaining: TokenShelf['remaining'] = token => (token ? token.expiresAtMs - githubClock.now() : 0)
 
   /** Memory decides: a disk that takes nothing costs a mint after the next start, and no answer now. */
   const persist = (write: () => void): void => {
@@ -188,6 +190,24 @@ export const createTokenShelf = (deps: {
       const good = tokens.filter(token => remaining(token) > 0)
       for (const token of good) hold({ profile: token.profile, scope: token.scope })[token.slot] = token
       persist(() => store.tokens.putAll(good))
+    },
+    receive(tokens) {
+      const taken: StoredToken[] = []
+      for (const token of tokens) {
+        if (remaining(token) <= 0 || all.size >= MAX_HELD) continue
+        const held = hold({ profile: token.profile, scope: token.scope })
+        const newest = held.next ?? held.current
+        if (newest && newest.expiresAtMs >= token.expiresAtMs) continue
+        const slot = remaining(held.current) > FLOOR_MS ? 'next' : 'current'
+        const stored = { ...token, slot } as const
+        held[slot] = stored
+        held.failures = 0
+        held.retryAtMs = Number.NEGATIVE_INFINITY
+        delete held.failure
+        delete held.doubtful
+        taken.push(stored)
+      }
+      if (taken.length > 0) persist(() => store.tokens.putAll(taken))
     },
   }
 }

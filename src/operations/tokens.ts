@@ -1,9 +1,9 @@
 // The tokens at hand: one per holder and scope, minted once, refreshed ahead, kept when GitHub does not answer.
 
-import { isSameApp } from '../domain/connection.ts'
-import { asFailure, type Code, Failure } from '../domain/errors.ts'
+import type { MintWish } from '../domain/cluster.ts'
+import { asFailure, type Code, type Failure } from '../domain/errors.ts'
 import { ADMIN_PROFILE, type Grant } from '../domain/policy.ts'
-import { assertGranted, describeScope } from '../domain/scope.ts'
+import { describeScope } from '../domain/scope.ts'
 import { isoTime } from '../domain/wire.ts'
 import type { GitHubClock } from '../github/clock.ts'
 import type { Clock } from '../platform/clock.ts'
@@ -14,8 +14,10 @@ import type { AppLink } from './app-link.ts'
 import type { Events } from './events.ts'
 import type { Journey } from './journey.ts'
 import { createMintTally, type MintCause, type MintCounts } from './mint-tally.ts'
+import { createMinting } from './minting.ts'
 import { inParallel } from './pool.ts'
 import { backoffMs, createRestraint, type Rest } from './restraint.ts'
+import type { Seat } from './seat.ts'
 import { createTokenShelf, FLOOR_MS, type Held, type ShelfCounts } from './token-shelf.ts'
 import { createWishes } from './token-wishes.ts'
 import { hashToken, type Trail } from './trail.ts'
@@ -36,6 +38,8 @@ export type Tokens = {
   renew(grant: Grant): Promise<StoredToken>
   /** Mints ahead what is in use and due. Never throws; `force`: also what is not due. */
   refresh(options?: { force?: boolean }): Promise<readonly RefreshOutcome[]>
+  /** Of scopes in use on another node: mints those that are due here. Never throws. */
+  refreshFor(grants: readonly Grant[]): Promise<void>
   /** All tokens that GitHub may still accept, to be revoked. */
   live(): readonly StoredToken[]
   /** Forgets everything, on disk too. */
@@ -46,6 +50,8 @@ export type Tokens = {
   doubt(installation: number): void
   /** Installations that are asked for nothing for now, as GitHub said. */
   rests(): readonly Rest[]
+  /** Takes over tokens that another node minted, where they last longer than those at hand. */
+  receive(tokens: readonly Omit<StoredToken, 'slot'>[]): void
   counts(): TokenCounts
 }
 
@@ -75,51 +81,35 @@ export const createTokens = (deps: {
   log: Log
   settings: () => RefreshSettings
   random: () => number
+  seat?: () => Seat | undefined
 }): Tokens => {
-  const { link, journey, clock, githubClock } = deps
+  const { link, journey, clock } = deps
   const shelf = createTokenShelf(deps)
   const { remaining } = shelf
   const restraint = createRestraint(deps)
   const wishes = createWishes({ ...deps, shelf })
+  const mintHere = createMinting(deps)
   const tally = createMintTally()
   let lastMintedAtMs: number | undefined
 
-  const mint = (held: Held, cause: MintCause): Promise<StoredToken> => {
-    held.minting ??= mintNow(held, cause).finally(() => delete held.minting)
+  const mint = (held: Held, cause: MintCause, wish: MintWish = {}): Promise<StoredToken> => {
+    held.minting ??= mintNow(held, cause, wish).finally(() => delete held.minting)
     return held.minting
   }
 
-  const mintNow = async (held: Held, cause: MintCause): Promise<StoredToken> => {
-    const began = journey.read()
-    const number = deps.store.number()
+  const mintNow = async (held: Held, cause: MintCause, wish: MintWish): Promise<StoredToken> => {
     try {
       journey.requireServing()
-      const minted = await link.mint(held.scope)
-      try {
-        assertGranted(held.scope, minted.granted)
+      const { profile, scope } = held
+      const seat = deps.seat?.()
+      const given = seat && (await seat.mint({ profile, scope }, wish))
+      if (given) {
         journey.requireServing()
-        // New keys are a new generation of the same connection: its tokens are as good as before.
-        if (deps.store.number() !== number || !isSameApp(began.connection, journey.read().connection))
-          throw new Failure('not-connected', 'the connection was changed meanwhile')
-      } catch (error) {
-        await link
-          .revoke(minted.token)
-          .catch(reason => deps.log.warn('a token could not be revoked', { error: asFailure(reason) }))
-        throw error
+        shelf.receive([given])
+        return given
       }
-      const slot = remaining(held.current) > FLOOR_MS ? 'next' : 'current'
-      const { token, granted, expiresAtMs } = minted
-      const { key, profile, scope } = held
-      const stored: StoredToken = {
-        key,
-        slot,
-        profile,
-        scope,
-        token,
-        granted,
-        mintedAtMs: githubClock.now(),
-        expiresAtMs,
-      }
+      const minted = await mintHere(held)
+      const stored = { ...minted, slot: remaining(held.current) > FLOOR_MS ? 'next' : 'current' } as const
       keep(held, stored)
       tally.succeeded(cause)
       return stored
@@ -152,6 +142,7 @@ export const createTokens = (deps: {
       scope: describeScope(held.scope),
       expires_at: isoTime(token.expiresAtMs),
     })
+    deps.seat?.()?.minted(token)
   }
 
   const noteFailure = (held: Held, failure: Failure): Failure => {
@@ -189,7 +180,7 @@ export const createTokens = (deps: {
     const scope = describeScope(held.scope)
     try {
       restraint.assertMayMint(held.scope.installation, cause === 'forced' ? -1 : QUOTA_RESERVE)
-      await mint(held, cause)
+      await mint(held, cause, cause === 'forced' ? { renew: true } : {})
       return { scope }
     } catch (error) {
       const failure = asFailure(error)
@@ -201,6 +192,12 @@ export const createTokens = (deps: {
       })
       return { scope, failure }
     }
+  }
+
+  const refreshAll = async (due: readonly Held[], cause: MintCause): Promise<RefreshOutcome[]> => {
+    const outcomes: RefreshOutcome[] = []
+    await inParallel(due, CONCURRENT_MINTS, async held => void outcomes.push(await refreshOne(held, cause)))
+    return outcomes
   }
 
   const ask = (grant: Grant): Held => {
@@ -231,18 +228,19 @@ export const createTokens = (deps: {
       journey.requireServing()
       const held = ask(grant)
       if (wish.rejected !== undefined) {
-        if (await wishes.dropRejected(held, wish.rejected)) await mint(held, 'rejected')
+        if (await wishes.dropRejected(held, wish.rejected)) await mint(held, 'rejected', { rejected: wish.rejected })
       }
       const good = atHand(held, wish)
       if (good) return good
       const { current, failure, doubtful } = held
+      const mintWish = doubtful ? { ...wish, renew: true } : wish
       // Who comes while one is minted waits for it, which costs nothing more.
       if (current && remaining(current) > FLOOR_MS && !held.minting && !doubtful && !wishes.mayForce(held))
         return current
       try {
         restraint.assertMayMint(held.scope.installation, 0)
         if (failure && held.retryAtMs > clock.monotonic() && !mayBeGranted(held, failure)) throw failure
-        const minted = await tally.wait(mint(held, remaining(current) > FLOOR_MS ? 'forced' : 'demand'))
+        const minted = await tally.wait(mint(held, remaining(current) > FLOOR_MS ? 'forced' : 'demand', mintWish))
         return doubtful ? (atHand(held, wish) ?? minted) : minted
       } catch (error) {
         // What is still good for a moment is better than nothing, and says itself how long.
@@ -252,7 +250,7 @@ export const createTokens = (deps: {
     },
     async renew(grant) {
       journey.requireServing()
-      return mint(shelf.hold(grant), 'proof')
+      return mint(shelf.hold(grant), 'proof', { renew: true })
     },
     async refresh({ force = false } = {}) {
       const due: Held[] = []
@@ -266,16 +264,23 @@ export const createTokens = (deps: {
         else if (isDue(held, force)) due.push(held)
         else if (isForgotten(held)) shelf.forget(held)
       }
-      const outcomes: RefreshOutcome[] = []
-      const cause = force ? 'forced' : 'refresh'
-      await inParallel(due, CONCURRENT_MINTS, async held => void outcomes.push(await refreshOne(held, cause)))
-      return outcomes
+      const seat = deps.seat?.()
+      if (seat && !force && !seat.refreshesAhead()) {
+        seat.wantAhead(due.map(({ profile, scope }) => ({ profile, scope })))
+        return []
+      }
+      return refreshAll(due, force ? 'forced' : 'refresh')
+    },
+    async refreshFor(grants) {
+      const due = grants.map(ask).filter(held => isDue(held, false))
+      await refreshAll(due, 'refresh')
     },
     doubt: shelf.doubt,
     rests: restraint.rests,
     live: shelf.live,
     drop: shelf.drop,
     take: shelf.take,
+    receive: shelf.receive,
     counts: () => ({
       ...shelf.counts(clock.monotonic() - IN_USE_MS),
       ...(lastMintedAtMs !== undefined && { lastMintedAtMs }),

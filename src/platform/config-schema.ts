@@ -149,6 +149,8 @@ export const File = z.strictObject({
       ca_file: z.string().default(''),
       cert_file: z.string().default(''),
       key_file: z.string().default(''),
+      user: z.string().default(''),
+      password_file: z.string().default(''),
       secret_file: z.string().default(''),
     })
     .prefault({}),

@@ -8,6 +8,7 @@ import { FEATURE_NAMES, FEATURES, type FeatureName } from '../domain/features.ts
 import type { Policy, Principal, Profile } from '../domain/policy.ts'
 import type { Permissions } from '../domain/scope.ts'
 import { isCronExpression } from './clock.ts'
+import { type ClusterConfig, toClusterConfig } from './cluster-config.ts'
 import { FeatureTables, File, type ProfileTable } from './config-schema.ts'
 
 export type SinkFormat = 'token' | 'env' | 'json' | 'netrc'
@@ -57,6 +58,7 @@ export type Config = {
   /** What is switched on, each with the file that says so; its profile is in the policy. */
   readonly features: readonly { readonly name: FeatureName; readonly file: string }[]
   readonly sinks: readonly Sink[]
+  readonly cluster: ClusterConfig
 }
 
 /** What the file cannot say itself: the machine's name and its users, asked of the system. */
@@ -200,6 +202,7 @@ const toConfig = (raw: z.infer<typeof File>, context: Context): Config => {
     web,
     policy: { weakPid: raw.policy.weak_pid, profiles },
     features,
+    cluster: toClusterConfig(raw.cluster, complain),
     sinks: raw.sinks.map(sink => ({ ...sink, mode: Number.parseInt(sink.mode, 8) })),
   }
 }

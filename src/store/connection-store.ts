@@ -22,6 +22,8 @@ export type ConnectionChange = Partial<Omit<ConnectionRecord, 'generation'>> & {
   readonly newGeneration?: boolean
   /** The generation becomes higher than this one, too: what was restored must not look older than where it came from. */
   readonly above?: number
+  /** Exactly this one: the record is the cluster's. */
+  readonly generation?: number
 }
 
 /** For a new store: facts that hold from the same moment on. */
@@ -53,7 +55,7 @@ export const createConnectionStore = (db: Database): ConnectionStore => {
 }
 
 export const merge = (record: ConnectionRecord, change: ConnectionChange): ConnectionRecord => ({
-  generation: Math.max(record.generation, change.above ?? 0) + (change.newGeneration ? 1 : 0),
+  generation: change.generation ?? Math.max(record.generation, change.above ?? 0) + (change.newGeneration ? 1 : 0),
   connection: change.connection ?? record.connection,
   installations: change.installations ?? record.installations,
   keys: change.keys ?? record.keys,

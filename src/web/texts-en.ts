@@ -20,6 +20,7 @@ const labels: Record<DaemonState, string> = {
   disconnecting: 'Disabling',
   locked: 'Locked',
   'awaiting-unlock': 'Waiting for a recovery key',
+  isolated: 'Cut off',
 }
 const access: Record<Access, string> = { read: 'Read-only', write: 'Read and write', admin: 'Admin' }
 const roles: Record<PageModel['role'], string> = {

@@ -54,6 +54,7 @@ export const JA: GeneralTexts = {
       disconnecting: '無効化中',
       locked: 'ロック中',
       'awaiting-unlock': '回復キー待ち',
+      isolated: '孤立',
     },
     connection: '接続',
     account: 'アカウント',

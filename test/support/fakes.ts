@@ -136,7 +136,8 @@ export const openMemoryStore = (disk: Disk, wrote: () => void = () => {}): Store
   }
   const slotOf = (key: string, slot: string): string => `${slot} ${key}`
   const merged = (changes: Parameters<Store['replace']>[0]): ConnectionRecord => ({
-    generation: Math.max(disk.record.generation, changes.above ?? 0) + (changes.newGeneration ? 1 : 0),
+    generation:
+      changes.generation ?? Math.max(disk.record.generation, changes.above ?? 0) + (changes.newGeneration ? 1 : 0),
     connection: changes.connection ?? disk.record.connection,
     installations: changes.installations ?? disk.record.installations,
     keys: changes.keys ?? disk.record.keys,

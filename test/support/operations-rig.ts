@@ -185,6 +185,8 @@ const absent = (): never => {
 }
 const NO_RECOVERY: Recovery = {
   recipients: () => [],
+  created: () => [],
+  setCreated: absent,
   add: absent,
   factsWith: absent,
   ensureWrap: absent,

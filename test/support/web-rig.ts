@@ -67,6 +67,7 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
     ...rig,
     desk: { ...rig.desk, deny: never },
     gateway: { pass: never } as never,
+    cluster: never,
     snapshots: { adopt: async () => rig.trail.record({ event: 'adopted' }) } as never,
     recovery: {
       recipients: () => recipients,

@@ -42,6 +42,7 @@ const TONES: Readonly<Record<DaemonState, Tone>> = {
   disconnecting: 'attention',
   locked: 'danger',
   'awaiting-unlock': 'attention',
+  isolated: 'danger',
 }
 
 /** With an App whose facts are worth a look. */
@@ -65,6 +66,7 @@ const bodyOf = (model: PageModel): Html => {
     case 'awaiting-installation':
       return progressBody(model)
     case 'connected':
+    case 'isolated':
       return establishedBody(model)
     case 'suspended':
     case 'uninstalled':

@@ -1,0 +1,233 @@
+// The board: what stands in etcd, read and typed; what is written there goes out under a fence. Owned by the link.
+
+import type { Answer, Ask, Member, SharedRecord, TokenOf, Version } from '../domain/cluster.ts'
+import { Failure } from '../domain/errors.ts'
+import type { ScopeKey } from '../domain/scope.ts'
+import type { Log } from '../platform/log.ts'
+import type { Change, Condition, Entry, Etcd, Write } from './etcd-types.ts'
+import type { Keyring } from './sealing.ts'
+import { type Codecs, digestOf, KEYS } from './values.ts'
+
+/** The record as etcd holds it. */
+export type Seen =
+  | { readonly kind: 'absent'; readonly modRevision: 0n }
+  | {
+      readonly kind: 'record'
+      readonly record: SharedRecord
+      readonly version: Version
+      readonly digest: string
+      readonly modRevision: bigint
+    }
+  /** Sealed with a secret that is not known here. */
+  | { readonly kind: 'foreign'; readonly modRevision: bigint }
+  /** Nothing that this cluster wrote there: it counts as absent. */
+  | { readonly kind: 'damaged'; readonly modRevision: bigint }
+
+export type BoardHandlers = {
+  onRecord(): void
+  onToken(token: TokenOf): void
+  onMembers(): void
+  onAsk(ask: Ask): void
+  onAskGone(id: string): void
+  onAnswer(id: string, answer: Answer): void
+}
+
+export type Board = {
+  list(entries: readonly Entry[]): void
+  change(change: Change): void
+  record(): Seen
+  /** Asks etcd itself, and notes what it says. */
+  readRecord(): Promise<Seen>
+  /** False: a condition does not hold, and nothing was written. */
+  putRecord(record: SharedRecord, conditions: readonly Condition[]): Promise<boolean>
+  tokens(): readonly TokenOf[]
+  findExpiry(key: ScopeKey): number | undefined
+  /** All, or as many as the fence let through; the count of those. */
+  putTokens(tokens: readonly TokenOf[], fence: Condition): Promise<number>
+  /** Without an office: only over the one that this node knows. */
+  offerToken(token: TokenOf): Promise<boolean>
+  /** Drops what has ended, or belongs to nothing any more. */
+  sweepTokens(isOver: (token: TokenOf) => boolean, fence: Condition): Promise<void>
+  /** Writes record and tokens once more, with the secret that seals now. Throws `cluster-conflict` where the fence does not hold. */
+  reseal(fence: Condition): Promise<number>
+  members(): readonly Member[]
+  asks(): readonly Ask[]
+  /** Keys of which nothing could be made. */
+  unreadable(): number
+}
+
+const AT_ONCE = 60
+const ABSENT: Seen = { kind: 'absent', modRevision: 0n }
+
+type Kept = { readonly name: string; readonly modRevision: bigint; readonly of: TokenOf }
+
+export const createBoard = (deps: {
+  etcd: Etcd
+  codecs: Codecs
+  keyring: Keyring
+  log: Log
+  handlers: BoardHandlers
+}): Board => {
+  const { etcd, codecs, keyring, log, handlers } = deps
+  let seen: Seen = ABSENT
+  const tokens = new Map<ScopeKey, Kept>()
+  const byName = new Map<string, ScopeKey>()
+  const members = new Map<string, Member>()
+  const asks = new Map<string, Ask>()
+  const strange = new Set<string>()
+
+  const readSeen = ({ value, modRevision }: Entry): Seen => {
+    const read = codecs.record.read(KEYS.record, value)
+    if (read.kind !== 'value') {
+      log.error('the record in etcd cannot be opened', { why: read.kind })
+      return { kind: read.kind, modRevision }
+    }
+    const { value: record } = read
+    const { version } = record
+    return {
+      kind: 'record',
+      record,
+      version,
+      digest: digestOf({ ...record, generation: version.generation }),
+      modRevision,
+    }
+  }
+
+  const noteRecord = (entry: Entry | undefined): void => {
+    // Answers and the watch overtake each other: what etcd wrote last counts. A deletion bears no value, so it is asked for.
+    if (entry && seen.kind !== 'absent' && entry.modRevision === seen.modRevision) return
+    seen = entry ? readSeen(entry) : ABSENT
+    handlers.onRecord()
+  }
+
+  const keep = (name: string, kept: Omit<Kept, 'name'>): void => {
+    const key = kept.of.token.key
+    tokens.set(key, { name, ...kept })
+    byName.set(name, key)
+  }
+
+  const put = (entry: Entry): void => {
+    const { key, value } = entry
+    strange.delete(key)
+    if (key === KEYS.record) return noteRecord(entry)
+    if (key.startsWith(KEYS.tokens)) {
+      const read = codecs.token.read(key, value)
+      if (read.kind !== 'value') return void strange.add(key)
+      keep(key, { modRevision: entry.modRevision, of: read.value })
+      return handlers.onToken(read.value)
+    }
+    if (key.startsWith(KEYS.members)) {
+      const read = codecs.member.read(key, value)
+      if (read.kind !== 'value') return void strange.add(key)
+      members.set(key, read.value)
+      return handlers.onMembers()
+    }
+    if (key.startsWith(KEYS.asks)) {
+      const read = codecs.ask.read(key, value)
+      if (read.kind !== 'value') return
+      asks.set(key, read.value)
+      return handlers.onAsk(read.value)
+    }
+    if (key.startsWith(KEYS.answers)) {
+      const read = codecs.answer.read(key, value)
+      if (read.kind === 'value') handlers.onAnswer(key.slice(KEYS.answers.length), read.value)
+    }
+  }
+
+  const remove = (key: string): void => {
+    strange.delete(key)
+    if (key === KEYS.record) return noteRecord(undefined)
+    const token = byName.get(key)
+    if (token !== undefined) {
+      byName.delete(key)
+      if (tokens.get(token)?.name === key) tokens.delete(token)
+    }
+    if (members.delete(key)) handlers.onMembers()
+    if (asks.delete(key)) handlers.onAskGone(key.slice(KEYS.asks.length))
+  }
+
+  const nameOf = (key: ScopeKey): string => KEYS.tokens + keyring.nameOf(key)
+
+  /** Under its present name, and no longer under the one that a former secret gave it. */
+  const writesOf = (of: TokenOf, name: string): Write[] => {
+    const former = tokens.get(of.token.key)?.name
+    const write: Write = { kind: 'put', key: name, value: codecs.token.write(name, of) }
+    return former === undefined || former === name ? [write] : [write, { kind: 'delete', key: former }]
+  }
+
+  const board: Board = {
+    list(entries) {
+      const [record] = entries.filter(({ key }) => key === KEYS.record)
+      for (const map of [tokens, byName, members, asks, strange]) map.clear()
+      noteRecord(record)
+      for (const entry of entries) if (entry.key !== KEYS.record) put(entry)
+      handlers.onMembers()
+    },
+    change(change) {
+      if (change.kind === 'put') put(change.entry)
+      else remove(change.key)
+    },
+    record: () => seen,
+    async readRecord() {
+      const entry = await etcd.get(KEYS.record)
+      // The watch may have been quicker.
+      if (entry === undefined || entry.modRevision > seen.modRevision) noteRecord(entry)
+      return seen
+    },
+    async putRecord(record, conditions) {
+      const value = codecs.record.write(KEYS.record, record)
+      const unchanged = { key: KEYS.record, modRevision: seen.modRevision }
+      const { committed, revision } = await etcd.commit(
+        [...conditions, unchanged],
+        [{ kind: 'put', key: KEYS.record, value }],
+      )
+      // What the watch tells later is the same.
+      if (committed && seen.modRevision < revision)
+        seen = readSeen({ key: KEYS.record, value, createRevision: revision, modRevision: revision })
+      return committed
+    },
+    tokens: () => [...tokens.values()].map(({ of }) => of),
+    findExpiry: key => tokens.get(key)?.of.token.expiresAtMs,
+    async putTokens(list, fence) {
+      let count = 0
+      for (let at = 0; at < list.length; at += AT_ONCE) {
+        const part = list.slice(at, at + AT_ONCE)
+        const writes = part.flatMap(of => writesOf(of, nameOf(of.token.key)))
+        const { committed, revision } = await etcd.commit([fence], writes)
+        if (!committed) return count
+        for (const of of part) keep(nameOf(of.token.key), { modRevision: revision, of })
+        count += part.length
+      }
+      return count
+    },
+    async offerToken(of) {
+      const name = nameOf(of.token.key)
+      const known = tokens.get(of.token.key)
+      const modRevision = known?.name === name ? known.modRevision : 0n
+      const { committed, revision } = await etcd.commit([{ key: name, modRevision }], writesOf(of, name))
+      if (committed) keep(name, { modRevision: revision, of })
+      return committed
+    },
+    async sweepTokens(isOver, fence) {
+      const over = [...tokens.values()].filter(({ of }) => isOver(of)).map(({ name }) => name)
+      for (let at = 0; at < over.length; at += AT_ONCE) {
+        const part = over.slice(at, at + AT_ONCE)
+        await etcd.commit(
+          [fence],
+          part.map(key => ({ kind: 'delete', key })),
+        )
+      }
+    },
+    async reseal(fence) {
+      const all = [...tokens.values()].map(({ of }) => of)
+      const lost = () => new Failure('cluster-conflict', 'the lock was lost meanwhile; seal anew once more')
+      if (seen.kind === 'record' && !(await board.putRecord(seen.record, [fence]))) throw lost()
+      if ((await board.putTokens(all, fence)) < all.length) throw lost()
+      return all.length + (seen.kind === 'record' ? 1 : 0)
+    },
+    members: () => [...members.values()],
+    asks: () => [...asks.values()],
+    unreadable: () => strange.size,
+  }
+  return board
+}

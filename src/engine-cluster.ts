@@ -1,0 +1,156 @@
+// A node's part in its cluster, built over an engine: loaded where [cluster] names an etcd, and nowhere else.
+
+import { createEtcd } from './cluster/etcd.ts'
+import type { Etcd } from './cluster/etcd-types.ts'
+import { type ClusterLink, createLink } from './cluster/link.ts'
+import { createKeyring } from './cluster/sealing.ts'
+import { etcdOptionsOf, secretsOf } from './cluster/settings.ts'
+import { digestOf } from './cluster/values.ts'
+import type { Host } from './domain/connection.ts'
+import { asFailure, type Failure } from './domain/errors.ts'
+import type { GitHubClock } from './github/clock.ts'
+import type { AppLink } from './operations/app-link.ts'
+import { type ClusterDesk, createClusterDesk } from './operations/cluster.ts'
+import { type ClusterSeat, createClusterSeat } from './operations/cluster-seat.ts'
+import type { Events } from './operations/events.ts'
+import { createIsolation } from './operations/isolation.ts'
+import type { Journey } from './operations/journey.ts'
+import type { Memory } from './operations/membership.ts'
+import type { Recovery } from './operations/recovery.ts'
+import type { Heartbeat } from './operations/refresh.ts'
+import { createReplicate } from './operations/replicate.ts'
+import { createTokenExchange } from './operations/token-exchange.ts'
+import type { Tokens } from './operations/tokens.ts'
+import type { Trail } from './operations/trail.ts'
+import type { Clock } from './platform/clock.ts'
+import type { ClusterConfig } from './platform/cluster-config.ts'
+import type { Log } from './platform/log.ts'
+import { readCredential } from './platform/systemd.ts'
+import { VERSION } from './platform/version.ts'
+import type { Store } from './store/database.ts'
+
+/** What of the engine the cluster works upon. */
+export type ClusterParts = {
+  readonly store: Store
+  readonly journey: Journey
+  readonly tokens: Tokens
+  readonly link: AppLink
+  readonly recovery: Recovery
+  readonly heartbeat: Heartbeat
+  readonly trail: Trail
+  readonly events: Events
+  readonly githubClock: GitHubClock
+  readonly clock: Clock
+  readonly log: Log
+  readonly host: () => Host
+  readonly env: NodeJS.ProcessEnv
+}
+
+export type ClusterNode = { readonly seat: ClusterSeat; readonly desk: ClusterDesk; close(): void }
+
+export const buildClusterNode = async (
+  config: ClusterConfig,
+  parts: ClusterParts & { readonly memory: Memory },
+): Promise<ClusterNode> => {
+  const { store, memory, journey, tokens, clock, log, host, trail } = parts
+  const cluster = config.name
+  const now = (): number => parts.githubClock.now()
+  const { etcd, secrets } = await reach(config, parts)
+  const isolation = createIsolation({ facts: store.facts, clock, now })
+  const seat: ClusterSeat = createClusterSeat({
+    cluster,
+    link: () => link,
+    memory,
+    isolation,
+    replicate: () => replicate,
+    exchange: () => exchange,
+    journey,
+    appLink: parts.link,
+    events: parts.events,
+    clock,
+    log,
+    onOffice: () => parts.heartbeat.soon(),
+  })
+  const keyring = createKeyring({ cluster, secrets, preferred: () => link.preferredSecret() })
+  const member = () => {
+    const { generation, sequence } = memory.agreed().version
+    const role = memory.find()?.role ?? 'member'
+    return { generation, sequence, role, host: host(), version: VERSION, mayLead: seat.mayLead() }
+  }
+  const link: ClusterLink = createLink({
+    etcd,
+    keyring,
+    node: memory.node(),
+    handlers: { ...seat.handlers, member },
+    clock,
+    log,
+  })
+  const replicate = createReplicate({
+    store,
+    journey,
+    link,
+    memory,
+    trail,
+    log,
+    digestOf,
+    onApplied(voided) {
+      if (voided) tokens.drop()
+      exchange.takeAll()
+      void parts.recovery
+        .ensureWrap()
+        .catch((error: unknown) => log.error('the recovery wrap was not written', { error }))
+      parts.heartbeat.soon()
+    },
+    onLeave() {
+      memory.forget()
+      void seat.end()
+    },
+  })
+  const exchange = createTokenExchange({ link, memory, journey, tokens, log, now })
+  const desk = createClusterDesk({
+    cluster,
+    link,
+    memory,
+    isolation,
+    replicate,
+    journey,
+    tokens,
+    trail,
+    clock,
+    host,
+    role: seat.role,
+    signer: () => parts.recovery.signer().publicKey,
+    recipients: parts.recovery.created,
+    setRecipients: parts.recovery.setCreated,
+    begin: seat.begin,
+    catchUp: seat.catchUp,
+    end: seat.end,
+  })
+  return { seat, desk, close: () => etcd.close() }
+}
+
+/** Where a file is missing, or the secret is, the node is one that cannot reach its cluster, and says why. */
+const reach = async (config: ClusterConfig, { clock, log, env }: ClusterParts) => {
+  try {
+    const secrets = secretsOf(config, readCredential('cluster.secret', env))
+    return { secrets, etcd: await createEtcd({ ...etcdOptionsOf(config), clock, log }) }
+  } catch (error) {
+    const failure = asFailure(error)
+    log.error('the cluster cannot be reached', { error: failure, next: failure.entry.next })
+    return { secrets: [Buffer.alloc(1)], etcd: unreachable(failure) }
+  }
+}
+
+const unreachable = (failure: Failure): Etcd => {
+  const refuse = (): Promise<never> => Promise.reject(failure)
+  return {
+    get: refuse,
+    list: refuse,
+    commit: refuse,
+    lease: refuse,
+    watch: () => ({ close() {} }),
+    onReachable() {},
+    isReachable: () => false,
+    close() {},
+  }
+}

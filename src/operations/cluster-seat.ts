@@ -1,0 +1,205 @@
+// The seat of a node that is configured for a cluster: what it is told by the link, and what the other operations are told by it.
+
+import type { ClusterLink, LinkHandlers } from '../cluster/link.ts'
+import { isLive, isOtherHost } from '../domain/connection.ts'
+import { Failure } from '../domain/errors.ts'
+import { isoTime, type Status } from '../domain/wire.ts'
+import type { Clock, Timer } from '../platform/clock.ts'
+import type { Log } from '../platform/log.ts'
+import type { AppLink } from './app-link.ts'
+import type { Events } from './events.ts'
+import type { Isolation } from './isolation.ts'
+import type { Journey } from './journey.ts'
+import type { Memory } from './membership.ts'
+import type { Replicate } from './replicate.ts'
+import type { Seat } from './seat.ts'
+import type { TokenExchange } from './token-exchange.ts'
+
+export type ClusterSeat = Seat & {
+  readonly handlers: Omit<LinkHandlers, 'member'>
+  /** Resolves when this node knows what holds in the cluster, or for now cannot know. */
+  begin(): Promise<void>
+  /** Brings record and tokens here to what the cluster has, and the other way round. Never throws. */
+  catchUp(): Promise<void>
+  /** Resigns, and says good-bye. Never throws. */
+  end(): Promise<void>
+  /** A leader that does not get through to GitHub lets others try. */
+  mayLead(): boolean
+}
+
+/** Longer than this the start does not wait for etcd. */
+const START_MS = 4_000
+const STOP_MS = 2_000
+const CONTACT_MS = 2_000
+const LOOK_MS = 10_000
+const RECONCILE_MS = 60_000
+/** So long a leader that cannot reach GitHub goes on trying before it gives up its office, and stays out of it. */
+const PATIENCE_MS = 60_000
+/** Cut off, each node mints for itself: not before the tokens of all near their end. */
+const CUT_OFF_MARGIN_MS = 10 * 60_000
+
+export const createClusterSeat = (deps: {
+  cluster: string
+  link: () => ClusterLink
+  memory: Memory
+  isolation: Isolation
+  replicate: () => Replicate
+  exchange: () => TokenExchange
+  journey: Pick<Journey, 'read'>
+  appLink: Pick<AppLink, 'findTrouble'>
+  events: Pick<Events, 'emit'>
+  clock: Clock
+  log: Log
+  /** There is something to do for a leader. */
+  onOffice: () => void
+}): ClusterSeat => {
+  const { memory, isolation, journey, clock, log } = deps
+  const link = (): ClusterLink => deps.link()
+  const timers: Timer[] = []
+  let known = false
+  let outOfOfficeUntilMs = Number.NEGATIVE_INFINITY
+  let troubledSinceMs: number | undefined
+
+  const replica = (): boolean => memory.find()?.role === 'replica'
+
+  const onTouch = (inTouch: boolean): void => {
+    if (!memory.find()) return
+    if (!inTouch) isolation.begin()
+    const detail = inTouch ? 'in touch with the cluster' : 'cut off from the cluster'
+    deps.events.emit({ event: 'change', state: journey.read().connection.kind, detail })
+    if (inTouch) void catchUp()
+  }
+
+  const catchUp = async (): Promise<void> => {
+    await deps.replicate().settle()
+    if (link().inTouch()) isolation.note()
+    deps.exchange().takeAll()
+    await deps.exchange().reconcile()
+  }
+
+  const onLead = (leads: boolean): void => {
+    if (!leads) return
+    void deps.replicate().settle()
+    for (const ask of link().asks()) deps.exchange().onAsk(ask)
+    deps.onOffice()
+  }
+
+  const look = (): void => {
+    if (!memory.find() || !link().inTouch()) return
+    link()
+      .readRecord()
+      .catch(() => undefined)
+    considerOffice()
+    link().stand()
+  }
+
+  const considerOffice = (): void => {
+    const trouble = deps.appLink.findTrouble()
+    if (!trouble || !link().leads()) return
+    troubledSinceMs ??= clock.monotonic()
+    const others = link()
+      .members()
+      .some(({ node, role }) => node !== link().node && role === 'member')
+    if (!others || clock.monotonic() - troubledSinceMs < PATIENCE_MS) return
+    log.warn('this leader does not get through to GitHub, and lets another node try', { error: trouble.failure })
+    troubledSinceMs = undefined
+    outOfOfficeUntilMs = clock.monotonic() + PATIENCE_MS
+    void link().resign()
+  }
+
+  const begin = async (): Promise<void> => {
+    for (const timer of timers.splice(0)) timer.cancel()
+    timers.push(
+      clock.every(CONTACT_MS, () => {
+        if (!deps.appLink.findTrouble()) troubledSinceMs = undefined
+        if (memory.find() && link().inTouch()) isolation.note()
+      }),
+      clock.every(LOOK_MS, look),
+      clock.every(RECONCILE_MS, () => void deps.exchange().reconcile()),
+    )
+    const waited = new AbortController()
+    const knowing = link()
+      .start()
+      .then(() => (memory.find() ? catchUp() : undefined))
+    await Promise.race([knowing, clock.sleep(START_MS, waited.signal)])
+    waited.abort()
+    known = true
+    if (!link().inTouch()) log.warn('this node goes on without its cluster', { error: link().findTrouble() })
+  }
+
+  const warnings = (): Status['warnings'] => {
+    if (!memory.find()) {
+      const detail = `The configuration names the cluster ${deps.cluster}, and this node has not joined it.`
+      return [{ code: 'cluster-not-joined', detail, next: 'Run `ghconnect cluster join`.' }]
+    }
+    const found: Status['warnings'] = []
+    if (!link().inTouch()) {
+      const lastMs = isolation.lastContactMs()
+      const trouble = link().findTrouble()
+      const since = lastMs === undefined ? '' : ` since ${isoTime(lastMs)}`
+      const detail = `This node has not heard of its cluster${since}${trouble ? `: ${trouble.message}` : ''}.`
+      const next = 'Mend the way to etcd. After 24 hours this node serves nothing any more.'
+      found.push({ code: 'cluster-isolated', detail, next })
+    }
+    if (link().record().kind === 'foreign') {
+      const { title, next } = new Failure('cluster-secret', '').entry
+      found.push({ code: 'cluster-secret', detail: `${title}: the record is sealed with another secret.`, next })
+    }
+    if (memory.isUnsent() && !link().inTouch()) {
+      const detail = 'A change that was made on this node has not reached the others yet.'
+      found.push({ code: 'cluster-unsent', detail, next: 'Mend the way to etcd: it is told then.' })
+    }
+    return found
+  }
+
+  return {
+    handlers: {
+      onRecord: () => void (memory.find() && deps.replicate().settle()),
+      onToken(token) {
+        if (memory.find()) deps.exchange().onToken(token)
+      },
+      onAsk: ask => deps.exchange().onAsk(ask),
+      onTouch,
+      onLead,
+    },
+    begin,
+    catchUp,
+    async end() {
+      for (const timer of timers.splice(0)) timer.cancel()
+      const waited = new AbortController()
+      await Promise.race([link().stop(), clock.sleep(STOP_MS, waited.signal)])
+      waited.abort()
+    },
+    mayLead: () => memory.find()?.role === 'member' && clock.monotonic() >= outOfOfficeUntilMs,
+    findShut() {
+      if (!memory.find()) return undefined
+      if (!known) return new Failure('cluster-unreachable', 'this node asks its cluster first what holds')
+      if (!isolation.isOver() || link().inTouch()) return undefined
+      const lastMs = isolation.lastContactMs()
+      return new Failure('isolated', `it was heard of last ${lastMs === undefined ? 'never' : isoTime(lastMs)}`)
+    },
+    findMute: () => (replica() ? new Failure('replica', 'it calls GitHub once it is promoted') : undefined),
+    change: (task, options) => deps.replicate().change(task, options),
+    changed: () => deps.replicate().changed(),
+    leads: () => !memory.find() || link().leads(),
+    refreshesAhead: () => !memory.find() || link().leads() || (!link().inTouch() && !replica()),
+    marginMs: before => (memory.find() && !link().inTouch() ? Math.min(before, CUT_OFF_MARGIN_MS) : before),
+    mint: (grant, wish) => deps.exchange().mint(grant, wish),
+    minted: token => deps.exchange().minted(token),
+    wantAhead: grants => deps.exchange().wantAhead(grants),
+    isHome(host) {
+      if (!memory.find()) return false
+      const { connection } = journey.read()
+      const homes = [
+        ...(isLive(connection) ? [connection.host] : []),
+        ...link()
+          .members()
+          .map(member => member.host),
+      ]
+      return homes.some(home => !isOtherHost(home, host))
+    },
+    role: () => (!memory.find() ? 'single' : replica() ? 'replica' : link().leads() ? 'leader' : 'follower'),
+    warnings,
+    signers: () => (memory.find() ? memory.signers() : []),
+  }
+}

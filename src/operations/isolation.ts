@@ -1,0 +1,52 @@
+// Isolation: when this node heard of its cluster last, restarts included, and when that is too long ago to go on by itself.
+
+import type { Clock } from '../platform/clock.ts'
+import type { FactStore } from '../store/fact-store.ts'
+
+export type Isolation = {
+  /** The cluster was heard of just now. */
+  note(): void
+  /** Out of touch from here on; durable. */
+  begin(): void
+  /** When the cluster was heard of last, by GitHub's clock. */
+  lastContactMs(): number | undefined
+  /** A node that was cut off for so long serves nothing: what it holds may have been taken from all others. */
+  isOver(): boolean
+}
+
+const LIMIT_MS = 24 * 60 * 60_000
+/** The disk is told no more often. */
+const WRITE_EVERY_MS = 60_000
+const CONTACT = 'cluster.contact'
+
+export const createIsolation = (deps: {
+  facts: FactStore
+  clock: Pick<Clock, 'monotonic'>
+  /** GitHub's clock, which is not set back with this machine's. */
+  now: () => number
+}): Isolation => {
+  const { facts, clock, now } = deps
+  const found = facts.find(CONTACT)
+  let contactMs = typeof found === 'number' ? found : undefined
+  let writtenMs = contactMs
+  /** In this process time passes whatever the clocks are set to. */
+  let contactMonotonicMs = clock.monotonic()
+
+  const write = (): void => {
+    if (contactMs === undefined || contactMs === writtenMs) return
+    facts.put(CONTACT, contactMs)
+    writtenMs = contactMs
+  }
+
+  return {
+    note() {
+      contactMs = now()
+      contactMonotonicMs = clock.monotonic()
+      if (writtenMs === undefined || Math.abs(contactMs - writtenMs) >= WRITE_EVERY_MS) write()
+    },
+    begin: write,
+    lastContactMs: () => contactMs,
+    isOver: () =>
+      contactMs !== undefined && (now() - contactMs >= LIMIT_MS || clock.monotonic() - contactMonotonicMs >= LIMIT_MS),
+  }
+}

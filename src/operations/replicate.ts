@@ -1,0 +1,254 @@
+// Replication of the connection: changes under the cluster's lock, notes by the leader, and the newest record on every node.
+
+import { randomBytes } from 'node:crypto'
+import type { ClusterLink, Right } from '../cluster/link.ts'
+import { nextStep, type SharedRecord, type Standing, versionAbove } from '../domain/cluster.ts'
+import { type Connection, isLive } from '../domain/connection.ts'
+import { asFailure, Failure } from '../domain/errors.ts'
+import type { Log } from '../platform/log.ts'
+import type { ConnectionRecord } from '../store/connection-store.ts'
+import type { Store } from '../store/database.ts'
+import type { Journey } from './journey.ts'
+import type { Agreed, Memory } from './membership.ts'
+import { RECIPIENTS } from './recovery.ts'
+import type { ChangeOptions } from './seat.ts'
+import type { Trail } from './trail.ts'
+
+export type Replicate = {
+  /** What the seat says of it. Called in turn, with nothing else under way on this node. */
+  change<T>(task: () => Promise<T>, options: ChangeOptions): Promise<T>
+  changed(): void
+  /** Brings this node and the cluster to the same record. Never throws: what could not be done is done later. */
+  settle(): Promise<void>
+  /** The same, in turn already, under a right that is held. Throws `cluster-unreachable`, `cluster-secret`. */
+  settleUnder(right: Right): Promise<void>
+}
+
+/** Against a rival who is always first; there is none for long. */
+const MOST_TRIES = 8
+
+export const createReplicate = (deps: {
+  store: Store
+  journey: Pick<Journey, 'read' | 'to' | 'shred' | 'inTurn'>
+  link: ClusterLink
+  memory: Memory
+  trail: Pick<Trail, 'owe'>
+  log: Log
+  digestOf: (content: Omit<SharedRecord, 'version' | 'floor' | 'by'> & { readonly generation: number }) => string
+  /** A record took the place of what stood here. `voided`: its tokens with it. */
+  onApplied: (voided: boolean) => void
+  /** This node leaves its cluster, since it cannot ask it. */
+  onLeave: () => void
+}): Replicate => {
+  const { store, journey, link, memory, trail, log } = deps
+  let right: Right | undefined
+  let sending: Promise<unknown> = Promise.resolve()
+  let settling = false
+  let again = false
+
+  const recipients = (): readonly string[] => {
+    const found = store.facts.find(RECIPIENTS)
+    return Array.isArray(found) ? found.filter(text => typeof text === 'string') : []
+  }
+  const contentOf = (record: ConnectionRecord) => ({
+    ...record,
+    recipients: recipients(),
+    signers: memory.signers(),
+  })
+  const digest = (): string => deps.digestOf(contentOf(store.connection.read()))
+  const standing = (): Standing => ({
+    generation: journey.read().generation,
+    digest: digest(),
+    agreed: memory.agreed(),
+    unsent: memory.isUnsent(),
+    leads: link.leads(),
+  })
+
+  const apply = ({ version, floor, ...record }: SharedRecord, lost: 'nothing' | 'note' | 'change'): void => {
+    const { connection, installations, keys } = record
+    const { generation } = version
+    const held = store.connection.read()
+    const agreed: Agreed = {
+      version,
+      floor,
+      identity: identityOf(connection),
+      digest: deps.digestOf({ ...record, generation }),
+    }
+    const voided = floor !== memory.agreed().floor || identityOf(held.connection) !== agreed.identity
+    const dropsKey = held.keys.some(key => !keys.some(({ fingerprint }) => fingerprint === key.fingerprint))
+    const facts = { [RECIPIENTS]: record.recipients }
+    store.facts.put(RECIPIENTS, record.recipients)
+    memory.setSigners(record.signers)
+    // What a key is gone for must not be readable here either.
+    if (voided || dropsKey) {
+      const change = { installations, keys, generation, newGeneration: false }
+      journey.shred(connection, { ...change, facts: { ...facts, ...memory.factsOf(agreed) } })
+    } else journey.to(connection, { installations, keys, generation })
+    memory.agree(agreed)
+    memory.setUnsent(false)
+    if (lost === 'change') {
+      const detail = `${record.by} made generation ${generation}: ${connection.kind}; what was changed here meanwhile is void`
+      trail.owe({ event: 'cluster.conflict', detail })
+      log.error('a change of this node lost against another one', { detail })
+    }
+    log.info('the record of the cluster holds here now', { generation, sequence: version.sequence, by: record.by })
+    deps.onApplied(voided || dropsKey)
+    link.announce()
+  }
+
+  const offer = async (anew: boolean, as: Right): Promise<boolean> => {
+    const seen = link.record()
+    const held = store.connection.read()
+    const { connection, installations, keys } = held
+    const now = standing()
+    const { agreed } = now
+    const former = memory.agreed()
+    const known = seen.kind === 'record' ? seen : undefined
+    const version = anew ? versionAbove(now, known?.version, randomBytes(6).toString('hex')) : agreed.version
+    const identity = identityOf(connection)
+    const floor = identity === former.identity ? former.floor : version.generation
+    const appId = isLive(connection) ? connection.app.id : known?.record.appId
+    const record: SharedRecord = {
+      version,
+      floor,
+      ...(appId !== undefined && { appId }),
+      connection,
+      installations,
+      keys,
+      recipients: recipients(),
+      signers: memory.signers(),
+      by: link.node,
+    }
+    if (!(await link.putRecord(record, as))) return false
+    memory.agree({ version, floor, identity, digest: now.digest })
+    if (digest() === now.digest && as !== right) memory.setUnsent(false)
+    link.announce()
+    return true
+  }
+
+  const settleUnder = async (as: Right): Promise<void> => {
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
+      const seen = link.record()
+      if (seen.kind === 'foreign')
+        throw new Failure('cluster-secret', 'the record of the cluster is sealed with another secret')
+      const step = nextStep(standing(), seen.kind === 'record' ? seen : undefined)
+      switch (step.kind) {
+        case 'keep':
+          if (as !== right) memory.setUnsent(false)
+          return
+        case 'agree': {
+          if (seen.kind !== 'record') return
+          const { version, digest: same, record } = seen
+          memory.agree({ version, digest: same, floor: record.floor, identity: identityOf(record.connection) })
+          memory.setUnsent(false)
+          return link.announce()
+        }
+        case 'apply':
+          if (seen.kind === 'record') apply(seen.record, step.lost)
+          return
+        case 'offer':
+          if (await offer(step.anew, as)) return
+          await link.readRecord()
+          break
+        default:
+          return step satisfies never
+      }
+    }
+    throw new Failure('cluster-conflict', 'other nodes change the connection all the time')
+  }
+
+  const settleNow = async (): Promise<void> => {
+    if (!memory.find() || !link.inTouch()) return
+    try {
+      await settleUnder(link.leads() ? 'leader' : 'any')
+    } catch (error) {
+      log.warn('this node and the cluster could not be brought to the same record yet', { error: asFailure(error) })
+    }
+  }
+
+  /** However often it is asked for while it waits for its turn, it is done once. */
+  const settle = async (): Promise<void> => {
+    if (settling) {
+      again = true
+      return
+    }
+    settling = true
+    try {
+      do {
+        again = false
+        await journey.inTurn(settleNow)
+      } while (again)
+    } finally {
+      settling = false
+    }
+  }
+
+  /** What was changed under the lock goes out; the failure that keeps it here, if one does. */
+  const send = async (as: Right): Promise<Failure | undefined> => {
+    try {
+      if (digest() === memory.agreed().digest || (await offer(true, as))) return undefined
+      const wanted = digest()
+      await link.readRecord()
+      await settleUnder('any')
+      if (digest() === wanted) return undefined
+      return conflict()
+    } catch (error) {
+      const failure = asFailure(error)
+      log.error('a change of this node is not in the cluster yet', { error: failure })
+      return failure
+    }
+  }
+
+  const conflict = (): Failure => {
+    const seen = link.record()
+    const who = seen.kind === 'record' ? seen.record.by : 'another node'
+    const { connection, generation } = journey.read()
+    const now = `${who} made it generation ${generation}, ${connection.kind}`
+    return new Failure('cluster-conflict', `${now}; what was changed here meanwhile is void`)
+  }
+
+  return {
+    settle,
+    settleUnder,
+    changed() {
+      const as = right
+      if (as !== undefined) sending = sending.then(() => (right === as ? send(as) : undefined))
+      else if (link.leads()) void settle()
+    },
+    async change(task, { cutOff = 'refuse' }) {
+      const member = memory.find()
+      if (!member) return task()
+      if (member.role === 'replica' && cutOff === 'refuse')
+        throw new Failure('replica', 'it takes over what others decide')
+      const held = await link.lock('a change').catch((error: unknown) => {
+        const failure = asFailure(error)
+        if (cutOff !== 'leave' || !CUT_OFF.has(failure.code)) throw failure
+        deps.onLeave()
+        return undefined
+      })
+      if (held === undefined) return task()
+      try {
+        await link.readRecord()
+        await settleUnder(held)
+        right = held
+        memory.setUnsent(true)
+        const [outcome] = await Promise.allSettled([task()])
+        await sending
+        const failure = await send(held)
+        if (failure === undefined) memory.setUnsent(false)
+        if (outcome.status === 'rejected') throw outcome.reason
+        if (failure !== undefined) throw failure
+        return outcome.value
+      } finally {
+        right = undefined
+        sending = Promise.resolve()
+        await held.release()
+      }
+    },
+  }
+}
+
+const CUT_OFF = new Set<string>(['cluster-unreachable', 'cluster-refused'])
+
+const identityOf = (connection: Connection): string =>
+  isLive(connection) ? `${connection.app.id} ${connection.enabledAtMs}` : 'none'
