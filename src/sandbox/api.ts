@@ -88,8 +88,8 @@ const struck = (parts: Parts, exchange: Exchange, target: Target): Response | un
         ),
       ),
     )
-  if (faults.strike('not-found-storm', target))
-    return stamp(parts, exchange, refusalResponse(new Refusal(404, 'Not Found')))
+  const storm = faults.strike('not-found-storm', target)
+  if (storm) return stamp(parts, exchange, refusalResponse(new Refusal(404, storm.message ?? 'Not Found')))
   return undefined
 }
 
@@ -102,6 +102,12 @@ const limited = (parts: Parts, exchange: Exchange): void => {
     throw new Refusal(
       403,
       `Although you appear to have the correct authorization credentials, the \`${organization}\` organization has an IP allow list enabled, and your IP address is not permitted to access this resource.`,
+    )
+  if (organization !== undefined && faults.strike('account-policy', target))
+    throw new Refusal(
+      403,
+      'Resource protected by organization SAML enforcement. You must grant your OAuth token access to this organization.',
+      { headers: { 'x-github-sso': `required; url=${parts.url}/orgs/${organization}/sso` } },
     )
   const secondary = faults.strike('secondary-rate-limit', target)
   if (secondary)

@@ -99,6 +99,13 @@ export const createControl = (parts: Parts): Hono => {
     if (world.findAccount(login)) throw new Refusal(409, `${login} is taken`)
     return c.json({ id: world.createAccount('Organization', login, enterprise).id, login }, 201)
   })
+  control.post('/accounts/:login/rename', async c => {
+    const { login } = await body(c.req, z.strictObject({ login: z.string().min(1) }))
+    const renamed = account(c.req.param('login'))
+    if (world.findAccount(login) ?? world.findEnterprise(login)) throw new Refusal(409, `${login} is taken`)
+    renamed.login = login
+    return c.json({ id: renamed.id, login })
+  })
   control.post('/repositories', async c => {
     const { owner, name } = await body(c.req, NewRepository)
     if (world.findRepository(owner, name)) throw new Refusal(409, `${owner}/${name} is taken`)
@@ -160,6 +167,12 @@ export const createControl = (parts: Parts): Hono => {
     const changed = app(c.req.param('id'))
     world.setAppPermissions(changed, permissions)
     return c.json({ permissions: changed.permissions })
+  })
+  control.post('/apps/:id/transfer', async c => {
+    const { owner } = await body(c.req, z.strictObject({ owner: z.string() }))
+    const moved = app(c.req.param('id'))
+    moved.owner = account(owner)
+    return c.json({ id: moved.id, owner: moved.owner.login })
   })
   control.post('/apps/:id/rename', async c => {
     const { name } = await body(c.req, z.strictObject({ name: z.string() }))

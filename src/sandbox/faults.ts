@@ -37,7 +37,8 @@ export const Fault = z.discriminatedUnion('kind', [
   }),
   z.strictObject({ kind: z.literal('drop'), ...limits }),
   z.strictObject({ kind: z.literal('drop-after'), ...limits }),
-  z.strictObject({ kind: z.literal('not-found-storm'), ...limits }),
+  z.strictObject({ kind: z.literal('account-policy'), organization: z.string().optional(), ...limits }),
+  z.strictObject({ kind: z.literal('not-found-storm'), message: z.string().optional(), ...limits }),
   z.strictObject({ kind: z.literal('no-request-id-portal'), ...limits }),
   z.strictObject({ kind: z.literal('lost-manifest'), ...limits }),
   z.strictObject({ kind: z.literal('sudo'), ...limits }),
@@ -75,7 +76,7 @@ export const createFaults = (prefix: string, random: Random): Faults => {
       const fault = active.find(
         (one): one is Extract<Fault, { kind: typeof kind }> =>
           one.kind === kind &&
-          (one.kind !== 'ip-block' ||
+          ((one.kind !== 'ip-block' && one.kind !== 'account-policy') ||
             one.organization === undefined ||
             one.organization.toLowerCase() === organization?.toLowerCase()) &&
           (one.method === undefined || one.method.toUpperCase() === method) &&

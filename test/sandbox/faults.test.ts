@@ -140,3 +140,50 @@ test('the log tells who asked for what, and how it ended', async t => {
     { path: '/api/v3/meta', authorization: 'none', issuer: null, installation: null, api_version: '2026-03-10' },
   ])
 })
+
+test('a policy of an organization refuses its installation, and says where to sign on', async t => {
+  const bench = await createBench(t)
+  const { authorization, app } = await ready(bench)
+  await bench.control('faults', { kind: 'account-policy', organization: 'octo-org' })
+  const answer = await bench.call(REPOSITORY, { authorization })
+  t.is(answer.status, 403)
+  t.regex(messageOf(answer), /^Resource protected by organization SAML enforcement/)
+  t.regex(answer.headers.get('x-github-sso') ?? '', /^required; url=http.*octo-org/)
+  t.is((await bench.call('/app', { authorization: bench.jwt(app) })).status, 200, 'the App itself is nobody’s')
+})
+
+test('a storm of 404s says what it is told to say', async t => {
+  const bench = await createBench(t)
+  const { app } = await ready(bench)
+  await bench.control('faults', { kind: 'not-found-storm', message: 'Integration not found', count: 1 })
+  const answer = await bench.call('/app', { authorization: bench.jwt(app) })
+  t.is(answer.status, 404)
+  t.is(messageOf(answer), 'Integration not found')
+  t.is((await bench.call('/app', { authorization: bench.jwt(app) })).status, 200)
+})
+
+const Installation = z.object({ id: z.int(), account: z.object({ login: z.string(), id: z.int() }) })
+const AppOwner = z.object({ owner: z.object({ login: z.string() }) })
+
+test('an account that is renamed keeps its id and its installations; an App that is transferred has another owner', async t => {
+  const bench = await createBench(t)
+  const { app, installation } = await ready(bench)
+  const authorization = bench.jwt(app)
+  const before = Installation.parse((await bench.call(`/app/installations/${installation}`, { authorization })).body)
+  await bench.control('accounts/octo-org/rename', { login: 'hexa-org' })
+  const after = Installation.parse((await bench.call(`/app/installations/${installation}`, { authorization })).body)
+  t.deepEqual(after, { id: before.id, account: { id: before.account.id, login: 'hexa-org' } })
+  t.is(AppOwner.parse((await bench.call('/app', { authorization })).body).owner.login, 'hexa-org')
+  await bench.control(`apps/${app.id}/transfer`, { owner: 'other-org' })
+  t.is(AppOwner.parse((await bench.call('/app', { authorization })).body).owner.login, 'other-org')
+  await t.throwsAsync(bench.control('accounts/hexa-org/rename', { login: 'other-org' }), { message: /409/ })
+})
+
+test('one key of several is revoked by its fingerprint', async t => {
+  const bench = await createBench(t)
+  const { app } = await ready(bench)
+  const made = z.object({ fingerprint: z.string() }).parse(await bench.control(`apps/${app.id}/generate-key`, {}))
+  await t.throwsAsync(bench.control(`apps/${app.id}/revoke-keys`, { fingerprint: 'SHA256:none' }), { message: /404/ })
+  await bench.control(`apps/${app.id}/revoke-keys`, { fingerprint: made.fingerprint })
+  t.is((await bench.call('/app', { authorization: bench.jwt(app) })).status, 200)
+})
