@@ -27,22 +27,13 @@ export const createFeatures = (deps: {
   journey: Journey
   drift: Pick<Drift, 'check'>
 }): Features => {
-  const { journey } = deps
-  let looking: Promise<void> | undefined
-
   const assess = (name: FeatureName): FeatureAssessment =>
-    assessFeature(FEATURES[name], profileOf(name), journey.read())
+    assessFeature(FEATURES[name], profileOf(name), deps.journey.read())
 
   const profileOf = (name: FeatureName) =>
     deps.switched().some(one => one.name === name)
       ? deps.policy().profiles.find(profile => profile.name === name)
       : undefined
-
-  const look = async (): Promise<void> => {
-    if (journey.read().connection.kind !== 'connected') return
-    if (deps.switched().length === 0) return
-    await deps.drift.check({ force: true })
-  }
 
   const toBody = (name: FeatureName): FeatureBody => {
     const assessment = assess(name)
@@ -65,11 +56,7 @@ export const createFeatures = (deps: {
 
   return {
     async list() {
-      // All who ask at once share a look.
-      looking ??= look().finally(() => {
-        looking = undefined
-      })
-      await looking
+      if (deps.switched().length > 0) await deps.drift.check({ force: true })
       return FEATURE_NAMES.map(toBody)
     },
     warnings: () =>

@@ -16,6 +16,7 @@ const WATCHED = [
   'scope-mismatch',
   'suspended',
   'ip-blocked',
+  'account-policy',
   'installation-not-found',
   'app-not-found',
   'key-rejected',
