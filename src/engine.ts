@@ -239,7 +239,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     },
     heartbeat,
     appForm,
-    patient: createPatient({ store, link, tokens, drift, recovery, githubClock, readKey: readPrivateKey }),
+    patient: createPatient({ store, link, tokens, recovery, githubClock, readKey: readPrivateKey }),
     wantedPermissions,
     formUrl,
     probe: () => void store.facts.find(''),

@@ -52,7 +52,6 @@ const LAYER_OF: Partial<Record<Code, Layer>> = {
   'installation-not-found': 'installation',
   suspended: 'installation',
   'bad-credentials': 'installation',
-  'account-policy': 'installation',
   forbidden: 'permissions',
   'permission-not-granted': 'permissions',
   'scope-mismatch': 'permissions',

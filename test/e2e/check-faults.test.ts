@@ -125,12 +125,6 @@ const FAULTS: readonly Fault[] = [
     told: { state: 'connected', failure: 'portal' },
   },
   {
-    name: 'a storm of 404',
-    ...fault({ kind: 'not-found-storm' }),
-    names: { layer: 'host', verdict: 'failed', code: 'github-unexpected', says: /404: Not Found/ },
-    told: { state: 'connected', failure: 'github-unexpected' },
-  },
-  {
     name: 'connections that break',
     ...fault({ kind: 'drop' }),
     names: { layer: 'host', verdict: 'failed', code: 'unreachable' },
@@ -160,7 +154,7 @@ const FAULTS: readonly Fault[] = [
       subject: 'octo-org',
       says: /Profile test asks for issues: write/,
     },
-    told: { state: 'connected', warning: 'permissions-pending' },
+    told: { state: 'connected' },
   },
   {
     name: 'a repository that was taken out of the installation',
