@@ -7,6 +7,7 @@ import { openStore } from '../src/store/database.ts'
 import { createTokens } from '../src/operations/tokens.ts'
 import { type Appliance, createAppliance, PROFILE } from '../test/support/appliance.ts'
 import { quietLog, stillClock, tokensOf } from './bench-parts.ts'
+import { openWebSocket, unitFlags } from './bench-start.ts'
 
 type Row = { name: string; floor: string; ours: string; ratio: string; budget: string; within: boolean }
 
@@ -25,19 +26,22 @@ const pinned = (core: number, command: readonly string[]): string[] => ['taskset
 /** A child that is ready when its output matches; resolves to it and to the milliseconds that took. */
 const launch = async (
   command: readonly string[],
-  options: { ready: RegExp; env?: NodeJS.ProcessEnv },
+  options: { ready: RegExp; env?: NodeJS.ProcessEnv; fd?: number },
 ): Promise<{ child: ChildProcess; ms: number }> => {
   const [program = '', ...args] = command
   const began = performance.now()
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...options.env } })
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'pipe', 'pipe', options.fd ?? 'ignore'],
+    env: { ...process.env, ...options.env },
+  })
   const { promise, resolve: isReady, reject } = Promise.withResolvers<number>()
   let text = ''
   const read = (chunk: Buffer): void => {
     text += chunk.toString()
     if (options.ready.test(text)) isReady(performance.now() - began)
   }
-  child.stdout.on('data', read)
-  child.stderr.on('data', read)
+  child.stdout?.on('data', read)
+  child.stderr?.on('data', read)
   child.once('exit', () => reject(new Error(text)))
   return { child, ms: await promise }
 }
@@ -111,6 +115,9 @@ const benchToken = async (appliance: Appliance): Promise<Row[]> => {
   const floorSocket = join(appliance.folder, 'floor.sock')
   await appliance.start()
   await appliance.enable()
+  // A daemon serves for months after the one start in which it was enabled: what only that needed is not in its memory.
+  await appliance.kill()
+  await appliance.start()
   const { text } = await appliance.ask('POST', '/v1/tokens', JSON.parse(BODY))
   const { child: floor } = await launch(pinned(0, floorServer(floorSocket, text)), { ready: /ready/ })
   execFileSync('taskset', ['-a', '-cp', '0', String(appliance.pid())], { stdio: 'ignore' })
@@ -141,14 +148,16 @@ const benchToken = async (appliance: Appliance): Promise<Row[]> => {
 
 const benchStart = async (appliance: Appliance): Promise<Row[]> => {
   const env = { NODE_COMPILE_CACHE: join(appliance.folder, 'cache') }
-  const ours = [process.execPath, '--disable-sigusr1', DAEMON, '--config', appliance.configFile]
+  const ours = [process.execPath, ...unitFlags(), DAEMON, '--config', appliance.configFile]
   const floor = floorServer(join(appliance.folder, 'floor.sock'), '{}')
   const times: { ours: number[]; bare: number[]; rss: number[] } = { ours: [], bare: [], rss: [] }
   for (let turn = 0; turn <= TURNS * 2; turn++) {
     rmSync(join(appliance.folder, 'floor.sock'), { force: true })
     const bare = await launch(floor, { ready: /ready/ })
     await end(bare.child)
-    const started = await launch(ours, { ready: /"message":"ready"/, env })
+    const { fd, wrap, close, ...passed } = await openWebSocket()
+    const started = await launch([...wrap, ...ours], { ready: /"message":"ready"/, env: { ...env, ...passed.env }, fd })
+    close()
     // Memory is read after a first use, not of a process that has done nothing yet.
     await appliance.call('GET', '/v1/status')
     const rss = rssMb(started.child.pid)
@@ -219,7 +228,7 @@ const benchGit = async (appliance: Appliance): Promise<Row[]> => {
 }
 
 const benchScopes = async (appliance: Appliance): Promise<Row[]> => {
-  const command = [process.execPath, '--disable-sigusr1', DAEMON, '--config', appliance.configFile]
+  const command = [process.execPath, ...unitFlags(), DAEMON, '--config', appliance.configFile]
   const storeKey = readFileSync(join(appliance.folder, 'store.key'))
   const measure = async (): Promise<number> => {
     const { child } = await launch(command, { ready: /"message":"ready"/ })

@@ -92,9 +92,9 @@ const OWNERS: Record<string, string> = {
   'node-cron': 'src/platform/clock.ts',
   pino: 'src/platform/log.ts',
   'prom-client': 'src/api/metrics.ts',
-  'proxy-agent': 'src/platform/outbound.ts',
+  'proxy-agent': 'src/platform/outbound-pool.ts',
   'smol-toml': 'src/platform/config.ts',
-  tar: 'src/snapshot/bundle.ts',
+  tar: 'src/snapshot/archive.ts',
 }
 
 const ROOT = resolve(import.meta.dirname, '..')

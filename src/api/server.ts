@@ -18,7 +18,6 @@ import { streamEvents } from './event-stream.ts'
 import { passOn } from './gateway.ts'
 import type { Metrics } from './metrics.ts'
 import { noteOf } from './notes.ts'
-import { openApiDocument } from './openapi.ts'
 import { pageOf } from './policy-routes.ts'
 import { readJson, readText } from './request-body.ts'
 import { type Backend, refuseOtherSocket, type Route, type SocketName, type TextForm } from './route.ts'
@@ -179,7 +178,10 @@ const others = (deps: ApiDeps): [string, Endpoint][] => [
   ],
   [
     'GET /v1/openapi.json',
-    ({ outgoing }) => sendJson(outgoing, 200, openApiDocument({ socket: deps.socket, version: deps.version })),
+    async ({ outgoing }) => {
+      const { openApiDocument } = await import('./openapi.ts')
+      sendJson(outgoing, 200, openApiDocument({ socket: deps.socket, version: deps.version }))
+    },
   ],
   ['GET /livez', ({ outgoing }) => sendJson(outgoing, 200, { live: true })],
   [

@@ -2,11 +2,9 @@
 
 import { asFailure, Failure } from '../domain/errors.ts'
 import type { Clock } from '../platform/clock.ts'
-import type { Outbound } from '../platform/outbound.ts'
+import type { Fetch, Outbound } from '../platform/outbound.ts'
 import type { GitHubClock } from './clock.ts'
 import { classify, isGitHubs } from './refusals.ts'
-
-type Fetch = typeof globalThis.fetch
 
 /**
  * Throws an error whose cause is the Failure. Its own message is empty of meaning on purpose: auth-app reads messages, and what a portal
@@ -21,17 +19,17 @@ export const createGenuineFetch = (deps: {
   headers: Readonly<Record<string, string>>
 }): Fetch => {
   const { outbound, clock, githubClock, route } = deps
-  return async (input, init) => {
-    const headers = { ...Object.fromEntries(new Headers(init?.headers)), ...deps.headers }
+  return async (url, init) => {
+    const headers = { ...init?.headers, ...deps.headers }
     const sentAtMs = clock.now()
     try {
-      const response = await outbound.fetch(input, { ...init, headers })
+      const response = await outbound.fetch(url, { ...init, headers })
       const answered = Object.fromEntries(response.headers)
       if (!isGitHubs(answered)) {
         throw classify({ status: response.status, headers: answered, body: await textOf(response), route })
       }
       const date = response.headers.get('date')
-      if (date !== null) githubClock.learn(date, sentAtMs)
+      if (date) githubClock.learn(date, sentAtMs)
       return response
     } catch (error) {
       throw noAnswer(error)
@@ -59,7 +57,7 @@ const noAnswer = (error: unknown): Error => {
 }
 
 /** For the title of a portal's page alone: a body that breaks off is no further trouble. */
-const textOf = async (response: Response): Promise<string> => {
+const textOf = async (response: { text(): Promise<string> }): Promise<string> => {
   try {
     return await response.text()
   } catch {

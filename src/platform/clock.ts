@@ -1,6 +1,7 @@
 // Time: the wall clock, the monotonic clock, timers and the cron, in one object, so that tests can own it.
 
-import cron from 'node-cron'
+import { createRequire } from 'node:module'
+import type cron from 'node-cron'
 
 export type Timer = { cancel(): void }
 
@@ -25,7 +26,11 @@ const JUMP_CHECK_MS = 5_000
 /** NTP slews far less than this between two checks. */
 const JUMP_MS = 3_000
 
-export const isCronExpression = (expression: string): boolean => cron.validate(expression)
+export const isCronExpression = (expression: string): boolean => library().validate(expression)
+
+/** Loaded with its first use: a start is ready before it needs a schedule. */
+const library = (): typeof cron => require('node-cron')
+const require = createRequire(import.meta.url)
 
 export const createClock = (): Clock => {
   const after = (ms: number, task: () => void): Timer => {
@@ -53,7 +58,7 @@ export const createClock = (): Clock => {
     schedule(expression, task) {
       // A match that a busy machine or a sleep made late runs late: by itself node-cron leaves out what is a second late.
       const arm = () =>
-        cron.schedule(expression, task, { missedExecutionTolerance: MAX_TIMEOUT_MS, suppressMissedWarning: true })
+        library().schedule(expression, task, { missedExecutionTolerance: MAX_TIMEOUT_MS, suppressMissedWarning: true })
       let job = arm()
       // It waits for the match that it reckoned: after a clock that was set back that is too far away.
       const jumps = onJump(() => {

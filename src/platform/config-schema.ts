@@ -18,6 +18,9 @@ const duration = (least: number, most: number) =>
     return z.NEVER
   })
 
+/** Known to be good: the library that checks others is not loaded for it. */
+export const DEFAULT_SCHEDULE = '*/5 * * * *'
+
 const webUrl = z.url({ protocol: /^https?$/, message: 'must be an http or https URL' })
 const access = z.enum(['read', 'write', 'admin'])
 const permissions = z.record(z.string().regex(/^[a-z][a-z0-9_]*$/, 'permissions are spelt with a-z, 0-9 and _'), access)
@@ -118,7 +121,7 @@ export const File = z.strictObject({
     .prefault({}),
   refresh: z
     .strictObject({
-      schedule: z.string().default('*/5 * * * *'),
+      schedule: z.string().default(DEFAULT_SCHEDULE),
       // 40 minutes, so that with a tick each 5 minutes a token in use always has 35 left when GitHub goes away.
       before_expiry: duration(60_000, 55 * 60_000).prefault('40m'),
       settle: duration(0, 10 * 60_000).prefault('30s'),

@@ -9,7 +9,7 @@ import type { Policy, Principal, Profile } from '../domain/policy.ts'
 import type { Permissions } from '../domain/scope.ts'
 import { isCronExpression } from './clock.ts'
 import { type ClusterConfig, toClusterConfig } from './cluster-config.ts'
-import { FeatureTables, File, type ProfileTable } from './config-schema.ts'
+import { DEFAULT_SCHEDULE, FeatureTables, File, type ProfileTable } from './config-schema.ts'
 
 export type SinkFormat = 'token' | 'env' | 'json' | 'netrc'
 export type Sink = {
@@ -132,7 +132,8 @@ const parseToml = <T>(
       cause: error,
     })
   }
-  const result = schema.safeParse(raw)
+  // Read once: to compile a parser takes longer than to do without.
+  const result = schema.safeParse(raw, { jitless: true })
   if (result.success) return result.data
   const issue = result.error.issues[0]
   const path = issue?.code === 'unrecognized_keys' ? [...issue.path, ...issue.keys.slice(0, 1)] : (issue?.path ?? [])
@@ -156,7 +157,8 @@ const toConfig = (raw: z.infer<typeof File>, context: Context): Config => {
   for (const key of ['url', 'api_url'] as const) {
     if (!isSafeUrl(raw.github[key])) throw complain(['github', key], 'must be https, or http on loopback')
   }
-  if (!isCronExpression(raw.refresh.schedule)) throw complain(['refresh', 'schedule'], 'is not a cron expression')
+  if (raw.refresh.schedule !== DEFAULT_SCHEDULE && !isCronExpression(raw.refresh.schedule))
+    throw complain(['refresh', 'schedule'], 'is not a cron expression')
   if (raw.proxy.url && !/^(https?|socks5):\/\/[^/]+\/?$/.test(raw.proxy.url)) {
     throw complain(['proxy', 'url'], 'must be http://, https:// or socks5:// with host and port')
   }

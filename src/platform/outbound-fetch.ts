@@ -1,15 +1,39 @@
-// The standard `fetch` over the outbound door: redirects, one deadline for all of it, an answer of bounded size read whole.
+// `fetch` over the outbound door: redirects, one deadline for all of it, an answer of bounded size read whole.
 
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import { Failure } from '../domain/errors.ts'
 
+/**
+ * As much of the standard `fetch` as Octokit uses, and a `Response` has: the runtime's own classes would take 12 MB of memory.
+ * Several values of a header are one, with commas.
+ */
+export type Fetch = (url: string, init?: FetchInit) => Promise<FetchAnswer>
+
+export type FetchInit = {
+  readonly method?: string
+  /** Names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string | Uint8Array
+  readonly signal?: AbortSignal
+  readonly redirect?: 'follow' | 'manual' | 'error'
+}
+
+export type FetchAnswer = {
+  readonly status: number
+  /** Where redirects led to. */
+  readonly url: string
+  readonly headers: { get(name: string): string | null | undefined } & Iterable<[string, string]>
+  text(): Promise<string>
+  arrayBuffer(): Promise<ArrayBuffer>
+}
+
 type Hop = {
   readonly method: string
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
-  readonly body?: Uint8Array
-  readonly signal: AbortSignal
+  readonly body?: string | Uint8Array
+  readonly signal?: AbortSignal
 }
 
 export type FetchDeps = {
@@ -24,38 +48,27 @@ export type FetchDeps = {
 const MAX_REDIRECTS = 5
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 const CREDENTIALS = new Set(['authorization', 'cookie', 'proxy-authorization'])
-/** The Fetch standard has no body for these. */
-const BODILESS = new Set([204, 205, 304])
 
 export const createFetch =
-  (deps: FetchDeps): typeof globalThis.fetch =>
-  async (input, init) => {
-    const request = new Request(input, init)
-    const body = request.body === null ? undefined : new Uint8Array(await request.arrayBuffer())
-    const headers = Object.fromEntries(request.headers)
+  (deps: FetchDeps): Fetch =>
+  async (url, { method = 'GET', headers = {}, body, signal, redirect = 'follow' } = {}) => {
     // The body is handed on as it comes: nothing here unpacks it.
-    delete headers['accept-encoding']
-    const first: Hop = {
-      method: request.method,
-      url: request.url,
-      headers,
-      ...(body && { body }),
-      signal: request.signal,
-    }
-    return follow(deps, first, { redirect: request.redirect, endMs: performance.now() + deps.deadlineMs })
+    const { 'accept-encoding': _, ...kept } = headers
+    const first: Hop = { method, url, headers: kept, ...(body !== undefined && { body }), ...(signal && { signal }) }
+    return follow(deps, first, { redirect, endMs: performance.now() + deps.deadlineMs })
   }
 
 /** `endMs` is monotonic. */
-type Limits = { readonly redirect: Request['redirect']; readonly endMs: number }
+type Limits = { readonly redirect: NonNullable<FetchInit['redirect']>; readonly endMs: number }
 
-const follow = async (deps: FetchDeps, first: Hop, { redirect, endMs }: Limits): Promise<Response> => {
+const follow = async (deps: FetchDeps, first: Hop, { redirect, endMs }: Limits): Promise<FetchAnswer> => {
   let hop = first
   for (let count = 0; ; count++) {
     const answer = await deps.send({ ...hop, deadlineMs: Math.max(1, endMs - performance.now()) })
     const location = answer.headers.location
     const isRedirect = REDIRECTS.has(answer.status) && location !== undefined && redirect !== 'manual'
     if (!isRedirect || (hop.method !== 'GET' && hop.method !== 'HEAD')) {
-      return toResponse(hop, answer, await readWhole(deps, { hop, body: answer.body, endMs }))
+      return toAnswer(hop, answer, await readWhole(deps, { hop, body: answer.body, endMs }))
     }
     answer.body.destroy()
     if (redirect === 'error')
@@ -74,28 +87,30 @@ const nextHop = (hop: Hop, location: string): Hop => {
   to.username = ''
   to.password = ''
   const kept = Object.entries(hop.headers).filter(([name]) => to.origin === from.origin || !CREDENTIALS.has(name))
-  return { method: hop.method, url: to.href, headers: Object.fromEntries(kept), signal: hop.signal }
+  return {
+    method: hop.method,
+    url: to.href,
+    headers: Object.fromEntries(kept),
+    ...(hop.signal && { signal: hop.signal }),
+  }
 }
 
 type Answer = Awaited<ReturnType<FetchDeps['send']>>
 
-const toResponse = (hop: Hop, answer: Answer, bytes: Uint8Array<ArrayBuffer>): Response => {
-  if (answer.status < 200 || answer.status > 599) {
-    throw new Failure('github-unexpected', `${hostOf(hop)} answered with status ${answer.status}`)
-  }
-  const headers = new Headers()
-  for (const [name, value] of Object.entries(answer.headers)) {
-    for (const one of Array.isArray(value) ? value : [value ?? '']) headers.append(name, one)
-  }
-  const response = new Response(BODILESS.has(answer.status) ? null : bytes, { status: answer.status, headers })
-  Object.defineProperty(response, 'url', { value: hop.url })
-  return response
-}
+const toAnswer = ({ url }: Hop, { status, headers }: Answer, bytes: Buffer<ArrayBuffer>): FetchAnswer => ({
+  status,
+  url,
+  headers: new Map(
+    Object.entries(headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : (value ?? '')]),
+  ),
+  text: async () => bytes.toString(),
+  arrayBuffer: async () => Uint8Array.from(bytes).buffer,
+})
 
 const readWhole = async (
   deps: FetchDeps,
   { hop, body, endMs }: { hop: Hop; body: Readable; endMs: number },
-): Promise<Uint8Array<ArrayBuffer>> => {
+): Promise<Buffer<ArrayBuffer>> => {
   const late = new Failure('timeout', `${hostOf(hop)}: the answer was not whole in ${deps.deadlineMs / 1000} s`)
   const timer = setTimeout(() => body.destroy(late), endMs - performance.now())
   const chunks: Uint8Array[] = []
@@ -110,13 +125,13 @@ const readWhole = async (
       chunks.push(chunk)
     }
   } catch (error) {
-    if (hop.signal.aborted) throw hop.signal.reason
+    if (hop.signal?.aborted) throw hop.signal.reason
     if (error instanceof Failure) throw error
     throw new Failure('unreachable', `${hostOf(hop)}: the answer broke off`, { cause: error })
   } finally {
     clearTimeout(timer)
   }
-  return Uint8Array.from(Buffer.concat(chunks, size))
+  return Buffer.concat(chunks, size)
 }
 
 const hostOf = (hop: Hop): string => new URL(hop.url).host

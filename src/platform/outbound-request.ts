@@ -47,7 +47,7 @@ export type OutboundResponse = {
 
 /** What the request is made over. */
 export type Way = {
-  agent(): Agent
+  agent(): Promise<Agent>
   /** The proxy without its password; undefined: direct. */
   proxyFor(url: URL): { readonly shown: string } | undefined
   /** Ends a connection to the proxy that is still being made for this request: the agent alone would leave it open. */
@@ -61,11 +61,12 @@ export const travel = async (
   way: Way,
   request: OutboundRequest & { deadlineMs: number },
 ): Promise<OutboundResponse> => {
+  const agent = await way.agent()
   const isRepeatable = REPEATABLE.has(request.method.toUpperCase()) && !(request.body instanceof Readable)
   for (let tries = 1; ; tries++) {
     const trip = { isStale: false }
     try {
-      return await travelOnce(way, request, trip)
+      return await travelOnce({ ...way, agent }, request, trip)
     } catch (error) {
       if (!trip.isStale || !isRepeatable || tries === MAX_TRIES) throw error
     }
@@ -78,12 +79,13 @@ const MAX_TRIES = 3
 const DROPPED = new Set(['host', 'connection', 'proxy-authorization', 'proxy-connection'])
 
 const travelOnce = (
-  way: Way,
+  way: Omit<Way, 'agent'> & { readonly agent: Agent },
   request: OutboundRequest & { deadlineMs: number },
   trip: { isStale: boolean },
 ): Promise<OutboundResponse> => {
   const { signal, body, deadlineMs, witness } = request
   signal?.throwIfAborted()
+  if (way.closing.aborted) throw new Failure('unreachable', `${request.url}: the daemon is stopping`)
   const url = parseTarget(request.url)
   const proxy = way.proxyFor(url)
   const isTunnel = proxy !== undefined && (url.protocol === 'https:' || proxy.shown.startsWith('socks'))
@@ -99,7 +101,7 @@ const travelOnce = (
   )
   const start = url.protocol === 'https:' ? requestHttps : requestHttp
   const { promise, resolve, reject } = Promise.withResolvers<OutboundResponse>()
-  const call = start(url, { method: request.method, headers, agent: way.agent() })
+  const call = start(url, { method: request.method, headers, agent: way.agent })
 
   let answer: IncomingMessage | undefined
   let isSettled = false

@@ -1,16 +1,15 @@
-// The one door out: every call that leaves the machine goes through here, by way of the web proxy. Owns proxy-agent.
+// The one door out: every call that leaves the machine goes through here, by way of the web proxy.
 
-import { Agent as HttpAgent, type ClientRequest } from 'node:http'
-import { Agent as HttpsAgent } from 'node:https'
-import { checkServerIdentity, createSecureContext, getCACertificates, type PeerCertificate } from 'node:tls'
-import { ProxyAgent } from 'proxy-agent'
+import type { ClientRequest } from 'node:http'
 import { Failure } from '../domain/errors.ts'
-import { createFetch } from './outbound-fetch.ts'
-import { createProbe, type Probe } from './outbound-probe.ts'
-import { type OutboundRequest, type OutboundResponse, travel, type Way } from './outbound-request.ts'
+import { createFetch, type Fetch } from './outbound-fetch.ts'
+import type { Pool, PoolDeps } from './outbound-pool.ts'
+import type { Probe } from './outbound-probe.ts'
+import type { OutboundRequest, OutboundResponse, Way } from './outbound-request.ts'
 import { createExclusions } from './proxy-exclusions.ts'
 import { parseProxyUrl, type ProxySettings } from './proxy-settings.ts'
 
+export type { Fetch } from './outbound-fetch.ts'
 export type { OutboundRequest, OutboundResponse } from './outbound-request.ts'
 export { type ProxySettings, proxySettingsFrom } from './proxy-settings.ts'
 
@@ -24,7 +23,7 @@ export type Outbound = {
    * `fetch` for Octokit: follows up to 5 redirects (GET and HEAD; credentials are dropped when the host changes), the answer's
    * body is read whole, up to 16 MiB, within the deadline. Same errors as `send`, and `github-unexpected`.
    */
-  readonly fetch: typeof globalThis.fetch
+  readonly fetch: Fetch
   /** The proxy for a URL, without its password, as `status` shows it; undefined: direct. */
   proxyFor(url: string): string | undefined
   /** How far a request comes under the settings in force, on a connection of its own. Never throws. */
@@ -49,12 +48,17 @@ export const createOutbound = (settings: ProxySettings, deps: OutboundDeps = {})
   let current = openLine(settings)
   const lines = new Set([current])
   let isClosed = false
-  const examine = createProbe(() => ({ ...openLine(active), ca: active.ca }))
+  let probe: Promise<Probe> | undefined
+  const openProbe = async (): Promise<Probe> => {
+    const { createProbe } = await import('./outbound-probe.ts')
+    return createProbe(() => ({ ...openLine(active), ca: active.ca }))
+  }
   const send = async (request: OutboundRequest): Promise<OutboundResponse> => {
     if (isClosed) throw new Failure('unreachable', 'the way out is closed: the daemon is stopping')
     const line = current
     const leave = line.enter()
     try {
+      const { travel } = await import('./outbound-request.ts')
       const response = await travel(line, { ...request, deadlineMs: request.deadlineMs ?? deadlineMs })
       response.body.once('close', leave)
       return response
@@ -66,7 +70,7 @@ export const createOutbound = (settings: ProxySettings, deps: OutboundDeps = {})
   return {
     send,
     fetch: createFetch({ send, deadlineMs, maxBytes }),
-    examine,
+    examine: async examination => (await (probe ??= openProbe()))(examination),
     proxyFor: url => current.proxyFor(new URL(url))?.shown,
     reload(next) {
       const old = current
@@ -97,15 +101,18 @@ const openLine = (settings: ProxySettings): Line => {
   const proxyFor = (url: URL) => (proxy === undefined || isExcluded(url) ? undefined : proxy)
   const closing = new AbortController()
   const dials = new WeakMap<ClientRequest, AbortController>()
-  let pool: Pool | undefined
+  let pool: Promise<Pool> | undefined
   let calls = 0
   let onIdle: (() => void) | undefined
   const destroy = (): void => {
     closing.abort()
-    pool?.destroy()
+    void pool?.then(made => made.destroy())
   }
   return {
-    agent: () => (pool ??= createPool({ ca: settings.ca, dials, proxyFor: url => proxyFor(url)?.url ?? '' })).agent,
+    async agent() {
+      pool ??= openPool({ ca: settings.ca, dials, proxyFor: url => proxyFor(url)?.url ?? '' })
+      return (await pool).agent
+    },
     proxyFor,
     abandon: request => dials.get(request)?.abort(),
     closing: closing.signal,
@@ -126,79 +133,10 @@ const openLine = (settings: ProxySettings): Line => {
   }
 }
 
-type Pool = { readonly agent: ProxyAgent; destroy(): void }
-
-/** Idle connections end after this: firewalls forget them silently, and the next call would wait for nothing. */
-const IDLE_MS = 20_000
-
-const createPool = (deps: {
-  ca: string | undefined
-  proxyFor: (url: URL) => string
-  dials: WeakMap<ClientRequest, AbortController>
-}): Pool => {
-  const trust = { secureContext: trusting(deps.ca), rejectUnauthorized: true }
-  const keep = { keepAlive: true, maxFreeSockets: 16 }
-  const httpAgent = new HttpAgent({ ...keep, timeout: IDLE_MS })
-  const httpsAgent = new HttpsAgent({ ...keep, ...trust, timeout: IDLE_MS })
-  const agent = new ProxyAgent({
-    ...keep,
-    ...trust,
-    httpAgent,
-    httpsAgent,
-    getProxyForUrl: url => deps.proxyFor(new URL(url)),
-  })
-  const choose = agent.connect.bind(agent)
-  const seen = new WeakSet<HttpAgent>()
-  agent.connect = async (request, options) => {
-    const chosen = await choose(request, options)
-    if (!seen.has(chosen)) prepare(chosen, deps.dials)
-    seen.add(chosen)
-    return chosen
-  }
-  return {
-    agent,
-    destroy() {
-      for (const each of [agent, httpAgent, httpsAgent]) each.destroy()
-    },
-  }
-}
-
-/** What each agent of proxy-agent lacks: an end for idle connections, and for one to a proxy that never answers; the host that is an address. */
-const prepare = (agent: HttpAgent, dials: WeakMap<ClientRequest, AbortController>): void => {
-  // http.Agent has these options, and reads them when a connection falls idle; its types do not show them.
-  Object.assign(Reflect.get(agent, 'options'), { timeout: IDLE_MS })
-  if (!isTunneler(agent)) return
-  const dial = agent.connect.bind(agent)
-  const base = agent.connectOpts
-  agent.connect = (request, options) => {
-    const controller = new AbortController()
-    dials.set(request, controller)
-    // Read by `dial` before it first waits.
-    if (base) agent.connectOpts = { ...base, signal: controller.signal }
-    const ours = { checkServerIdentity: identityOf(options.host) }
-    return dial(request, { ...options, ...ours })
-  }
-}
-
-/** HttpProxyAgent and HttpsProxyAgent have `connectOpts`; the one for SOCKS gives up by itself after 30 s. */
-type Tunneler = HttpAgent & {
-  connectOpts?: object
-  connect(request: ClientRequest, options: { host?: string }): Promise<unknown>
-}
-
-const isTunneler = (agent: HttpAgent): agent is Tunneler => 'connect' in agent
-
-/** In a tunnel Node knows the host by its name for SNI alone, which an address has not, and would look for `localhost` in the certificate. */
-const identityOf =
-  (host: string | undefined) =>
-  (known: string, certificate: PeerCertificate): Error | undefined =>
-    checkServerIdentity(host ?? known, certificate)
-
-/** The system's roots, or Node's own on a machine without any, and the private ones: for GitHub and an `https:` proxy alike. */
-const trusting = (ca: string | undefined) => {
-  const system = getCACertificates('system')
-  const roots = system.length > 0 ? [...system, ...getCACertificates('extra')] : getCACertificates('default')
-  return createSecureContext({ ca: [...new Set(roots), ...(ca === undefined ? [] : [ca])] })
+/** Its code is loaded with the first call: a start makes none. */
+const openPool = async (deps: PoolDeps): Promise<Pool> => {
+  const { createPool } = await import('./outbound-pool.ts')
+  return createPool(deps)
 }
 
 type Proxy = { readonly url: string; readonly shown: string }

@@ -1,10 +1,10 @@
-// The bundle: one signed tar that is written, proven, described and opened, all in memory. Owns tar.
+// The bundle: one signed tar that is written, proven, described and opened, all in memory.
 
 import { createHash } from 'node:crypto'
-import { Header } from 'tar/header'
 import { Failure } from '../domain/errors.ts'
 import type { Secret } from '../domain/secret.ts'
-import { type BundleContent, contentToFiles, type Entry, filesToContent, findPayloadLimit } from './content.ts'
+import { digestOf, type Entry, pack, unpack } from './archive.ts'
+import { assertInventory, type BundleContent, contentToFiles, filesToContent, findPayloadLimit } from './content.ts'
 import {
   type BundleHeader,
   CLEAR,
@@ -37,10 +37,8 @@ export const MAX_BUNDLE_BYTES = 16 * 1024 * 1024
 export const writeBundle = async (content: BundleContent, options: BundleOptions): Promise<Uint8Array> => {
   const { recipients, signer, createdMs, hostname } = options
   const { connection, generation } = content
-  const files = contentToFiles(content)
-  const plain = pack(files)
-  const sealed = recipients.length > 0
-  const payload = sealed ? await (await age()).encryptTo(recipients, plain) : plain
+  const plain = pack(await contentToFiles(content))
+  const [payload] = await Promise.all([seal(plain, recipients), assertDescribed(plain)])
   const header: BundleHeader = {
     ...('account' in connection ? { account: connection.account } : {}),
     ...('app' in connection ? { app_id: connection.app.id } : {}),
@@ -48,7 +46,7 @@ export const writeBundle = async (content: BundleContent, options: BundleOptions
     format: FORMAT,
     generation,
     hostname,
-    payload: { name: sealed ? SEALED : CLEAR, sha256: sha256(payload), size: payload.length },
+    payload: { name: payload.name, sha256: payload.sha256, size: payload.bytes.length },
     recipients: [...recipients],
     signer: signer.publicKey,
     state: connection.kind,
@@ -57,9 +55,9 @@ export const writeBundle = async (content: BundleContent, options: BundleOptions
   const bundle = pack([
     { name: 'header.json', bytes: headerBytes },
     { name: 'signature', bytes: signer.sign(headerBytes) },
-    { name: header.payload.name, bytes: payload },
+    { name: payload.name, bytes: payload.bytes, isRoomy: true },
   ])
-  verifyWritten(bundle, { content, files, plain, payload })
+  await verifyWritten(bundle, { content, payload: payload.bytes })
   return bundle
 }
 
@@ -76,36 +74,55 @@ export const openBundle = async (bundle: Uint8Array, identities: readonly Secret
   return readPayload(await (await age()).decryptWith(identities, payload), header)
 }
 
+/** The payload as it goes into the bundle. What was encrypted is opened again while its digest is reckoned. */
+const seal = async (
+  plain: Uint8Array,
+  recipients: readonly string[],
+): Promise<Entry & { readonly name: typeof SEALED | typeof CLEAR; readonly sha256: string }> => {
+  if (recipients.length === 0) return { name: CLEAR, bytes: plain, sha256: await digestOf(plain) }
+  const { file, opens } = await (await age()).sealTo(recipients, plain)
+  const digest = digestOf(file)
+  if (!opens(file)) throw doubtful('what was encrypted does not open to what was to be')
+  return { name: SEALED, bytes: file, sha256: await digest }
+}
+
+/** Each file is as the inventory says. */
+const assertDescribed = (plain: Uint8Array): Promise<void> =>
+  proving(async () => {
+    const [inventory, ...files] = unpack(plain, 'the payload', findPayloadLimit)
+    await assertInventory(inventory, files)
+  })
+
 /**
- * The outer tar is read back with signature and digest, the inner one byte by byte. All that has to come back, keys and connection, is
- * parsed and written again; of the tokens, each a line by itself, `TOKENS_PROVEN` are. `encryptTo` has opened what it encrypted; no
- * recipient is ever added for our own sake.
+ * The outer tar is read back with its signature. All that has to come back, keys and connection, is parsed and written again; of the
+ * tokens, each a row by itself, `TOKENS_PROVEN` are. No recipient is ever added for our own sake.
  */
 const verifyWritten = (
   bundle: Uint8Array,
-  written: { content: BundleContent; files: readonly Entry[]; plain: Uint8Array; payload: Uint8Array },
-): void => {
-  const { content, files, plain } = written
-  try {
-    const { header, payload } = readSigned(bundle)
+  { content, payload }: { content: BundleContent; payload: Uint8Array },
+): Promise<void> =>
+  proving(async () => {
+    const read = readSigned(bundle)
     // Its digest is that of these very bytes.
-    if (Buffer.compare(payload, written.payload) !== 0) throw corrupt('what was read back is not what was written')
-    const entries = [...unpack(plain, 'the payload', findPayloadLimit)]
-    const isWhole =
-      entries.length === files.length &&
-      entries.every(({ name, bytes }, at) => name === files[at]?.name && Buffer.compare(bytes, files[at].bytes) === 0)
-    if (!isWhole) throw corrupt('what was read back is not what was written')
+    if (Buffer.compare(read.payload, payload) !== 0) throw corrupt('what was read back is not what was written')
     const step = Math.ceil(content.tokens.length / TOKENS_PROVEN)
     const sample = { ...content, tokens: content.tokens.filter((_, at) => at % step === 0) }
-    const proven = pack(contentToFiles(sample))
-    if (!pack(contentToFiles(readPayload(proven, header))).equals(proven)) {
+    const proven = pack(await contentToFiles(sample))
+    if (!pack(await contentToFiles(await readPayload(proven, read.header))).equals(proven)) {
       throw corrupt('what was read back is not what was written')
     }
+  })
+
+const proving = async (work: () => Promise<void>): Promise<void> => {
+  try {
+    await work()
   } catch (error) {
-    const why = error instanceof Error ? error.message : 'unknown'
-    throw new Failure('internal', `the bundle would not restore: ${why}`, { cause: error })
+    throw doubtful(error instanceof Error ? error.message : 'unknown', error)
   }
 }
+
+const doubtful = (why: string, cause?: unknown): Failure =>
+  new Failure('internal', `the bundle would not restore: ${why}`, { cause })
 
 const TOKENS_PROVEN = 250
 
@@ -135,8 +152,8 @@ const readSigned = (bundle: Uint8Array): { header: BundleHeader; payload: Uint8A
   return { header, payload: payload.bytes }
 }
 
-const readPayload = (plain: Uint8Array, header: BundleHeader): BundleContent => {
-  const content = filesToContent([...unpack(plain, 'the payload', findPayloadLimit)])
+const readPayload = async (plain: Uint8Array, header: BundleHeader): Promise<BundleContent> => {
+  const content = await filesToContent([...unpack(plain, 'the payload', findPayloadLimit)])
   const { connection, generation } = content
   const app = 'app' in connection ? connection.app.id : undefined
   const account = 'account' in connection ? connection.account : undefined
@@ -157,94 +174,6 @@ const findOuterLimit = (name: string): number | undefined => {
   if (name === 'signature') return 64
   return name === SEALED || name === CLEAR ? MAX_BUNDLE_BYTES : undefined
 }
-
-const BLOCK = 512
-/** GNU tar warns of files from 1970. */
-const MTIME = new Date(Date.UTC(2000, 0, 1))
-
-const padded = (size: number): number => Math.ceil(size / BLOCK) * BLOCK
-
-const pack = (entries: readonly Entry[]): Buffer => {
-  const blocks = entries.map(({ bytes }) => BLOCK + padded(bytes.length))
-  const archive = Buffer.alloc(blocks.reduce((sum, size) => sum + size, 2 * BLOCK))
-  let offset = 0
-  for (const { name, bytes } of entries) {
-    const header = new Header({
-      path: name,
-      type: 'File',
-      mode: 0o600,
-      uid: 0,
-      gid: 0,
-      size: bytes.length,
-      mtime: MTIME,
-    })
-    if (header.encode(archive, offset)) throw new Failure('internal', `${name} does not fit a plain tar header`)
-    archive.set(bytes, offset + BLOCK)
-    offset += BLOCK + padded(bytes.length)
-  }
-  return archive
-}
-
-/**
- * Plain files of known names and sizes, each at most once; no more than zeros after the end. node-tar decodes the header blocks alone:
- * its parser would decompress, follow extension headers and skip what it does not like.
- */
-function* unpack(
-  bytes: Uint8Array,
-  what: string,
-  findLimit: (name: string) => number | undefined,
-): Generator<Entry, undefined> {
-  const archive = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const seen = new Set<string>()
-  let offset = 0
-  for (;;) {
-    if (offset + BLOCK > archive.length) throw corrupt(`${what} is cut short`)
-    const block = archive.subarray(offset, offset + BLOCK)
-    if (isZero(block)) break
-    const { name, size } = readBlock(block, what)
-    const limit = findLimit(name)
-    if (limit === undefined) throw corrupt(`${what} holds ${quote(name)}, which has no place in it`)
-    if (seen.has(name)) throw corrupt(`${what} holds ${name} twice`)
-    if (size > limit) throw corrupt(`${name} has ${size} bytes, ${limit} are the most`)
-    seen.add(name)
-    const start = offset + BLOCK
-    offset = start + padded(size)
-    if (offset > archive.length) throw corrupt(`${what} is cut short within ${name}`)
-    if (!isZero(archive.subarray(start + size, offset))) throw corrupt(`${what} hides bytes after ${name}`)
-    yield { name, bytes: archive.subarray(start, start + size) }
-  }
-  const rest = archive.subarray(offset)
-  if (rest.length < 2 * BLOCK || rest.length % BLOCK !== 0) throw corrupt(`the end of ${what} is cut short`)
-  if (!isZero(rest)) throw corrupt(`${what} goes on after its end`)
-}
-
-const readBlock = (block: Buffer, what: string): { name: string; size: number } => {
-  const header = decodeBlock(block, what)
-  const name = header.path ?? ''
-  if (header.type !== 'File') throw corrupt(`${quote(name)} in ${what} is no plain file but ${header.type}`)
-  if (header.linkpath) throw corrupt(`${quote(name)} in ${what} links elsewhere`)
-  // Octal digits only: other spellings of a size are read differently by different programs.
-  if (!/^[0-7]{1,11}[ \0]*$/.test(block.toString('latin1', 124, 136)) || header.size === undefined) {
-    throw corrupt(`the size of ${quote(name)} in ${what} is spelled wrongly`)
-  }
-  return { name, size: header.size }
-}
-
-const decodeBlock = (block: Buffer, what: string): Header => {
-  const detail = `${what} is no plain tar, or damaged`
-  let header: Header | undefined
-  try {
-    header = new Header(block)
-  } catch (error) {
-    throw corrupt(detail, error)
-  }
-  if (!header.cksumValid) throw corrupt(detail)
-  return header
-}
-
-const isZero = (bytes: Uint8Array): boolean => bytes.every(byte => byte === 0)
-
-const quote = (name: string): string => JSON.stringify(name.slice(0, 100).replaceAll(/[^\x20-\x7e]/g, '?'))
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 

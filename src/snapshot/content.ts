@@ -1,6 +1,6 @@
 // What a bundle carries, as the files of its payload and back. The shapes are those of format 1; other shapes need another format.
 
-import { createHash, createPrivateKey } from 'node:crypto'
+import { createPrivateKey } from 'node:crypto'
 import { z } from 'zod'
 import { canonicalJson } from '../domain/canonical-json.ts'
 import { type Connection, type Installation, isLive } from '../domain/connection.ts'
@@ -8,6 +8,7 @@ import { Failure } from '../domain/errors.ts'
 import { connectionSchema, grantedSchema, installationsSchema, scopeSchema } from '../domain/record.ts'
 import { type Granted, type Scope, type ScopeKey, scopeKey } from '../domain/scope.ts'
 import { Secret } from '../domain/secret.ts'
+import { digestOf, type Entry, roomFor } from './archive.ts'
 import { parseJson, parseShape } from './header.ts'
 
 /** A private key of the App in PEM. The first signs. */
@@ -36,8 +37,6 @@ export type BundleContent = {
   readonly settings: Readonly<Record<string, unknown>>
 }
 
-export type Entry = { readonly name: string; readonly bytes: Uint8Array }
-
 export const MAX_KEYS = 25
 const KIB = 1024
 const LIMITS: Readonly<Record<string, number>> = {
@@ -56,7 +55,7 @@ export const findPayloadLimit = (name: string): number | undefined => {
 }
 
 /** Tokens that find no room are left out, the shortest-lived first: they can be had again, and no backup is to fail for them. */
-export const contentToFiles = (content: BundleContent): Entry[] => {
+export const contentToFiles = async (content: BundleContent): Promise<Entry[]> => {
   const tokens = encodeTokens(content.tokens)
   const files = [
     toEntry('connection.json', {
@@ -71,17 +70,16 @@ export const contentToFiles = (content: BundleContent): Entry[] => {
       })),
     }),
     ...content.keys.map(({ pem }, index) => ({ name: keyName(index), bytes: Buffer.from(pem.reveal()) })),
-    ...(tokens === undefined ? [] : [{ name: 'token.json', bytes: tokens }]),
+    ...(tokens === undefined ? [] : [{ name: 'token.json', bytes: tokens, isRoomy: true }]),
     toEntry('settings.json', content.settings),
   ]
-  return [toEntry('inventory.json', { files: files.map(describe) }), ...files]
+  return [toEntry('inventory.json', { files: await Promise.all(files.map(describe)) }), ...files]
 }
 
 /** Throws `bundle-corrupt`. */
-export const filesToContent = (entries: readonly Entry[]): BundleContent => {
+export const filesToContent = async (entries: readonly Entry[]): Promise<BundleContent> => {
   const [inventory, ...files] = entries
-  if (inventory?.name !== 'inventory.json') throw corrupt('the payload does not begin with inventory.json')
-  assertInventory(inventory, files)
+  await assertInventory(inventory, files)
   const record = readFile(connectionFile, files, 'connection.json')
   const hasTokens = files.some(({ name }) => name === 'token.json')
   const names = [
@@ -149,79 +147,66 @@ const toToken = (row: z.infer<typeof tokenFile>[number]): BundleToken => ({
 })
 
 /** Fields in the order of the schema, so that what was read is written alike; canonical spelling would cost ten thousand tokens too much. */
-const encodeToken = (token: BundleToken): string =>
-  JSON.stringify({
-    slot: token.slot,
-    profile: token.profile,
-    scope: {
-      installation: token.scope.installation,
-      repositories: token.scope.repositories,
-      permissions: token.scope.permissions,
-    },
-    token: token.token.reveal(),
-    granted: { repositories: token.granted.repositories, permissions: token.granted.permissions },
-    mintedAtMs: token.mintedAtMs,
-    expiresAtMs: token.expiresAtMs,
-  })
+const toRow = ({ slot, profile, scope, token, granted, mintedAtMs, expiresAtMs }: BundleToken) => ({
+  slot,
+  profile,
+  scope: { installation: scope.installation, repositories: scope.repositories, permissions: scope.permissions },
+  token: token.reveal(),
+  granted: { repositories: granted.repositories, permissions: granted.permissions },
+  mintedAtMs,
+  expiresAtMs,
+})
 
+/** Undefined: there are none, or no room for any. */
 const encodeTokens = (tokens: readonly BundleToken[]): Uint8Array | undefined => {
   const limit = findPayloadLimit('token.json') ?? 0
-  const whole = writeLines(tokens, { limit, encode: encodeToken })
-  if (whole !== 'too-long') return whole
-  const some = writeLines(longestLived(tokens, limit), { limit, encode: text => text })
-  return some === 'too-long' ? undefined : some
+  return writeRows(tokens, limit) ?? writeRows(longestLived(tokens, limit), limit)
 }
 
 const BATCH = 100
+const END = '\n]\n'
 
-/** As a list of JSON, a batch at a time: ten thousand lines at once would keep the collector busy longer than the writing takes. */
-const writeLines = <T>(
-  items: readonly T[],
-  { limit, encode }: { limit: number; encode: (item: T) => string },
-): Uint8Array | 'too-long' | undefined => {
-  if (items.length === 0) return undefined
-  // Memory that is not written to is never had.
-  const buffer = Buffer.allocUnsafeSlow(limit)
-  let size = buffer.write('[\n')
-  for (let at = 0; at < items.length; at += BATCH) {
-    const lines = items
-      .slice(at, at + BATCH)
-      .map(encode)
-      .join(',\n')
-    const text = at === 0 ? lines : `,\n${lines}`
-    if (size + Buffer.byteLength(text) + END.length > limit) return 'too-long'
+/** A list of JSON, a batch of rows a line: ten thousand at once would keep the collector busy longer than the writing takes. Undefined where it is too long, or empty. */
+const writeRows = (tokens: readonly BundleToken[], limit: number): Uint8Array | undefined => {
+  if (tokens.length === 0) return undefined
+  const buffer = roomFor(limit)
+  let size = 0
+  for (let at = 0; at < tokens.length; at += BATCH) {
+    const rows = JSON.stringify(tokens.slice(at, at + BATCH).map(toRow)).slice(1, -1)
+    const text = `${at === 0 ? '[' : ','}\n${rows}`
+    if (size + Buffer.byteLength(text) + END.length > limit) return undefined
     size += buffer.write(text, size)
   }
   return buffer.subarray(0, size + buffer.write(END, size))
 }
 
-const END = '\n]\n'
-
-const longestLived = (tokens: readonly BundleToken[], limit: number): string[] => {
-  const lines = tokens.map(token => ({ text: encodeToken(token), expiresAtMs: token.expiresAtMs }))
-  const kept = new Set<(typeof lines)[number]>()
+const longestLived = (tokens: readonly BundleToken[], limit: number): BundleToken[] => {
+  const kept = new Set<BundleToken>()
   let size = '[\n\n]\n'.length
-  for (const line of lines.toSorted((a, b) => b.expiresAtMs - a.expiresAtMs)) {
-    size += Buffer.byteLength(line.text) + ',\n'.length
+  for (const token of tokens.toSorted((a, b) => b.expiresAtMs - a.expiresAtMs)) {
+    // As if it began a batch: its separator and a new line.
+    size += Buffer.byteLength(JSON.stringify(toRow(token))) + ',\n'.length
     if (size > limit) break
-    kept.add(line)
+    kept.add(token)
   }
-  return lines.filter(line => kept.has(line)).map(({ text }) => text)
+  return tokens.filter(token => kept.has(token))
 }
 
-const describe = ({ name, bytes }: Entry): z.infer<typeof fileSchema> => ({
+const describe = async ({ name, bytes }: Entry): Promise<z.infer<typeof fileSchema>> => ({
   name,
-  sha256: createHash('sha256').update(bytes).digest('hex'),
+  sha256: await digestOf(bytes),
   size: bytes.length,
 })
 
-const assertInventory = (inventory: Entry, files: readonly Entry[]): void => {
+/** Throws `bundle-corrupt` where the first file of a payload does not describe the others. */
+export const assertInventory = async (inventory: Entry | undefined, files: readonly Entry[]): Promise<void> => {
+  if (inventory?.name !== 'inventory.json') throw corrupt('the payload does not begin with inventory.json')
   const listed = parseShape(inventoryFile, parseJson(inventory.bytes, inventory.name), inventory.name).files
   if (listed.map(({ name }) => name).join() !== files.map(({ name }) => name).join()) {
     throw corrupt('inventory.json lists other files than there are')
   }
   for (const [index, file] of files.entries()) {
-    const { sha256, size } = describe(file)
+    const { sha256, size } = await describe(file)
     if (listed[index]?.sha256 !== sha256 || listed[index].size !== size) {
       throw corrupt(`${file.name} is not as inventory.json describes it`)
     }

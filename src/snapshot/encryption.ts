@@ -56,8 +56,16 @@ export const readIdentities = (fileText: string): Secret[] => {
   return identities
 }
 
-/** Binary age v1, which stock `age -d` opens; the body was opened again before it is returned. Throws `configuration` for what is no recipient, for none and for too many. */
-export const encryptTo = async (recipients: readonly string[], bytes: Uint8Array): Promise<Uint8Array> => {
+/** Binary age v1, which stock `age -d` opens. */
+export type Sealed = {
+  /** In a buffer with room around it. */
+  readonly file: Uint8Array
+  /** Whether these bytes are that file, and open to what was encrypted. */
+  opens(bytes: Uint8Array): boolean
+}
+
+/** `opens` is to be asked of what has been made of the file. Throws `configuration` for what is no recipient, for none and for too many. */
+export const sealTo = async (recipients: readonly string[], plain: Uint8Array): Promise<Sealed> => {
   if (recipients.length === 0 || recipients.length > MAX_RECIPIENTS) {
     throw new Failure('configuration', `there are ${recipients.length} recipients; from 1 to ${MAX_RECIPIENTS} can be`)
   }
@@ -76,10 +84,18 @@ export const encryptTo = async (recipients: readonly string[], bytes: Uint8Array
   })
   const empty = await attempt(encrypter)
   const header = empty.subarray(0, headerSize(empty))
-  const file = sealFile(header, fileKey, bytes)
-  if (!opensTo(bytes, fileKey, file.subarray(header.length))) {
-    throw new Failure('internal', 'what was encrypted does not open')
+  return {
+    file: sealFile(header, fileKey, plain),
+    opens: bytes =>
+      Buffer.compare(bytes.subarray(0, header.length), header) === 0 &&
+      opensTo(plain, fileKey, bytes.subarray(header.length)),
   }
+}
+
+/** As `sealTo`; the file was opened again before it is returned. */
+export const encryptTo = async (recipients: readonly string[], plain: Uint8Array): Promise<Uint8Array> => {
+  const { file, opens } = await sealTo(recipients, plain)
+  if (!opens(file)) throw new Failure('internal', 'what was encrypted does not open')
   return file
 }
 

@@ -1,6 +1,7 @@
 // The body of an age file (its STREAM construction) by node:crypto: the library's own takes twenty times as long for a large bundle.
 
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { roomFor } from './archive.ts'
 
 /** https://c2sp.org/age#payload: 64 KiB chunks, each with a tag; the nonce of a chunk is its number and a mark on the last. */
 const CHUNK = 64 * 1024
@@ -8,12 +9,12 @@ const TAG = 16
 const NONCE = 16
 const CIPHER = 'chacha20-poly1305'
 
-/** `header`, then nonce and chunks, in one buffer: a whole age file. */
+/** `header`, then nonce and chunks, in one buffer with room around it: a whole age file. */
 export const sealFile = (header: Uint8Array, fileKey: Uint8Array, plain: Uint8Array): Buffer => {
   const nonce = randomBytes(NONCE)
   const key = streamKey(fileKey, nonce)
   const chunks = Math.max(1, Math.ceil(plain.length / CHUNK))
-  const body = Buffer.allocUnsafeSlow(header.length + NONCE + plain.length + TAG * chunks)
+  const body = roomFor(header.length + NONCE + plain.length + TAG * chunks)
   body.set(header)
   let offset = header.length
   offset += nonce.copy(body, offset)

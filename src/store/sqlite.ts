@@ -7,6 +7,9 @@ import { asFailure, Failure } from '../domain/errors.ts'
 
 export type Database = Sqlite.Database
 
+// better-sqlite3 asks Node's report which libc this is; by default the report looks up the name of each network address, too.
+Object.assign(process.report, { excludeNetwork: true })
+
 /** Makes a new file (0600 from its birth) and opens it. Throws where something stands there already. */
 export const createEncrypted = (path: string, keyHex: string): Database =>
   guard(path, () => {
