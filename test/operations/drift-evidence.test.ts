@@ -138,23 +138,26 @@ test('app-deleted and key-rejected are entered by three of GitHub’s own words 
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 8 }), async steps => {
       const subject = createSubject()
       let before = subject.kind()
+      const observe = (): void => {
+        const now = subject.kind()
+        if (now !== before && (now === 'app-deleted' || now === 'key-rejected')) {
+          const { sense, count, overMs } = lastWords(subject.heard)
+          t.is(sense, now === 'app-deleted' ? 'app' : 'key')
+          t.true(count >= 3, `${count} times`)
+          t.true(overMs >= 30_000, `over ${overMs} ms`)
+          entered.set(now, (entered.get(now) ?? 0) + 1)
+        }
+        before = now
+      }
       for (const { reply, times, ms } of steps) {
         subject.say(reply === null ? undefined : replies[reply])
         for (let n = 0; n < times; n += 1) {
           await subject.drift.check()
-          await settle()
-          const now = subject.kind()
-          if (now !== before && (now === 'app-deleted' || now === 'key-rejected')) {
-            const { sense, count, overMs } = lastWords(subject.heard)
-            t.is(sense, now === 'app-deleted' ? 'app' : 'key')
-            t.true(count >= 3, `${count} times`)
-            t.true(overMs >= 30_000, `over ${overMs} ms`)
-            entered.set(now, (entered.get(now) ?? 0) + 1)
-          }
-          before = now
+          observe()
           await subject.clock.advance(ms)
           // Timers ask as well, and their answers take a few turns.
           for (let turns = 0; turns < 8; turns += 1) await settle()
+          observe()
         }
       }
     }),
