@@ -153,7 +153,7 @@ const wireRecovery = async part => {
   part.hidden = false
   part.querySelector('[data-make]').addEventListener('click', async event => {
     const { identity, recipient } = await makeIdentity()
-    const file = `# created: ${new Date(now()).toISOString()}\n# public key: ${recipient}\n# ${part.dataset.comment}\n# ${part.dataset.host}\n${identity}\n`
+    const file = `# created: ${new Date(now()).toISOString()}\n# public key: ${recipient}\n# ${part.dataset.comment}\n# Machine: ${part.dataset.host}\n${identity}\n`
     part.querySelector('[data-file]').textContent = file
     part.querySelector('input[name=recipient]').value = recipient
     part.querySelector('[data-download]').href = URL.createObjectURL(new Blob([file], { type: 'text/plain' }))

@@ -116,6 +116,7 @@ export const EN = {
     manage: 'Manage',
     permissionsOf: 'Permissions',
     features: 'Features',
+    featuresOff: 'Off; `ghconnect features enable NAME` switches one on:',
     featureStates: { on: 'On', off: 'Off', attention: 'Needs attention' },
     keysLine: (count: number) => (count === 1 ? '1 private key' : `${count} private keys`),
     recoveryLine: (count: number) =>

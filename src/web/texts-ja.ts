@@ -76,6 +76,7 @@ export const JA: GeneralTexts = {
     manage: '管理',
     permissionsOf: 'アクセス許可',
     features: '機能',
+    featuresOff: 'オフの機能 (`ghconnect features enable NAME` でオンにできます):',
     featureStates: { on: 'オン', off: 'オフ', attention: '要確認' },
     keysLine: count => `秘密鍵 ${count} 個`,
     recoveryLine: count => (count === 0 ? '回復キーなし' : `回復キー ${count} 個`),

@@ -1,6 +1,7 @@
 // The files that pages name: found in the sources, whole in a build, and no variable of the style sheet without a value.
 
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
@@ -58,4 +59,11 @@ test('what the build writes is what the sources serve', async t => {
   const { stdout } = await promisify(execFile)(process.execPath, [resolve(ROOT, 'scripts/style.ts')])
   const asset = await createAssets().get(OPEN_ROUTES.style)
   t.is(stdout, asset?.body ?? '')
+})
+
+test('the build and the package carry each of these files', t => {
+  for (const script of ['scripts/build', 'scripts/build-deb']) {
+    const text = readFileSync(resolve(ROOT, script), 'utf8')
+    for (const path of createAssets().paths) t.true(text.includes(path.slice(1)), `${script}: ${path}`)
+  }
 })

@@ -7,7 +7,7 @@ import { featureTitle, textsOf } from '../texts.ts'
 import { disableDialog } from './disable.ts'
 import { dateTime } from './format.ts'
 import type { Html } from './html.ts'
-import { accountType, box, facts, label, outLink, permissionList, row, type Tone } from './parts.ts'
+import { accountType, box, facts, label, outLink, permissionList, prose, row, type Tone } from './parts.ts'
 
 export const connectionBox = (model: PageModel): Html => {
   const { overview: t, keys, roles } = textsOf(model.language)
@@ -66,18 +66,29 @@ const FEATURE_TONES: Readonly<Record<FeatureFacts['state'], Tone>> = {
   attention: 'attention',
 }
 
+/** Those that are off share a row: they are choices, not facts. */
 export const featuresBox = (model: PageModel): Html | string => {
   if (model.features.length === 0) return ''
   const t = textsOf(model.language).overview
-  return box(
-    { id: 'features', title: t.features, live: true },
-    model.features.map(feature => {
-      const { name, state, detail } = feature
-      return row(
-        html`<h3>${featureTitle(feature, model.language)} <code class="muted">${name}</code></h3>${detail === undefined ? '' : html`<p class="hint"${model.language === 'en' ? '' : html` lang="en"`}>${detail}</p>`}`,
-        label(FEATURE_TONES[state], t.featureStates[state]),
-      )
-    }),
+  const off = model.features.filter(({ state }) => state === 'off')
+  const others = model.features.filter(({ state }) => state !== 'off')
+  return box({ id: 'features', title: t.features, live: true }, [
+    ...others.map(feature => featureRow(feature, model)),
+    off.length === 0
+      ? html``
+      : row(
+          html`<p class="hint">${prose(t.featuresOff)}</p><ul class="chips">${off.map(feature => html`<li class="chip">${featureTitle(feature, model.language)}</li>`)}</ul>`,
+        ),
+  ])
+}
+
+const featureRow = (feature: FeatureFacts, { language }: PageModel): Html => {
+  const { name, state, detail } = feature
+  const told =
+    detail === undefined ? '' : html`<p class="hint"${language === 'en' ? '' : html` lang="en"`}>${detail}</p>`
+  return row(
+    html`<h3>${featureTitle(feature, language)} <code class="muted">${name}</code></h3>${told}`,
+    label(FEATURE_TONES[state], textsOf(language).overview.featureStates[state]),
   )
 }
 
