@@ -60,6 +60,7 @@ export const STATES_EN = {
     installHint: 'Choose the account and the repositories on GitHub. It is noticed by itself.',
     installButton: 'Install the App on GitHub',
     tokenHint: 'It takes a few seconds.',
+    retry: 'Try again',
     cancel: 'Cancel',
     cancelHint: 'Stops setting up. An App that was created already stays on GitHub until you delete it there.',
   },

@@ -278,10 +278,6 @@ export const WARNINGS_JA: Readonly<Record<string, Words>> = {
     title: '暗号化されたスナップショットが回復キーを待っています',
     next: '`ghconnect unlock --identity FILE` を実行してください。',
   },
-  'old-key': {
-    title: '1 年以上前の秘密鍵があります',
-    next: 'GitHub で新しい鍵を生成し、「鍵と回復」で追加してください。',
-  },
   'key-old': {
     title: '1 年以上前の秘密鍵があります',
     next: 'GitHub で新しい鍵を生成し、「鍵と回復」で追加してください。',
@@ -317,6 +313,18 @@ export const WARNINGS_JA: Readonly<Record<string, Words>> = {
   'quota-rest': {
     title: 'レート制限のため、GitHub への要求を休止しています',
     next: '期限が来ると自動的に再開します。`ghconnect refresh` を実行すると、今すぐ要求します。',
+  },
+  'cluster-not-joined': {
+    title: 'クラスターが設定されていますが、このノードはまだ参加していません',
+    next: '`ghconnect cluster join` を実行してください。',
+  },
+  'cluster-isolated': {
+    title: 'このノードはクラスターから切り離されています',
+    next: 'etcd への経路を修復してください。24 時間が過ぎると、このノードはトークンを提供しなくなります。',
+  },
+  'cluster-unsent': {
+    title: 'クラスターにまだ伝わっていない変更があります',
+    next: 'etcd への経路を修復してください。回復すると自動的に伝わります。',
   },
   'feature-permissions': {
     title: '機能に必要なアクセス許可が足りません',

@@ -60,6 +60,7 @@ export const STATES_JA: StateTexts = {
     installHint: 'GitHub でアカウントとリポジトリを選んでください。完了は自動的に検知します。',
     installButton: 'GitHub で App をインストール',
     tokenHint: '数秒かかります。',
+    retry: 'もう一度試す',
     cancel: '取り消す',
     cancelHint: 'セットアップを中止します。すでに作成された App は、GitHub で削除するまで残ります。',
   },

@@ -26,7 +26,6 @@ const GRAVE = new Set(['audit-unavailable', 'key-rejected', 'app-not-found', 'st
 /** The page of this site on which something is done about it. */
 const REMEDIES: Readonly<Record<string, RouteName>> = {
   'no-recovery-key': 'keysPage',
-  'old-key': 'keysPage',
   'key-old': 'keysPage',
   'key-fallback': 'keysPage',
   'key-retire': 'keysPage',

@@ -38,8 +38,11 @@ const progressBox = (model: PageModel): Html => {
 const stepDetail = (step: ProgressStep, model: PageModel): Html | undefined => {
   const told = step.detail === undefined ? '' : quoted(step.detail, model.language)
   if (step.state !== 'active' && step.state !== 'failed') return told === '' ? undefined : html`${told}`
-  return html`${told}${toDo(step.name, model)}`
+  return html`${told}${step.state === 'failed' && step.name === 'first-token' ? retry(model) : toDo(step.name, model)}`
 }
+
+/** The connection stands: a refresh asks for the token anew. */
+const retry = (model: PageModel): Html => actionForm(model, 'refresh', textsOf(model.language).states.progress.retry)
 
 const toDo = (name: ProgressStep['name'], model: PageModel): Html => {
   const t = textsOf(model.language).states.progress

@@ -9,7 +9,7 @@ import { relativeTime } from './format.ts'
 import type { Html } from './html.ts'
 import { icon } from './icons.ts'
 import { plainPage } from './layout.ts'
-import { localPath, prose } from './parts.ts'
+import { localPath, prose, row } from './parts.ts'
 
 /** The form goes to the address of the link itself: that is what makes it good once. */
 export const signIn = (model: SignInModel): Html => {
@@ -28,7 +28,7 @@ export const signedOut = (frame: Frame): Html => {
   const { session: t } = textsOf(frame.language)
   return plainPage(frame, {
     title: t.signedOut,
-    body: html`<div class="box"><div class="row"><p>${t.signedOutHint}</p><pre class="command">ghconnect ui</pre></div></div>`,
+    body: html`<div class="box">${row(html`<p>${t.signedOutHint}</p><pre class="command">ghconnect ui</pre>`)}</div>`,
   })
 }
 
@@ -38,8 +38,8 @@ export const errorPage = (model: ErrorModel): Html => {
   const { title, next } = problemText(failure, language)
   return plainPage(model, {
     title,
-    body: html`<div class="box"><div class="row">${quoted(failure.detail, language)}<p>${prose(next)}</p>
+    body: html`<div class="box">${row(html`${quoted(failure.detail, language)}<p>${prose(next)}</p>
 ${model.prefix === '' ? html`<p class="hint">${prose(t.help)}</p>` : html`<p><a class="button button-default" href="${to(model, 'overview')}">${t.back}</a></p>`}
-<p class="hint"><code>${failure.code}</code></p></div></div>`,
+<p class="hint"><code>${failure.code}</code></p>`)}</div>`,
   })
 }
