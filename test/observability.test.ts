@@ -1,14 +1,18 @@
 // Dashboard and alert rules: every expression is one that Prometheus reads, over metrics that there are; every alert fires, and is quiet.
 
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import test from 'ava'
 import { z } from 'zod'
 import { METRICS } from '../src/api/metric-table.ts'
+import { STATES } from '../src/api/readings.ts'
+import { isCode } from '../src/domain/errors.ts'
+import { createMintTally } from '../src/operations/mint-tally.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
+const SOURCES = readdirSync(join(ROOT, 'src/operations')).map(name => `src/operations/${name}`)
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
 const promtool = (...args: string[]): string => execFileSync('promtool', args, { cwd: ROOT, encoding: 'utf8' })
 
@@ -86,6 +90,27 @@ test('the alert rules are ones that Prometheus reads, over metrics that are expo
   const used = metricsIn(alerts)
   t.true(used.length > names.length - 1)
   for (const name of used) t.true(EXPORTED.has(name), name)
+})
+
+/** The values that the rules name for a label of a metric. */
+const valuesIn = (metric: string, label: string): string[] =>
+  [...alerts.matchAll(new RegExp(`${metric}\\{${label}=~?"([^"]+)"`, 'g'))].flatMap(([, values = '']) =>
+    values.split('|'),
+  )
+
+test('the rules name states, problems and warnings that there are; every state of trouble has its rule', t => {
+  const states = new Set<string>(STATES)
+  const named = new Set(valuesIn('ghconnect_state', 'state'))
+  t.deepEqual([...named.difference(states)], [])
+  t.deepEqual([...states.difference(named)], ['disconnected'])
+  const problems = valuesIn('ghconnect_mint_failures_total', 'code')
+  const counted = createMintTally().read().failed
+  t.true(problems.length > 5)
+  for (const code of problems) t.true(isCode(code) && counted.has(code), `${code} is counted from zero`)
+  const sources = SOURCES.map(read).join('\n')
+  for (const code of valuesIn('ghconnect_warning', 'code')) {
+    t.regex(sources, new RegExp(`code: '${code.replace('.+', '[a-z-]+')}'`), code)
+  }
 })
 
 test('each alert fires when it should, and not before', t => {

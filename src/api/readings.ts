@@ -23,7 +23,7 @@ export type Labels = Readonly<Record<string, string>>
 export type Reading = { readonly name: MetricName; readonly labels?: Labels; readonly value: number }
 export type TallyReading = { readonly name: MetricName; readonly labels: Labels; readonly tally: Tally }
 
-const STATES = [
+export const STATES = [
   'disconnected',
   'awaiting-app',
   'key-lost',
