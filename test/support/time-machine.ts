@@ -26,7 +26,7 @@ export const createTimeMachine = (): TimeMachine => {
   let offsetMs = 0
   const write = (): void => {
     // By a rename: a file that is read while it is written would be none.
-    writeFileSync(`${file}.new`, `+${offsetMs / 1000}s\n`)
+    writeFileSync(`${file}.new`, `${offsetMs < 0 ? '' : '+'}${offsetMs / 1000}s\n`)
     renameSync(`${file}.new`, file)
   }
   write()
@@ -38,6 +38,27 @@ export const createTimeMachine = (): TimeMachine => {
       write()
     },
     close: () => rmSync(folder, { recursive: true, force: true }),
+  }
+}
+
+export type SettableClock = {
+  /** For the one process that it is the clock of. */
+  readonly env: Readonly<Record<string, string>>
+  /** Somebody sets it: so far from the true time. The monotonic clock goes on. */
+  set(offsetMs: number): void
+  close(): void
+}
+
+export const createSettableClock = (): SettableClock => {
+  const machine = createTimeMachine()
+  let offsetMs = 0
+  return {
+    env: { ...machine.env, FAKETIME_DONT_FAKE_MONOTONIC: '1', DONT_FAKE_MONOTONIC: '1' },
+    set(next) {
+      machine.advance(next - offsetMs)
+      offsetMs = next
+    },
+    close: machine.close,
   }
 }
 
@@ -115,7 +136,8 @@ const call = (
   return promise
 }
 
-const startSandboxProcess = async (port: number, env: TimeMachine['env']): Promise<ChildProcess> => {
+/** `ghconnect sandbox` on loopback; whoever starts it ends it. */
+export const startSandboxProcess = async (port: number, env: TimeMachine['env']): Promise<ChildProcess> => {
   const child = spawn(process.execPath, [CLI, 'sandbox', '--listen', `127.0.0.1:${port}`], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
