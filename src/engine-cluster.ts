@@ -35,8 +35,8 @@ export type ClusterParts = {
   readonly journey: Journey
   readonly tokens: Tokens
   readonly link: AppLink
-  readonly recovery: Recovery
-  readonly heartbeat: Heartbeat
+  readonly recovery: Pick<Recovery, 'signer' | 'created' | 'setCreated' | 'ensureWrap'>
+  readonly heartbeat: Pick<Heartbeat, 'soon'>
   readonly trail: Trail
   readonly events: Events
   readonly githubClock: GitHubClock
@@ -46,16 +46,27 @@ export type ClusterParts = {
   readonly env: NodeJS.ProcessEnv
 }
 
-export type ClusterNode = { readonly seat: ClusterSeat; readonly desk: ClusterDesk; close(): void }
+export type ClusterNode = {
+  readonly seat: ClusterSeat
+  readonly desk: ClusterDesk
+  readonly link: ClusterLink
+  close(): void
+}
 
 export const buildClusterNode = async (
   config: ClusterConfig,
   parts: ClusterParts & { readonly memory: Memory },
-): Promise<ClusterNode> => {
+): Promise<ClusterNode> =>
+  assembleClusterNode({ cluster: config.name, ...(await reach(config, parts)) }, parts)
+
+/** Over an etcd that is at hand. */
+export const assembleClusterNode = (
+  place: { readonly cluster: string; readonly etcd: Etcd; readonly secrets: readonly Buffer[] },
+  parts: Omit<ClusterParts, 'env'> & { readonly memory: Memory },
+): ClusterNode => {
   const { store, memory, journey, tokens, clock, log, host, trail } = parts
-  const cluster = config.name
+  const { cluster, etcd, secrets } = place
   const now = (): number => parts.githubClock.now()
-  const { etcd, secrets } = await reach(config, parts)
   const isolation = createIsolation({ facts: store.facts, clock, now })
   const seat: ClusterSeat = createClusterSeat({
     cluster,
@@ -126,7 +137,7 @@ export const buildClusterNode = async (
     catchUp: seat.catchUp,
     end: seat.end,
   })
-  return { seat, desk, close: () => etcd.close() }
+  return { seat, desk, link, close: () => etcd.close() }
 }
 
 /** Where a file is missing, or the secret is, the node is one that cannot reach its cluster, and says why. */

@@ -199,6 +199,15 @@ export const createReplicate = (deps: {
     }
   }
 
+  /** While the task goes on, so that a node that dies now leaves what it did to others; at its end it is seen to that all went out. */
+  const sendEarly = async (as: Right): Promise<void> => {
+    try {
+      if (digest() !== memory.agreed().digest) await offer(true, as)
+    } catch (error) {
+      log.debug('a change is told to the cluster at its end', { error: asFailure(error) })
+    }
+  }
+
   const conflict = (): Failure => {
     const seen = link.record()
     const who = seen.kind === 'record' ? seen.record.by : 'another node'
@@ -212,7 +221,7 @@ export const createReplicate = (deps: {
     settleUnder,
     changed() {
       const as = right
-      if (as !== undefined) sending = sending.then(() => (right === as ? send(as) : undefined))
+      if (as !== undefined) sending = sending.then(() => (right === as ? sendEarly(as) : undefined))
       else if (link.leads()) void settle()
     },
     async change(task, { cutOff = 'refuse' }) {

@@ -8,6 +8,7 @@ import type { GitHubClock } from '../github/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { Store } from '../store/database.ts'
 import type { StoredToken } from '../store/token-store.ts'
+import { hashToken } from './trail.ts'
 
 export type Held = {
   readonly key: ScopeKey
@@ -69,6 +70,10 @@ export type TokenShelf = {
 export const FLOOR_MS = 60_000
 const MAX_HELD = 50_000
 const SLOTS = ['current', 'next'] as const
+
+/** Of two that end at once, the one that all nodes have is the one. */
+const isSame = (a: Pick<StoredToken, 'token' | 'expiresAtMs'>, b: typeof a): boolean =>
+  a.expiresAtMs === b.expiresAtMs && hashToken(a.token) === hashToken(b.token)
 
 export const createTokenShelf = (deps: {
   store: Store
@@ -197,7 +202,7 @@ export const createTokenShelf = (deps: {
         if (remaining(token) <= 0 || all.size >= MAX_HELD) continue
         const held = hold({ profile: token.profile, scope: token.scope })
         const newest = held.next ?? held.current
-        if (newest && newest.expiresAtMs >= token.expiresAtMs) continue
+        if (newest && (newest.expiresAtMs > token.expiresAtMs || isSame(newest, token))) continue
         const slot = remaining(held.current) > FLOOR_MS ? 'next' : 'current'
         const stored = { ...token, slot } as const
         held[slot] = stored

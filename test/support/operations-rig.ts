@@ -19,6 +19,7 @@ import { createKeys } from '../../src/operations/keys.ts'
 import type { Recovery } from '../../src/operations/recovery.ts'
 import { createRateLimit } from '../../src/operations/rate-limit.ts'
 import { createHeartbeat } from '../../src/operations/refresh.ts'
+import type { Seat } from '../../src/operations/seat.ts'
 import type { Snapshots } from '../../src/operations/snapshots.ts'
 import { createStatusReport } from '../../src/operations/status.ts'
 import { type Caller, createTokenDesk } from '../../src/operations/token-desk.ts'
@@ -71,6 +72,10 @@ export type RigOptions = {
   random?: () => number
   /** The process is killed right after this many more writes of the store. */
   killAfterWrites?: number
+  /** Of a node of a cluster. */
+  seat?: () => Seat | undefined
+  /** Held up as a process that is stopped. */
+  isPaused?: () => boolean
 }
 
 export type Rig = ReturnType<typeof createRig>
@@ -81,7 +86,8 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   let writesLeft = options.killAfterWrites ?? Number.POSITIVE_INFINITY
   let policy: Policy = options.policy ?? { profiles: [] }
   const log = createFakeLog()
-  const clock = mortalClock(premises.clock, () => dead)
+  const { clock, resume } = mortalClock(premises.clock, { isDead: () => dead, isPaused: options.isPaused })
+  const seat = (): Seat | undefined => options.seat?.()
   const store =
     options.store ??
     openMemoryStore(disk, () => {
@@ -97,8 +103,9 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   const githubClock = createGitHubClock({ clock, offsetMs: 0, onChange() {} })
   const github = createFakeGitHub({ world, githubClock, wallNow: () => clock.now(), isDead: () => dead })
   const trail = createTrail({ audit: openMemoryAudit(disk), clock, log })
-  const journey = createJourney({ store: guarded, events, trail, clock, githubUrl: () => GITHUB_URL })
-  const link = createAppLink({ github, store: guarded, clock, readKey: readFakeKey })
+  const journey = createJourney({ store: guarded, events, trail, clock, githubUrl: () => GITHUB_URL, seat })
+  const findMute = () => seat()?.findMute()
+  const link = createAppLink({ github, store: guarded, clock, readKey: readFakeKey, findMute })
   const { beforeExpiryMs = 40 * 60_000, settleMs = 30_000 } = options.refresh ?? {}
   const tokens = createTokens({
     store: guarded,
@@ -109,7 +116,8 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     clock,
     githubClock,
     log,
-    settings: () => ({ beforeExpiryMs, settleMs }),
+    settings: () => ({ beforeExpiryMs: seat()?.marginMs(beforeExpiryMs) ?? beforeExpiryMs, settleMs }),
+    seat,
     random: options.random ?? (() => 0),
   })
   const drift = assembleDrift({ store: guarded, journey, link, tokens, trail, events, clock, log })
@@ -132,7 +140,19 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   const keys = createKeys({ ...shared, trail, check: drift.check })
   const disable = createDisable({ journey, link, tokens, events, clock, log })
   const schedule = () => '*/5 * * * *'
-  const heartbeat = createHeartbeat({ journey, tokens, enable, disable, drift, clock, log, host, schedule })
+  const heartbeat = createHeartbeat({
+    journey,
+    tokens,
+    enable,
+    disable,
+    drift,
+    clock,
+    log,
+    host,
+    schedule,
+    isHome: home => seat()?.isHome(home) ?? false,
+    leads: () => seat()?.leads() ?? true,
+  })
   const status = createStatusReport({
     journey,
     tokens,
@@ -150,11 +170,17 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     doubtfulUnits: () => [],
     host,
     version: '0.0.0',
+    seat,
   })
   const rateLimit = createRateLimit({ clock })
   const desk = createTokenDesk({ policy: () => policy, journey, tokens, drift, link, trail, clock, rateLimit })
   return {
     ...premises,
+    /** The node's own: no timer of a dead process fires. */
+    ownClock: clock,
+    resume,
+    events,
+    host,
     log,
     store: guarded,
     told,
@@ -203,17 +229,27 @@ const NO_SNAPSHOTS: Snapshots = {
 }
 
 /** No timer of a dead process fires. */
-const mortalClock = (clock: FakeClock, isDead: () => boolean): Clock => {
+const mortalClock = (
+  clock: FakeClock,
+  { isDead, isPaused = () => false }: { isDead: () => boolean; isPaused: (() => boolean) | undefined },
+): { clock: Clock; resume: () => void } => {
+  const backlog: (() => void)[] = []
   const living = (task: () => void) => () => {
-    if (!isDead()) task()
+    if (isDead()) return
+    if (isPaused()) backlog.push(task)
+    else task()
   }
-  return {
+  const resume = (): void => {
+    for (const task of backlog.splice(0)) if (!isDead()) task()
+  }
+  const own: Clock = {
     ...clock,
     after: (ms, task) => clock.after(ms, living(task)),
     every: (ms, task) => clock.every(ms, living(task)),
     schedule: (expression, task) => clock.schedule(expression, living(task)),
     onJump: callback => clock.onJump(ms => living(() => callback(ms))()),
   }
+  return { clock: own, resume }
 }
 
 /** No write of a dead process reaches the disk. */

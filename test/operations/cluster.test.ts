@@ -1,0 +1,367 @@
+// A cluster from the inside: nodes with all their operations over one etcd and one GitHub in memory.
+
+import test from 'ava'
+import { Secret } from '../../src/domain/secret.ts'
+import { type ClusterRig, createClusterRig, type Machine } from '../support/cluster-rig.ts'
+import { failureOf, settle } from '../support/fakes.ts'
+
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+
+/** Three nodes, the first of which brought its connection. */
+const threeNodes = async (): Promise<{ rig: ClusterRig; nodes: readonly [Machine, Machine, Machine] }> => {
+  const rig = await createClusterRig()
+  const nodes = [rig.createMachine('a'), rig.createMachine('b'), rig.createMachine('c')] as const
+  for (const node of nodes) await node.start()
+  await nodes[0].get().rig.importApp({ appId: rig.app.id, pem: new Secret(rig.pem) })
+  await rig.clock.advance(0)
+  for (const node of nodes) await node.join()
+  await rig.clock.advance(1_000)
+  rig.world.calls.length = 0
+  return { rig, nodes }
+}
+
+const texts = (tokens: readonly { token: Secret }[]): string[] => tokens.map(({ token }) => token.reveal())
+
+test('each node that joins has the credentials, and one of them leads', async t => {
+  const { nodes } = await threeNodes()
+  t.deepEqual(
+    nodes.map(node => node.kind()),
+    ['connected', 'connected', 'connected'],
+  )
+  t.deepEqual(
+    nodes.map(node => node.role()),
+    ['leader', 'follower', 'follower'],
+  )
+  t.is(new Set(nodes.map(({ disk }) => disk.record.generation)).size, 1)
+  t.is(nodes[2].disk.record.keys.length, 1)
+})
+
+test('a token asked for on all nodes is minted once, and again when it is due', async t => {
+  const { rig, nodes } = await threeNodes()
+  const all = await Promise.all(nodes.toReversed().map(node => node.token()))
+  t.is(new Set(texts(all)).size, 1)
+  t.is(rig.world.count('mint'), 1)
+  // In use on a follower alone, whose ticks keep the scope in use at the leader.
+  for (let minutes = 0; minutes < 120; minutes += 5) {
+    await rig.clock.advance(5 * MINUTE)
+    await nodes[2].token()
+  }
+  const mints = rig.world.count('mint')
+  t.true(mints >= 5 && mints <= 7, `${mints} mints in two hours, each 20 minutes and no more`)
+})
+
+test('etcd is told neither keys nor tokens', async t => {
+  const { rig, nodes } = await threeNodes()
+  const token = await nodes[1].token()
+  const dump = rig.etcd
+    .entries()
+    .map(({ key, value }) => key + value.toString())
+    .join('\n')
+  t.false(dump.includes(token.token.reveal()))
+  t.false(dump.includes(rig.pem))
+  t.false(dump.includes('contents'))
+  t.true(rig.etcd.entries().some(({ key }) => key.startsWith('tokens/')))
+})
+
+test('a leader that is killed is replaced after its lease, and nothing is minted that was not due', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b, c] = nodes
+  const before = await b.token()
+  a.kill()
+  await rig.clock.advance(6_000)
+  t.deepEqual([b.role(), c.role()].toSorted(), ['follower', 'leader'])
+  t.deepEqual(texts([await b.token(), await c.token()]), texts([before, before]))
+  t.is(rig.world.count('mint'), 1)
+})
+
+test('a leader that stops resigns: the next one does not wait for a lease', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b, c] = nodes
+  const ended = a.get().node.seat.end()
+  await rig.clock.advance(200)
+  await ended
+  t.true([b.role(), c.role()].includes('leader'))
+})
+
+test('what a leader writes that was stopped and goes on is refused', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b, c] = nodes
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>()
+  a.get().client.delayCommits(gate)
+  // The mint is done, its publication is on the way, and the process is stopped.
+  await a.token({ contents: 'read' })
+  a.pause()
+  await rig.clock.advance(11_000)
+  t.true([b.role(), c.role()].includes('leader'))
+  await b.token({ contents: 'read' })
+  const stored = rig.etcd
+    .entries()
+    .filter(({ key }) => key.startsWith('tokens/'))
+    .map(({ modRevision }) => modRevision)
+  a.resume()
+  t.is(a.role(), 'follower', 'it asks its lease before it believes itself')
+  open()
+  a.get().client.delayCommits(undefined)
+  await rig.clock.advance(MINUTE)
+  const refused = rig.etcd.commits.filter(
+    ({ committed, writes }) => !committed && writes.some(({ key }) => key.startsWith('tokens/')),
+  )
+  t.is(refused.length, 1)
+  t.deepEqual(
+    rig.etcd
+      .entries()
+      .filter(({ key }) => key.startsWith('tokens/'))
+      .map(({ modRevision }) => modRevision),
+    stored,
+  )
+  t.is((await a.token()).token.reveal(), (await b.token()).token.reveal(), 'it takes over what the new leader minted')
+})
+
+test('disable reaches all, and a node that was away clears itself before it serves anything', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b, c] = nodes
+  await c.token()
+  c.kill()
+  const disabled = b.get().rig.disable.begin({ local: false, yes: true })
+  await rig.clock.advance(2_000)
+  await disabled
+  t.deepEqual([a.kind(), b.kind()], ['disconnected', 'disconnected'])
+  await c.start()
+  t.is(c.kind(), 'disconnected')
+  t.deepEqual([c.disk.record.keys.length, c.disk.tokens.size], [0, 0])
+  t.is((await failureOf(c.token())).code, 'not-connected')
+  t.is(a.disk.record.generation, c.disk.record.generation)
+  t.false(rig.etcd.entries().some(({ key }) => key.startsWith('tokens/')) && a.get().rig.tokens.live().length > 0)
+})
+
+test('of two nodes that change the connection at once the second decides upon what the first one made', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b] = nodes
+  const [first, second] = [a, b].map(node => node.get().rig.disable.begin({ local: true, yes: true }))
+  await rig.clock.advance(3_000)
+  await Promise.all([first, second])
+  t.is(a.disk.record.generation, 2, 'one disable, and one that found nothing to disable')
+  t.deepEqual(
+    nodes.map(({ disk }) => disk.record.generation),
+    [2, 2, 2],
+  )
+})
+
+test('a change that comes after the lock was lost is void, and told so', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b] = nodes
+  const slow = Promise.withResolvers<void>()
+  const change = a.get().rig.journey.alone(async () => {
+    await slow.promise
+    const { connection } = a.get().rig.journey.read()
+    a.get().rig.journey.to(connection, { newGeneration: true })
+  })
+  await rig.clock.advance(100)
+  a.pause()
+  await rig.clock.advance(10_000)
+  const disabled = b.get().rig.disable.begin({ local: true, yes: true })
+  await rig.clock.advance(2_000)
+  await disabled
+  slow.resolve()
+  await settle()
+  a.resume()
+  await rig.clock.advance(3_000)
+  const failure = await failureOf(change)
+  t.is(failure.code, 'cluster-conflict')
+  t.regex(failure.message, /generation 2, disconnected/)
+  t.is(a.kind(), 'disconnected')
+  t.deepEqual(
+    nodes.map(({ disk }) => disk.record.generation),
+    [2, 2, 2],
+  )
+})
+
+test('without etcd every node goes on, mints for itself, and refuses to decide for others', async t => {
+  const { rig, nodes } = await threeNodes()
+  const before = await Promise.all(nodes.map(node => node.token()))
+  rig.etcd.down()
+  await rig.clock.advance(3_000)
+  t.deepEqual(texts(await Promise.all(nodes.map(node => node.token()))), texts(before))
+  t.deepEqual(
+    nodes.map(node =>
+      node
+        .get()
+        .node.seat.warnings()
+        .map(({ code }) => code),
+    ),
+    [['cluster-isolated'], ['cluster-isolated'], ['cluster-isolated']],
+  )
+  t.is(rig.world.count('mint'), 1)
+  for (let minutes = 0; minutes < 180; minutes += 5) {
+    await rig.clock.advance(5 * MINUTE)
+    for (const node of nodes) t.true((await node.token()).expiresAtMs > rig.clock.now())
+  }
+  t.is((await failureOf(nodes[1].get().rig.disable.begin({ local: false, yes: true }))).code, 'cluster-unreachable')
+  const mints = rig.world.count('mint')
+  t.true(mints <= 1 + 3 * 5, `${mints}: three nodes, each less than twice an hour`)
+  rig.etcd.up()
+  await rig.clock.advance(30_000)
+  t.is(nodes.filter(node => node.role() === 'leader').length, 1)
+  await rig.clock.advance(2 * MINUTE)
+  t.is(new Set(texts(await Promise.all(nodes.map(node => node.token())))).size, 1, 'the newest token wins')
+  t.is(rig.world.count('mint'), mints, 'and none is minted that was not due')
+})
+
+test('a node that is cut off for 24 hours serves nothing, restarts included, until it has heard of the cluster', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [, , c] = nodes
+  c.get().client.cut()
+  await rig.clock.advance(12 * HOUR)
+  t.true((await c.token()).expiresAtMs > rig.clock.now())
+  c.kill()
+  await c.start({ cut: true })
+  await rig.clock.advance(12 * HOUR + MINUTE)
+  t.is((await failureOf(c.token())).code, 'isolated')
+  t.is(c.get().rig.status.brief().state, 'isolated')
+  c.get().client.heal()
+  await rig.clock.advance(15_000)
+  t.true((await c.token()).expiresAtMs > rig.clock.now())
+})
+
+test('disable --local of a node that is cut off clears that node, which stays out, and no other', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, , c] = nodes
+  c.get().client.cut()
+  await rig.clock.advance(6_000)
+  const cleared = c.get().rig.disable.begin({ local: true, yes: true })
+  await rig.clock.advance(5_000)
+  await cleared
+  t.deepEqual([c.kind(), c.role(), c.disk.record.keys.length], ['disconnected', 'single', 0])
+  c.get().client.heal()
+  await rig.clock.advance(MINUTE)
+  t.deepEqual([c.kind(), a.kind()], ['disconnected', 'connected'])
+})
+
+test('an etcd that is restored from a backup is told what holds: nothing comes back from the dead', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b, c] = nodes
+  await a.token()
+  const saved = rig.etcd.save()
+  const disabled = b.get().rig.disable.begin({ local: true, yes: true })
+  await rig.clock.advance(2_000)
+  await disabled
+  rig.etcd.restore(saved)
+  await rig.clock.advance(30_000)
+  t.deepEqual([a.kind(), b.kind(), c.kind()], ['disconnected', 'disconnected', 'disconnected'])
+  const late = rig.createMachine('late')
+  await late.start()
+  await late.join()
+  t.is(late.kind(), 'disconnected')
+})
+
+test('what somebody writes into etcd without the secret is no record, and the good one is put back', async t => {
+  const { rig, nodes } = await threeNodes()
+  rig.etcd.put('connection', Buffer.from('{"connection":{"kind":"disconnected"}}'))
+  await rig.clock.advance(15_000)
+  t.deepEqual(
+    nodes.map(node => node.kind()),
+    ['connected', 'connected', 'connected'],
+  )
+  rig.etcd.delete('connection')
+  await rig.clock.advance(15_000)
+  t.deepEqual(
+    nodes.map(node => node.kind()),
+    ['connected', 'connected', 'connected'],
+  )
+  const late = rig.createMachine('late')
+  await late.start()
+  await late.join()
+  t.is(late.kind(), 'connected')
+})
+
+test('a node with another secret changes nothing, and says what is wrong', async t => {
+  const { rig, nodes } = await threeNodes()
+  const stranger = rig.createMachine('stranger', [Buffer.from('quite another secret, of no use here')])
+  await stranger.start()
+  const failure = await failureOf(stranger.join())
+  t.is(failure.code, 'cluster-secret')
+  t.deepEqual(
+    nodes.map(node => node.kind()),
+    ['connected', 'connected', 'connected'],
+  )
+})
+
+test('a node with another connection joins by force alone', async t => {
+  const { rig } = await threeNodes()
+  const other = rig.createMachine('other')
+  const { app, pem } = rig.world.createApp({ type: 'organization', login: 'elsewhere' })
+  await other.start()
+  await other.get().rig.importApp({ appId: app.id, pem: new Secret(pem) })
+  t.is((await failureOf(other.join())).code, 'cluster-member')
+  t.is(other.get().rig.journey.read().keys[0]?.fingerprint, pem)
+  await other.join({ force: true })
+  t.is(other.get().rig.journey.read().keys[0]?.fingerprint, rig.pem)
+})
+
+test('a replica holds the credentials, calls nobody and never leads, until it is promoted', async t => {
+  const { rig, nodes } = await threeNodes()
+  const replica = rig.createMachine('replica')
+  await replica.start()
+  await replica.join({ replica: true })
+  t.deepEqual([replica.kind(), replica.role()], ['connected', 'replica'])
+  const token = await replica.token()
+  t.is(token.token.reveal(), (await nodes[0].token()).token.reveal(), 'the leader mints for it')
+  for (const node of nodes) node.kill()
+  rig.world.calls.length = 0
+  await rig.clock.advance(61 * MINUTE)
+  t.is((await failureOf(replica.token())).code, 'replica')
+  t.deepEqual([replica.role(), rig.world.calls.length], ['replica', 0])
+  await replica.get().node.desk.promote()
+  await rig.clock.advance(2_000)
+  t.is(replica.role(), 'leader')
+  t.true((await replica.token()).expiresAtMs > rig.clock.now())
+})
+
+test('who leaves keeps nothing, or all of it', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b, c] = nodes
+  for (const [node, keep] of [
+    [b, false],
+    [c, true],
+  ] as const) {
+    const left = node.get().node.desk.leave({ keep })
+    await rig.clock.advance(1_000)
+    await left
+  }
+  t.deepEqual([a.kind(), b.kind(), c.kind()], ['connected', 'disconnected', 'connected'])
+  t.deepEqual([b.role(), c.role()], ['single', 'single'])
+  t.is(b.disk.record.keys.length, 0)
+  await rig.clock.advance(10 * MINUTE)
+  t.is(c.kind(), 'connected', 'its credentials are at home on this machine now')
+})
+
+test('a copy of a node on another machine is no member, and quarantined', async t => {
+  const { rig, nodes } = await threeNodes()
+  const copy = rig.createMachine('copy')
+  Object.assign(copy.disk, structuredClone({ facts: nodes[1].disk.facts }), { record: nodes[1].disk.record })
+  await copy.start()
+  await rig.clock.advance(1_000)
+  t.deepEqual([copy.kind(), copy.role()], ['quarantined', 'single'])
+  t.deepEqual(
+    nodes.map(node => node.kind()),
+    ['connected', 'connected', 'connected'],
+  )
+})
+
+test('a new secret seals once every node knows it', async t => {
+  const rig = await createClusterRig()
+  const [former, next] = [
+    Buffer.from('the secret of before, long enough now'),
+    Buffer.from('the secret from now on, long enough'),
+  ]
+  const a = rig.createMachine('a', [former])
+  const b = rig.createMachine('b', [next, former])
+  for (const node of [a, b]) await node.start()
+  await a.get().rig.importApp({ appId: rig.app.id, pem: new Secret(rig.pem) })
+  for (const node of [a, b]) await node.join()
+  t.is(b.kind(), 'connected', 'while one node does not know the new one, all seal with the former')
+  const failure = await failureOf(b.get().node.desk.reseal())
+  t.is(failure.code, 'cluster-secret')
+  t.regex(failure.message, /^a-/)
+})
