@@ -107,6 +107,7 @@ export const assembleClusterNode = (
     onApplied(voided) {
       if (voided) tokens.drop()
       exchange.takeAll()
+      if (link.leads()) void exchange.reconcile()
       void parts.recovery
         .ensureWrap()
         .catch((error: unknown) => log.error('the recovery wrap was not written', { error }))

@@ -68,8 +68,8 @@ export type ClusterLink = {
   preferredSecret(): string | undefined
   /** Seals all values with the first secret of this node. Throws `cluster-secret` where a member does not know it. */
   reseal(held: Held): Promise<number>
-  /** Writes this node's entry anew. */
-  announce(): void
+  /** Writes this node's entry anew. Never throws. */
+  announce(): Promise<void>
   unreadable(): number
   resync(): void
 }
@@ -307,7 +307,7 @@ export const createLink = (deps: {
       await Promise.all([announce(), election.renew()])
       return count
     },
-    announce: () => void announce(),
+    announce,
     unreadable: board.unreadable,
     resync: session.resync,
   }

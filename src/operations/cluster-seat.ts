@@ -33,8 +33,10 @@ const STOP_MS = 2_000
 const CONTACT_MS = 2_000
 const LOOK_MS = 10_000
 const RECONCILE_MS = 60_000
-/** So long a leader that cannot reach GitHub goes on trying before it gives up its office, and stays out of it. */
+/** So long a leader that cannot reach GitHub goes on trying before it gives up its office. */
 const PATIENCE_MS = 60_000
+/** Then it stays out of it for a while, twice as long each time: where nobody gets through, offices change seldom. */
+const LONGEST_OUT_MS = 30 * 60_000
 /** Cut off, each node mints for itself: not before the tokens of all near their end. */
 const CUT_OFF_MARGIN_MS = 10 * 60_000
 
@@ -59,6 +61,7 @@ export const createClusterSeat = (deps: {
   let known = false
   let outOfOfficeUntilMs = Number.NEGATIVE_INFINITY
   let troubledSinceMs: number | undefined
+  let outMs = PATIENCE_MS
 
   const replica = (): boolean => memory.find()?.role === 'replica'
 
@@ -88,6 +91,7 @@ export const createClusterSeat = (deps: {
     if (!memory.find() || !link().inTouch()) return
     link()
       .readRecord()
+      .then(() => deps.replicate().settle())
       .catch(() => undefined)
     considerOffice()
     link().stand()
@@ -103,7 +107,8 @@ export const createClusterSeat = (deps: {
     if (!others || clock.monotonic() - troubledSinceMs < PATIENCE_MS) return
     log.warn('this leader does not get through to GitHub, and lets another node try', { error: trouble.failure })
     troubledSinceMs = undefined
-    outOfOfficeUntilMs = clock.monotonic() + PATIENCE_MS
+    outOfOfficeUntilMs = clock.monotonic() + outMs
+    outMs = Math.min(outMs * 2, LONGEST_OUT_MS)
     void link().resign()
   }
 
@@ -111,7 +116,10 @@ export const createClusterSeat = (deps: {
     for (const timer of timers.splice(0)) timer.cancel()
     timers.push(
       clock.every(CONTACT_MS, () => {
-        if (!deps.appLink.findTrouble()) troubledSinceMs = undefined
+        if (!deps.appLink.findTrouble()) {
+          troubledSinceMs = undefined
+          outMs = PATIENCE_MS
+        }
         if (memory.find() && link().inTouch()) isolation.note()
       }),
       clock.every(LOOK_MS, look),
@@ -179,7 +187,13 @@ export const createClusterSeat = (deps: {
       return new Failure('isolated', `it was heard of last ${lastMs === undefined ? 'never' : isoTime(lastMs)}`)
     },
     findMute: () => (replica() ? new Failure('replica', 'it calls GitHub once it is promoted') : undefined),
-    change: (task, options) => deps.replicate().change(task, options),
+    async change(task, options) {
+      try {
+        return await deps.replicate().change(task, options)
+      } finally {
+        void deps.exchange().reconcile()
+      }
+    },
     changed: () => deps.replicate().changed(),
     leads: () => !memory.find() || link().leads(),
     refreshesAhead: () => !memory.find() || link().leads() || (!link().inTouch() && !replica()),

@@ -140,7 +140,7 @@ export const createClusterDesk = (deps: {
         memory.join(role)
         if (replica) await link.resign()
         else link.stand()
-        return link.announce()
+        return await link.announce()
       }
       await deps.begin()
       try {
@@ -152,9 +152,9 @@ export const createClusterDesk = (deps: {
         await deps.end()
         throw error
       }
-      link.announce()
       link.stand()
       await deps.catchUp()
+      await link.announce()
     },
     leave: ({ keep }) =>
       journey.inTurn(async () => {
@@ -177,7 +177,7 @@ export const createClusterDesk = (deps: {
       if (member.role === 'member') return
       trail.record({ event: 'cluster.promote', detail: link.node })
       memory.join('member')
-      link.announce()
+      await link.announce()
       link.stand()
     },
     reseal: () =>

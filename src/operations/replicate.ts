@@ -93,7 +93,7 @@ export const createReplicate = (deps: {
     }
     log.info('the record of the cluster holds here now', { generation, sequence: version.sequence, by: record.by })
     deps.onApplied(voided || dropsKey)
-    link.announce()
+    void link.announce()
   }
 
   const offer = async (anew: boolean, as: Right): Promise<boolean> => {
@@ -122,7 +122,7 @@ export const createReplicate = (deps: {
     if (!(await link.putRecord(record, as))) return false
     memory.agree({ version, floor, identity, digest: now.digest })
     if (digest() === now.digest && as !== right) memory.setUnsent(false)
-    link.announce()
+    void link.announce()
     return true
   }
 
@@ -141,7 +141,8 @@ export const createReplicate = (deps: {
           const { version, digest: same, record } = seen
           memory.agree({ version, digest: same, floor: record.floor, identity: identityOf(record.connection) })
           memory.setUnsent(false)
-          return link.announce()
+          void link.announce()
+          return
         }
         case 'apply':
           if (seen.kind === 'record') apply(seen.record, step.lost)

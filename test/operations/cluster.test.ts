@@ -4,6 +4,7 @@ import test from 'ava'
 import { Secret } from '../../src/domain/secret.ts'
 import { type ClusterRig, createClusterRig, type Machine } from '../support/cluster-rig.ts'
 import { failureOf, settle } from '../support/fakes.ts'
+import { ORG } from '../support/operations-rig.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -364,4 +365,88 @@ test('a new secret seals once every node knows it', async t => {
   const failure = await failureOf(b.get().node.desk.reseal())
   t.is(failure.code, 'cluster-secret')
   t.regex(failure.message, /^a-/)
+})
+
+test("GitHub's redirect may arrive at another node than the one that began to enable", async t => {
+  const rig = await createClusterRig()
+  const nodes = ['a', 'b', 'c'].map(name => rig.createMachine(name))
+  for (const node of nodes) await node.start()
+  for (const node of nodes) await node.join()
+  const [a, b, c] = nodes
+  if (!a || !b || !c) throw new Error('three nodes')
+  const begun = b.get().rig.enable.begin(ORG)
+  await rig.clock.advance(1_000)
+  const { url } = await begun
+  const state = url.split('/').at(-1) ?? ''
+  t.truthy(c.get().rig.enable.findPending(state), 'the page of any node knows the link')
+  const completed = c.get().rig.enable.complete({ code: rig.world.submitManifest(ORG), state, trusted: false })
+  await rig.clock.advance(1_000)
+  await completed
+  t.deepEqual(
+    nodes.map(node => node.kind()),
+    Array.from({ length: 3 }, () => 'awaiting-installation'),
+  )
+  t.is(rig.world.count('convertManifest'), 1)
+  const appId = [...rig.world.apps.keys()].at(-1) ?? 0
+  rig.world.install(appId, ORG)
+  await rig.clock.advance(10_000)
+  t.deepEqual(
+    nodes.map(node => node.kind()),
+    ['connected', 'connected', 'connected'],
+  )
+})
+
+test('a key that is added on a follower signs on every node', async t => {
+  const { rig, nodes } = await threeNodes()
+  const pem = rig.world.addKey(rig.app.id)
+  const added = nodes[2].get().rig.keys.add(new Secret(pem))
+  await rig.clock.advance(1_000)
+  await added
+  t.deepEqual(
+    nodes.map(({ disk }) => disk.record.keys[0]?.fingerprint),
+    [pem, pem, pem],
+  )
+  t.deepEqual(
+    nodes.map(({ disk }) => disk.record.generation),
+    [2, 2, 2],
+  )
+  const before = await nodes[1].token()
+  t.is((await nodes[0].token()).token.reveal(), before.token.reveal(), 'tokens outlive a change of keys')
+})
+
+test('a disable that waits for the owner goes on wherever the leader is', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b, c] = nodes
+  const disabled = c.get().rig.disable.begin({ local: false, yes: false })
+  await rig.clock.advance(2_000)
+  await disabled
+  t.deepEqual(
+    nodes.map(node => node.kind()),
+    ['disconnecting', 'disconnecting', 'disconnecting'],
+  )
+  c.kill()
+  a.kill()
+  await rig.clock.advance(10_000)
+  rig.world.deleteApp(rig.app.id)
+  await rig.clock.advance(6 * MINUTE)
+  t.is(b.kind(), 'disconnected')
+  await a.start()
+  t.is(a.kind(), 'disconnected')
+})
+
+test('what the leader learns of the App is known on every node; what a follower learns gives way', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [, b] = nodes
+  const suspend = [...rig.world.installations.keys()][0] ?? 0
+  rig.world.suspend(suspend, true)
+  await rig.clock.advance(11 * MINUTE)
+  t.deepEqual(
+    nodes.map(node => node.kind()),
+    ['suspended', 'suspended', 'suspended'],
+  )
+  const { connection } = b.get().rig.journey.read()
+  if (!('app' in connection)) throw new Error('no App')
+  await b.get().rig.journey.inTurn(async () => b.get().rig.journey.to({ ...connection, kind: 'connected' }))
+  await rig.clock.advance(11_000)
+  t.is(b.kind(), 'suspended')
 })

@@ -33,7 +33,7 @@ export const createFakeEtcd = (clock: FakeClock) => {
   const clients = new Set<{ tell(): void }>()
   const commits: { readonly writes: readonly Write[]; readonly committed: boolean }[] = []
 
-  const told = (changes: readonly Change[]): void => {
+  const publish = (changes: readonly Change[]): void => {
     for (const { prefix, tell } of watchers) {
       const mine = changes.filter(change => keyOf(change).startsWith(prefix))
       if (mine.length > 0) tell(mine, revision)
@@ -44,7 +44,7 @@ export const createFakeEtcd = (clock: FakeClock) => {
     if (gone.length === 0) return
     revision += 1n
     for (const key of gone) entries.delete(key)
-    told(gone.map(key => ({ kind: 'delete', key, modRevision: revision })))
+    publish(gone.map(key => ({ kind: 'delete', key, modRevision: revision })))
   }
   const end = (id: string): void => {
     leases.delete(id)
@@ -80,7 +80,7 @@ export const createFakeEtcd = (clock: FakeClock) => {
       entries.set(key, entry)
       return [{ kind: 'put', entry }]
     })
-    told(changes)
+    publish(changes)
     return { committed, revision }
   }
 
