@@ -162,7 +162,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
   wrap()
   const unsubscribe = events.subscribe(({ event }) => event === 'state' && wrap())
   const policy = () => config().policy
-  const features = createFeatures({ switched: () => config().features, policy, journey, drift })
+  const features = createFeatures({ switched: () => config().features, policy, journey, drift, clock })
   const history = createRefreshHistory({ facts: store.facts, events, clock, log })
   const status = createStatusReport({
     journey,

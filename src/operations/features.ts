@@ -11,6 +11,7 @@ import {
 import { allowNames, type Policy } from '../domain/policy.ts'
 import type { Status } from '../domain/wire.ts'
 import type { FeatureBody } from '../domain/wire-features.ts'
+import type { Clock } from '../platform/clock.ts'
 import type { Drift } from './drift.ts'
 import type { Journey } from './journey.ts'
 
@@ -21,11 +22,15 @@ export type Features = {
   warnings(): Status['warnings']
 }
 
+/** Where GitHub does not answer within this time, what is known has to do. */
+const PATIENCE_MS = 5_000
+
 export const createFeatures = (deps: {
   switched: () => readonly { readonly name: FeatureName; readonly file: string }[]
   policy: () => Policy
   journey: Journey
   drift: Pick<Drift, 'check'>
+  clock: Pick<Clock, 'sleep'>
 }): Features => {
   const assess = (name: FeatureName): FeatureAssessment =>
     assessFeature(FEATURES[name], profileOf(name), deps.journey.read())
@@ -56,7 +61,11 @@ export const createFeatures = (deps: {
 
   return {
     async list() {
-      if (deps.switched().length > 0) await deps.drift.check({ force: true })
+      const enough = new AbortController()
+      if (deps.switched().length > 0) {
+        await Promise.race([deps.drift.check({ force: true }), deps.clock.sleep(PATIENCE_MS, enough.signal)])
+        enough.abort()
+      }
       return FEATURE_NAMES.map(toBody)
     },
     warnings: () =>
