@@ -32,14 +32,14 @@ export const streamEvents = (
     ping.cancel()
     unsubscribe()
   })
-  const { state, since, meaning } = deps.backend.status(deps.caller)
-  sendEvent({ event: 'state', at: since, state, detail: meaning })
+  const { state, since, meaning, next } = deps.backend.status(deps.caller)
+  sendEvent({ event: 'state', at: since, state, detail: meaning, next })
 }
 
 /** Administrators see everything; others what concerns all, and their own tokens: those of profiles that admit them at this moment. */
 const visible = (event: EventBody, { socket, attested }: Caller, { profiles }: Policy): EventBody | undefined => {
   if (socket === 'admin') return event
-  const { scope, detail: _detail, ...rest } = event
+  const { scope, detail: _detail, next: _next, ...rest } = event
   if (scope === undefined) return rest
   const own = profiles.some(({ name, allow }) => name === event.profile && admits(allow, attested.peer))
   return own ? rest : undefined

@@ -79,7 +79,8 @@ export const isLive = (connection: Connection): connection is Live => 'app' in c
 export const mayServe = ({ kind }: Connection): boolean =>
   kind === 'connected' || (isTrouble(kind) && kind !== 'uninstalled' && kind !== 'app-deleted')
 
-export const isTrouble = (kind: DaemonState): kind is Trouble => (TROUBLES as readonly string[]).includes(kind)
+export const isTrouble = (kind: string | undefined): kind is Trouble =>
+  (TROUBLES as readonly (string | undefined)[]).includes(kind)
 
 /** No call leaves the machine in these states: a clone must not disturb its original. */
 export const mayCallOut = (connection: Connection): boolean => connection.kind !== 'quarantined'

@@ -197,6 +197,7 @@ export const EventBody = z.strictObject({
   profile: z.string().optional().describe('whose token it is; none of an administrator'),
   expires_at: time.optional(),
   detail: z.string().optional(),
+  next: z.string().optional().describe('What to do about a state'),
 })
 export type EventBody = z.infer<typeof EventBody>
 

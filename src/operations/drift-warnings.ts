@@ -31,7 +31,7 @@ export const driftWarnings = (
   if (times !== undefined) {
     found.push({
       code: 'flapping',
-      detail: `GitHub says that the trouble is over; it came ${times} times within half an hour, so it stays until that holds for 5 minutes.`,
+      detail: `GitHub says that the trouble is over; it came ${times} times within half an hour, so it stays until that holds for ten minutes.`,
       next: 'Ask the owner who keeps changing it; `ghconnect refresh` does not wait.',
     })
   }

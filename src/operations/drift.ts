@@ -1,7 +1,15 @@
 // Drift: what GitHub says of the App, turned into states that are entered on evidence and left unaided, and changes that are told.
 
 import { installationChanges, followAccount, followOwner, appChanges, narrowed } from '../domain/changes.ts'
-import { type App, type Installation, isLive, isTrouble, type Live, type Trouble } from '../domain/connection.ts'
+import {
+  type App,
+  type Installation,
+  isLive,
+  isTrouble,
+  type Live,
+  mayServe,
+  type Trouble,
+} from '../domain/connection.ts'
 import { asFailure, type Code, Failure } from '../domain/errors.ts'
 import { foldName } from '../domain/scope.ts'
 import type { Secret } from '../domain/secret.ts'
@@ -95,7 +103,9 @@ export const createDrift = (deps: {
     if (relevant.every(i => i.suspendedAtMs !== undefined)) {
       return enter('suspended', `GitHub says so for ${relevant.map(i => i.account.login).join(', ')}`)
     }
-    if (!isTrouble(connection.kind) || !settling.mayLeave(force)) return
+    if (!isTrouble(connection.kind)) return
+    // A state in which nothing is served is never kept for the sake of calm.
+    if (!settling.mayLeave(force || !mayServe(connection))) return
     journey.to({ ...established(connection), kind: 'connected', sinceMs: clock.now() })
   }
 

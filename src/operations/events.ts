@@ -1,5 +1,6 @@
 // What happens in the daemon, told to whoever listens: the event stream, metrics and the journal. Never a secret.
 
+import { isTrouble } from '../domain/connection.ts'
 import { type EventBody, isoTime } from '../domain/wire.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
@@ -18,7 +19,7 @@ export const createEvents = (deps: { clock: Clock; log: Log }): Events => {
     emit(event) {
       const full = { ...event, at: isoTime(deps.clock.now()) }
       const { event: name, ...fields } = event
-      if (name === 'refresh-failed') deps.log.warn(name, fields)
+      if (name === 'refresh-failed' || (name === 'state' && isTrouble(event.state))) deps.log.warn(name, fields)
       else deps.log.info(name, fields)
       for (const listener of listeners.keys()) listener(full)
     },

@@ -50,16 +50,16 @@ export const createJourney = (deps: {
 
   const announce = (before: Connection, after: Connection): void => {
     if (before.kind === after.kind && stepOf(before) === stepOf(after)) return
-    const { meaning } = explainConnection(after, deps.githubUrl())
+    const { meaning, next } = explainConnection(after, deps.githubUrl())
     // The change is on the disk: that the log cannot be written must neither hide it nor stop what follows.
-    trail.owe({ event: `connection.${after.kind}`, detail: `from ${before.kind}: ${meaning}` })
+    trail.owe({ event: `connection.${after.kind}`, detail: `from ${before.kind}: ${meaning} ${next}` })
     if (after.kind === 'connected' && before.kind === 'awaiting-installation') {
       trail.owe({ event: 'dotcom_connection.create', detail: after.account.login })
     }
     if (after.kind === 'disconnected' && isLive(before)) {
       trail.owe({ event: 'dotcom_connection.destroy', detail: before.account.login })
     }
-    events.emit({ event: 'state', state: after.kind, detail: meaning })
+    events.emit({ event: 'state', state: after.kind, detail: meaning, next })
   }
 
   return {

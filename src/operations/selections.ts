@@ -28,17 +28,22 @@ export const createSelections = (deps: {
   log: Log
 }): Selections => {
   const { facts, clock } = deps
-  const looked = new Map<number, { readonly changedMs: number | undefined; readonly atMs: number }>()
+  const looked = new Map<
+    number,
+    { readonly changedMs: number | undefined; readonly atMs: number; readonly twice: boolean }
+  >()
 
   const isDue = ({ id }: Installation): boolean => {
     const last = looked.get(id)
-    return !last || last.changedMs !== deps.changedMs(id) || clock.monotonic() - last.atMs >= ANYWAY_MS
+    return !last?.twice || last.changedMs !== deps.changedMs(id) || clock.monotonic() - last.atMs >= ANYWAY_MS
   }
 
   const compare = async (one: Installation): Promise<SelectionChange | undefined> => {
     const changedMs = deps.changedMs(one.id)
     const names = (await deps.repositoriesOf(one.id)).toSorted()
-    looked.set(one.id, { changedMs, atMs: clock.monotonic() })
+    // GitHub's time has whole seconds: what changed in the same one shows at the second look.
+    const twice = looked.get(one.id)?.changedMs === changedMs
+    looked.set(one.id, { changedMs, atMs: clock.monotonic(), twice })
     const former = namesIn(facts.find(factOf(one)))
     if (former && JSON.stringify(former) === JSON.stringify(names)) return undefined
     facts.put(factOf(one), names)

@@ -14,7 +14,7 @@ export type Settling = {
 /** So many times within the window are flapping. */
 const TIMES = 3
 const WINDOW_MS = 30 * 60_000
-export const CALM_MS = 5 * 60_000
+const CALM_MS = 10 * 60_000
 
 export const createSettling = (monotonic: () => number): Settling => {
   let entries: number[] = []
