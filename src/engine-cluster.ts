@@ -56,8 +56,7 @@ export type ClusterNode = {
 export const buildClusterNode = async (
   config: ClusterConfig,
   parts: ClusterParts & { readonly memory: Memory },
-): Promise<ClusterNode> =>
-  assembleClusterNode({ cluster: config.name, ...(await reach(config, parts)) }, parts)
+): Promise<ClusterNode> => assembleClusterNode({ cluster: config.name, ...(await reach(config, parts)) }, parts)
 
 /** Over an etcd that is at hand. */
 export const assembleClusterNode = (
