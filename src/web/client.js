@@ -8,14 +8,14 @@ const now = () => Date.now() + offsetMs
 
 // Times and bars ------------------------------------------------------------------------------------------------------
 
-const relative = new Intl.RelativeTimeFormat(language, { numeric: 'auto' })
+const relative = new Intl.RelativeTimeFormat(language)
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 
 /** The same rule as the server's, in views/format.ts. */
 const formatRelative = away => {
   const size = Math.abs(away)
-  if (size < MINUTE_MS) return relative.format(Math.trunc(away / 1000), 'second')
+  if (size < MINUTE_MS) return away > 0 ? document.body.dataset.soon : document.body.dataset.justNow
   if (size < HOUR_MS) return relative.format(Math.trunc(away / MINUTE_MS), 'minute')
   if (size < 48 * HOUR_MS) return relative.format(Math.trunc(away / HOUR_MS), 'hour')
   return relative.format(Math.trunc(away / (24 * HOUR_MS)), 'day')

@@ -74,9 +74,18 @@ const disableSteps: Record<DisableStep, string> = {
   'delete-app': 'Delete the App on GitHub',
 }
 
+export type TimeUnit = 'minute' | 'hour' | 'day'
+
 export const EN = {
   none: 'none',
-  day: (weekday: string, day: number) => `${weekday} ${day}`,
+  time: {
+    weekdays: ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'],
+    day: (weekday: string, day: number) => `${weekday} ${day}`,
+    justNow: 'just now',
+    soon: 'in a moment',
+    ago: (count: number, unit: TimeUnit) => `${count} ${unit}${count === 1 ? '' : 's'} ago`,
+    ahead: (count: number, unit: TimeUnit) => `in ${count} ${unit}${count === 1 ? '' : 's'}`,
+  },
   /** Before a sentence that is not translated. */
   quoted: 'In the original:',
   access,

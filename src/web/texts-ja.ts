@@ -1,10 +1,19 @@
 // The page in Japanese.
 
-import type { GeneralTexts } from './texts-en.ts'
+import type { GeneralTexts, TimeUnit } from './texts-en.ts'
+
+const UNITS: Readonly<Record<TimeUnit, string>> = { minute: '分', hour: '時間', day: '日' }
 
 export const JA: GeneralTexts = {
   none: 'なし',
-  day: (weekday, day) => `${day}日(${weekday})`,
+  time: {
+    weekdays: ['日', '月', '火', '水', '木', '金', '土'],
+    day: (weekday, day) => `${day}日(${weekday})`,
+    justNow: 'たった今',
+    soon: 'まもなく',
+    ago: (count, unit) => `${count} ${UNITS[unit]}前`,
+    ahead: (count, unit) => `${count} ${UNITS[unit]}後`,
+  },
   quoted: '原文:',
   access: { read: '読み取り', write: '読み取りと書き込み', admin: '管理' },
   roles: {

@@ -23,7 +23,7 @@ export const connectionBox = (model: PageModel): Html => {
         t.app,
         app && html`${outLink(app.htmlUrl, app.name)}<br><span class="hint">${t.appIds(app.id, app.clientId)}</span>`,
       ],
-      [t.since, dateTime(model.sinceMs, language)],
+      [t.since, dateTime(model.sinceMs)],
       [
         t.keysAndRecovery,
         html`<a href="${to(model, 'keysPage')}">${t.keysLine(model.keys.length)} · ${t.recoveryLine(model.recoveryRecipients.length)}</a>${model.keys.some(key => key.rejected) ? html` ${label('danger', keys.rejected)}` : ''}`,

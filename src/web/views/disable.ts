@@ -66,5 +66,5 @@ const stepDetail = (model: PageModel, step: DisableStep): Html | undefined => {
   if (step !== 'delete-app') return model.warnings.length > 0 ? html`<p>${t.retrying}</p>` : undefined
   return html`<p>${prose(t.deleteHint)}</p>
 <div class="form-actions">${model.app ? outButton(`${model.app.settingsUrl}/advanced`, t.openAdvanced, 'primary') : ''}${actionForm(model, 'finishDisable', t.finish)}</div>
-<p class="hint">${t.finishHint}${model.disabling ? html`<br>${t.deadline} ${dateTime(model.disabling.deadlineMs, model.language)}` : ''}</p>`
+<p class="hint">${t.finishHint}${model.disabling ? html`<br>${t.deadline} ${dateTime(model.disabling.deadlineMs)}` : ''}</p>`
 }

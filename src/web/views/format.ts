@@ -10,49 +10,35 @@ const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 const DAY_MS = 24 * HOUR_MS
 
-type Formats = {
-  readonly date: Intl.DateTimeFormat
-  readonly weekday: Intl.DateTimeFormat
-  readonly relative: Intl.RelativeTimeFormat
+/** As the command line has it. Node's own formats cost more time at the first use than a whole page. */
+export const formatDate = (ms: number): string => `${isoOf(ms).slice(0, 10)} ${isoOf(ms).slice(11, 16)} UTC`
+
+export const formatDay = (ms: number, language: Language): string => {
+  const date = new Date(ms)
+  const { weekdays, day } = textsOf(language).time
+  return day(weekdays[date.getUTCDay()] ?? '', date.getUTCDate())
 }
 
-/** Each takes some milliseconds to make. */
-const formats = new Map<Language, Formats>()
-
-const formatsOf = (language: Language): Formats => {
-  const known = formats.get(language)
-  if (known) return known
-  const made = {
-    date: new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' }),
-    weekday: new Intl.DateTimeFormat(language, { weekday: 'short', timeZone: 'UTC' }),
-    relative: new Intl.RelativeTimeFormat(language, { numeric: 'auto' }),
-  }
-  formats.set(language, made)
-  return made
-}
-
-export const formatDate = (ms: number, language: Language): string => `${formatsOf(language).date.format(ms)} UTC`
-
-export const formatDay = (ms: number, language: Language): string =>
-  textsOf(language).day(formatsOf(language).weekday.format(ms), new Date(ms).getUTCDate())
-
-/** The same rule is in client.js, which keeps the text fresh. */
+/** The same rule and words are in client.js, which keeps the text fresh. */
 export const formatRelative = (ms: number, nowMs: number, language: Language): string => {
-  const { relative } = formatsOf(language)
+  const { time } = textsOf(language)
   const away = ms - nowMs
   const size = Math.abs(away)
-  if (size < MINUTE_MS) return relative.format(Math.trunc(away / 1000), 'second')
-  if (size < HOUR_MS) return relative.format(Math.trunc(away / MINUTE_MS), 'minute')
-  if (size < 2 * DAY_MS) return relative.format(Math.trunc(away / HOUR_MS), 'hour')
-  return relative.format(Math.trunc(away / DAY_MS), 'day')
+  if (size < MINUTE_MS) return away > 0 ? time.soon : time.justNow
+  const [count, unit] =
+    size < HOUR_MS
+      ? ([size / MINUTE_MS, 'minute'] as const)
+      : size < 2 * DAY_MS
+        ? ([size / HOUR_MS, 'hour'] as const)
+        : ([size / DAY_MS, 'day'] as const)
+  return away > 0 ? time.ahead(Math.trunc(count), unit) : time.ago(Math.trunc(count), unit)
 }
 
 /** "3 minutes ago", with the date behind it. */
 export const relativeTime = (ms: number, at: { nowMs: number; language: Language }): Html =>
-  html`<time datetime="${isoOf(ms)}" title="${formatDate(ms, at.language)}" data-relative>${formatRelative(ms, at.nowMs, at.language)}</time>`
+  html`<time datetime="${isoOf(ms)}" title="${formatDate(ms)}" data-relative>${formatRelative(ms, at.nowMs, at.language)}</time>`
 
-export const dateTime = (ms: number, language: Language): Html =>
-  html`<time datetime="${isoOf(ms)}">${formatDate(ms, language)}</time>`
+export const dateTime = (ms: number): Html => html`<time datetime="${isoOf(ms)}">${formatDate(ms)}</time>`
 
 export const isoOf = (ms: number): string => new Date(ms).toISOString()
 

@@ -50,7 +50,7 @@ const keyRow = (key: KeyFacts, model: PageModel): Html => {
     html`<button class="button button-danger" type="submit" aria-label="${t.retire} ${key.fingerprint}">${t.retire}</button>`,
   ])
   return row(
-    html`<h3 class="fingerprint"><code>${key.fingerprint}</code></h3><p class="hint">${t.added}: ${dateTime(key.addedAtMs, model.language)} (${relativeTime(key.addedAtMs, model)}) ${marks}</p>`,
+    html`<h3 class="fingerprint"><code>${key.fingerprint}</code></h3><p class="hint">${t.added}: ${dateTime(key.addedAtMs)} (${relativeTime(key.addedAtMs, model)}) ${marks}</p>`,
     // The last key is never retired: disable ends the connection.
     model.keys.length > 1 ? retire : undefined,
   )

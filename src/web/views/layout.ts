@@ -85,7 +85,7 @@ const documentOf = (
 <link rel="stylesheet" href="${OPEN_ROUTES.style}">
 <script type="module" src="${OPEN_ROUTES.script}"></script>
 </head>
-<body${nowMs === undefined ? '' : html` data-now="${isoOf(nowMs)}"`}>
+<body${nowMs === undefined ? '' : html` data-now="${isoOf(nowMs)}" data-just-now="${t.time.justNow}" data-soon="${t.time.soon}"`}>
 <a class="skip" href="#content">${t.layout.skip}</a>
 <header class="top">
 <span class="top-mark">${icon('plug')}<span>GitHub Connect</span></span>

@@ -65,8 +65,6 @@ const toCreate = (model: PageModel): Html => {
     return html`<p>${t.importHint}</p>${linkButton(to(model, 'importForm'), t.importButton, 'primary')}`
   }
   return html`<p>${t.createHint}</p>${linkButton(to(model, 'confirm'), t.createButton, 'primary')}${
-    model.pendingEnable
-      ? html`<p class="hint">${t.expires}: ${dateTime(model.pendingEnable.expiresAtMs, model.language)}</p>`
-      : ''
+    model.pendingEnable ? html`<p class="hint">${t.expires}: ${dateTime(model.pendingEnable.expiresAtMs)}</p>` : ''
   }`
 }
