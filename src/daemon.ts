@@ -93,6 +93,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
       env,
       outbound,
       clock,
+      cluster: () => keeper.operations().cluster(),
       state: keeper.state,
       patient,
     })

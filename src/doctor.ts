@@ -1,9 +1,12 @@
 // Builds the doctor over what runs: the way out as the daemon uses it, the store as it is open, or the reason why it is not.
 
 import { join } from 'node:path'
+import { skipped } from './domain/check.ts'
+import { clusterRow } from './domain/check-cluster.ts'
 import type { Connection } from './domain/connection.ts'
 import { Failure } from './domain/errors.ts'
 import { createDoctor as createChecks, type Doctor } from './operations/check.ts'
+import type { ClusterDesk } from './operations/cluster.ts'
 import type { Patient } from './operations/check-patient.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Config } from './platform/config.ts'
@@ -23,6 +26,8 @@ export type DoctorDeps = {
   readonly state: () => string
   /** Of the store that is open; throws why none is. */
   readonly patient: () => Patient
+  /** Throws `cluster-member` where no cluster is configured. */
+  readonly cluster: () => Promise<Pick<ClusterDesk, 'status'>>
 }
 
 export const createDoctor = ({ config, env, clock, ...deps }: DoctorDeps): Doctor => {
@@ -58,6 +63,15 @@ export const createDoctor = ({ config, env, clock, ...deps }: DoctorDeps): Docto
       const patient = find()
       return patient instanceof Failure ? undefined : patient.vault()
     },
+    async cluster() {
+      if (find() instanceof Failure) return skipped({ layer: 'cluster' }, 'the store is closed')
+      try {
+        return clusterRow((await deps.cluster()).status())
+      } catch (error) {
+        if (error instanceof Failure && error.code === 'cluster-member') return clusterRow(undefined)
+        throw error
+      }
+    },
     silence() {
       const patient = find()
       const isQuiet = !(patient instanceof Failure) && patient.connection().kind === 'quarantined'
@@ -65,7 +79,8 @@ export const createDoctor = ({ config, env, clock, ...deps }: DoctorDeps): Docto
     },
     patient() {
       const patient = find()
-      return patient instanceof Failure ? 'the store is closed' : (whyNotApp(patient.connection()) ?? patient)
+      if (patient instanceof Failure) return 'the store is closed'
+      return whyNotApp(patient.connection()) ?? patient.findMute()?.message ?? patient
     },
   })
 }

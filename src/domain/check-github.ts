@@ -131,7 +131,7 @@ export const permissionRow = ({ installation, profiles }: Concerned, app: App, t
   }
   const said = lacking.map(({ name, missing }) => `profile ${name} asks for ${describePermissions(missing)}`).join('; ')
   const isPending = lacking.every(({ missing }) => permissionsCover(app.permissions, missing))
-  const approve = `let an owner of ${account.login} approve it: ${htmlUrl}/permissions/update`
+  const approve = `let an owner of ${account.login} approve it under ${htmlUrl}`
   const next = isPending
     ? `The App asks for it already: ${approve}`
     : `Add it to the App under ${appSettingsUrl(app)}/permissions, then ${approve}`

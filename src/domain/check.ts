@@ -52,11 +52,19 @@ const LAYER_OF: Partial<Record<Code, Layer>> = {
   'installation-not-found': 'installation',
   suspended: 'installation',
   'bad-credentials': 'installation',
+  'account-policy': 'installation',
   forbidden: 'permissions',
   'permission-not-granted': 'permissions',
   'scope-mismatch': 'permissions',
   'repository-not-accessible': 'repositories',
   quota: 'quota',
+  'cluster-unreachable': 'cluster',
+  'cluster-refused': 'cluster',
+  'cluster-conflict': 'cluster',
+  'cluster-secret': 'cluster',
+  'cluster-member': 'cluster',
+  isolated: 'cluster',
+  replica: 'cluster',
 }
 
 type Of = { readonly layer: Layer; readonly subject?: string | undefined; readonly tookMs?: number }

@@ -7,21 +7,27 @@ import { asFailure, Failure } from '../domain/errors.ts'
 import { ADMIN_PROFILE, type Grant, type Profile } from '../domain/policy.ts'
 import { foldName, isPattern } from '../domain/scope.ts'
 import type { Secret } from '../domain/secret.ts'
+import { isoTime } from '../domain/wire.ts'
 import type { GitHubClock } from '../github/clock.ts'
 import type { AppKey } from '../github/request.ts'
 import type { Store } from '../store/database.ts'
 import type { AppLink } from './app-link.ts'
 import { LAST_EXPORT, type Vault } from './check-local.ts'
+import type { Drift } from './drift.ts'
 import type { Recovery } from './recovery.ts'
 import type { Tokens } from './tokens.ts'
 
 export type Patient = {
   connection(): Connection
+  /** Why no call goes out as the App, though there is one; undefined: they do. */
+  findMute(): Failure | undefined
   /** By GitHub's clock, as well as it is known. */
   githubNowMs(): number
   vault(): Vault
   /** Throws what is wrong with the store's pages. */
   checkStore(): void
+  /** Until when, by the wall clock, GitHub wants no calls, as a rate limit said: not the doctor's either. */
+  findRest(): number | undefined
   /** Each key on its own. */
   proveKeys(): { readonly fingerprint: string; readonly proof: Promise<App> }[]
   listInstallations(): Promise<readonly Installation[]>
@@ -35,7 +41,9 @@ const MOST_NAMES = 20
 export const createPatient = (deps: {
   store: Pick<Store, 'connection' | 'facts' | 'check' | 'hasRecoveryWrap'>
   link: Pick<AppLink, 'getAppAs' | 'listInstallations' | 'peekRepositories' | 'hasRepository' | 'findQuota'>
-  tokens: Pick<Tokens, 'obtain' | 'renew'>
+  tokens: Pick<Tokens, 'obtain' | 'renew' | 'rests'>
+  drift: Pick<Drift, 'findRest'>
+  findMute: () => Failure | undefined
   recovery: Pick<Recovery, 'recipients'>
   githubClock: Pick<GitHubClock, 'now'>
   readKey: (pem: string) => AppKey
@@ -48,6 +56,8 @@ export const createPatient = (deps: {
       profile: ADMIN_PROFILE,
       scope: { installation, permissions: { metadata: 'read' } },
     }
+    const rest = tokens.rests().find(one => one.installation === installation)
+    if (rest) throw new Failure('quota', `GitHub wants no calls for the installation until ${isoTime(rest.untilMs)}`)
     try {
       return await ask((await tokens.obtain(grant)).token)
     } catch (error) {
@@ -58,6 +68,7 @@ export const createPatient = (deps: {
 
   return {
     connection: () => store.connection.read().connection,
+    findMute: deps.findMute,
     githubNowMs: () => deps.githubClock.now(),
     vault() {
       const { generation, connection } = store.connection.read()
@@ -70,6 +81,7 @@ export const createPatient = (deps: {
       }
     },
     checkStore: () => store.check(),
+    findRest: () => deps.drift.findRest(),
     proveKeys() {
       const { connection, keys } = store.connection.read()
       if (!isLive(connection)) return []

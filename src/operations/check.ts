@@ -1,6 +1,6 @@
 // The doctor: all layers between this machine and a token looked at side by side, a row each, within five seconds whatever hangs.
 
-import { fails, OF_GITHUB, OF_NETWORK, orderRows, skipAll, skipped, verdictOf } from '../domain/check.ts'
+import { failed, fails, OF_GITHUB, OF_NETWORK, orderRows, skipAll, skipped, verdictOf } from '../domain/check.ts'
 import { clockRow } from '../domain/check-clock.ts'
 import { hostsToAllow } from '../domain/check-hosts.ts'
 import { judgeWay, type Trip } from '../domain/check-way.ts'
@@ -90,12 +90,27 @@ const examineAll = async (deps: CheckDeps, tell: (row: CheckRow) => void): Promi
   }
 }
 
+const restRows = (untilMs: number): CheckRow[] => {
+  const failure = new Failure(
+    'quota',
+    `GitHub wants no calls of the App until ${isoTime(untilMs)}, as its rate limit said`,
+  )
+  const next = 'It goes on by itself then; `ghconnect refresh` asks now.'
+  return [
+    failed({ layer: 'quota' }, failure, next),
+    ...skipAll(
+      OF_GITHUB.filter(layer => layer !== 'quota'),
+      fails('quota'),
+    ),
+  ]
+}
+
 const examineCluster = async (deps: CheckDeps, beganMs: number): Promise<CheckRow> => {
   const of = { layer: 'cluster' } as const
   if (!deps.cluster) return skipped(of, 'this is a single node')
   const asked = await within(deps.cluster(), { clock: deps.clock, untilMs: beganMs + ALL_MS, what: 'the cluster' })
   if (!asked.failure) return asked.value
-  return { ...skipped(of, ''), verdict: 'failed', evidence: asked.failure.message, code: asked.failure.code }
+  return failed({ ...of, tookMs: asked.tookMs }, asked.failure)
 }
 
 const examineNetwork = async (
@@ -113,7 +128,7 @@ const examineNetwork = async (
   // GitHub is asked as soon as there is an address to go to: not before, as a look-up that hangs would hold more threads with each question.
   let questions: Questions | undefined
   const ask = (): void => {
-    if (typeof patient === 'string') return
+    if (typeof patient === 'string' || patient.findRest() !== undefined) return
     questions ??= askGitHub({ patient, profiles: deps.profiles(), clock, untilMs, host })
   }
   const trips = await Promise.all(
@@ -141,6 +156,9 @@ const examineNetwork = async (
   const [first] = trips
   tell([clockRow(first?.passage.answer, way.closedBy ?? 'GitHub told no time')])
   const why = way.closedBy ?? (typeof patient === 'string' ? patient : undefined)
-  if (why !== undefined || !questions) return tell(skipAll(OF_GITHUB, why ?? fails('host')))
+  if (why !== undefined || typeof patient === 'string') return tell(skipAll(OF_GITHUB, why ?? fails('host')))
+  const restUntilMs = patient.findRest()
+  if (restUntilMs !== undefined) return tell(restRows(restUntilMs))
+  if (!questions) return tell(skipAll(OF_GITHUB, fails('host')))
   await questions.judge({ proxy: first?.passage.proxy, from: first?.passage.connect?.from }, tell)
 }

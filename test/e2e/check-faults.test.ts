@@ -125,6 +125,12 @@ const FAULTS: readonly Fault[] = [
     told: { state: 'connected', failure: 'portal' },
   },
   {
+    name: 'a storm of 404',
+    ...fault({ kind: 'not-found-storm' }),
+    names: { layer: 'host', verdict: 'failed', code: 'github-unexpected', says: /404: Not Found/ },
+    told: { state: 'connected', failure: 'github-unexpected' },
+  },
+  {
     name: 'connections that break',
     ...fault({ kind: 'drop' }),
     names: { layer: 'host', verdict: 'failed', code: 'unreachable' },
@@ -154,7 +160,7 @@ const FAULTS: readonly Fault[] = [
       subject: 'octo-org',
       says: /Profile test asks for issues: write/,
     },
-    told: { state: 'connected' },
+    told: { state: 'connected', warning: 'permissions-pending' },
   },
   {
     name: 'a repository that was taken out of the installation',
