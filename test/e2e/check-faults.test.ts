@@ -255,8 +255,8 @@ for (const { name, put, lift, names, told } of FAULTS) {
     await put(appliance)
     try {
       await refresh(appliance)
-      assertNames(t, await checkOf(appliance), names)
       await assertTold(t, appliance, told)
+      assertNames(t, await checkOf(appliance), names)
     } finally {
       await lift(appliance)
     }

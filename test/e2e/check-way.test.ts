@@ -188,8 +188,8 @@ for (const { name, toml, before, names, told } of FAULTS) {
     await reload(appliance, typeof toml === 'string' ? toml : await toml())
     try {
       await refresh(appliance)
-      assertNames(t, await checkOf(appliance), names)
       await assertTold(t, appliance, { state: 'connected', ...told })
+      assertNames(t, await checkOf(appliance), names)
     } finally {
       writePassword(PASSWORD)
       await reload(appliance, good)
