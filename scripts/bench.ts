@@ -6,10 +6,11 @@ import { join, resolve } from 'node:path'
 import { openStore } from '../src/store/database.ts'
 import { createTokens } from '../src/operations/tokens.ts'
 import { type Appliance, createAppliance, PROFILE } from '../test/support/appliance.ts'
+import { benchPage } from './bench-page.ts'
 import { quietLog, stillClock, tokensOf } from './bench-parts.ts'
 import { openWebSocket, unitFlags } from './bench-start.ts'
 
-type Row = { name: string; floor: string; ours: string; ratio: string; budget: string; within: boolean }
+export type Row = { name: string; floor: string; ours: string; ratio: string; budget: string; within: boolean }
 
 const ROOT = resolve(import.meta.dirname, '..')
 const DAEMON = join(ROOT, 'dist/ghconnectd.cjs')
@@ -356,6 +357,7 @@ const ROWS: Readonly<Record<string, (appliance: Appliance) => Promise<Row[]>>> =
   start: benchStart,
   scopes: benchScopes,
   snapshot: benchSnapshot,
+  page: benchPage,
 }
 
 const chosen = process.argv.slice(2).filter(arg => arg !== '--json')
