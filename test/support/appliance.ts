@@ -46,6 +46,8 @@ export type Appliance = {
 export type ApplianceOptions = {
   /** Added to the configuration. */
   readonly toml?: string
+  /** Where the page listens, in place of a free port. */
+  readonly listen?: string
   /** What stands in place of the sandbox's address in the configuration. */
   readonly github?: { readonly url: string; readonly apiUrl: string }
   readonly env?: Readonly<Record<string, string>>
@@ -85,7 +87,7 @@ runtime = "${runtime}"
 [store]
 key_file = "${join(folder, 'store.key')}"
 [web]
-listen = "127.0.0.1:${await freePort()}"
+listen = "${options.listen ?? `127.0.0.1:${await freePort()}`}"
 `
   const configure = (toml: string): void => writeFileSync(configFile, base + toml, { mode: 0o600 })
   configure(options.toml ?? PROFILE)

@@ -22,7 +22,7 @@ nothing for 15 minutes. There is no password.`,
       const hint = tunnelHint(answer.url, deps.env['SSH_CONNECTION'])
       if (hint) output.line(`Is your browser on another machine? First run there:\n  ${hint}`)
     }
-    if (deps.stdout.isTTY && (deps.env['DISPLAY'] || deps.env['WAYLAND_DISPLAY'])) deps.openBrowser(answer.url)
+    // No browser is started with it: whoever reads its arguments in the list of processes would be first to open the link.
     return 0
   },
 }
