@@ -6,14 +6,24 @@ import type { Env, WebDeps } from './deps.ts'
 import { failureFacts } from './model-of.ts'
 import { frameOf } from './requests.ts'
 import type { Returns } from './returns.ts'
-import type { Session } from './sessions.ts'
+import type { Session, Sessions } from './sessions.ts'
 import { hopPage, statePage } from './way-pages.ts'
 
-export const addReturnRoutes = (app: Hono<Env>, deps: WebDeps, returns: Returns): void => {
+export const addReturnRoutes = (
+  app: Hono<Env>,
+  deps: WebDeps,
+  { returns, sessions }: { returns: Returns; sessions: Sessions },
+): void => {
+  /** Whoever stayed at GitHub's for long has no session any more. */
+  const sessionOf = (state: string | undefined): Session | undefined => {
+    const session = returns.find(state)
+    return session && sessions.has(session) ? session : undefined
+  }
+
   app.get('/callback', async c => {
     const [code, state] = [c.req.query('code'), c.req.query('state')]
     if (!code || !state) throw new Failure('invalid-request', 'GitHub sends `code` and `state`')
-    const session = returns.find(state)
+    const session = sessionOf(state)
     try {
       const connection = await deps.operations().enable.complete({ code, state, trusted: false })
       if (!('app' in connection)) return c.redirect('/done', 303)
@@ -29,7 +39,7 @@ export const addReturnRoutes = (app: Hono<Env>, deps: WebDeps, returns: Returns)
   })
   app.get('/setup', async c => {
     await deps.operations().enable.resume()
-    const session = returns.find(c.req.query('state'))
+    const session = sessionOf(c.req.query('state'))
     return session ? hop(c, session) : c.redirect('/done', 303)
   })
   app.get('/done', c => c.html(statePage(frameOf(deps, c), deps.operations().journey.explain())))

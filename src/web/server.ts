@@ -74,7 +74,7 @@ const createApp = (deps: WebDeps): Hono<Env> => {
     }
     const secure = c.get('base').protocol === 'https:'
     setCookie(c, LANGUAGE_COOKIE, chosen, { path: '/', maxAge: YEAR_S, httpOnly: true, sameSite: 'Lax', secure })
-    return c.redirect(c.req.path, 303)
+    return c.redirect(new URL(c.req.url).pathname, 303)
   })
 
   addAssetRoutes(app)
@@ -102,7 +102,7 @@ const createApp = (deps: WebDeps): Hono<Env> => {
   app.get('/enable/:state{[0-9a-f]{32}}', c =>
     c.html(views.confirm(confirmModel(deps, frameOf(deps, c), c.req.param('state')))),
   )
-  addReturnRoutes(app, deps, returns)
+  addReturnRoutes(app, deps, { returns, sessions })
   addSessionRoutes(app, deps, { sessions, returns, cookieOf: c => getCookie(c, SESSION_COOKIE) ?? '' })
 
   app.notFound(c => errorPage(c, new Failure('unknown-route', c.req.path)))

@@ -23,6 +23,8 @@ export type Sessions = {
   begin(visitor: Visitor): { readonly session: Session; readonly cookie: string }
   /** `use`: a person did something. What a page fetches by itself does not keep a session alive. */
   find(prefix: string, options: { cookie: string; name: string | undefined; use: boolean }): Session | undefined
+  /** Whether it has not ended yet. */
+  has(session: Session): boolean
   end(session: Session): void
   /** Calls back once, when the session ends by whatever cause. */
   onEnd(session: Session, callback: () => void): Timer
@@ -93,6 +95,10 @@ export const createSessions = ({ clock }: { clock: Pick<Clock, 'now' | 'monotoni
       if (held.session.visitor.name !== name && held.session.visitor.name !== undefined) return undefined
       if (use) touch(held)
       return held.session
+    },
+    has({ prefix }) {
+      sweep()
+      return sessions.has(prefix)
     },
     end,
     onEnd(session, callback) {

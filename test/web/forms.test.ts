@@ -42,6 +42,8 @@ test('enabling leads to the form that goes to GitHub, and the way back leads to 
   t.is(hop.headers['refresh'], `0; url=${prefix}/`)
   t.is(rig.kind(), 'connected')
   t.is((await send('/setup')).headers.location, '/done', 'whoever has no page here is told the state alone')
+  await post('/sign-out')
+  t.is((await send(`/setup?state=${state}`)).headers.location, '/done', 'and so is whoever signed out')
 })
 
 test('a redirect that was used, or made up, does nothing and tells nothing', async t => {
