@@ -187,6 +187,7 @@ Connected. A token for octo-org/web, contents: read (worth nothing outside the s
 Try next, in another terminal:
 
   ${cli} status ${options}
+  ${cli} ui ${options}             (the settings page)
   curl --unix-socket ${join(RUNTIME, 'token.sock')} -X POST localhost/v1/tokens \\
     -H 'content-type: application/json' -d '{"repositories":["web"],"permissions":{"contents":"read"}}'
   ${cli} disable ${options}        (the App's owner: ${github}/organizations/${ORGANIZATION}/settings/apps)
