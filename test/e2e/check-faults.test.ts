@@ -128,7 +128,7 @@ const FAULTS: readonly Fault[] = [
     name: 'a storm of 404',
     ...fault({ kind: 'not-found-storm' }),
     names: { layer: 'host', verdict: 'failed', code: 'github-unexpected', says: /404: Not Found/ },
-    told: { state: 'connected', failure: 'github-unexpected' },
+    told: { state: 'connected', failure: 'installation-not-found' },
   },
   {
     name: 'connections that break',
