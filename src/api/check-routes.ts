@@ -1,7 +1,8 @@
 // GET /v1/check: the doctor, as one report or as server-sent events, row by row as they are known.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { CheckReport } from '../domain/wire-check.ts'
+import { z } from 'zod'
+import { CheckReport, CheckRow } from '../domain/wire-check.ts'
 import { type Backend, type Route, route } from './route.ts'
 
 export const CHECK_ROUTES: readonly Route[] = [
@@ -12,6 +13,7 @@ export const CHECK_ROUTES: readonly Route[] = [
     summary:
       'A row for each layer between this machine and a token, within 5 seconds; with `Accept: text/event-stream` as events: `row` as each is known (a later row of the same layer and subject takes the place of the earlier one), then `report`',
     answer: CheckReport,
+    event: z.union([CheckRow, CheckReport]),
     handle: ({ backend }) => backend.check(),
   }),
 ]

@@ -36,6 +36,7 @@ const operation = (route: Route, socket: SocketName): Json => ({
         : {
             ...json(route.path === '/v1/status' && socket === 'token' ? PublicStatus : route.answer, 'output'),
             ...textOf(route),
+            ...(route.event && { 'text/event-stream': { schema: schema(route.event, 'output') } }),
           },
     },
     ...(route.textForm && { '204': { description: `For ${route.textForm.type}: nothing to say` } }),

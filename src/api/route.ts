@@ -70,6 +70,8 @@ export type Route = {
   /** The answer is bytes, not JSON. */
   readonly binary?: boolean
   readonly textForm?: TextForm
+  /** What each event holds, where a caller who accepts `text/event-stream` is answered by events. */
+  readonly event?: z.ZodType
   readonly body?: z.ZodType
   readonly query?: z.ZodType
   readonly answer: z.ZodType

@@ -18,6 +18,7 @@ export type Vault = {
 
 export type LocalDeps = {
   nowMs(): number
+  monotonic(): number
   configuration(): {
     readonly file: string
     readonly profiles: number
@@ -69,13 +70,15 @@ const configurationRow = ({ file, profiles, refused, doubts }: ReturnType<LocalD
 }
 
 const storeRow = (deps: LocalDeps): CheckRow => {
-  const of = { layer: 'store' } as const
+  const beganMs = deps.monotonic()
+  const took = () => ({ layer: 'store', tookMs: deps.monotonic() - beganMs }) as const
   try {
-    return ok(of, deps.examineStore())
+    const evidence = deps.examineStore()
+    return ok(took(), evidence)
   } catch (error) {
     const failure = asFailure(error)
     // Of one who asks without the daemon, and without its rights.
-    return failure.code === 'not-permitted' ? skipped(of, failure.message) : failed(of, failure)
+    return failure.code === 'not-permitted' ? skipped(took(), failure.message) : failed(took(), failure)
   }
 }
 

@@ -14,7 +14,7 @@ import { askGitHub, type Questions } from './check-github.ts'
 import { checkLocally, type LocalDeps } from './check-local.ts'
 import { type Patient, within } from './check-patient.ts'
 
-export type CheckDeps = Omit<LocalDeps, 'nowMs'> & {
+export type CheckDeps = Omit<LocalDeps, 'nowMs' | 'monotonic'> & {
   readonly clock: Pick<Clock, 'now' | 'monotonic' | 'sleep'>
   state(): string
   /** Why no call may leave this machine, where none may. */
@@ -78,7 +78,7 @@ const examineAll = async (deps: CheckDeps, tell: (row: CheckRow) => void): Promi
   }
   // The look at names and hosts begins first: what is local holds the thread for a moment.
   const network = examineNetwork(deps, { beganMs, tell: tellAll })
-  tellAll(checkLocally({ ...deps, nowMs: () => clock.now() }))
+  tellAll(checkLocally({ ...deps, nowMs: () => clock.now(), monotonic: () => clock.monotonic() }))
   await Promise.all([network, examineCluster(deps, beganMs).then(row => tellAll([row]))])
   const ordered = orderRows(rows)
   return {

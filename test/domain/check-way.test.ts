@@ -97,6 +97,11 @@ test('an answer counts only when it is of GitHub itself, whole, and no outage', 
     t.deepEqual(amiss(rows), ['host api.github.com failed'])
     t.is(rows.find(({ verdict }) => verdict === 'failed')?.code, code)
   }
+  const elsewhere = judge(to => (to.neededBy === 'daemon' ? good(to) : good(to, { answer })))
+  t.deepEqual(amiss(elsewhere.rows), [], 'a public authority vouches for the pages')
+  const tls = { issuer: 'Proxy CA', root: { ...PUBLIC, kind: 'configured' as const }, tookMs: 1 }
+  const inspected = judge(to => (to.neededBy === 'daemon' ? good(to) : good(to, { answer, tls })))
+  t.deepEqual(amiss(inspected.rows), ['host github.com warning', 'host uploads.github.com warning'])
   const { rows } = judge(to => good(to, { answer: { ...answer, requestId: 'A:B', status: 403 } }))
   t.deepEqual(amiss(rows), [], 'a refusal is an answer, too')
 })

@@ -15,9 +15,9 @@ export const check: CommandSpec = {
   summary: 'look at each layer between this machine and a token, and say what is wrong',
   details: [
     'Configuration, store, recovery key, backup, clock, DNS, proxy, TLS, each host to allow, IP allow list, key, App, installations,',
-    'permissions, repositories and quota: side by side, within five seconds, by the same way out as all calls of the daemon. What lies',
-    'behind a layer that fails is not asked. The exit code is 0 where nothing failed, warnings or not, else that of the first layer',
-    'that failed. Where no daemon answers, what can be seen without it is shown, and the exit code is 69 at least.',
+    'permissions, repositories, quota and cluster: side by side, within five seconds, by the same way out as all calls of the',
+    'daemon. What lies behind a layer that fails is not asked. The exit code is 0 where nothing failed, warnings or not, else that',
+    'of the first layer that failed. Where no daemon answers, what can be seen without it is shown, and the exit code is 69 at least.',
   ].join('\n'),
   options: [{ flags: '--watch', description: 'again each ten seconds, until it is interrupted' }, JSON_OPTION],
   examples: ['ghconnect check', 'ghconnect check --json | jq -r \'.rows[] | select(.verdict == "failed") | .next\''],
