@@ -25,22 +25,26 @@ export const LAYERS = [
 
 const took = z.int().min(0).describe('Milliseconds')
 
-export const CheckRow = z.strictObject({
-  layer: z.enum(LAYERS),
-  subject: z.string().optional().describe('Which of several: the name of a host, the account of an installation'),
-  verdict: z.enum(['ok', 'warning', 'failed', 'skipped']).describe('`skipped`: not asked, and the evidence says why'),
-  evidence: z.string().describe('One sentence: what was seen, with figures'),
-  next: z.string().optional().describe('What to do about it'),
-  code: z.string().optional().describe('The problem of the catalogue that a failed row stands for'),
-  took_ms: took,
-})
+export const CheckRow = z.lazy(() =>
+  z.strictObject({
+    layer: z.enum(LAYERS),
+    subject: z.string().optional().describe('Which of several: the name of a host, the account of an installation'),
+    verdict: z.enum(['ok', 'warning', 'failed', 'skipped']).describe('`skipped`: not asked, and the evidence says why'),
+    evidence: z.string().describe('One sentence: what was seen, with figures'),
+    next: z.string().optional().describe('What to do about it'),
+    code: z.string().optional().describe('The problem of the catalogue that a failed row stands for'),
+    took_ms: took,
+  }),
+)
 export type CheckRow = z.infer<typeof CheckRow>
 
-export const CheckReport = z.strictObject({
-  verdict: z.enum(['ok', 'warning', 'failed']).describe('That of the worst row'),
-  state: z.string(),
-  checked_at: z.iso.datetime(),
-  took_ms: took,
-  rows: z.array(CheckRow),
-})
+export const CheckReport = z.lazy(() =>
+  z.strictObject({
+    verdict: z.enum(['ok', 'warning', 'failed']).describe('That of the worst row'),
+    state: z.string(),
+    checked_at: z.iso.datetime(),
+    took_ms: took,
+    rows: z.array(CheckRow),
+  }),
+)
 export type CheckReport = z.infer<typeof CheckReport>

@@ -18,25 +18,33 @@ const keys = z.array(
   }),
 )
 
-export const KeysAnswer = z.strictObject({ keys })
+export const KeysAnswer = z.lazy(() => z.strictObject({ keys }))
 export type KeysAnswer = z.infer<typeof KeysAnswer>
 
-export const AddKeyRequest = z.strictObject({
-  private_key: z.string().min(1).max(16_384).describe("The PEM file that the App's settings page offered"),
-})
-export const AddKeyAnswer = z.strictObject({
-  added: z.string().describe('The fingerprint of the key'),
-  already_held: z.boolean().describe('Nothing was changed: the key was held before'),
-  keys,
-})
+export const AddKeyRequest = z.lazy(() =>
+  z.strictObject({
+    private_key: z.string().min(1).max(16_384).describe("The PEM file that the App's settings page offered"),
+  }),
+)
+export const AddKeyAnswer = z.lazy(() =>
+  z.strictObject({
+    added: z.string().describe('The fingerprint of the key'),
+    already_held: z.boolean().describe('Nothing was changed: the key was held before'),
+    keys,
+  }),
+)
 export type AddKeyAnswer = z.infer<typeof AddKeyAnswer>
 
-export const RetireKeyQuery = z.strictObject({
-  fingerprint: fingerprint.optional().describe('The key to retire; all but the one that signs without it'),
-})
-export const RetireKeyAnswer = z.strictObject({
-  retired: z.array(z.string()).describe('The fingerprints of the keys that are held no more'),
-  keys,
-  delete_on_github: z.string().describe("The App's settings page, where its owner deletes what was retired"),
-})
+export const RetireKeyQuery = z.lazy(() =>
+  z.strictObject({
+    fingerprint: fingerprint.optional().describe('The key to retire; all but the one that signs without it'),
+  }),
+)
+export const RetireKeyAnswer = z.lazy(() =>
+  z.strictObject({
+    retired: z.array(z.string()).describe('The fingerprints of the keys that are held no more'),
+    keys,
+    delete_on_github: z.string().describe("The App's settings page, where its owner deletes what was retired"),
+  }),
+)
 export type RetireKeyAnswer = z.infer<typeof RetireKeyAnswer>

@@ -3,97 +3,108 @@
 import { z } from 'zod'
 import { TokenRequest } from './wire.ts'
 
-const { profile, installation, repositories, permissions } = TokenRequest.shape
-const name = z.string().min(1).max(256)
-
-export const ExplainRequest = z
-  .strictObject({
-    profile,
-    user: name.optional().describe('A user, as if a process of his asked'),
-    group: name.optional().describe('A group that the process is in'),
-    unit: name.optional().describe('The systemd unit that the process is in'),
-    pid: z.int().positive().optional().describe('A live process: what it would get if it asked now'),
-    installation,
-    repositories,
-    permissions,
-  })
-  .refine(r => r.pid === undefined || !(r.user ?? r.group ?? r.unit), 'give either pid or user, group and unit')
+export const ExplainRequest = z.lazy(() => {
+  const { profile, installation, repositories, permissions } = TokenRequest.unwrap().shape
+  const name = z.string().min(1).max(256)
+  return z
+    .strictObject({
+      profile,
+      user: name.optional().describe('A user, as if a process of his asked'),
+      group: name.optional().describe('A group that the process is in'),
+      unit: name.optional().describe('The systemd unit that the process is in'),
+      pid: z.int().positive().optional().describe('A live process: what it would get if it asked now'),
+      installation,
+      repositories,
+      permissions,
+    })
+    .refine(r => r.pid === undefined || !(r.user ?? r.group ?? r.unit), 'give either pid or user, group and unit')
+})
 export type ExplainRequest = z.infer<typeof ExplainRequest>
 
-const ReasonBody = z.strictObject({
-  list: z.enum(['users', 'groups', 'units', 'scope']),
-  outcome: z.enum(['match', 'no-match', 'any', 'depends']),
-  detail: z.string(),
-})
-
-export const ExplainAnswer = z.strictObject({
-  caller: z
-    .strictObject({
-      pid: z.int().optional(),
-      uid: z.int().optional(),
-      user: z.string().optional(),
-      groups: z.array(z.string()).optional(),
-      unit: z.string().optional(),
-    })
-    .describe('As much of the caller as was given or found out'),
-  decision: z.strictObject({
-    outcome: z.enum(['granted', 'depends', 'not-permitted', 'profile-required', 'repositories-required']),
+const ReasonBody = z.lazy(() =>
+  z.strictObject({
+    list: z.enum(['users', 'groups', 'units', 'scope']),
+    outcome: z.enum(['match', 'no-match', 'any', 'depends']),
     detail: z.string(),
   }),
-  profiles: z.array(
-    z.strictObject({
-      profile: z.string(),
-      outcome: z.enum(['granted', 'denied', 'depends']),
-      reasons: z.array(ReasonBody),
-      scope: z
-        .strictObject({
-          installation: z.int(),
-          repositories: z.array(z.string()).optional(),
-          permissions: z.record(z.string(), z.string()).optional(),
-        })
-        .optional(),
+)
+
+export const ExplainAnswer = z.lazy(() =>
+  z.strictObject({
+    caller: z
+      .strictObject({
+        pid: z.int().optional(),
+        uid: z.int().optional(),
+        user: z.string().optional(),
+        groups: z.array(z.string()).optional(),
+        unit: z.string().optional(),
+      })
+      .describe('As much of the caller as was given or found out'),
+    decision: z.strictObject({
+      outcome: z.enum(['granted', 'depends', 'not-permitted', 'profile-required', 'repositories-required']),
+      detail: z.string(),
     }),
-  ),
-})
+    profiles: z.array(
+      z.strictObject({
+        profile: z.string(),
+        outcome: z.enum(['granted', 'denied', 'depends']),
+        reasons: z.array(ReasonBody),
+        scope: z
+          .strictObject({
+            installation: z.int(),
+            repositories: z.array(z.string()).optional(),
+            permissions: z.record(z.string(), z.string()).optional(),
+          })
+          .optional(),
+      }),
+    ),
+  }),
+)
 export type ExplainAnswer = z.infer<typeof ExplainAnswer>
 
 const sequence = z.string().regex(/^\d{1,15}$/, 'must be a number')
 
-export const AuditQuery = z.strictObject({
-  after: sequence.optional().describe('Rows with a higher sequence; without it the last ones'),
-  limit: z
-    .string()
-    .regex(/^\d{1,4}$/, 'must be a number up to 9999')
-    .optional()
-    .describe('How many rows at most; 100 without it, and never more than 1000'),
-  follow: z.enum(['true', 'false']).optional().describe('Server-sent events: the rows, then each new one'),
-})
+export const AuditQuery = z.lazy(() =>
+  z.strictObject({
+    after: sequence.optional().describe('Rows with a higher sequence; without it the last ones'),
+    limit: z
+      .string()
+      .regex(/^\d{1,4}$/, 'must be a number up to 9999')
+      .optional()
+      .describe('How many rows at most; 100 without it, and never more than 1000'),
+    follow: z.enum(['true', 'false']).optional().describe('Server-sent events: the rows, then each new one'),
+  }),
+)
 
 export type AuditQuery = z.infer<typeof AuditQuery>
 
-export const AuditRowBody = z.strictObject({
-  sequence: z.int(),
-  at: z.iso.datetime(),
-  event: z.string(),
-  pid: z.int().optional(),
-  uid: z.int().optional(),
-  unit: z.string().optional(),
-  profile: z.string().optional(),
-  scope: z.string().optional(),
-  hashed_token: z.string().optional().describe("GitHub's own: base64 of the token's SHA-256"),
-  detail: z.string().optional(),
-  count: z.int().optional().describe('How many equal events this row stands for, when more than one'),
-  hash: z.string(),
-})
+export const AuditRowBody = z.lazy(() =>
+  z.strictObject({
+    sequence: z.int(),
+    at: z.iso.datetime(),
+    event: z.string(),
+    pid: z.int().optional(),
+    uid: z.int().optional(),
+    unit: z.string().optional(),
+    profile: z.string().optional(),
+    scope: z.string().optional(),
+    hashed_token: z.string().optional().describe("GitHub's own: base64 of the token's SHA-256"),
+    detail: z.string().optional(),
+    count: z.int().optional().describe('How many equal events this row stands for, when more than one'),
+    hash: z.string(),
+  }),
+)
 export type AuditRowBody = z.infer<typeof AuditRowBody>
 
-export const AuditAnswer = z.strictObject({ rows: z.array(AuditRowBody) })
+export const AuditAnswer = z.lazy(() => z.strictObject({ rows: z.array(AuditRowBody) }))
 
-export const AuditVerdict = z.strictObject({
-  intact: z.boolean(),
-  first: z.int().describe('The first row that is held; 0 where there is none'),
-  last: z.int(),
-  last_hash: z.string(),
-  problem: z.string().optional().describe('The first row that was changed, removed or moved'),
-})
+export const AuditVerdict = z.lazy(() =>
+  z.strictObject({
+    intact: z.boolean(),
+    first: z.int().describe('The first row that is held; 0 where there is none'),
+    last: z.int(),
+    last_hash: z.string(),
+    problem: z.string().optional().describe('The first row that was changed, removed or moved'),
+  }),
+)
 export type AuditVerdict = z.infer<typeof AuditVerdict>

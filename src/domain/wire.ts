@@ -1,4 +1,4 @@
-// The API's shapes: one schema each gives validation, types and the OpenAPI document.
+// The API's shapes: one schema each gives validation, types and the OpenAPI document. Each is built with its first use, and a start uses none.
 
 import { z } from 'zod'
 import { Failure } from './errors.ts'
@@ -16,116 +16,142 @@ const time = z.iso.datetime()
 /** GitHub takes at most 500 repositories for a token. */
 const MAX_REPOSITORIES = 500
 
-export const TokenRequest = z
-  .strictObject({
-    profile: z.string().min(1).max(64).optional(),
-    installation: installation.optional().describe('An id, or the login of the account'),
-    repositories: z.array(repositoryName).min(1).max(MAX_REPOSITORIES).optional(),
-    repository_ids: z.array(z.int().positive()).min(1).max(MAX_REPOSITORIES).optional(),
-    permissions: permissions.refine(set => Object.keys(set).length > 0, 'must not be empty').optional(),
-    min_ttl_seconds: z.int().min(0).max(2400).optional().describe('How long the token must last at least'),
-    rejected: z
-      .string()
-      .regex(/^[A-Za-z0-9+/_-]{43}=?$/, 'must be the base64 of a SHA-256')
-      .optional()
-      .describe('The hash of a token that GitHub refused: base64 of its SHA-256'),
-  })
-  .refine(r => !(r.repositories && r.repository_ids), 'give repositories or repository_ids, not both')
+export const TokenRequest = z.lazy(() =>
+  z
+    .strictObject({
+      profile: z.string().min(1).max(64).optional(),
+      installation: installation.optional().describe('An id, or the login of the account'),
+      repositories: z.array(repositoryName).min(1).max(MAX_REPOSITORIES).optional(),
+      repository_ids: z.array(z.int().positive()).min(1).max(MAX_REPOSITORIES).optional(),
+      permissions: permissions.refine(set => Object.keys(set).length > 0, 'must not be empty').optional(),
+      min_ttl_seconds: z.int().min(0).max(2400).optional().describe('How long the token must last at least'),
+      rejected: z
+        .string()
+        .regex(/^[A-Za-z0-9+/_-]{43}=?$/, 'must be the base64 of a SHA-256')
+        .optional()
+        .describe('The hash of a token that GitHub refused: base64 of its SHA-256'),
+    })
+    .refine(r => !(r.repositories && r.repository_ids), 'give repositories or repository_ids, not both'),
+)
 export type TokenRequest = z.infer<typeof TokenRequest>
 
-export const TokenAnswer = z.strictObject({
-  token: z.string(),
-  expires_at: time,
-  installation: z.int(),
-  account: z.string(),
-  profile: z.string().optional(),
-  repositories: z.array(z.string()).optional(),
-  permissions,
-})
+export const TokenAnswer = z.lazy(() =>
+  z.strictObject({
+    token: z.string(),
+    expires_at: time,
+    installation: z.int(),
+    account: z.string(),
+    profile: z.string().optional(),
+    repositories: z.array(z.string()).optional(),
+    permissions,
+  }),
+)
 export type TokenAnswer = z.infer<typeof TokenAnswer>
 
-export const AccountBody = z.strictObject({
-  type: z.enum(['organization', 'user', 'enterprise']),
-  login,
-})
+export const AccountBody = z.lazy(() =>
+  z.strictObject({
+    type: z.enum(['organization', 'user', 'enterprise']),
+    login,
+  }),
+)
 
-export const EnableRequest = z.strictObject({ account: AccountBody })
-export const EnableAnswer = z.strictObject({
-  url: z.string().describe('The page that the owner of the account opens in a browser'),
-  expires_at: time,
-  how: z.enum(['manifest', 'import']).describe('`import`: GitHub gives no key; generate one there and import it'),
-})
+export const EnableRequest = z.lazy(() => z.strictObject({ account: AccountBody }))
+export const EnableAnswer = z.lazy(() =>
+  z.strictObject({
+    url: z.string().describe('The page that the owner of the account opens in a browser'),
+    expires_at: time,
+    how: z.enum(['manifest', 'import']).describe('`import`: GitHub gives no key; generate one there and import it'),
+  }),
+)
 export type EnableAnswer = z.infer<typeof EnableAnswer>
 
-export const CompleteRequest = z.strictObject({
-  redirected: z.string().min(1).max(4096).describe('The address that GitHub sent the browser to, or the code in it'),
-})
+export const CompleteRequest = z.lazy(() =>
+  z.strictObject({
+    redirected: z.string().min(1).max(4096).describe('The address that GitHub sent the browser to, or the code in it'),
+  }),
+)
 
-export const ImportRequest = z
-  .strictObject({
-    app_id: z.int().positive().optional(),
-    client_id: z
-      .string()
-      .regex(/^[A-Za-z0-9._-]{1,64}$/)
-      .optional(),
-    private_key: z.string().min(1).max(16_384),
-    account: login.optional(),
-  })
-  .refine(r => (r.app_id === undefined) !== (r.client_id === undefined), 'give either app_id or client_id')
+export const ImportRequest = z.lazy(() =>
+  z
+    .strictObject({
+      app_id: z.int().positive().optional(),
+      client_id: z
+        .string()
+        .regex(/^[A-Za-z0-9._-]{1,64}$/)
+        .optional(),
+      private_key: z.string().min(1).max(16_384),
+      account: login.optional(),
+    })
+    .refine(r => (r.app_id === undefined) !== (r.client_id === undefined), 'give either app_id or client_id'),
+)
 
-export const DisableQuery = z.strictObject({
-  local: z.enum(['true', 'false']).optional().describe('Only this machine: GitHub is not called'),
-  yes: z.enum(['true', 'false']).optional().describe('Do not wait until the App is deleted on GitHub'),
-})
+export const DisableQuery = z.lazy(() =>
+  z.strictObject({
+    local: z.enum(['true', 'false']).optional().describe('Only this machine: GitHub is not called'),
+    yes: z.enum(['true', 'false']).optional().describe('Do not wait until the App is deleted on GitHub'),
+  }),
+)
 
-const InstallationBody = z.strictObject({
-  id: z.int(),
-  account: AccountBody,
-  repository_selection: z.enum(['all', 'selected']),
-  permissions,
-  html_url: z.string(),
-  suspended_at: time.optional(),
-})
-export const InstallationsAnswer = z.strictObject({ installations: z.array(InstallationBody) })
+const InstallationBody = z.lazy(() =>
+  z.strictObject({
+    id: z.int(),
+    account: AccountBody,
+    repository_selection: z.enum(['all', 'selected']),
+    permissions,
+    html_url: z.string(),
+    suspended_at: time.optional(),
+  }),
+)
+export const InstallationsAnswer = z.lazy(() => z.strictObject({ installations: z.array(InstallationBody) }))
 
 /** Looking at a link does not use it up; the button on it does. */
-export const UiLinkAnswer = z.strictObject({
-  url: z.string().describe('A link to the settings page, good once and for five minutes'),
-  expires_at: time,
-})
+export const UiLinkAnswer = z.lazy(() =>
+  z.strictObject({
+    url: z.string().describe('A link to the settings page, good once and for five minutes'),
+    expires_at: time,
+  }),
+)
 
 /** A bundle has at most 16 MiB; base64 makes a third more of it. */
 const base64 = z.base64().max(22 * 2 ** 20)
 /** An age identity file: lines of AGE-SECRET-KEY-1..., comments allowed. */
 const identity = z.string().min(1).max(16_384)
 
-export const RestoreRequest = z.strictObject({
-  bundle: base64.describe('The bundle as it was exported'),
-  identity: identity
-    .optional()
-    .describe('An age identity file that opens the bundle; without it a sealed bundle waits for unlock'),
-  force: z.boolean().optional().describe('Take a bundle of an unknown signer over a live connection'),
-})
-export const RestoreAnswer = z.strictObject({
-  outcome: z.enum(['restored', 'unchanged', 'awaiting-unlock']),
-  state: z.string(),
-  meaning: z.string(),
-  next: z.string(),
-  warnings: z.array(z.string()),
-})
+export const RestoreRequest = z.lazy(() =>
+  z.strictObject({
+    bundle: base64.describe('The bundle as it was exported'),
+    identity: identity
+      .optional()
+      .describe('An age identity file that opens the bundle; without it a sealed bundle waits for unlock'),
+    force: z.boolean().optional().describe('Take a bundle of an unknown signer over a live connection'),
+  }),
+)
+export const RestoreAnswer = z.lazy(() =>
+  z.strictObject({
+    outcome: z.enum(['restored', 'unchanged', 'awaiting-unlock']),
+    state: z.string(),
+    meaning: z.string(),
+    next: z.string(),
+    warnings: z.array(z.string()),
+  }),
+)
 export type RestoreAnswer = z.infer<typeof RestoreAnswer>
 
-export const UnlockRequest = z.strictObject({ identity })
-export const RecoveryKeyRequest = z.strictObject({
-  recipient: z.string().regex(/^age1[0-9a-z]{58}$/, 'must be an age recipient (age1...)'),
-})
-export const RecoveryKeysAnswer = z.strictObject({
-  recipients: z.array(z.string()),
-  signer: z.string().describe('The public key that signs the bundles of this machine, for [snapshot] trusted'),
-})
+export const UnlockRequest = z.lazy(() => z.strictObject({ identity }))
+export const RecoveryKeyRequest = z.lazy(() =>
+  z.strictObject({
+    recipient: z.string().regex(/^age1[0-9a-z]{58}$/, 'must be an age recipient (age1...)'),
+  }),
+)
+export const RecoveryKeysAnswer = z.lazy(() =>
+  z.strictObject({
+    recipients: z.array(z.string()),
+    signer: z.string().describe('The public key that signs the bundles of this machine, for [snapshot] trusted'),
+  }),
+)
 export type RecoveryKeysAnswer = z.infer<typeof RecoveryKeysAnswer>
 
-const Warning = z.strictObject({ code: z.string(), detail: z.string(), next: z.string() })
+const Warning = z.lazy(() => z.strictObject({ code: z.string(), detail: z.string(), next: z.string() }))
 
 /** What everybody may see, on token.sock. */
 export const PublicStatus = z.strictObject({
@@ -136,81 +162,91 @@ export const PublicStatus = z.strictObject({
   version: z.string(),
 })
 
-export const Status = PublicStatus.extend({
-  account: AccountBody.optional(),
-  app: z
-    .strictObject({ id: z.int(), client_id: z.string(), slug: z.string(), name: z.string(), html_url: z.string() })
-    .optional(),
-  keys: z.array(z.strictObject({ fingerprint: z.string(), added_at: time })),
-  installations: z.array(InstallationBody),
-  tokens: z.strictObject({
-    live: z.int(),
-    oldest_expires_at: time.optional(),
-    last_minted_at: time.optional(),
-    next_refresh_at: time.optional(),
+export const Status = z.lazy(() =>
+  PublicStatus.extend({
+    account: AccountBody.optional(),
+    app: z
+      .strictObject({ id: z.int(), client_id: z.string(), slug: z.string(), name: z.string(), html_url: z.string() })
+      .optional(),
+    keys: z.array(z.strictObject({ fingerprint: z.string(), added_at: time })),
+    installations: z.array(InstallationBody),
+    tokens: z.strictObject({
+      live: z.int(),
+      oldest_expires_at: time.optional(),
+      last_minted_at: time.optional(),
+      next_refresh_at: time.optional(),
+    }),
+    last_failure: z
+      .strictObject({ code: z.string(), detail: z.string(), next: z.string(), at: time })
+      .optional()
+      .describe('What stood between this machine and GitHub at the last call, if anything did'),
+    proxy: z.string().optional().describe('The web proxy in use, without its password'),
+    clock_offset_seconds: z.number().describe("GitHub's clock minus this machine's"),
+    generation: z.int(),
+    role: z.enum(['single', 'leader', 'follower', 'replica']),
+    hostname: z.string(),
+    recovery_recipients: z.array(z.string()).describe('To whom snapshots and database keys are encrypted'),
+    signer: z.string().describe('The public key that signs the bundles of this machine'),
+    warnings: z.array(Warning),
   }),
-  last_failure: z
-    .strictObject({ code: z.string(), detail: z.string(), next: z.string(), at: time })
-    .optional()
-    .describe('What stood between this machine and GitHub at the last call, if anything did'),
-  proxy: z.string().optional().describe('The web proxy in use, without its password'),
-  clock_offset_seconds: z.number().describe("GitHub's clock minus this machine's"),
-  generation: z.int(),
-  role: z.enum(['single', 'leader', 'follower', 'replica']),
-  hostname: z.string(),
-  recovery_recipients: z.array(z.string()).describe('To whom snapshots and database keys are encrypted'),
-  signer: z.string().describe('The public key that signs the bundles of this machine'),
-  warnings: z.array(Warning),
-})
+)
 export type Status = z.infer<typeof Status>
 export type PublicStatus = z.infer<typeof PublicStatus>
 
-export const ProfileBody = z.strictObject({
-  name: z.string(),
-  installation: z.union([z.string(), z.int()]).optional(),
-  repositories: z.array(z.string()).optional(),
-  permissions: permissions.optional(),
-  allow: z
-    .strictObject({ users: z.array(z.string()), groups: z.array(z.string()), units: z.array(z.string()) })
-    .optional(),
-})
-export const ProfilesAnswer = z.strictObject({ profiles: z.array(ProfileBody) })
+export const ProfileBody = z.lazy(() =>
+  z.strictObject({
+    name: z.string(),
+    installation: z.union([z.string(), z.int()]).optional(),
+    repositories: z.array(z.string()).optional(),
+    permissions: permissions.optional(),
+    allow: z
+      .strictObject({ users: z.array(z.string()), groups: z.array(z.string()), units: z.array(z.string()) })
+      .optional(),
+  }),
+)
+export const ProfilesAnswer = z.lazy(() => z.strictObject({ profiles: z.array(ProfileBody) }))
 export type ProfileBody = z.infer<typeof ProfileBody>
 
-export const RefreshAnswer = z.strictObject({
-  refreshed: z.int(),
-  failed: z.array(z.strictObject({ scope: z.string(), code: z.string(), detail: z.string() })),
-})
+export const RefreshAnswer = z.lazy(() =>
+  z.strictObject({
+    refreshed: z.int(),
+    failed: z.array(z.strictObject({ scope: z.string(), code: z.string(), detail: z.string() })),
+  }),
+)
 export type RefreshAnswer = z.infer<typeof RefreshAnswer>
 
-export const StateAnswer = z.strictObject({ state: z.string(), meaning: z.string(), next: z.string() })
+export const StateAnswer = z.lazy(() => z.strictObject({ state: z.string(), meaning: z.string(), next: z.string() }))
 export type StateAnswer = z.infer<typeof StateAnswer>
 
 /** One line of GET /v1/events, in its `data`. Never a secret. */
-export const EventBody = z.strictObject({
-  event: z
-    .enum(['state', 'token-refreshed', 'refresh-failed', 'step', 'change'])
-    .describe('`change`: something of App, account, installation or keys, as `detail` says'),
-  at: time,
-  state: z.string().optional(),
-  scope: z.string().optional().describe('installation, repositories and permissions, for a person'),
-  profile: z.string().optional().describe('whose token it is; none of an administrator'),
-  expires_at: time.optional(),
-  detail: z.string().optional(),
-  next: z.string().optional().describe('What to do about a state'),
-})
+export const EventBody = z.lazy(() =>
+  z.strictObject({
+    event: z
+      .enum(['state', 'token-refreshed', 'refresh-failed', 'step', 'change'])
+      .describe('`change`: something of App, account, installation or keys, as `detail` says'),
+    at: time,
+    state: z.string().optional(),
+    scope: z.string().optional().describe('installation, repositories and permissions, for a person'),
+    profile: z.string().optional().describe('whose token it is; none of an administrator'),
+    expires_at: time.optional(),
+    detail: z.string().optional(),
+    next: z.string().optional().describe('What to do about a state'),
+  }),
+)
 export type EventBody = z.infer<typeof EventBody>
 
-export const ProblemBody = z.object({
-  type: z.string(),
-  title: z.string(),
-  status: z.int(),
-  detail: z.string(),
-  next: z.string(),
-  instance: z.string().optional(),
-})
+export const ProblemBody = z.lazy(() =>
+  z.object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    next: z.string(),
+    instance: z.string().optional(),
+  }),
+)
 
-export const ReadyAnswer = z.strictObject({ ready: z.boolean(), reasons: z.array(z.string()) })
+export const ReadyAnswer = z.lazy(() => z.strictObject({ ready: z.boolean(), reasons: z.array(z.string()) }))
 
 /** Throws `invalid-request`, naming the field. */
 export const parseWith = <T>(schema: z.ZodType<T>, value: unknown): T => {
