@@ -31,40 +31,47 @@ export const readAnswer = <T>(schema: z.ZodType<T>, answer: Answer): T => {
   )
 }
 
-export const idSchema = z.int().positive()
-export const timeSchema = z.iso.datetime({ offset: true }).transform(text => Date.parse(text))
+/** Each is built with its first use: a start uses none. */
+export const idSchema = z.lazy(() => z.int().positive())
+export const timeSchema = z.lazy(() => z.iso.datetime({ offset: true }).transform(text => Date.parse(text)))
 const accessSchema = z.enum(['read', 'write', 'admin'])
-export const permissionsSchema = z.record(z.string(), accessSchema)
-export const httpUrlSchema = z.url({ protocol: /^https?$/ })
+export const permissionsSchema = z.lazy(() => z.record(z.string(), accessSchema))
+export const httpUrlSchema = z.lazy(() => z.url({ protocol: /^https?$/ }))
 
 /** An organization, a user, or an enterprise, which has a slug and no login. */
-export const accountSchema = z
-  .union([
-    z.object({ login: z.string().min(1), type: z.enum(['Organization', 'User']) }),
-    z.object({ slug: z.string().min(1), login: z.undefined().optional() }),
-  ])
-  .transform((account): Account => {
-    if (!('type' in account)) return { type: 'enterprise', login: account.slug }
-    return { type: account.type === 'User' ? 'user' : 'organization', login: account.login }
-  })
+export const accountSchema = z.lazy(() =>
+  z
+    .union([
+      z.object({ login: z.string().min(1), type: z.enum(['Organization', 'User']) }),
+      z.object({ slug: z.string().min(1), login: z.undefined().optional() }),
+    ])
+    .transform((account): Account => {
+      if (!('type' in account)) return { type: 'enterprise', login: account.slug }
+      return { type: account.type === 'User' ? 'user' : 'organization', login: account.login }
+    }),
+)
 
 /** The App's own permissions only inform; a level not known yet must not cost the key of a new App. */
-const knownPermissions = z.record(z.string(), z.unknown()).transform((permissions): Permissions => {
-  const known = Object.entries(permissions).map(
-    ([name, access]) => [name, accessSchema.safeParse(access).data] as const,
-  )
-  return Object.fromEntries(known.flatMap(([name, access]) => (access ? [[name, access]] : [])))
-})
+const knownPermissions = z.lazy(() =>
+  z.record(z.string(), z.unknown()).transform((permissions): Permissions => {
+    const known = Object.entries(permissions).map(
+      ([name, access]) => [name, accessSchema.safeParse(access).data] as const,
+    )
+    return Object.fromEntries(known.flatMap(([name, access]) => (access ? [[name, access]] : [])))
+  }),
+)
 
-const appFields = z.object({
-  id: idSchema,
-  client_id: z.string().min(1),
-  slug: z.string().min(1),
-  name: z.string().min(1),
-  owner: accountSchema,
-  html_url: httpUrlSchema,
-  permissions: knownPermissions,
-})
+const appFields = z.lazy(() =>
+  z.object({
+    id: idSchema,
+    client_id: z.string().min(1),
+    slug: z.string().min(1),
+    name: z.string().min(1),
+    owner: accountSchema,
+    html_url: httpUrlSchema,
+    permissions: knownPermissions,
+  }),
+)
 
 const toApp = (fields: z.infer<typeof appFields>): App => ({
   id: fields.id,
@@ -76,35 +83,42 @@ const toApp = (fields: z.infer<typeof appFields>): App => ({
   permissions: fields.permissions,
 })
 
-export const appSchema = appFields.transform(toApp)
+export const appSchema = z.lazy(() => appFields.unwrap().transform(toApp))
 
-export const conversionSchema = appFields
-  .extend({ pem: z.string().includes('PRIVATE KEY') })
-  .transform((fields): ConvertedApp => ({ app: toApp(fields), pem: new Secret(fields.pem) }))
+export const conversionSchema = z.lazy(() =>
+  appFields
+    .unwrap()
+    .extend({ pem: z.string().includes('PRIVATE KEY') })
+    .transform((fields): ConvertedApp => ({ app: toApp(fields), pem: new Secret(fields.pem) })),
+)
 
 /** Of a token's form nothing is known but that it fits into a header. */
-const tokenTextSchema = z.string().regex(/^[\x21-\x7e]+$/)
+const tokenTextSchema = z.lazy(() => z.string().regex(/^[\x21-\x7e]+$/))
 
-export const tokenSchema = z
-  .object({
-    token: tokenTextSchema,
-    expires_at: timeSchema,
-    permissions: permissionsSchema,
-    repository_selection: z.enum(['all', 'selected']),
-    repositories: z.array(z.object({ name: z.string().min(1) })).optional(),
-  })
-  .transform(
-    (fields): MintedToken => ({
-      token: new Secret(fields.token),
-      expiresAtMs: fields.expires_at,
-      granted: {
-        permissions: fields.permissions,
-        ...(fields.repositories && { repositories: fields.repositories.map(repository => repository.name) }),
-      },
-      repositorySelection: fields.repository_selection,
-    }),
-  )
+export const tokenSchema = z.lazy(() =>
+  z
+    .object({
+      token: tokenTextSchema,
+      expires_at: timeSchema,
+      permissions: permissionsSchema,
+      repository_selection: z.enum(['all', 'selected']),
+      repositories: z.array(z.object({ name: z.string().min(1) })).optional(),
+    })
+    .transform(
+      (fields): MintedToken => ({
+        token: new Secret(fields.token),
+        expiresAtMs: fields.expires_at,
+        granted: {
+          permissions: fields.permissions,
+          ...(fields.repositories && { repositories: fields.repositories.map(repository => repository.name) }),
+        },
+        repositorySelection: fields.repository_selection,
+      }),
+    ),
+)
 
-export const repositoriesSchema = z
-  .object({ repositories: z.array(z.object({ id: idSchema, name: z.string().min(1) })) })
-  .transform(body => body.repositories)
+export const repositoriesSchema = z.lazy(() =>
+  z
+    .object({ repositories: z.array(z.object({ id: idSchema, name: z.string().min(1) })) })
+    .transform(body => body.repositories),
+)

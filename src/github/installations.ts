@@ -15,24 +15,26 @@ const fields = {
   suspended_at: timeSchema.nullish(),
 }
 
-export const installationSchema = z.object({ ...fields, account: accountSchema }).transform(
-  (body): Installation => ({
-    id: body.id,
-    account: body.account,
-    repositorySelection: body.repository_selection,
-    permissions: body.permissions,
-    htmlUrl: body.html_url,
-    ...(typeof body.suspended_at === 'number' && { suspendedAtMs: body.suspended_at }),
-  }),
+export const installationSchema = z.lazy(() =>
+  z.object({ ...fields, account: accountSchema }).transform(
+    (body): Installation => ({
+      id: body.id,
+      account: body.account,
+      repositorySelection: body.repository_selection,
+      permissions: body.permissions,
+      htmlUrl: body.html_url,
+      ...(typeof body.suspended_at === 'number' && { suspendedAtMs: body.suspended_at }),
+    }),
+  ),
 )
 
 /** An account that is being deleted shows as null: such an installation serves nothing, and must not hide the others. */
-const orphanSchema = z.object({ account: z.null() }).transform(() => undefined)
+const orphanSchema = z.lazy(() => z.object({ account: z.null() }).transform(() => undefined))
 
-export const installationsSchema = z.array(z.union([orphanSchema, installationSchema]))
+export const installationsSchema = z.lazy(() => z.array(z.union([orphanSchema, installationSchema])))
 
 /** Beside what is kept of an installation: when it was changed last, its repositories included. */
-export const changeTimesSchema = z.array(z.object({ id: idSchema, updated_at: timeSchema.nullish() }))
+export const changeTimesSchema = z.lazy(() => z.array(z.object({ id: idSchema, updated_at: timeSchema.nullish() })))
 
 /** An entry that means nothing to us is undefined; it counts when pages are. */
 export type Page<T> = { readonly items: readonly (T | undefined)[]; readonly headers: AnswerHeaders }

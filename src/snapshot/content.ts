@@ -115,29 +115,33 @@ const keyName = (index: number): string => `private-key-${index + 1}.pem`
 
 const toEntry = (name: string, value: unknown): Entry => ({ name, bytes: Buffer.from(`${canonicalJson(value)}\n`) })
 
-const object = z.record(z.string(), z.unknown())
+const object = z.lazy(() => z.record(z.string(), z.unknown()))
 
-const fileSchema = z.strictObject({ name: z.string(), sha256: z.string(), size: z.int() })
-const inventoryFile = z.strictObject({ files: z.array(fileSchema) })
+const fileSchema = z.lazy(() => z.strictObject({ name: z.string(), sha256: z.string(), size: z.int() }))
+const inventoryFile = z.lazy(() => z.strictObject({ files: z.array(fileSchema) }))
 
-const connectionFile = z.strictObject({
-  connection: connectionSchema,
-  facts: object,
-  generation: z.int().nonnegative(),
-  installations: installationsSchema,
-  keys: z.array(z.strictObject({ addedAtMs: z.number(), file: z.string(), fingerprint: z.string() })).max(MAX_KEYS),
-})
-
-const tokenFile = z.array(
+const connectionFile = z.lazy(() =>
   z.strictObject({
-    slot: z.enum(['current', 'next']),
-    profile: z.string(),
-    scope: scopeSchema,
-    token: z.string().min(1),
-    granted: grantedSchema,
-    mintedAtMs: z.number(),
-    expiresAtMs: z.number(),
+    connection: connectionSchema,
+    facts: object,
+    generation: z.int().nonnegative(),
+    installations: installationsSchema,
+    keys: z.array(z.strictObject({ addedAtMs: z.number(), file: z.string(), fingerprint: z.string() })).max(MAX_KEYS),
   }),
+)
+
+const tokenFile = z.lazy(() =>
+  z.array(
+    z.strictObject({
+      slot: z.enum(['current', 'next']),
+      profile: z.string(),
+      scope: scopeSchema,
+      token: z.string().min(1),
+      granted: grantedSchema,
+      mintedAtMs: z.number(),
+      expiresAtMs: z.number(),
+    }),
+  ),
 )
 
 const toToken = (row: z.infer<typeof tokenFile>[number]): BundleToken => ({

@@ -27,27 +27,31 @@ const STATES = [
 ] as const satisfies readonly ConnectionKind[]
 
 /** Whatever is printed of an unknown signer's bundle must not steer a terminal. */
-const printable = z.string().regex(/^\P{C}{1,255}$/u)
+const printable = z.lazy(() => z.string().regex(/^\P{C}{1,255}$/u))
 
-const schema = z.strictObject({
-  account: z.exactOptional(z.strictObject({ login: printable, type: z.enum(['organization', 'user', 'enterprise']) })),
-  app_id: z.exactOptional(z.int().positive()),
-  /** ISO 8601 in UTC, milliseconds included. */
-  created: z.iso.datetime({ precision: 3 }),
-  format: z.literal(FORMAT),
-  generation: z.int().nonnegative(),
-  hostname: printable,
-  payload: z.strictObject({
-    name: z.enum([SEALED, CLEAR]),
-    sha256: z.string().regex(/^[0-9a-f]{64}$/),
-    size: z.int().nonnegative(),
+const schema = z.lazy(() =>
+  z.strictObject({
+    account: z.exactOptional(
+      z.strictObject({ login: printable, type: z.enum(['organization', 'user', 'enterprise']) }),
+    ),
+    app_id: z.exactOptional(z.int().positive()),
+    /** ISO 8601 in UTC, milliseconds included. */
+    created: z.iso.datetime({ precision: 3 }),
+    format: z.literal(FORMAT),
+    generation: z.int().nonnegative(),
+    hostname: printable,
+    payload: z.strictObject({
+      name: z.enum([SEALED, CLEAR]),
+      sha256: z.string().regex(/^[0-9a-f]{64}$/),
+      size: z.int().nonnegative(),
+    }),
+    /** age recipients that open the payload; none where it is in clear. */
+    recipients: z.array(z.string().regex(/^age1[0-9a-z]{58}$/)).max(MAX_RECIPIENTS),
+    /** The public key that made `signature`. */
+    signer: z.string().refine(isSignerName),
+    state: z.enum(STATES),
   }),
-  /** age recipients that open the payload; none where it is in clear. */
-  recipients: z.array(z.string().regex(/^age1[0-9a-z]{58}$/)).max(MAX_RECIPIENTS),
-  /** The public key that made `signature`. */
-  signer: z.string().refine(isSignerName),
-  state: z.enum(STATES),
-})
+)
 
 /** As it stands in `header.json`. */
 export type BundleHeader = Readonly<z.infer<typeof schema>>

@@ -52,18 +52,20 @@ export const readRow = (row: StoredRow): AuditRow => {
 const broken = (sequence: number, how: string): Failure =>
   new Failure('store-corrupt', `row ${sequence} of the audit log ${how}`)
 
-const bodySchema: z.ZodType<AuditEvent & { sequence: number; previous: string }> = z.strictObject({
-  sequence: z.int(),
-  previous: z.string(),
-  event: z.string(),
-  atMs: z.number(),
-  peer: z.exactOptional(z.strictObject({ pid: z.number(), uid: z.number(), unit: z.exactOptional(z.string()) })),
-  profile: z.exactOptional(z.string()),
-  scope: z.exactOptional(z.string()),
-  hashedToken: z.exactOptional(z.string()),
-  detail: z.exactOptional(z.string()),
-  count: z.exactOptional(z.number()),
-})
+const bodySchema: z.ZodType<AuditEvent & { sequence: number; previous: string }> = z.lazy(() =>
+  z.strictObject({
+    sequence: z.int(),
+    previous: z.string(),
+    event: z.string(),
+    atMs: z.number(),
+    peer: z.exactOptional(z.strictObject({ pid: z.number(), uid: z.number(), unit: z.exactOptional(z.string()) })),
+    profile: z.exactOptional(z.string()),
+    scope: z.exactOptional(z.string()),
+    hashedToken: z.exactOptional(z.string()),
+    detail: z.exactOptional(z.string()),
+    count: z.exactOptional(z.number()),
+  }),
+)
 
 const parseBody = (row: StoredRow): z.infer<typeof bodySchema> => {
   try {
