@@ -4,7 +4,9 @@ import { html } from 'hono/html'
 import type { Explanation } from '../domain/connection.ts'
 import type { Frame, Language } from './model.ts'
 import type { Html } from './views/html.ts'
+import { quoted } from './views/failure.ts'
 import { plainPage } from './views/layout.ts'
+import { prose, row } from './views/parts.ts'
 
 /** Shown for a moment, where the browser goes on by itself. */
 export const hopPage = (frame: Frame, to: string): Html => {
@@ -17,7 +19,8 @@ export const statePage = (frame: Frame, { meaning, next }: Explanation): Html =>
   const { signIn } = TEXTS[frame.language]
   return plainPage(frame, {
     title: 'GitHub Connect',
-    body: html`<p lang="en">${meaning}</p><p lang="en">${next}</p><p>${signIn[0]} <code>ghconnect ui</code>${signIn[1]}</p>`,
+    body: html`<div class="box">${row(html`${quoted(meaning, frame.language)}<p lang="en">${prose(next)}</p>
+<p class="hint">${signIn[0]} <code>ghconnect ui</code>${signIn[1]}</p>`)}</div>`,
   })
 }
 

@@ -5,7 +5,8 @@ import { join, resolve } from 'node:path'
 import test from 'ava'
 import { CATALOGUE, isCode } from '../../src/domain/errors.ts'
 import { problemText, textsOf, warningText } from '../../src/web/texts.ts'
-import { PROBLEMS_JA, WARNINGS_JA } from '../../src/web/texts-ja-problems.ts'
+import { PROBLEMS_JA } from '../../src/web/texts-ja-problems.ts'
+import { WARNINGS_JA } from '../../src/web/texts-ja-warnings.ts'
 
 const OPERATIONS = resolve(import.meta.dirname, '../../src/operations')
 const isJapanese = (text: string): boolean => /[\u3040-\u30FF\u4E00-\u9FFF]/.test(text)

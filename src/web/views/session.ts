@@ -39,7 +39,11 @@ export const errorPage = (model: ErrorModel): Html => {
   return plainPage(model, {
     title,
     body: html`<div class="box">${row(html`${quoted(failure.detail, language)}<p>${prose(next)}</p>
-${model.prefix === '' ? html`<p class="hint">${prose(t.help)}</p>` : html`<p><a class="button button-default" href="${to(model, 'overview')}">${t.back}</a></p>`}
+${model.prefix === '' ? helpOf(model) : html`<p><a class="button button-default" href="${to(model, 'overview')}">${t.back}</a></p>`}
 <p class="hint"><code>${failure.code}</code></p>`)}</div>`,
   })
 }
+
+/** A problem that is the lack of a session says itself how to get one. */
+const helpOf = ({ failure, language }: ErrorModel): Html =>
+  failure.code === 'signed-out' ? html`` : html`<p class="hint">${prose(textsOf(language).error.help)}</p>`
