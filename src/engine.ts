@@ -248,6 +248,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
       githubClock,
       readKey: readPrivateKey,
       findMute: () => seat()?.findMute(),
+      role: () => seat()?.role() ?? 'single',
     }),
     wantedPermissions,
     formUrl,

@@ -104,6 +104,7 @@ const vaultOf = (config: Config, content: StoreContent | undefined): Vault => {
     generation: content?.record.generation ?? 0,
     isLive: content !== undefined && isLive(content.record.connection),
     recipients: recipientsOf(config.snapshot.recipients, findFact),
+    isFollower: false,
     isWrapped: findRecoveryWrap(join(config.paths.state, 'store')) !== undefined,
     lastExport: findFact(LAST_EXPORT),
   }

@@ -12,6 +12,8 @@ export type Vault = {
   readonly recipients: readonly string[]
   /** The database key stands beside the store, encrypted to the recovery keys. */
   readonly isWrapped: boolean
+  /** Another node of the cluster leads, and may well be the one that is backed up. */
+  readonly isFollower: boolean
   /** What the fact `last-export` holds. */
   readonly lastExport: unknown
 }
@@ -95,11 +97,13 @@ const recoveryRow = ({ recipients, isWrapped }: Vault): CheckRow => {
   return ok(of, `${recipients.length} open${recipients.length === 1 ? 's' : ''} snapshots and store.`)
 }
 
-const backupRow = ({ isLive, generation, lastExport }: Vault, nowMs: number): CheckRow => {
+const backupRow = ({ isLive, isFollower, generation, lastExport }: Vault, nowMs: number): CheckRow => {
   const of = { layer: 'backup' } as const
   if (!isLive) return skipped(of, 'there is no App to lose')
   const next = 'Run `ghconnect snapshot export`, or see why the backup does not.'
   const last = readLastExport(lastExport)
+  const isFresh = last && last.generation === generation && nowMs - last.atMs < STALE_MS
+  if (isFollower && !isFresh) return skipped(of, 'no fresh export was made here, and another node of the cluster leads')
   if (!last) return warning(of, 'This daemon never exported a snapshot.', next)
   const age = nowMs - last.atMs
   const days = Math.floor(age / DAY_MS)

@@ -3,6 +3,7 @@
 import type { Asked } from '../domain/check.ts'
 import type { Look } from '../domain/check-github.ts'
 import { type App, type Connection, type Installation, isLive } from '../domain/connection.ts'
+import type { Role } from '../domain/cluster.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
 import { ADMIN_PROFILE, type Grant, type Profile } from '../domain/policy.ts'
 import { foldName, isPattern } from '../domain/scope.ts'
@@ -44,6 +45,7 @@ export const createPatient = (deps: {
   tokens: Pick<Tokens, 'obtain' | 'renew' | 'rests'>
   drift: Pick<Drift, 'findRest'>
   findMute: () => Failure | undefined
+  role: () => Role
   recovery: Pick<Recovery, 'recipients'>
   githubClock: Pick<GitHubClock, 'now'>
   readKey: (pem: string) => AppKey
@@ -76,6 +78,7 @@ export const createPatient = (deps: {
         generation,
         isLive: isLive(connection),
         recipients: deps.recovery.recipients(),
+        isFollower: deps.role() !== 'single' && deps.role() !== 'leader',
         isWrapped: store.hasRecoveryWrap(),
         lastExport: store.facts.find(LAST_EXPORT),
       }

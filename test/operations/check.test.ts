@@ -59,6 +59,7 @@ const examine = async (more: Partial<CheckDeps> = {}) => {
     githubClock,
     readKey: readFakeKey,
     findMute: () => undefined,
+    role: () => 'single',
   })
   const deps: CheckDeps = {
     clock,
@@ -197,7 +198,7 @@ test('what profiles name is looked for among the repositories; what is hidden be
 })
 
 test('an export that is old, or of other keys, or none, is a warning', async t => {
-  const { check, clock, store } = await examine()
+  const { check, clock, store, patient } = await examine()
   await clock.advance(7 * DAY_MS)
   const old = await check()
   t.deepEqual(told(old), ['backup warning'])
@@ -210,6 +211,8 @@ test('an export that is old, or of other keys, or none, is a warning', async t =
   t.regex((await check()).rows.find(({ layer }) => layer === 'backup')?.evidence ?? '', /with other keys/)
   store.facts.put('last-export', null)
   t.deepEqual(told(await check()), ['backup warning'])
+  const follower = await examine({ vault: () => ({ ...patient.vault(), isFollower: true }) })
+  t.deepEqual(told(await follower.check()), [], 'another node may be the one that is backed up')
 })
 
 test('a store that is closed, a file that was refused and units that nobody knows are rows of the machine', async t => {
