@@ -96,6 +96,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
       cluster: () => keeper.operations().cluster(),
       state: keeper.state,
       patient,
+      findMute: () => keeper.engine().findMute(),
     })
   }
   const check: Backend['check'] = async tell => (doctor ??= await hireDoctor()).check(tell)

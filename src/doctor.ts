@@ -28,6 +28,7 @@ export type DoctorDeps = {
   readonly patient: () => Patient
   /** Throws `cluster-member` where no cluster is configured. */
   readonly cluster: () => Promise<Pick<ClusterDesk, 'status'>>
+  readonly findMute: () => Failure | undefined
 }
 
 export const createDoctor = ({ config, env, clock, ...deps }: DoctorDeps): Doctor => {
@@ -74,8 +75,12 @@ export const createDoctor = ({ config, env, clock, ...deps }: DoctorDeps): Docto
     },
     silence() {
       const patient = find()
-      const isQuiet = !(patient instanceof Failure) && patient.connection().kind === 'quarantined'
-      return isQuiet ? 'the credentials are quarantined, and no call goes out' : undefined
+      if (patient instanceof Failure) return undefined
+      const mute = deps.findMute()
+      if (mute) return `${mute.entry.title}: ${mute.message}`
+      return patient.connection().kind === 'quarantined'
+        ? 'the credentials are quarantined, and no call goes out'
+        : undefined
     },
     patient() {
       const patient = find()

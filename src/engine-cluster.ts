@@ -66,7 +66,7 @@ export const assembleClusterNode = (
   const { store, memory, journey, tokens, clock, log, host, trail } = parts
   const { cluster, etcd, secrets } = place
   const now = (): number => parts.githubClock.now()
-  const isolation = createIsolation({ facts: store.facts, clock, now })
+  const isolation = createIsolation({ facts: store.facts, clock, now, log })
   const seat: ClusterSeat = createClusterSeat({
     cluster,
     link: () => link,

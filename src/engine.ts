@@ -2,6 +2,7 @@
 
 import { join } from 'node:path'
 import type { Account, Host } from './domain/connection.ts'
+import type { Failure } from './domain/errors.ts'
 import type { Permissions } from './domain/scope.ts'
 import { createChanges } from './engine-changes.ts'
 import { createForms } from './engine-forms.ts'
@@ -67,6 +68,8 @@ export type Engine = {
   wantedPermissions(): Permissions
   /** Where an enable goes on: our page, or GitHub's form for an enterprise. */
   formUrl(account: Account, state: string): string
+  /** Why this node of a cluster calls nobody, if it does not. */
+  findMute(): Failure | undefined
   /** Reads from the store's file. Throws where it does not answer. */
   probe(): void
   /** Resolves when this node may serve: what holds in its cluster is known here, or cannot be known for now. At once without a cluster. */
@@ -96,7 +99,8 @@ export const openEngine = (deps: EngineDeps): Engine => {
   const journey = createJourney({ store, events, trail, clock, githubUrl: () => config().github.url, seat })
   const isHome = (home: Host): boolean => seat()?.isHome(home) ?? false
   quarantineIfMoved({ journey, clock, host, isHome })
-  const link = createAppLink({ github, store, clock, readKey: readPrivateKey, findMute: () => seat()?.findMute() })
+  const findMute = (): Failure | undefined => seat()?.findMute()
+  const link = createAppLink({ github, store, clock, readKey: readPrivateKey, findMute })
   const settings = () => {
     const { refresh } = config()
     return { ...refresh, beforeExpiryMs: seat()?.marginMs(refresh.beforeExpiryMs) ?? refresh.beforeExpiryMs }
@@ -252,6 +256,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     }),
     wantedPermissions,
     formUrl,
+    findMute,
     probe: () => void store.facts.find(''),
     inStep: place.inStep,
     rest: place.rest,

@@ -20,6 +20,8 @@ export type Seen =
     }
   /** Sealed with a secret that is not known here. */
   | { readonly kind: 'foreign'; readonly modRevision: bigint }
+  /** Written by a newer version. */
+  | { readonly kind: 'newer'; readonly modRevision: bigint }
   /** Nothing that this cluster wrote there: it counts as absent. */
   | { readonly kind: 'damaged'; readonly modRevision: bigint }
 

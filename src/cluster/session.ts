@@ -73,6 +73,8 @@ export const createSession = (deps: {
       if (!lease?.isHeld()) {
         const granted = await etcd.lease(deps.ttlSeconds)
         if (stopped) return await granted.revoke()
+        // What hangs on a former one must not outlive it: a process that was stopped may find it renewed again.
+        void lease?.revoke()
         lease = granted
         granted.onLost(() => {
           if (lease !== granted || stopped) return

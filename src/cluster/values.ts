@@ -24,6 +24,8 @@ export type Read<T> =
   | { readonly kind: 'value'; readonly value: T }
   /** Sealed with a secret that is not known here. */
   | { readonly kind: 'foreign' }
+  /** Sealed by a node of this cluster, in a form that is not known here: by a newer version. */
+  | { readonly kind: 'newer' }
   /** No value that a node of this cluster wrote there. */
   | { readonly kind: 'damaged' }
 
@@ -50,7 +52,7 @@ export const createCodecs = (keyring: Keyring): Codecs => {
       const opened = keyring.open(key, sealed)
       if (opened.kind !== 'opened') return { kind: opened.kind }
       const parsed = schema.safeParse(parseJson(opened.plain))
-      if (!parsed.success) return { kind: 'damaged' }
+      if (!parsed.success) return { kind: 'newer' }
       const { generation, sequence } = stampOf(parsed.data)
       const same = generation === opened.stamp.generation && sequence === opened.stamp.sequence
       return same ? { kind: 'value', value: parsed.data } : { kind: 'damaged' }

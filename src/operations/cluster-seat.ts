@@ -11,7 +11,7 @@ import type { Events } from './events.ts'
 import type { Isolation } from './isolation.ts'
 import type { Journey } from './journey.ts'
 import type { Memory } from './membership.ts'
-import type { Replicate } from './replicate.ts'
+import { NEWER, type Replicate } from './replicate.ts'
 import type { Seat } from './seat.ts'
 import type { TokenExchange } from './token-exchange.ts'
 
@@ -152,6 +152,10 @@ export const createClusterSeat = (deps: {
     if (link().record().kind === 'foreign') {
       const { title, next } = new Failure('cluster-secret', '').entry
       found.push({ code: 'cluster-secret', detail: `${title}: the record is sealed with another secret.`, next })
+    }
+    if (link().record().kind === 'newer') {
+      const { title, next } = new Failure('cluster-member', '').entry
+      found.push({ code: 'cluster-member', detail: `${title}: ${NEWER}.`, next })
     }
     if (memory.isUnsent() && !link().inTouch()) {
       const detail = 'A change that was made on this node has not reached the others yet.'

@@ -10,7 +10,7 @@ import type { Clock } from '../platform/clock.ts'
 import type { Isolation } from './isolation.ts'
 import type { Journey } from './journey.ts'
 import { type Memory, NOTHING_AGREED } from './membership.ts'
-import type { Replicate } from './replicate.ts'
+import { NEWER, type Replicate } from './replicate.ts'
 import type { Tokens } from './tokens.ts'
 import type { Trail } from './trail.ts'
 
@@ -51,6 +51,7 @@ export const createClusterDesk = (deps: {
   const assertFits = (force: boolean, replica: boolean): void => {
     const { connection } = journey.read()
     const seen = link.record()
+    if (seen.kind === 'newer') throw new Failure('cluster-member', NEWER)
     if (seen.kind === 'foreign' || seen.kind === 'damaged')
       throw new Failure('cluster-secret', `the record of ${deps.cluster} does not open with the secret of this node`)
     if (seen.kind === 'absent') {
@@ -161,14 +162,15 @@ export const createClusterDesk = (deps: {
         if (!memory.find()) throw new Failure('cluster-member', `this node is not in ${deps.cluster}`)
         trail.record({ event: 'cluster.leave', detail: keep ? 'with the credentials' : 'without the credentials' })
         await deps.end()
-        memory.forget()
         const { connection } = journey.read()
         if (keep) {
           if (isLive(connection)) journey.to({ ...connection, host: deps.host() }, { newGeneration: true })
-          return
+          return memory.forget()
         }
         const remark = `This node left the cluster ${deps.cluster}, and kept nothing.`
-        journey.shred({ kind: 'disconnected', sinceMs: deps.clock.now(), remark })
+        // In one step with the membership: a node that is killed meanwhile is a member with, or none without credentials.
+        journey.shred({ kind: 'disconnected', sinceMs: deps.clock.now(), remark }, { facts: memory.factsOfLeaving() })
+        memory.forget()
         deps.tokens.drop()
       }),
     async promote() {

@@ -1,6 +1,7 @@
 // Isolation: when this node heard of its cluster last, restarts included, and when that is too long ago to go on by itself.
 
 import type { Clock } from '../platform/clock.ts'
+import type { Log } from '../platform/log.ts'
 import type { FactStore } from '../store/fact-store.ts'
 
 export type Isolation = {
@@ -24,6 +25,7 @@ export const createIsolation = (deps: {
   clock: Pick<Clock, 'monotonic'>
   /** GitHub's clock, which is not set back with this machine's. */
   now: () => number
+  log: Log
 }): Isolation => {
   const { facts, clock, now } = deps
   const found = facts.find(CONTACT)
@@ -34,8 +36,13 @@ export const createIsolation = (deps: {
 
   const write = (): void => {
     if (contactMs === undefined || contactMs === writtenMs) return
-    facts.put(CONTACT, contactMs)
-    writtenMs = contactMs
+    try {
+      facts.put(CONTACT, contactMs)
+      writtenMs = contactMs
+    } catch (error) {
+      // A restart would count from the time before: too strict, and never too lax.
+      deps.log.warn('when the cluster was heard of last could not be written', { error })
+    }
   }
 
   return {

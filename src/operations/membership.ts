@@ -21,6 +21,8 @@ export type Memory = {
   node(): string
   join(role: NodeRole): void
   forget(): void
+  /** The same, for a new store. */
+  factsOfLeaving(): Readonly<Record<string, unknown>>
   agreed(): Agreed
   agree(agreed: Agreed): void
   /** Facts that hold from the same moment as a new store. */
@@ -42,6 +44,8 @@ const MEMBER = 'cluster.member'
 const AGREED = 'cluster.agreed'
 const UNSENT = 'cluster.unsent'
 const SIGNERS = 'cluster.signers'
+
+const LEFT = { [MEMBER]: null, [AGREED]: null, [UNSENT]: false }
 
 type Member = { readonly cluster: string; readonly node: string; readonly role: NodeRole; readonly host: Host }
 
@@ -70,10 +74,9 @@ export const createMemory = (deps: { facts: FactStore; cluster: string; host: ()
       facts.put(MEMBER, next)
       member = next
     },
+    factsOfLeaving: () => LEFT,
     forget() {
-      facts.put(MEMBER, null)
-      facts.put(AGREED, null)
-      facts.put(UNSENT, false)
+      for (const [name, value] of Object.entries(LEFT)) facts.put(name, value)
       member = undefined
       agreed = NOTHING_AGREED
       unsent = false

@@ -131,6 +131,7 @@ export const createReplicate = (deps: {
       const seen = link.record()
       if (seen.kind === 'foreign')
         throw new Failure('cluster-secret', 'the record of the cluster is sealed with another secret')
+      if (seen.kind === 'newer') throw new Failure('cluster-member', NEWER)
       const step = nextStep(standing(), seen.kind === 'record' ? seen : undefined)
       switch (step.kind) {
         case 'keep':
@@ -257,6 +258,8 @@ export const createReplicate = (deps: {
     },
   }
 }
+
+export const NEWER = 'a newer version of ghconnectd wrote the record; upgrade this node'
 
 const CUT_OFF = new Set<string>(['cluster-unreachable', 'cluster-refused'])
 

@@ -2,7 +2,8 @@
 
 import test from 'ava'
 import { Secret } from '../../src/domain/secret.ts'
-import { type ClusterRig, createClusterRig, type Machine } from '../support/cluster-rig.ts'
+import { createKeyring } from '../../src/cluster/sealing.ts'
+import { type ClusterRig, createClusterRig, type Machine, SECRET } from '../support/cluster-rig.ts'
 import { failureOf, settle } from '../support/fakes.ts'
 import { ORG } from '../support/operations-rig.ts'
 
@@ -449,4 +450,26 @@ test('what the leader learns of the App is known on every node; what a follower 
   await b.get().rig.journey.inTurn(async () => b.get().rig.journey.to({ ...connection, kind: 'connected' }))
   await rig.clock.advance(11_000)
   t.is(b.kind(), 'suspended')
+})
+
+test('a record of a newer version is neither taken nor replaced', async t => {
+  const { rig, nodes } = await threeNodes()
+  const sealed = createKeyring({ cluster: 'test', secrets: [SECRET] }).seal(
+    'connection',
+    { generation: 9, sequence: 99 },
+    Buffer.from(JSON.stringify({ version: { generation: 9, sequence: 99, id: 'z' }, shape: 'of next year' })),
+  )
+  rig.etcd.put('connection', sealed)
+  await rig.clock.advance(MINUTE)
+  t.deepEqual(
+    nodes.map(node => node.kind()),
+    ['connected', 'connected', 'connected'],
+  )
+  t.true(rig.etcd.entries().some(({ value }) => value.equals(sealed)))
+  t.true(
+    nodes[1]
+      .get()
+      .node.seat.warnings()
+      .some(({ code }) => code === 'cluster-member'),
+  )
 })

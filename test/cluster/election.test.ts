@@ -1,0 +1,121 @@
+// The election over an etcd in memory: one leader, known by its lease and not by what it believes.
+
+import test from 'ava'
+import { createElection, type Election } from '../../src/cluster/election.ts'
+import type { Entry, Lease } from '../../src/cluster/etcd-types.ts'
+import { createKeyring } from '../../src/cluster/sealing.ts'
+import { createCodecs, KEYS } from '../../src/cluster/values.ts'
+import { createFakeEtcd, type FakeClient, type FakeEtcd } from '../support/fake-etcd.ts'
+import { createFakeClock, createFakeLog, type FakeClock } from '../support/fakes.ts'
+
+const codecs = createCodecs(
+  createKeyring({ cluster: 'test', secrets: [Buffer.from('a secret for all of them to know')] }),
+)
+
+type Candidate = { readonly election: Election; readonly client: FakeClient; readonly lease: Lease; mayLead: boolean }
+
+const createCandidate = async (etcd: FakeEtcd, node: string): Promise<Candidate> => {
+  const client = etcd.client()
+  const lease = await client.lease(5)
+  const candidate = { client, lease, mayLead: true }
+  const election = createElection({
+    etcd: client,
+    codecs,
+    node,
+    lease: () => lease,
+    mayLead: () => candidate.mayLead,
+    onChange() {},
+    log: createFakeLog(),
+  })
+  client.watch('', {
+    fromRevision: 0n,
+    onChange(changes) {
+      for (const change of changes) {
+        const key = change.kind === 'put' ? change.entry.key : change.key
+        if (key === KEYS.leader) election.observe(change.kind === 'put' ? change.entry : undefined)
+      }
+    },
+    onResync() {},
+  })
+  return Object.assign(candidate, { election })
+}
+
+const setUp = async (): Promise<{ clock: FakeClock; etcd: FakeEtcd; a: Candidate; b: Candidate }> => {
+  const clock = createFakeClock()
+  const etcd = createFakeEtcd(clock)
+  const [a, b] = [await createCandidate(etcd, 'a'), await createCandidate(etcd, 'b')]
+  return { clock, etcd, a, b }
+}
+
+const leading = (...all: Candidate[]): boolean[] => all.map(({ election }) => election.leads())
+
+test('of two that stand at once one leads, and both know who', async t => {
+  const { clock, a, b } = await setUp()
+  await Promise.all([a.election.stand(), b.election.stand()])
+  await clock.advance(0)
+  t.deepEqual(leading(a, b), [true, false])
+  t.deepEqual([a.election.leader(), b.election.leader()], ['a', 'a'])
+})
+
+test('a leader that was stopped does not believe itself, and its fence holds nothing', async t => {
+  const { clock, etcd, a, b } = await setUp()
+  await a.election.stand()
+  const fence = a.election.fence()
+  t.truthy(fence)
+  a.client.pause()
+  await clock.advance(6_000)
+  t.deepEqual(leading(a, b), [false, true], 'before it has heard of anything')
+  t.is(a.election.fence(), undefined)
+  if (!fence) return
+  const late = await etcd.client().commit([fence], [{ kind: 'put', key: 'tokens/late', value: Buffer.from('x') }])
+  t.false(late.committed)
+})
+
+test('an office that was won, and whose answer never came, is known by the watch', async t => {
+  const { clock, a } = await setUp()
+  const gate = Promise.withResolvers<void>()
+  const { commit } = a.client
+  a.client.commit = async (conditions, writes) => {
+    await commit(conditions, writes)
+    await gate.promise
+    return commit(conditions, writes)
+  }
+  void a.election.stand()
+  await clock.advance(10)
+  t.deepEqual(leading(a), [true])
+  gate.resolve()
+  await clock.advance(10)
+  t.deepEqual(leading(a), [true], 'the answer that comes late changes nothing')
+})
+
+test('who may not lead does not stand, and who resigns makes room at once', async t => {
+  const { clock, a, b } = await setUp()
+  b.mayLead = false
+  await a.election.stand()
+  a.mayLead = false
+  await a.election.resign()
+  await clock.advance(10)
+  t.deepEqual(leading(a, b), [false, false])
+  b.mayLead = true
+  await b.election.stand()
+  t.deepEqual(leading(a, b), [false, true])
+})
+
+test('an entry that somebody else put there makes nobody a leader', async t => {
+  const { clock, etcd, a, b } = await setUp()
+  etcd.put(KEYS.leader, Buffer.from('{"node":"a"}'))
+  await clock.advance(10)
+  t.deepEqual(leading(a, b), [false, false])
+  t.is(a.election.leader(), undefined)
+  const [forged] = etcd.entries().filter(({ key }): boolean => key === KEYS.leader)
+  const stolen: Entry = {
+    key: 'members/a',
+    value: codecs.holder.write('members/a', { node: 'a', what: 'leader' }),
+    createRevision: 9n,
+    modRevision: 9n,
+    lease: a.lease.id,
+  }
+  a.election.observe({ ...stolen, key: KEYS.leader })
+  t.truthy(forged)
+  t.false(a.election.leads(), 'a value of another key is none of this one')
+})
