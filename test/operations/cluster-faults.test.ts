@@ -62,7 +62,7 @@ const round = async (seed: number): Promise<string[]> => {
   }
   const importAt = (node: Machine): Promise<unknown> => {
     const { app, pem } = world.createApp(ORG)
-    for (const id of [...world.installations.keys()]) world.uninstall(id)
+    for (const id of world.installations.keys()) world.uninstall(id)
     world.install(app.id, ORG)
     return node.get().rig.importApp({ appId: app.id, pem: new Secret(pem) })
   }
@@ -152,6 +152,7 @@ const round = async (seed: number): Promise<string[]> => {
     if (now === 'cut') node.get().client.heal()
     if (now === 'paused') node.resume()
     if (now === 'down') await node.start()
+    node.get().rig.killAfterWrites(Number.POSITIVE_INFINITY)
   }
   await clock.advance(3 * MINUTE)
   check()
