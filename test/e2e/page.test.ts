@@ -1,8 +1,8 @@
 // The settings page in a real browser, against the daemon and the sandbox: the whole story in both languages, and what goes wrong on the way.
 
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import type { Browser, Page } from 'playwright-core'
-import { LANGUAGES } from '../../src/web/model.ts'
+import { type Language, LANGUAGES } from '../../src/web/model.ts'
 import type { Appliance } from '../support/appliance.ts'
 import { type Visitor, visit, type VisitOptions } from '../support/browser.ts'
 import { running } from '../support/probes.ts'
@@ -13,6 +13,10 @@ test.before(async () => {
   browser = await launchChromium()
 })
 test.after.always(() => browser.close())
+
+const inEachLanguage = (title: string, tell: (t: ExecutionContext, language: Language) => Promise<void>): void => {
+  for (const language of LANGUAGES) test.serial(`${title}, in ${language}`, t => tell(t, language))
+}
 
 type Scene = { readonly appliance: Appliance & { wrong: string[] }; readonly visitor: Visitor; readonly page: Page }
 
@@ -64,108 +68,111 @@ const enable = async (page: Page, login?: string): Promise<void> => {
   await shows(page, 'connected')
 }
 
-for (const language of LANGUAGES) {
-  test.serial(`from the link to the first token and back again, in ${language}`, async t => {
-    const at = await scene(t, { language })
-    const { page, visitor, appliance } = at
-    const seen: string[] = []
-    const look = async (name: string): Promise<void> => void seen.push(...(await visitor.look(name)))
+inEachLanguage('from the link to the first token and back again', async (t, language) => {
+  const at = await scene(t, { language })
+  const { page, visitor, appliance } = at
+  const seen: string[] = []
+  const look = async (name: string): Promise<void> => void seen.push(...(await visitor.look(name)))
 
-    const link = await linkOf(at)
-    await page.goto(link)
-    t.is(await page.getAttribute('html', 'lang'), language)
-    await look('sign-in')
-    await page.click('form[action^="/sign-in/"] button')
-    await shows(page, 'disconnected')
-    await look('disconnected')
-    await beginEnable(page)
-    await look('confirm')
-    await toGitHub(page)
-    await createOnGitHub(page)
-    await page.waitForURL(/installations\/new/)
-    const other = await visit(browser, { language })
-    await other.page.goto(link)
-    seen.push(...(await other.look('used-link')))
-    await other.close()
-
-    await installOnGitHub(page)
-    await page.waitForURL(/\/s\/[0-9a-f]{32}\/$/)
-    await shows(page, 'connected')
-    await page.waitForSelector('#tokens [data-from]', { state: 'attached' })
-    await look('connected')
-
-    await page.click('a[href$="/keys"]')
-    await page.waitForSelector('#recovery')
-    await look('keys')
-    await page.click('a[href$="/check"]')
-    await page.click('form[data-check] button')
-    await page.waitForSelector('#check-summary .banner')
-    t.true((await page.locator('.check-row').count()) > 5)
-    await look('check')
-    await page.click('nav.side a[href$="/"]')
-
-    await page.click('[data-opens="disable-dialog"]')
-    const dialog = page.locator('#disable-dialog')
-    const button = dialog.locator('[type=submit]')
-    t.true(await button.isDisabled(), 'not before the name is typed')
-    await dialog.locator('input[name=account]').fill('octo-or')
-    t.true(await button.isDisabled())
-    await dialog.locator('input[name=account]').fill('octo-org')
-    await look('disable')
-    await button.click()
-    await shows(page, 'disconnecting')
-    await page.waitForSelector('a[href$="/advanced"]')
-    await look('disabling')
-    t.is((await appliance.ask('POST', '/v1/tokens', {})).status, 503, 'serving has stopped')
-    const back = page.url()
-    await page.click('a[href$="/advanced"]')
-    await page.click('form[action$="/delete"] button')
-    await page.goto(back)
-    await shows(page, 'disconnected')
-    await look('disabled')
-    await page.click('form[action$="/sign-out"] button')
-    await page.waitForURL(/\/signed-out$/)
-    await look('signed-out')
-    await page.goto(back)
-    t.is(await page.locator('#shell').count(), 0, 'the way back is closed')
-    await look('session-ended')
-    t.deepEqual(seen, [])
-    t.deepEqual(
-      visitor.complaints.filter(text => !/401 \(Unauthorized\)/.test(text)),
-      [],
-    )
-    t.deepEqual(appliance.wrong, [])
-  })
-}
-
-test.serial('whoever cancels on GitHub comes back to a page that waits, and cancels there, too', async t => {
-  const at = await scene(t)
-  const { page, visitor } = at
-  await signIn(at)
-  const home = page.url()
-  await beginEnable(page)
-  await toGitHub(page)
-  await page.click('a:has-text("Cancel")')
-  await page.goto(home)
-  await shows(page, 'awaiting-app')
-  t.deepEqual(await visitor.look('awaiting-app'), [])
-  await page.reload()
-  await page.click('a[href$="/enable"]')
-  await page.waitForSelector('input[name=manifest]', { state: 'attached' })
-  await page.goto(home)
-  await page.click('form[action$="/cancel"] button')
+  const link = await linkOf(at)
+  await page.goto(link)
+  t.is(await page.getAttribute('html', 'lang'), language)
+  await look('sign-in')
+  await page.click('form[action^="/sign-in/"] button')
   await shows(page, 'disconnected')
+  await look('disconnected')
+  await beginEnable(page)
+  await look('confirm')
+  await toGitHub(page)
+  await createOnGitHub(page)
+  await page.waitForURL(/installations\/new/)
+  const other = await visit(browser, { language })
+  await other.page.goto(link)
+  seen.push(...(await other.look('used-link')))
+  await other.close()
+
+  await installOnGitHub(page)
+  await page.waitForURL(/\/s\/[0-9a-f]{32}\/$/)
+  await shows(page, 'connected')
+  await page.waitForSelector('#tokens [data-from]', { state: 'attached' })
+  await look('connected')
+
+  await page.click('a[href$="/keys"]')
+  await page.waitForSelector('#recovery')
+  await look('keys')
+  await page.click('a[href$="/check"]')
+  await page.click('form[data-check] button')
+  await page.waitForSelector('#check-summary .banner')
+  t.true((await page.locator('.check-row').count()) > 5)
+  await look('check')
+  await page.click('nav.side a[href$="/"]')
+
+  await page.click('[data-opens="disable-dialog"]')
+  const dialog = page.locator('#disable-dialog')
+  const button = dialog.locator('[type=submit]')
+  t.true(await button.isDisabled(), 'not before the name is typed')
+  await dialog.locator('input[name=account]').fill('octo-or')
+  t.true(await button.isDisabled())
+  await dialog.locator('input[name=account]').fill('octo-org')
+  await look('disable')
+  await button.click()
+  await shows(page, 'disconnecting')
+  await page.waitForSelector('a[href$="/advanced"]')
+  await look('disabling')
+  t.is((await appliance.ask('POST', '/v1/tokens', {})).status, 503, 'serving has stopped')
+  const back = page.url()
+  await page.click('a[href$="/advanced"]')
+  await page.click('form[action$="/delete"] button')
+  await page.goto(back)
+  await shows(page, 'disconnected')
+  await look('disabled')
+  await page.click('form[action$="/sign-out"] button')
+  await page.waitForURL(/\/signed-out$/)
+  await look('signed-out')
+  await page.goto(back)
+  t.is(await page.locator('#shell').count(), 0, 'the way back is closed')
+  await look('session-ended')
+  t.deepEqual(seen, [])
+  t.deepEqual(
+    visitor.complaints.filter(text => !/401 \(Unauthorized\)/.test(text)),
+    [],
+  )
+  t.deepEqual(appliance.wrong, [])
 })
 
-test.serial('a code that ran out is named on the page, and another try works', async t => {
-  const at = await scene(t)
+inEachLanguage(
+  'whoever cancels on GitHub comes back to a page that waits, and cancels there, too',
+  async (t, language) => {
+    const at = await scene(t, { language })
+    const { page, visitor } = at
+    await signIn(at)
+    const home = page.url()
+    await beginEnable(page)
+    await toGitHub(page)
+    await page.click('a:has-text("Cancel")')
+    await page.goto(home)
+    await shows(page, 'awaiting-app')
+    t.deepEqual(await visitor.look('awaiting-app'), [])
+    await page.reload()
+    await page.click('a[href$="/enable"]')
+    await page.waitForSelector('input[name=manifest]', { state: 'attached' })
+    await page.goto(home)
+    await page.click('form[action$="/cancel"] button')
+    await shows(page, 'disconnected')
+  },
+)
+
+inEachLanguage('a code that ran out is named on the page, and another try works', async (t, language) => {
+  const at = await scene(t, { language })
   const { page, visitor, appliance } = at
   await signIn(at)
   await beginEnable(page)
   await toGitHub(page)
   // GitHub's redirect finds a daemon that does not answer before the hour is over.
   appliance.signal('SIGSTOP')
+  const redirected = page.waitForRequest(/\/callback\?/)
   await page.click('form[action*="/apps/manifests/"] button', { noWaitAfter: true })
+  await redirected
   await appliance.control('POST', 'clock', { advance_ms: 61 * 60_000 })
   appliance.signal('SIGCONT')
   await page.waitForSelector('code:text-is("code-rejected")')
@@ -179,27 +186,30 @@ test.serial('a code that ran out is named on the page, and another try works', a
   await shows(page, 'connected')
 })
 
-test.serial('an App that another account owns is not kept, and the page says where to delete it', async t => {
-  const at = await scene(t)
-  const { page, visitor, appliance } = at
-  await signIn(at)
-  await beginEnable(page)
-  await page.evaluate(
-    `const { form } = document.querySelector('input[name=manifest]'); form.action = form.action.replace('octo-org', 'other-org')`,
-  )
-  await toGitHub(page)
-  await createOnGitHub(page)
-  await page.waitForSelector('code:text-is("wrong-owner")')
-  await shows(page, 'disconnected')
-  t.true((await page.textContent('main'))?.includes('belongs to other-org'))
-  t.deepEqual(await visitor.look('wrong-owner'), [])
-  await appliance.control('POST', 'apps/appliance-test/delete')
-  await enable(page)
-  t.pass('and another try works')
-})
+inEachLanguage(
+  'an App that another account owns is not kept, and the page says where to delete it',
+  async (t, language) => {
+    const at = await scene(t, { language })
+    const { page, visitor, appliance } = at
+    await signIn(at)
+    await beginEnable(page)
+    await page.evaluate(
+      `const { form } = document.querySelector('input[name=manifest]'); form.action = form.action.replace('octo-org', 'other-org')`,
+    )
+    await toGitHub(page)
+    await createOnGitHub(page)
+    await page.waitForSelector('code:text-is("wrong-owner")')
+    await shows(page, 'disconnected')
+    t.true((await page.textContent('main'))?.includes('belongs to other-org'))
+    t.deepEqual(await visitor.look('wrong-owner'), [])
+    await appliance.control('POST', 'apps/appliance-test/delete')
+    await enable(page)
+    t.pass('and another try works')
+  },
+)
 
-test.serial('a name that is taken is changed on GitHub', async t => {
-  const at = await scene(t)
+inEachLanguage('a name that is taken is changed on GitHub', async (t, language) => {
+  const at = await scene(t, { language })
   const { page, appliance } = at
   await appliance.control('POST', 'apps', { owner: 'octo-org', name: 'appliance-test' })
   await signIn(at)
@@ -216,8 +226,8 @@ test.serial('a name that is taken is changed on GitHub', async t => {
   t.true((await page.textContent('#connection'))?.includes('appliance-two'))
 })
 
-test.serial('an App that was deleted on GitHub becomes a state by itself, with a way out', async t => {
-  const at = await scene(t)
+inEachLanguage('an App that was deleted on GitHub becomes a state by itself, with a way out', async (t, language) => {
+  const at = await scene(t, { language })
   const { page, visitor, appliance } = at
   await signIn(at)
   await enable(page)
@@ -241,8 +251,8 @@ test.serial('an App that was deleted on GitHub becomes a state by itself, with a
   await shows(page, 'disconnected')
 })
 
-test.serial('a daemon that is restarted on the way loses the session and nothing else', async t => {
-  const at = await scene(t)
+inEachLanguage('a daemon that is restarted on the way loses the session and nothing else', async (t, language) => {
+  const at = await scene(t, { language })
   const { page, visitor, appliance } = at
   await signIn(at)
   await beginEnable(page)

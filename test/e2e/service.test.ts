@@ -105,6 +105,37 @@ bootedTest('it is enabled, status reads well, and an ordinary user gets a token,
   t.regex(await machine.run('ghconnect status'), /^State +connected/)
 })
 
+/** As docs/service.md says it: systemd binds no socket anew while its service runs. */
+const MOVED =
+  'systemctl daemon-reload; systemctl stop ghconnectd && systemctl restart ghconnectd-web.socket && systemctl start ghconnectd'
+
+bootedTest('an administrator signs in to the page, and a drop-in puts a web server in front of it', async t => {
+  const link = /http:\/\/\S+\/sign-in\/[0-9a-f]{32}/.exec(await machine.run('ghconnect ui'))?.[0] ?? ''
+  const { origin } = new URL(link)
+  for (const file of ['style.css', 'client.js', 'icon.svg'])
+    t.true((await machine.run(`curl -sf ${origin}/${file}`)).length > 200, file)
+  const jar = '/tmp/jar'
+  const followed = await machine.run(`curl -sf -c ${jar} -L -H 'Origin: ${origin}' -d '' ${link}`)
+  t.regex(followed, /data-state="connected"/)
+  t.is((await machine.attempt(`curl -sf -H 'Origin: ${origin}' -d '' ${link}`)).code, 22, 'once')
+
+  const socket = '/run/ghconnectd/web.sock'
+  await machine.run(`mkdir -p /etc/systemd/system/ghconnectd-web.socket.d
+    printf '[Socket]\\nListenStream=\\nListenStream=${socket}\\nSocketGroup=www-data\\nSocketMode=0660\\n' >/etc/systemd/system/ghconnectd-web.socket.d/front.conf`)
+  const front = `[web]\nlisten = "unix:${socket}"\npublic_url = "https://appliance.test:8443"\nfront_user = "www-data"\n`
+  await machine.configure(CONFIG + front)
+  await machine.run(MOVED)
+  const ask = `curl -s --unix-socket ${socket} -H "Host: appliance.test:8443" -H "X-Forwarded-User: carol" http://localhost/`
+  t.regex(await machine.run(`setpriv --reuid=www-data --regid=www-data --clear-groups ${ask}`), /sign-in\/front/)
+  t.notRegex(await machine.run(ask), /sign-in\/front/, 'root is no front')
+  t.not((await machine.attemptAs('mallory', ask)).code, 0, 'and others do not get to it')
+
+  await machine.run('rm -r /etc/systemd/system/ghconnectd-web.socket.d')
+  await machine.configure(CONFIG)
+  await machine.run(MOVED)
+  t.is(await machine.run(`curl -s -o /dev/null -w '%{http_code}' ${origin}/`), '200')
+})
+
 bootedTest('after kill -9 the next caller waits a moment and has his answer; nobody is refused', async t => {
   const waits: number[] = []
   const before = await machine.property('MainPID')
