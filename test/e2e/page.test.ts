@@ -1,5 +1,8 @@
 // The settings page in a real browser, against the daemon and the sandbox: the whole story in both languages, and what goes wrong on the way.
 
+import { randomBytes } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import type { Browser, Page } from 'playwright-core'
 import { type Language, LANGUAGES } from '../../src/web/model.ts'
@@ -351,4 +354,66 @@ test.serial('a page that somebody left open keeps itself fresh, and says when th
   await page.click('form[action$="/sign-out"] button')
   await watching.waitForSelector('code:text-is("signed-out")')
   t.is(await watching.locator('#shell').count(), 0)
+})
+
+test.serial('a recovery key that the browser made opens a store whose key was lost', async t => {
+  const at = await scene(t)
+  const { page, visitor, appliance } = at
+  await signIn(at)
+  await page.click('a[href$="/keys"]')
+  await page.click('[data-make]')
+  const identity = (await page.textContent('[data-file]')) ?? ''
+  t.regex(identity, /AGE-SECRET-KEY-1/)
+  t.deepEqual(await visitor.look('recovery-key'), [])
+  await page.check('#recovery-kept')
+  await page.click('form:has(#recovery-kept) [type=submit]')
+  await page.waitForSelector('#recovery code:text-matches("^age1")')
+  t.is(await page.locator('[data-file]').textContent(), '', 'shown once')
+  await page.click('nav.side a[href$="/"]')
+  t.is(await page.locator('#without-recovery-key').count(), 0, 'there is one')
+  await page.fill('#login', 'octo-org')
+  await page.check('#terms')
+  await page.click('form[action$="/enable"] [type=submit]')
+  await toGitHub(page)
+  await createOnGitHub(page)
+  await installOnGitHub(page)
+  await shows(page, 'connected')
+
+  await appliance.kill()
+  writeFileSync(join(appliance.folder, 'store.key'), randomBytes(32), { mode: 0o600 })
+  await appliance.start()
+  await signIn(at)
+  await shows(page, 'locked')
+  t.deepEqual(await visitor.look('locked'), [])
+  await page.fill('textarea[name=identity]', `AGE-SECRET-KEY-1${'Q'.repeat(58)}`)
+  await page.click('form[action$="/unlock"] [type=submit]')
+  await page.waitForSelector('.banner-danger[role=alert]')
+  t.is(await page.inputValue('textarea[name=identity]'), '', 'what was typed is not shown again')
+  const file = { name: 'recovery-key.txt', mimeType: 'text/plain', buffer: Buffer.from(identity) }
+  await page.setInputFiles('input[name=identity_file]', file)
+  await page.click('form[action$="/unlock"] [type=submit]')
+  await shows(page, 'connected')
+  t.is((await appliance.call('GET', '/v1/status')).body['state'], 'connected')
+})
+
+test.serial('a second private key is added from a file, and the first one is retired', async t => {
+  const at = await scene(t)
+  const { page, visitor, appliance } = at
+  await signIn(at)
+  await enable(page)
+  const { pem } = await appliance.control('POST', 'apps/appliance-test/generate-key')
+  await page.click('nav.side a[href$="/keys"]')
+  const held = page.locator('#private-keys .fingerprint')
+  const first = await held.innerText()
+  await page.fill('textarea[name=private_key]', 'not a key')
+  await page.click('form[action$="/keys"] [type=submit]')
+  await page.waitForSelector('code:text-is("invalid-key")')
+  const file = { name: 'second.pem', mimeType: 'application/x-pem-file', buffer: Buffer.from(String(pem)) }
+  await page.setInputFiles('input[name=key_file]', file)
+  await page.click('form[action$="/keys"] [type=submit]')
+  await page.waitForFunction(`document.querySelectorAll('#private-keys .fingerprint').length === 2`)
+  t.deepEqual(await visitor.look('two-keys'), [])
+  await page.click(`form[action$="/keys/retire"] [aria-label*="${first}"]`)
+  await page.waitForFunction(`document.querySelectorAll('#private-keys .fingerprint').length === 1`)
+  t.not(await held.innerText(), first)
 })

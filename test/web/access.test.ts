@@ -106,6 +106,18 @@ test('a machine that slept wakes up without sessions', async t => {
   t.is((await get('/')).status, 401)
 })
 
+test('of many sessions the one that was idle longest gives way', async t => {
+  const rig = await rigFor(t)
+  const first = await rig.signIn()
+  const second = await rig.signIn()
+  for (let times = 0; times < 31; times++) {
+    t.is((await first.get('/')).status, 200)
+    await rig.signIn()
+  }
+  t.is((await first.get('/')).status, 200)
+  t.is((await second.get('/')).status, 401)
+})
+
 test('signing out ends the session and the events that it listened to', async t => {
   const rig = await rigFor(t)
   const { post, get, prefix, cookie } = await rig.signIn()
