@@ -27,6 +27,8 @@ export type Seen =
 
 export type BoardHandlers = {
   onRecord(): void
+  /** What was followed may not be what there is. */
+  onDoubt(): void
   onToken(token: TokenOf): void
   onMembers(): void
   onAsk(ask: Ask): void
@@ -72,6 +74,7 @@ export const createBoard = (deps: {
 }): Board => {
   const { etcd, codecs, keyring, log, handlers } = deps
   let seen: Seen = ABSENT
+  let raw: Buffer | undefined
   const tokens = new Map<ScopeKey, Kept>()
   const byName = new Map<string, ScopeKey>()
   const members = new Map<string, Member>()
@@ -95,9 +98,10 @@ export const createBoard = (deps: {
     }
   }
 
+  /** Revisions come twice where etcd was restored from a backup: only the same bytes are the same record. */
   const noteRecord = (entry: Entry | undefined): void => {
-    // Answers and the watch overtake each other: what etcd wrote last counts. A deletion bears no value, so it is asked for.
-    if (entry && seen.kind !== 'absent' && entry.modRevision === seen.modRevision) return
+    if (entry && raw?.equals(entry.value) && entry.modRevision === seen.modRevision) return
+    raw = entry?.value
     seen = entry ? readSeen(entry) : ABSENT
     handlers.onRecord()
   }
@@ -172,8 +176,13 @@ export const createBoard = (deps: {
     record: () => seen,
     async readRecord() {
       const entry = await etcd.get(KEYS.record)
-      // The watch may have been quicker.
-      if (entry === undefined || entry.modRevision > seen.modRevision) noteRecord(entry)
+      // Another history than the one that was followed, or the watch was quicker: a list tells.
+      if (
+        entry &&
+        (entry.modRevision < seen.modRevision || (entry.modRevision === seen.modRevision && !raw?.equals(entry.value)))
+      )
+        handlers.onDoubt()
+      noteRecord(entry)
       return seen
     },
     async putRecord(record, conditions) {
@@ -184,8 +193,10 @@ export const createBoard = (deps: {
         [{ kind: 'put', key: KEYS.record, value }],
       )
       // What the watch tells later is the same.
-      if (committed && seen.modRevision < revision)
+      if (committed && seen.modRevision < revision) {
+        raw = value
         seen = readSeen({ key: KEYS.record, value, createRevision: revision, modRevision: revision })
+      }
       return committed
     },
     tokens: () => [...tokens.values()].map(({ of }) => of),

@@ -124,6 +124,7 @@ export const createLink = (deps: {
     log,
     handlers: {
       onRecord: handlers.onRecord,
+      onDoubt: () => session.resync(),
       onToken: handlers.onToken,
       onMembers: () => noteSecret(),
       onAsk(ask) {

@@ -1,0 +1,66 @@
+// The files that [cluster] names: the secret is never taken from a file that others may read, and a mistake names its key.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { etcdOptionsOf, secretsOf } from '../../src/cluster/settings.ts'
+import { thrownBy } from '../support/fakes.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'cluster-settings-'))
+test.after.always(() => rmSync(folder, { recursive: true, force: true }))
+
+const NONE = {
+  name: 'x',
+  endpoints: ['https://a:2379'],
+  caFile: undefined,
+  certFile: undefined,
+  keyFile: undefined,
+  user: undefined,
+  passwordFile: undefined,
+  secretFile: undefined,
+}
+const SECRET = 'a'.repeat(64)
+const write = (name: string, text: string, mode = 0o600): string => {
+  const path = join(folder, name)
+  writeFileSync(path, text, { mode })
+  return path
+}
+const complaint = (secretFile: string | undefined, credential?: Buffer): string | undefined =>
+  thrownBy(() => secretsOf({ ...NONE, secretFile }, credential))?.message
+
+test('one line is the secret, a second one the former', t => {
+  const both = secretsOf({ ...NONE, secretFile: write('both', `${SECRET}\n${'b'.repeat(64)}\n`) }, undefined)
+  t.deepEqual(both.map(String), [SECRET, 'b'.repeat(64)])
+})
+
+test("systemd's credential goes before the file", t => {
+  const [secret] = secretsOf({ ...NONE, secretFile: '/nowhere' }, Buffer.from(`${'c'.repeat(40)}\n`))
+  t.is(String(secret), 'c'.repeat(40))
+})
+
+test('without a secret, with a short one, or one that others may read, nothing is sealed', t => {
+  t.regex(complaint(undefined) ?? '', /secret_file: there is no secret; make one with `openssl rand -hex 32`/)
+  t.regex(complaint(write('short', 'abc\n')) ?? '', /at least 32 characters/)
+  t.regex(complaint(write('empty', '')) ?? '', /at least 32 characters/)
+  t.regex(complaint(write('open', SECRET, 0o644)) ?? '', /open to others; run `chmod 600`/)
+  t.regex(complaint(join(folder, 'absent')) ?? '', /absent cannot be read/)
+})
+
+test('certificates and the password are read, and the password is no text', t => {
+  const options = etcdOptionsOf({
+    ...NONE,
+    caFile: write('ca', 'CA'),
+    certFile: write('cert', 'CERT'),
+    keyFile: write('key', 'KEY'),
+    user: 'u',
+    passwordFile: write('password', 'pass\n'),
+  })
+  t.deepEqual(options.tls, { ca: 'CA', cert: 'CERT', key: 'KEY' })
+  t.is(options.auth?.password.reveal(), 'pass')
+  t.false(JSON.stringify(options).includes('pass"'))
+  t.regex(
+    thrownBy(() => etcdOptionsOf({ ...NONE, caFile: '/nowhere' }))?.message ?? '',
+    /\[cluster\] ca_file: \/nowhere/,
+  )
+})
