@@ -4,8 +4,10 @@ import type { Context, Hono } from 'hono'
 import { asFailure } from '../domain/errors.ts'
 import type { CheckReport, CheckRow } from '../domain/wire-check.ts'
 import type { Env, WebDeps } from './deps.ts'
+import { failureFacts } from './model-of.ts'
 import { type Language, ROUTES } from './model.ts'
 import { noteDeed, readFields } from './requests.ts'
+import { failureBanner } from './views/failure.ts'
 import { withoutDisguise } from './views/format.ts'
 import type { Html } from './views/html.ts'
 import { checkRow, checkSummary } from './views/views.ts'
@@ -36,7 +38,7 @@ export const addCheckRoutes = (
   })
 }
 
-/** A line for each row as it comes, one for the whole at the end. Where the doctor breaks off, so do the lines. */
+/** A line for each row as it comes, one for the whole at the end, or for what it broke off with. */
 const linesOf = (
   { check, clock, log }: WebDeps,
   language: Language,
@@ -58,11 +60,12 @@ const linesOf = (
         onReport(report)
         await Promise.all(sending)
         await send('summary', checkSummary(report, { language, nowMs: clock.now() }))
-        if (isRead) controller.close()
       } catch (error) {
-        log.error('a check broke off', { error: asFailure(error) })
-        if (isRead) controller.error(error)
+        const failure = asFailure(error)
+        log.error('a check broke off', { error: failure })
+        await send('summary', failureBanner(failureFacts(failure), language))
       }
+      if (isRead) controller.close()
     },
     cancel() {
       isRead = false

@@ -13,16 +13,19 @@ export const eventStream = (
   sessions: Sessions,
   session: Session,
 ): Response => {
+  // To a browser: do not ask again.
+  if (!sessions.has(session)) return new Response(undefined, { status: 204 })
   const encoder = new TextEncoder()
   let stop = (): void => {}
   const body = new ReadableStream<Uint8Array>(
     {
       start(controller) {
+        let finished = false
         const send = (text: string): void => {
+          if (finished) return
           if ((controller.desiredSize ?? 0) <= -MAX_BEHIND) return finish()
           controller.enqueue(encoder.encode(text))
         }
-        let finished = false
         const finish = (): void => {
           if (finished) return
           stop()

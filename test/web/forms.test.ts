@@ -179,6 +179,17 @@ test('the doctor tells row by row where the page asks for lines, else on the pag
   t.is(answer.headers.location, `${prefix}/check`)
 })
 
+test('a check that breaks off says so, in lines and on a page', async t => {
+  const { prefix, cookie, csrfOf, fromHere, send, post, deps } = await signedIn(t)
+  Object.assign(deps, { check: () => Promise.reject(new Failure('io', 'no descriptors are left')) })
+  const headers = { cookie, ...fromHere, 'sec-fetch-dest': 'empty', accept: 'application/x-ndjson' }
+  const lines = await send(`${prefix}/check`, { method: 'POST', headers, form: { csrf: await csrfOf() } })
+  t.regex(lines.text, /^\{"summary":".*no descriptors are left/)
+  const answer = await post('/check')
+  t.is(answer.status, 500)
+  t.regex(answer.text, /no descriptors are left/)
+})
+
 test('recovery keys are added by whoever could read the store anyway', async t => {
   const recipient = `age1${'q'.repeat(58)}`
   const member = await connected(t, 1_000)

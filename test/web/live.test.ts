@@ -1,0 +1,77 @@
+// The events of an open page: little is told, nobody is waited for, and all of it ends with whatever ends first.
+
+import test from 'ava'
+import { createEvents } from '../../src/operations/events.ts'
+import { eventStream } from '../../src/web/live.ts'
+import { createSessions } from '../../src/web/sessions.ts'
+import { createFakeClock, createFakeLog, settle } from '../support/fakes.ts'
+import { peerOf } from '../support/operations-rig.ts'
+
+const createRig = () => {
+  const clock = createFakeClock()
+  const inner = createEvents({ clock, log: createFakeLog() })
+  let listening = 0
+  const events: typeof inner = {
+    ...inner,
+    subscribe(listener, onEnd) {
+      listening += 1
+      const end = inner.subscribe(listener, onEnd)
+      return () => {
+        listening -= 1
+        end()
+      }
+    },
+  }
+  const sessions = createSessions({ clock })
+  const { session } = sessions.begin({ peer: peerOf(0) })
+  return { clock, events, sessions, session, listening: () => listening }
+}
+
+const readerOf = (answer: Response) => {
+  const reader = (answer.body ?? new ReadableStream<Uint8Array>()).pipeThrough(new TextDecoderStream()).getReader()
+  return { reader, next: async (): Promise<string | undefined> => (await reader.read()).value }
+}
+
+test('a page hears that something happened, and its state; not what', async t => {
+  const { clock, events, sessions, session } = createRig()
+  const { next } = readerOf(eventStream({ events, clock }, sessions, session))
+  t.is(await next(), ': open\n\n')
+  events.emit({ event: 'state', state: 'connected', detail: 'Connected to octo-org.', scope: 'octo-org' })
+  t.is(await next(), 'data: {"event":"state","at":"2026-05-01T12:00:00.000Z","state":"connected"}\n\n')
+  await clock.advance(15_000)
+  t.is(await next(), ': ping\n\n')
+})
+
+test('who leaves is forgotten', async t => {
+  const { clock, events, sessions, session, listening } = createRig()
+  const { reader, next } = readerOf(eventStream({ events, clock }, sessions, session))
+  await next()
+  t.is(listening(), 1)
+  await reader.cancel()
+  await settle()
+  t.is(listening(), 0)
+})
+
+test('who does not read is cut off', async t => {
+  const { clock, events, sessions, session, listening } = createRig()
+  const answer = eventStream({ events, clock }, sessions, session)
+  for (let times = 0; times < 1_000; times++) events.emit({ event: 'step' })
+  t.is(listening(), 0)
+  const text = await answer.text()
+  t.true(text.split('\n\n').length < 300)
+})
+
+test('the end of the session and that of the daemon end the stream', async t => {
+  for (const end of ['session', 'daemon'] as const) {
+    const { clock, events, sessions, session, listening } = createRig()
+    const answer = eventStream({ events, clock }, sessions, session)
+    if (end === 'session') sessions.end(session)
+    else events.end()
+    t.is(await answer.text(), end === 'session' ? ': open\n\ndata: {"event":"state"}\n\n' : ': open\n\n')
+    t.is(listening(), 0)
+  }
+  const { clock, events, sessions, session, listening } = createRig()
+  sessions.end(session)
+  t.is(eventStream({ events, clock }, sessions, session).status, 204, 'one that had ended before')
+  t.is(listening(), 0)
+})
