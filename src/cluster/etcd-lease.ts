@@ -2,6 +2,7 @@
 
 import type { Clock, Timer } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
+import { endStream } from './etcd-round.ts'
 import type { Lease } from './etcd-types.ts'
 
 export type KeepAliveStream = {
@@ -9,6 +10,7 @@ export type KeepAliveStream = {
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'end', listener: () => void): unknown
   write(request: { ID: string }): void
+  end(): void
   cancel(): void
 }
 
@@ -50,7 +52,7 @@ export const openLease = async (
     const current = stream
     stream = undefined
     sent = []
-    current?.cancel()
+    if (current) endStream(current)
   }
 
   const stop = (why: 'lost' | 'revoked'): void => {
@@ -83,7 +85,7 @@ export const openLease = async (
       if (BigInt(TTL) <= 0n) return lose('etcd does not know it any more')
       confirmed = sent.shift() ?? confirmed
     })
-    if (over) return current.cancel()
+    if (over) return endStream(current)
     disconnect()
     stream = current
     send(current)

@@ -85,7 +85,8 @@ export const createRound = <Client>({
           }
           turn = (members.indexOf(member) + 1) % members.length
           const left = until - clock.monotonic()
-          if (tries < members.length && left > 0) continue
+          // One try more than there are members: a stream that breaks off may have taken the connection of a call along.
+          if (tries <= members.length && left > 0) continue
           // A member that answers may have a leader in a moment; one that does not would not.
           if (!error.message.includes('etcdserver:') || left <= PAUSE_MS || closed) {
             reached(false)
@@ -113,3 +114,9 @@ export const createRound = <Client>({
 }
 
 export const toError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)))
+
+/** etcd3 closes all connections to a member when a stream ends with an error, and so does a cancelled one that was not ended before. */
+export const endStream = (stream: { end(): void; cancel(): void }): void => {
+  stream.end()
+  stream.cancel()
+}

@@ -2,6 +2,7 @@
 
 import type { Clock, Timer } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
+import { endStream } from './etcd-round.ts'
 import type { KeyValue, Keys } from './etcd-requests.ts'
 import type { Watch, WatchHandlers } from './etcd-types.ts'
 
@@ -24,6 +25,7 @@ export type WatchStream = {
     create_request?: { key: Buffer; range_end: Buffer; start_revision: string }
     progress_request?: Record<string, never>
   }): void
+  end(): void
   cancel(): void
 }
 
@@ -59,7 +61,7 @@ export const openWatch = (deps: WatchDeps, prefix: string, handlers: WatchHandle
     heartbeat?.cancel()
     const current = stream
     stream = undefined
-    current?.cancel()
+    if (current) endStream(current)
   }
 
   const again = (why: string): void => {
@@ -118,7 +120,7 @@ export const openWatch = (deps: WatchDeps, prefix: string, handlers: WatchHandle
       heard = true
       if (stream === current) receive(response)
     })
-    if (over) return current.cancel()
+    if (over) return endStream(current)
     stream = current
     current.write({ create_request: { ...deps.keys.rangeOf(prefix), start_revision: String(next) } })
     // A member that hangs, or that the network swallows, says nothing: it is asked how far it is.

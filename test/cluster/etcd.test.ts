@@ -361,3 +361,23 @@ test.serial('what is closed does nothing more', async t => {
   await other.commit([], [put('a', '2')])
   t.deepEqual(told.seen, [])
 })
+
+test.serial('a lease that is given back takes no call along', async t => {
+  const one = await startEtcd({ tls: true })
+  t.teardown(() => one.close())
+  for (let i = 0; i < 20; i++) {
+    const etcd = await open(t, { endpoints: one.endpoints, name: `turn-${i}`, ...(one.tls && { tls: one.tls }) })
+    const reach: boolean[] = []
+    const lease = await etcd.lease(5)
+    await etcd.commit([], [put('mine', '', lease.id)])
+    const told = follow(etcd, '', (await etcd.list('')).revision + 1n)
+    etcd.onReachable(now => reach.push(now))
+    // The streams are there by then; where one ends, what is asked at the same time must not end with it.
+    await clock.sleep(30)
+    told.watch.close()
+    const [, found] = await Promise.all([lease.revoke(), etcd.get('other')])
+    t.is(found, undefined)
+    t.is(await etcd.get('mine'), undefined, 'it is given back at once')
+    t.deepEqual(reach, [])
+  }
+})
