@@ -109,7 +109,7 @@ export const createKeys = (deps: {
     const [signs] = stays
     if (!signs) throw new Failure('last-key', `${named ?? 'it'} is the only one`)
     if (retired.length === 0) return { retired, deleteOnGitHub }
-    await prove(connection, deps.readKey(signs.pem.reveal()))
+    await prove(connection, deps.readKey(signs.pem.reveal())).catch(keepAll(signs.fingerprint))
     await store(generation, stays)
     tell('connection.key-retire', `${retired.join(' and ')} no more; ${signs.fingerprint} signs`)
     return { retired, deleteOnGitHub }
@@ -127,6 +127,14 @@ export const createKeys = (deps: {
     retire,
   }
 }
+
+const keepAll =
+  (stays: string) =>
+  (error: unknown): never => {
+    if (!(error instanceof Failure) || error.code !== 'key-rejected') throw error
+    const detail = `${stays} would stay alone, so nothing was changed; to retire that one: --fingerprint ${stays}. ${error.message}`
+    throw new Failure('key-rejected', detail, { cause: error })
+  }
 
 const explainMismatch =
   ({ app }: Live, fingerprint: string) =>

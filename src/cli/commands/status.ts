@@ -64,7 +64,10 @@ const fullRows = (full: Status, { now, output }: { now: number; output: Output }
   const { account, app, last_failure: failure } = full
   if (account) rows.push(['Account', `${account.login} (${account.type})`])
   if (app) rows.push(['App', `${app.name} (id ${app.id}, client ${app.client_id})`, app.html_url])
-  for (const key of full.keys) rows.push(['Key', `${key.fingerprint}, added ${describeTime(key.added_at, now)}`])
+  for (const [at, key] of full.keys.entries()) {
+    const use = full.keys.length === 1 ? '' : at === 0 ? 'signs, ' : 'the fallback, '
+    rows.push(['Key', `${key.fingerprint}, ${use}added ${describeTime(key.added_at, now)}`])
+  }
   if (full.installations.length > 0) {
     const lines = full.installations.map(i => [
       `${i.id}`,

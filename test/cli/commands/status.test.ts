@@ -40,6 +40,13 @@ Version       1.2.3
   )
 })
 
+test('of two keys status says which one signs', async t => {
+  const keys = ['SHA256:abc=', 'SHA256:def='].map(fingerprint => ({ fingerprint, added_at: CONNECTED.since }))
+  const daemon = await startDaemon(t, { 'GET /v1/status': { body: { ...CONNECTED, keys } } })
+  const { stdout } = await runCli(['status', '--socket', daemon.folder])
+  t.regex(stdout, /^Key +SHA256:abc=, signs, added .*\nKey +SHA256:def=, the fallback, added /m)
+})
+
 test('status --json is the answer of the daemon, valid against the schema', async t => {
   const daemon = await startDaemon(t, { 'GET /v1/status': { body: CONNECTED } })
   const ran = await runCli(['status', '--json', '--socket', daemon.folder])
