@@ -103,8 +103,9 @@ export const assembleClusterNode = (
     trail,
     log,
     digestOf,
-    onApplied(voided) {
+    onApplied({ voided, changed }) {
       if (voided) tokens.drop()
+      for (const id of changed) tokens.doubt(id)
       exchange.takeAll()
       if (link.leads()) void exchange.reconcile()
       void parts.recovery

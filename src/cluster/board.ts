@@ -63,7 +63,11 @@ export type Board = {
 const AT_ONCE = 60
 const ABSENT: Seen = { kind: 'absent', modRevision: 0n }
 
-type Kept = { readonly name: string; readonly modRevision: bigint; readonly of: TokenOf }
+type Kept = { readonly name: string; readonly modRevision: bigint; readonly of: TokenOf; readonly seal: string }
+
+/** Bears the seal's tag, which no two values have in common. */
+const sealOf = (value: Buffer): string => value.toString('latin1', Math.max(0, value.length - SEAL_CHARACTERS))
+const SEAL_CHARACTERS = 32
 
 export const createBoard = (deps: {
   etcd: Etcd
@@ -119,7 +123,7 @@ export const createBoard = (deps: {
     if (key.startsWith(KEYS.tokens)) {
       const read = codecs.token.read(key, value)
       if (read.kind !== 'value') return void strange.add(key)
-      keep(key, { modRevision: entry.modRevision, of: read.value })
+      keep(key, { modRevision: entry.modRevision, of: read.value, seal: sealOf(value) })
       return handlers.onToken(read.value)
     }
     if (key.startsWith(KEYS.members)) {
@@ -155,18 +159,37 @@ export const createBoard = (deps: {
   const nameOf = (key: ScopeKey): string => KEYS.tokens + keyring.nameOf(key)
 
   /** Under its present name, and no longer under the one that a former secret gave it. */
-  const writesOf = (of: TokenOf, name: string): Write[] => {
+  const drawUp = (of: TokenOf): { name: string; writes: Write[]; noteAt(revision: bigint): void } => {
+    const name = nameOf(of.token.key)
     const former = tokens.get(of.token.key)?.name
-    const write: Write = { kind: 'put', key: name, value: codecs.token.write(name, of) }
-    return former === undefined || former === name ? [write] : [write, { kind: 'delete', key: former }]
+    const value = codecs.token.write(name, of)
+    const write: Write = { kind: 'put', key: name, value }
+    return {
+      name,
+      writes: former === undefined || former === name ? [write] : [write, { kind: 'delete', key: former }],
+      noteAt: modRevision => keep(name, { modRevision, of, seal: sealOf(value) }),
+    }
+  }
+
+  /** What is known already need not be opened again: with thousands of tokens that would hold up those who wait for one. */
+  const relist = (entries: readonly Entry[]): Entry[] => {
+    const known = new Map([...tokens.values()].map(kept => [kept.name, kept]))
+    tokens.clear()
+    byName.clear()
+    return entries.filter(({ key, value, modRevision }) => {
+      const kept = known.get(key)
+      if (kept?.seal !== sealOf(value)) return true
+      keep(key, { ...kept, modRevision })
+      return false
+    })
   }
 
   const board: Board = {
     list(entries) {
       const [record] = entries.filter(({ key }) => key === KEYS.record)
-      for (const map of [tokens, byName, members, asks, strange]) map.clear()
+      for (const map of [members, asks, strange]) map.clear()
       noteRecord(record)
-      for (const entry of entries) if (entry.key !== KEYS.record) put(entry)
+      for (const entry of relist(entries)) if (entry.key !== KEYS.record) put(entry)
       handlers.onMembers()
     },
     change(change) {
@@ -205,20 +228,23 @@ export const createBoard = (deps: {
       let count = 0
       for (let at = 0; at < list.length; at += AT_ONCE) {
         const part = list.slice(at, at + AT_ONCE)
-        const writes = part.flatMap(of => writesOf(of, nameOf(of.token.key)))
-        const { committed, revision } = await etcd.commit([fence], writes)
+        const drawn = part.map(drawUp)
+        const { committed, revision } = await etcd.commit(
+          [fence],
+          drawn.flatMap(({ writes }) => writes),
+        )
         if (!committed) return count
-        for (const of of part) keep(nameOf(of.token.key), { modRevision: revision, of })
+        for (const { noteAt } of drawn) noteAt(revision)
         count += part.length
       }
       return count
     },
     async offerToken(of) {
-      const name = nameOf(of.token.key)
+      const { name, writes, noteAt } = drawUp(of)
       const known = tokens.get(of.token.key)
       const modRevision = known?.name === name ? known.modRevision : 0n
-      const { committed, revision } = await etcd.commit([{ key: name, modRevision }], writesOf(of, name))
-      if (committed) keep(name, { modRevision: revision, of })
+      const { committed, revision } = await etcd.commit([{ key: name, modRevision }], writes)
+      if (committed) noteAt(revision)
       return committed
     },
     async sweepTokens(isOver, fence) {

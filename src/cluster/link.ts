@@ -1,12 +1,12 @@
 // The link: a node's whole dealings with the cluster, as its operations see them. Session, election, lock and board behind one door.
 
-import { randomBytes } from 'node:crypto'
-import type { Answer, Ask, Member, NodeRole, SharedRecord, TokenOf } from '../domain/cluster.ts'
+import type { Ask, Member, NodeRole, SharedRecord, TokenOf } from '../domain/cluster.ts'
 import type { Host } from '../domain/connection.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
 import type { ScopeKey } from '../domain/scope.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
+import { createAsking, type Asking } from './asking.ts'
 import { createBoard, type Seen } from './board.ts'
 import { createElection } from './election.ts'
 import type { Condition, Entry, Etcd } from './etcd-types.ts'
@@ -30,7 +30,7 @@ export type LinkHandlers = {
 /** Under which right a record is written. */
 export type Right = 'leader' | 'any' | Held
 
-export type ClusterLink = {
+export type ClusterLink = Pick<Asking, 'ask' | 'tell' | 'answer' | 'done'> & {
   readonly node: string
   /** Resolves when the first attempt has ended, in touch or not. */
   start(): Promise<void>
@@ -55,14 +55,7 @@ export type ClusterLink = {
   putTokens(tokens: readonly TokenOf[]): Promise<boolean>
   offerToken(token: TokenOf): Promise<boolean>
   sweepTokens(isOver: (token: TokenOf) => boolean): Promise<void>
-  /** The leader's answer; `undefined`: there is none in time. Throws `cluster-unreachable`. */
-  ask(want: Ask['want']): Promise<Exclude<Answer, { kind: 'working' }> | undefined>
-  /** Without an answer. Throws `cluster-unreachable`. */
-  tell(want: Ask['want']): Promise<void>
-  answer(ask: Ask, answer: Answer): Promise<void>
   asks(): readonly Ask[]
-  /** Asks that need no answer end with their being done. */
-  done(ask: Ask): Promise<void>
   members(): readonly Member[]
   /** The secret to seal with: the first of this node's that all members know. */
   preferredSecret(): string | undefined
@@ -96,7 +89,6 @@ export const createLink = (deps: {
   const { etcd, keyring, node, handlers, clock, log } = deps
   const times = { ...LINK_TIMES, ...deps.times }
   const codecs = createCodecs(keyring)
-  const waiting = new Map<string, (answer: Answer) => void>()
   let sinceMs = clock.now()
   let led = false
 
@@ -117,6 +109,7 @@ export const createLink = (deps: {
     log,
   })
   const lock = createLock({ etcd, codecs, node, lease, clock, log })
+  const asking = createAsking({ etcd, codecs, node, lease, fence: election.fence, times, clock, log })
   const board = createBoard({
     etcd,
     codecs,
@@ -131,22 +124,11 @@ export const createLink = (deps: {
         if (election.leads()) handlers.onAsk(ask)
       },
       onAskGone(id) {
-        if (election.leads()) void forget([KEYS.answers + id])
+        if (election.leads()) void asking.forgetAnswer(id)
       },
-      onAnswer: (id, answer) => waiting.get(id)?.(answer),
+      onAnswer: asking.hear,
     },
   })
-
-  const forget = async (keys: readonly string[]): Promise<void> => {
-    try {
-      await etcd.commit(
-        [],
-        keys.map(key => ({ kind: 'delete', key })),
-      )
-    } catch (error) {
-      log.debug('what was said ends with its lease', { error: asFailure(error) })
-    }
-  }
 
   const announce = async (): Promise<void> => {
     const held = lease()
@@ -218,33 +200,6 @@ export const createLink = (deps: {
     return fence && [fence, unlocked]
   }
 
-  const post = async (want: Ask['want']): Promise<string> => {
-    const id = randomBytes(9).toString('base64url')
-    const key = KEYS.asks + id
-    const value = codecs.ask.write(key, { id, from: node, atMs: clock.now(), want })
-    const held = lease()
-    await etcd.commit([], [{ kind: 'put', key, value, ...(held && { lease: held.id }) }])
-    return id
-  }
-
-  const ask = async (want: Ask['want']): Promise<Exclude<Answer, { kind: 'working' }> | undefined> => {
-    const id = await post(want)
-    const { promise, resolve } = Promise.withResolvers<Exclude<Answer, { kind: 'working' }> | undefined>()
-    let timer = clock.after(times.hearMs, () => resolve(undefined))
-    waiting.set(id, answer => {
-      if (answer.kind !== 'working') return resolve(answer)
-      timer.cancel()
-      timer = clock.after(times.answerMs, () => resolve(undefined))
-    })
-    try {
-      return await promise
-    } finally {
-      timer.cancel()
-      waiting.delete(id)
-      void forget([KEYS.asks + id, KEYS.answers + id])
-    }
-  }
-
   return {
     node,
     start: session.start,
@@ -276,25 +231,11 @@ export const createLink = (deps: {
       const fence = election.fence()
       if (fence) await board.sweepTokens(isOver, fence)
     },
-    ask,
-    async tell(want) {
-      await post(want)
-    },
-    async answer({ id }, answer) {
-      const key = KEYS.answers + id
-      const held = lease()
-      const write = {
-        kind: 'put',
-        key,
-        value: codecs.answer.write(key, answer),
-        ...(held && { lease: held.id }),
-      } as const
-      // Whoever does not wait any more has taken his question away.
-      const fence = election.fence()
-      if (fence) await etcd.commit([fence], [write])
-    },
+    ask: asking.ask,
+    tell: asking.tell,
+    answer: asking.answer,
     asks: board.asks,
-    done: ({ id }) => forget([KEYS.asks + id]),
+    done: asking.done,
     members: board.members,
     preferredSecret,
     async reseal({ fence }) {

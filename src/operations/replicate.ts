@@ -3,7 +3,8 @@
 import { randomBytes } from 'node:crypto'
 import type { ClusterLink, Right } from '../cluster/link.ts'
 import { nextStep, type SharedRecord, type Standing, versionAbove } from '../domain/cluster.ts'
-import { type Connection, isLive } from '../domain/connection.ts'
+import { canonicalJson } from '../domain/canonical-json.ts'
+import { type Connection, type Installation, isLive } from '../domain/connection.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
 import type { Log } from '../platform/log.ts'
 import type { ConnectionRecord } from '../store/connection-store.ts'
@@ -35,8 +36,8 @@ export const createReplicate = (deps: {
   trail: Pick<Trail, 'owe'>
   log: Log
   digestOf: (content: Omit<SharedRecord, 'version' | 'floor' | 'by'> & { readonly generation: number }) => string
-  /** A record took the place of what stood here. `voided`: its tokens with it. */
-  onApplied: (voided: boolean) => void
+  /** A record took the place of what stood here. `voided`: its tokens with it. `changed`: the ids of installations that are others now. */
+  onApplied: (change: { voided: boolean; changed: readonly number[] }) => void
   /** This node leaves its cluster, since it cannot ask it. */
   onLeave: () => void
 }): Replicate => {
@@ -92,7 +93,7 @@ export const createReplicate = (deps: {
       log.error('a change of this node lost against another one', { detail })
     }
     log.info('the record of the cluster holds here now', { generation, sequence: version.sequence, by: record.by })
-    deps.onApplied(voided || dropsKey)
+    deps.onApplied({ voided: voided || dropsKey, changed: changedOf(held.installations, installations) })
     void link.announce()
   }
 
@@ -262,6 +263,13 @@ export const createReplicate = (deps: {
 export const NEWER = 'a newer version of ghconnectd wrote the record; upgrade this node'
 
 const CUT_OFF = new Set<string>(['cluster-unreachable', 'cluster-refused'])
+
+const changedOf = (before: readonly Installation[], after: readonly Installation[]): number[] =>
+  after
+    .filter(
+      one => before.some(({ id }) => id === one.id) && !before.some(same => canonicalJson(same) === canonicalJson(one)),
+    )
+    .map(({ id }) => id)
 
 const identityOf = (connection: Connection): string =>
   isLive(connection) ? `${connection.app.id} ${connection.enabledAtMs}` : 'none'

@@ -106,6 +106,8 @@ export const createTokens = (deps: {
       if (given) {
         journey.requireServing()
         shelf.receive([given])
+        // What the leader does not doubt is good enough here.
+        delete held.doubtful
         return given
       }
       const minted = await mintHere(held)
@@ -233,14 +235,13 @@ export const createTokens = (deps: {
       const good = atHand(held, wish)
       if (good) return good
       const { current, failure, doubtful } = held
-      const mintWish = doubtful ? { ...wish, renew: true } : wish
       // Who comes while one is minted waits for it, which costs nothing more.
       if (current && remaining(current) > FLOOR_MS && !held.minting && !doubtful && !wishes.mayForce(held))
         return current
       try {
         restraint.assertMayMint(held.scope.installation, 0)
         if (failure && held.retryAtMs > clock.monotonic() && !mayBeGranted(held, failure)) throw failure
-        const minted = await tally.wait(mint(held, remaining(current) > FLOOR_MS ? 'forced' : 'demand', mintWish))
+        const minted = await tally.wait(mint(held, remaining(current) > FLOOR_MS ? 'forced' : 'demand', wish))
         return doubtful ? (atHand(held, wish) ?? minted) : minted
       } catch (error) {
         // What is still good for a moment is better than nothing, and says itself how long.
