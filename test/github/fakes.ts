@@ -99,7 +99,10 @@ export const fakeGitHub = (
     })
     for (const [name, value] of Object.entries(reply.headers ?? {})) if (value === '') headers.delete(name)
     const body = typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body ?? {})
-    return new Response(reply.status === 204 ? null : body, { status: reply.status ?? 200, headers })
+    return new Response(reply.status === 204 || reply.status === 304 ? null : body, {
+      status: reply.status ?? 200,
+      headers,
+    })
   }
   const settings: GitHubSettings = {
     apiUrl: 'https://api.github.com',

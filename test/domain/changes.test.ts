@@ -1,0 +1,86 @@
+// What changed between two looks, in words, and who is followed under another name.
+
+import test from 'ava'
+import {
+  appChanges,
+  followAccount,
+  followOwner,
+  installationChanges,
+  narrowed,
+  pendingPermissions,
+} from '../../src/domain/changes.ts'
+import type { Account, App, Installation, Live } from '../../src/domain/connection.ts'
+
+const org = (login: string): Account => ({ type: 'organization', login })
+const one = (more: Partial<Installation> = {}): Installation => ({
+  id: 7,
+  account: org('octo-org'),
+  repositorySelection: 'all',
+  permissions: { contents: 'read', metadata: 'read' },
+  htmlUrl: 'https://github.com/organizations/octo-org/settings/installations/7',
+  ...more,
+})
+const app: App = {
+  id: 42,
+  clientId: 'Iv1',
+  slug: 'octo-app',
+  name: 'Octo App',
+  owner: org('octo-org'),
+  htmlUrl: 'https://github.com/apps/octo-app',
+  permissions: { contents: 'read', metadata: 'read' },
+}
+const details = (before: Installation[], after: Installation[]): string[] =>
+  installationChanges(before, after).map(({ detail }) => detail)
+
+test('nothing changed is nothing said, whatever the order of permissions and the case of names', t => {
+  const other = one({ permissions: { metadata: 'read', contents: 'read' }, account: org('Octo-Org') })
+  t.deepEqual(details([one()], [other]), [])
+  t.deepEqual(appChanges(app, { ...app, permissions: { metadata: 'read', contents: 'read' } }), [])
+})
+
+test('installations that come, go and come again under another id', t => {
+  t.deepEqual(details([], [one()]), ['octo-org: installation 7 is new'])
+  t.deepEqual(details([one()], []), ['octo-org: installation 7 is no more'])
+  t.deepEqual(details([one()], [one({ id: 9 })]), [
+    'octo-org: installation 9 in place of 7',
+    'octo-org: installation 7 is no more',
+  ])
+})
+
+test('a suspension is a change where it is not the state of the whole', t => {
+  const suspended = one({ suspendedAtMs: 1 })
+  const other = one({ id: 8, account: org('hexa') })
+  t.deepEqual(details([one()], [suspended]), [])
+  t.deepEqual(details([one(), other], [suspended, other]), ['octo-org: suspended'])
+})
+
+test('tokens are narrowed by a selection and by permissions that are taken away, and by nothing that is given', t => {
+  t.deepEqual(narrowed([one()], [one({ repositorySelection: 'selected' })]), [7])
+  t.deepEqual(narrowed([one({ repositorySelection: 'selected' })], [one()]), [])
+  t.deepEqual(narrowed([one()], [one({ permissions: { metadata: 'read' } })]), [7])
+  t.deepEqual(narrowed([one()], [one({ permissions: { contents: 'write', metadata: 'read' } })]), [])
+  t.deepEqual(narrowed([], [one()]), [])
+})
+
+test('an account is followed by its installation, and no other account is taken for it', t => {
+  t.deepEqual(followAccount(org('octo-org'), [one()], [one({ account: org('new-org') })]), org('new-org'))
+  t.deepEqual(followAccount(org('octo-org'), [one()], [one({ id: 9, account: org('hexa') })]), org('octo-org'))
+  t.deepEqual(followAccount(org('octo-org'), [one()], []), org('octo-org'))
+  const both = [one({ account: org('hexa') }), one({ id: 8 })]
+  t.deepEqual(followAccount(org('octo-org'), [one()], both), org('octo-org'), 'it is still there')
+})
+
+test('the owner of the App is followed where the App is installed on him, under his new name', t => {
+  const live = { kind: 'connected', app, account: org('octo-org'), host: { machineId: '', hostname: '' } } as const
+  const connection: Live = { ...live, sinceMs: 0, enabledAtMs: 0 }
+  const now = { ...app, owner: org('new-org') }
+  t.deepEqual(followOwner(connection, now, [one({ id: 9, account: org('new-org') })]), org('new-org'))
+  t.deepEqual(followOwner(connection, now, [one()]), org('octo-org'), 'the App was transferred, the account stays')
+  t.deepEqual(followOwner(connection, app, [one()]), org('octo-org'))
+})
+
+test('pending is what the App asks for beyond what the installation holds', t => {
+  const asks = { permissions: { contents: 'write', issues: 'read', metadata: 'read' } } as const
+  t.deepEqual(pendingPermissions(asks, one()), { contents: 'write', issues: 'read' })
+  t.deepEqual(pendingPermissions(asks, one({ permissions: { contents: 'admin', issues: 'write' } })), {})
+})
