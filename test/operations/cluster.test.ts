@@ -351,12 +351,10 @@ test('a copy of a node on another machine is no member, and quarantined', async 
   )
 })
 
-test('a new secret seals once every node knows it', async t => {
+test('a new secret seals once every node knows it, and the former one opens nothing then', async t => {
   const rig = await createClusterRig()
-  const [former, next] = [
-    Buffer.from('the secret of before, long enough now'),
-    Buffer.from('the secret from now on, long enough'),
-  ]
+  const former = Buffer.from('the secret of before, long enough now')
+  const next = Buffer.from('the secret from now on, long enough')
   const a = rig.createMachine('a', [former])
   const b = rig.createMachine('b', [next, former])
   for (const node of [a, b]) await node.start()
@@ -366,6 +364,27 @@ test('a new secret seals once every node knows it', async t => {
   const failure = await failureOf(b.get().node.desk.reseal())
   t.is(failure.code, 'cluster-secret')
   t.regex(failure.message, /^a-/)
+
+  a.kill()
+  await rig.clock.advance(6_000)
+  await a.start({ secrets: [next, former] })
+  await a.token()
+  await rig.clock.advance(1_000)
+  const resealed = b.get().node.desk.reseal()
+  await rig.clock.advance(1_000)
+  t.true((await resealed) >= 2)
+  const old = createKeyring({ cluster: 'test', secrets: [former] })
+  for (const { key, value } of rig.etcd.entries()) t.not(old.open(key, value).kind, 'opened', key)
+
+  for (const node of [a, b]) {
+    node.kill()
+    await rig.clock.advance(6_000)
+    await node.start({ secrets: [next] })
+  }
+  await rig.clock.advance(1_000)
+  t.deepEqual([a.kind(), b.kind()], ['connected', 'connected'])
+  t.deepEqual([a.role(), b.role()].toSorted(), ['follower', 'leader'])
+  t.is((await a.token()).token.reveal(), (await b.token()).token.reveal())
 })
 
 test("GitHub's redirect may arrive at another node than the one that began to enable", async t => {

@@ -27,8 +27,10 @@ export const createClusterRig = async () => {
     let running: Running | undefined
     let paused = false
 
-    const start = async (options: { cut?: boolean } = {}): Promise<Running> => {
+    let known = secrets
+    const start = async (options: { cut?: boolean; secrets?: readonly Buffer[] } = {}): Promise<Running> => {
       paused = false
+      known = options.secrets ?? known
       let node: ClusterNode | undefined
       const rig = createRig({ ...premises, disk }, { host, seat: () => node?.seat, isPaused: () => paused })
       const client = etcd.client()
@@ -36,7 +38,7 @@ export const createClusterRig = async () => {
       const memory = createMemory({ facts: rig.store.facts, cluster: 'test', host: () => host })
       let created: readonly string[] = []
       node = assembleClusterNode(
-        { cluster: 'test', etcd: client, secrets },
+        { cluster: 'test', etcd: client, secrets: known },
         {
           ...rig,
           clock: rig.ownClock,
@@ -50,9 +52,9 @@ export const createClusterRig = async () => {
         },
       )
       running = { rig, node, client }
-      const known = memory.find() ? node.seat.begin() : Promise.resolve()
+      const begun = memory.find() ? node.seat.begin() : Promise.resolve()
       await clock.advance(0)
-      await Promise.race([known, clock.advance(6_000)])
+      await Promise.race([begun, clock.advance(6_000)])
       rig.heartbeat.start()
       await clock.advance(0)
       return running
