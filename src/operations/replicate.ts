@@ -230,8 +230,11 @@ export const createReplicate = (deps: {
     async change(task, { cutOff = 'refuse' }) {
       const member = memory.find()
       if (!member) return task()
-      if (member.role === 'replica' && cutOff === 'refuse')
-        throw new Failure('replica', 'it takes over what others decide')
+      if (member.role === 'replica' && cutOff === 'leave') {
+        deps.onLeave()
+        return task()
+      }
+      if (member.role === 'replica') throw new Failure('replica', 'it takes over what others decide')
       const held = await link.lock('a change').catch((error: unknown) => {
         const failure = asFailure(error)
         if (cutOff !== 'leave' || !CUT_OFF.has(failure.code)) throw failure

@@ -9,8 +9,8 @@ import type { StoredToken } from '../store/token-store.ts'
 
 export type ChangeOptions = {
   /**
-   * What becomes of the change where the cluster cannot be reached: it is refused, or this node leaves the cluster and makes it for
-   * itself alone.
+   * What becomes of the change where the cluster cannot be reached, or this node is a replica: it is refused, or this node leaves the
+   * cluster and makes it for itself alone.
    */
   readonly cutOff?: 'refuse' | 'leave'
 }

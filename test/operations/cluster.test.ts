@@ -320,6 +320,17 @@ test('a replica holds the credentials, calls nobody and never leads, until it is
   t.true((await replica.token()).expiresAtMs > rig.clock.now())
 })
 
+test('disable --local of a replica clears that replica; anything else it leaves to others', async t => {
+  const { rig, nodes } = await threeNodes()
+  const replica = rig.createMachine('replica')
+  await replica.start()
+  await replica.join({ replica: true })
+  t.is((await failureOf(replica.get().rig.disable.begin({ local: false, yes: true }))).code, 'replica')
+  await replica.get().rig.disable.begin({ local: true, yes: true })
+  await rig.clock.advance(2_000)
+  t.deepEqual([replica.kind(), replica.role(), nodes[0].kind()], ['disconnected', 'single', 'connected'])
+})
+
 test('who leaves keeps nothing, or all of it', async t => {
   const { rig, nodes } = await threeNodes()
   const [a, b, c] = nodes

@@ -15,7 +15,10 @@ export const disable: CommandSpec = {
   details: `Revokes the tokens, uninstalls the App, and names the page on which its owner deletes it, as GitHub lets no program do that.
 The private key is shredded when the App is gone, or after 24 hours. Tokens are not served from the first moment on.`,
   options: [
-    { flags: '--local', description: 'only this machine: GitHub is not called, App and tokens remain there' },
+    {
+      flags: '--local',
+      description: 'only this machine (or this cluster): GitHub is not called, App and tokens remain there',
+    },
     { flags: '--yes', description: "do not ask, and do not wait for the App's deletion" },
     JSON_OPTION,
   ],
