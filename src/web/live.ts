@@ -8,10 +8,27 @@ const PING_MS = 15_000
 /** A browser that does not read is cut off rather than kept in memory. */
 const MAX_BEHIND = 256
 
-export const eventStream = (
+export type Live = {
+  /** A page of this session was made just now. */
+  shown(session: Session): void
+  /** For the page that was shown last; it is told at once of what happened since it was made. */
+  stream(session: Session): Response
+}
+
+export const createLive = (deps: Pick<WebDeps, 'events' | 'clock'>, sessions: Sessions): Live => {
+  const shownAt = new WeakMap<Session, number>()
+  let count = 0
+  deps.events.subscribe(() => void (count += 1))
+  return {
+    shown: session => void shownAt.set(session, count),
+    stream: session => eventStream(deps, sessions, { session, isBehind: shownAt.get(session) !== count }),
+  }
+}
+
+const eventStream = (
   deps: Pick<WebDeps, 'events' | 'clock'>,
   sessions: Sessions,
-  session: Session,
+  { session, isBehind }: { session: Session; isBehind: boolean },
 ): Response => {
   // To a browser: do not ask again.
   if (!sessions.has(session)) return new Response(undefined, { status: 204 })
@@ -41,10 +58,10 @@ export const eventStream = (
         }
         // Told, so that the page asks for itself anew, and shows that nobody is signed in.
         const ended = sessions.onEnd(session, () => {
-          send('data: {"event":"state"}\n\n')
+          send(NEWS)
           finish()
         })
-        send(': open\n\n')
+        send(isBehind ? NEWS : ': open\n\n')
       },
       cancel: () => stop(),
     },
@@ -52,6 +69,8 @@ export const eventStream = (
   )
   return new Response(body, { headers: { 'content-type': 'text/event-stream; charset=utf-8' } })
 }
+
+const NEWS = 'data: {"event":"state"}\n\n'
 
 /** The page asks for what it shows: that something happened is enough. */
 const visible = ({ event, at, state }: EventBody): string =>

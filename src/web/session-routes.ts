@@ -9,7 +9,7 @@ import { addConnectionForms } from './connection-forms.ts'
 import type { Env, WebDeps } from './deps.ts'
 import { assertFromHere } from './guards.ts'
 import { addKeyForms } from './key-forms.ts'
-import { eventStream } from './live.ts'
+import { createLive } from './live.ts'
 import { failureFacts, modelOf } from './model-of.ts'
 import { OPEN_ROUTES, type RouteName, ROUTES } from './model.ts'
 import { type AddForm, frameOf, noteDeed, type PageView, readFields } from './requests.ts'
@@ -33,6 +33,7 @@ export const addSessionRoutes = (
   access: { sessions: Sessions; returns: Returns; cookieOf: (c: Context<Env>) => string },
 ): void => {
   const { sessions, returns } = access
+  const live = createLive(deps, sessions)
   const inside = new Hono<Env>({ strict: false })
 
   inside.use(async (c, next) => {
@@ -62,7 +63,9 @@ export const addSessionRoutes = (
     view: PageView,
     told: Parameters<typeof modelOf>[2] = {},
   ): Response | Promise<Response> => {
-    const { prefix } = c.get('session')
+    const session = c.get('session')
+    const { prefix } = session
+    live.shown(session)
     const frame = frameOf(deps, c, prefix + ROUTES[PATH_OF[view]].path)
     return c.html(views[view](modelOf(deps, frame, told)))
   }
@@ -102,7 +105,7 @@ export const addSessionRoutes = (
     returns.keep(connection.state, session)
     return c.html(views.confirm(confirmModel(deps, frameOf(deps, c), connection.state)))
   })
-  inside.get(ROUTES.events.path, c => eventStream(deps, sessions, c.get('session')))
+  inside.get(ROUTES.events.path, c => live.stream(c.get('session')))
   inside.post(ROUTES.signOut.path, async c => {
     await readFields(c)
     const session = c.get('session')

@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import { createEvents } from '../../src/operations/events.ts'
-import { eventStream } from '../../src/web/live.ts'
+import { createLive } from '../../src/web/live.ts'
 import { createSessions } from '../../src/web/sessions.ts'
 import { createFakeClock, createFakeLog, settle } from '../support/fakes.ts'
 import { peerOf } from '../support/operations-rig.ts'
@@ -24,7 +24,10 @@ const createRig = () => {
   }
   const sessions = createSessions({ clock })
   const { session } = sessions.begin({ peer: peerOf(0) })
-  return { clock, events, sessions, session, listening: () => listening }
+  const live = createLive({ events, clock }, sessions)
+  live.shown(session)
+  const own = listening
+  return { clock, events, sessions, session, live, listening: () => listening - own }
 }
 
 const readerOf = (answer: Response) => {
@@ -33,8 +36,8 @@ const readerOf = (answer: Response) => {
 }
 
 test('a page hears that something happened, and its state; not what', async t => {
-  const { clock, events, sessions, session } = createRig()
-  const { next } = readerOf(eventStream({ events, clock }, sessions, session))
+  const { clock, events, session, live } = createRig()
+  const { next } = readerOf(live.stream(session))
   t.is(await next(), ': open\n\n')
   events.emit({ event: 'state', state: 'connected', detail: 'Connected to octo-org.', scope: 'octo-org' })
   t.is(await next(), 'data: {"event":"state","at":"2026-05-01T12:00:00.000Z","state":"connected"}\n\n')
@@ -42,9 +45,17 @@ test('a page hears that something happened, and its state; not what', async t =>
   t.is(await next(), ': ping\n\n')
 })
 
+test('what happened between the page and its stream is told at once', async t => {
+  const { events, session, live } = createRig()
+  events.emit({ event: 'token-refreshed' })
+  t.is(await readerOf(live.stream(session)).next(), 'data: {"event":"state"}\n\n')
+  live.shown(session)
+  t.is(await readerOf(live.stream(session)).next(), ': open\n\n')
+})
+
 test('who leaves is forgotten', async t => {
-  const { clock, events, sessions, session, listening } = createRig()
-  const { reader, next } = readerOf(eventStream({ events, clock }, sessions, session))
+  const { session, live, listening } = createRig()
+  const { reader, next } = readerOf(live.stream(session))
   await next()
   t.is(listening(), 1)
   await reader.cancel()
@@ -53,8 +64,8 @@ test('who leaves is forgotten', async t => {
 })
 
 test('who does not read is cut off', async t => {
-  const { clock, events, sessions, session, listening } = createRig()
-  const answer = eventStream({ events, clock }, sessions, session)
+  const { events, session, live, listening } = createRig()
+  const answer = live.stream(session)
   for (let times = 0; times < 1_000; times++) events.emit({ event: 'step' })
   t.is(listening(), 0)
   const text = await answer.text()
@@ -63,15 +74,15 @@ test('who does not read is cut off', async t => {
 
 test('the end of the session and that of the daemon end the stream', async t => {
   for (const end of ['session', 'daemon'] as const) {
-    const { clock, events, sessions, session, listening } = createRig()
-    const answer = eventStream({ events, clock }, sessions, session)
+    const { events, sessions, session, live, listening } = createRig()
+    const answer = live.stream(session)
     if (end === 'session') sessions.end(session)
     else events.end()
     t.is(await answer.text(), end === 'session' ? ': open\n\ndata: {"event":"state"}\n\n' : ': open\n\n')
     t.is(listening(), 0)
   }
-  const { clock, events, sessions, session, listening } = createRig()
+  const { sessions, session, live, listening } = createRig()
   sessions.end(session)
-  t.is(eventStream({ events, clock }, sessions, session).status, 204, 'one that had ended before')
+  t.is(live.stream(session).status, 204, 'one that had ended before')
   t.is(listening(), 0)
 })
