@@ -85,7 +85,7 @@ export const assembleClusterNode = (
   const member = () => {
     const { generation, sequence } = memory.agreed().version
     const role = memory.find()?.role ?? 'member'
-    return { generation, sequence, role, host: host(), version: VERSION, mayLead: seat.mayLead() }
+    return { generation, sequence, role, host: host(), version: VERSION, able: seat.isAble(), mayLead: seat.mayLead() }
   }
   const link: ClusterLink = createLink({
     etcd,

@@ -24,7 +24,15 @@ export type LinkHandlers = {
   onTouch(inTouch: boolean): void
   onLead(leads: boolean): void
   /** What the member's entry says. */
-  member(): { generation: number; sequence: number; role: NodeRole; host: Host; version: string; mayLead: boolean }
+  member(): {
+    generation: number
+    sequence: number
+    role: NodeRole
+    able: boolean
+    host: Host
+    version: string
+    mayLead: boolean
+  }
 }
 
 /** Under which right a record is written. */

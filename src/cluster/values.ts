@@ -142,6 +142,7 @@ const memberSchema: z.ZodType<Member> = z.strictObject({
   node: z.string(),
   host: z.strictObject({ machineId: z.string(), hostname: z.string() }),
   role: z.enum(['member', 'replica']),
+  able: z.boolean(),
   version: z.string(),
   generation: count,
   sequence: count,

@@ -55,6 +55,8 @@ export type Member = {
   readonly node: string
   readonly host: Host
   readonly role: NodeRole
+  /** Nothing keeps it from GitHub, as far as it knows: it may take the office of one that does not get through. */
+  readonly able: boolean
   readonly version: string
   readonly generation: number
   readonly sequence: number
@@ -79,6 +81,20 @@ export type Answer =
   | { readonly kind: 'working' }
   | { readonly kind: 'token'; readonly token: SharedToken }
   | { readonly kind: 'failure'; readonly code: Code; readonly detail: string; readonly retryAfterSeconds?: number }
+
+/** What keeps one node from GitHub, and says nothing of the App: another node may fare better. */
+export const OF_THE_WAY: ReadonlySet<Code> = new Set<Code>([
+  'proxy-unreachable',
+  'proxy-authentication',
+  'proxy-refused',
+  'portal',
+  'dns',
+  'tls',
+  'unreachable',
+  'timeout',
+  'clock-skew',
+  'ip-blocked',
+])
 
 /** What a node holds, beside what it last agreed on with the cluster. */
 export type Standing = {

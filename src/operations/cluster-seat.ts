@@ -1,6 +1,7 @@
 // The seat of a node that is configured for a cluster: what it is told by the link, and what the other operations are told by it.
 
 import type { ClusterLink, LinkHandlers } from '../cluster/link.ts'
+import { OF_THE_WAY } from '../domain/cluster.ts'
 import { isLive, isOtherHost } from '../domain/connection.ts'
 import { Failure } from '../domain/errors.ts'
 import { isoTime, type Status } from '../domain/wire.ts'
@@ -23,7 +24,8 @@ export type ClusterSeat = Seat & {
   catchUp(): Promise<void>
   /** Resigns, and says good-bye. Never throws. */
   end(): Promise<void>
-  /** A leader that does not get through to GitHub lets others try. */
+  /** A leader that does not get through to GitHub lets others try, and is out of office for a while, unless nobody else is able. */
+  isAble(): boolean
   mayLead(): boolean
 }
 
@@ -36,7 +38,7 @@ const RECONCILE_MS = 60_000
 /** So long a leader that cannot reach GitHub goes on trying before it gives up its office. */
 const PATIENCE_MS = 60_000
 /** Then it stays out of it for a while, twice as long each time: where nobody gets through, offices change seldom. */
-const LONGEST_OUT_MS = 30 * 60_000
+const LONGEST_OUT_MS = 2 * 60 * 60_000
 /** Cut off, each node mints for itself: not before the tokens of all near their end. */
 const CUT_OFF_MARGIN_MS = 10 * 60_000
 
@@ -62,6 +64,7 @@ export const createClusterSeat = (deps: {
   let outOfOfficeUntilMs = Number.NEGATIVE_INFINITY
   let troubledSinceMs: number | undefined
   let outMs = PATIENCE_MS
+  let toldAble = true
 
   const replica = (): boolean => memory.find()?.role === 'replica'
 
@@ -93,22 +96,27 @@ export const createClusterSeat = (deps: {
       .readRecord()
       .then(() => deps.replicate().settle())
       .catch(() => undefined)
+    if (isAble() !== toldAble) void link().announce()
+    toldAble = isAble()
     considerOffice()
-    link().stand()
   }
+
+  const isAble = (): boolean => clock.monotonic() >= outOfOfficeUntilMs
+  const isAnotherAble = (): boolean =>
+    link()
+      .members()
+      .some(({ node, role, able }) => node !== link().node && role === 'member' && able)
 
   const considerOffice = (): void => {
     const trouble = deps.appLink.findTrouble()
-    if (!trouble || !link().leads()) return
+    if (!trouble || !OF_THE_WAY.has(trouble.failure.code) || !link().leads()) return
     troubledSinceMs ??= clock.monotonic()
-    const others = link()
-      .members()
-      .some(({ node, role }) => node !== link().node && role === 'member')
-    if (!others || clock.monotonic() - troubledSinceMs < PATIENCE_MS) return
+    if (!isAnotherAble() || clock.monotonic() - troubledSinceMs < PATIENCE_MS) return
     log.warn('this leader does not get through to GitHub, and lets another node try', { error: trouble.failure })
     troubledSinceMs = undefined
     outOfOfficeUntilMs = clock.monotonic() + outMs
     outMs = Math.min(outMs * 2, LONGEST_OUT_MS)
+    void link().announce()
     void link().resign()
   }
 
@@ -120,7 +128,9 @@ export const createClusterSeat = (deps: {
           troubledSinceMs = undefined
           outMs = PATIENCE_MS
         }
-        if (memory.find() && link().inTouch()) isolation.note()
+        if (!memory.find() || !link().inTouch()) return
+        isolation.note()
+        link().stand()
       }),
       clock.every(LOOK_MS, look),
       clock.every(RECONCILE_MS, () => void deps.exchange().reconcile()),
@@ -182,7 +192,8 @@ export const createClusterSeat = (deps: {
       await Promise.race([link().stop(), clock.sleep(STOP_MS, waited.signal)])
       waited.abort()
     },
-    mayLead: () => memory.find()?.role === 'member' && clock.monotonic() >= outOfOfficeUntilMs,
+    isAble,
+    mayLead: () => memory.find()?.role === 'member' && (isAble() || !isAnotherAble()),
     findShut() {
       if (!memory.find()) return undefined
       if (!known) return new Failure('cluster-unreachable', 'this node asks its cluster first what holds')

@@ -151,7 +151,8 @@ export const createReplicate = (deps: {
           return
         case 'offer':
           if (await offer(step.anew, as)) return
-          await link.readRecord()
+          // Nobody was first: another node holds the lock, or this one leads no more. It is told when that has changed.
+          if ((await link.readRecord()).modRevision === seen.modRevision && isPassing(as)) return
           break
         default:
           return step satisfies never
@@ -266,6 +267,8 @@ export const createReplicate = (deps: {
 export const NEWER = 'a newer version of ghconnectd wrote the record; upgrade this node'
 
 const CUT_OFF = new Set<string>(['cluster-unreachable', 'cluster-refused'])
+
+const isPassing = (right: Right): boolean => right === 'leader' || right === 'any'
 
 const changedOf = (before: readonly Installation[], after: readonly Installation[]): number[] =>
   after

@@ -1,7 +1,7 @@
 // Tokens in a cluster: minted by the leader, handed to all, asked of the leader by whoever lacks one.
 
 import type { ClusterLink } from '../cluster/link.ts'
-import type { Ask, MintWish, SharedToken, TokenOf } from '../domain/cluster.ts'
+import { type Ask, type MintWish, OF_THE_WAY, type SharedToken, type TokenOf } from '../domain/cluster.ts'
 import { isLive } from '../domain/connection.ts'
 import { asFailure, type Code, Failure } from '../domain/errors.ts'
 import type { Grant } from '../domain/policy.ts'
@@ -24,24 +24,8 @@ export type TokenExchange = {
   reconcile(): Promise<void>
 }
 
-/** What keeps the leader from GitHub, or is its own affair: another node may fare better. */
-const OF_THE_WAY = new Set<Code>([
-  'proxy-unreachable',
-  'proxy-authentication',
-  'proxy-refused',
-  'portal',
-  'dns',
-  'tls',
-  'unreachable',
-  'timeout',
-  'clock-skew',
-  'ip-blocked',
-  'not-connected',
-  'locked',
-  'io',
-  'disk-full',
-  'internal',
-])
+/** What is the leader's own affair. */
+const OF_THE_LEADER = new Set<Code>(['not-connected', 'cluster-unreachable', 'locked', 'io', 'disk-full', 'internal'])
 const GRANTS_AT_ONCE = 200
 const OFFERS_AT_ONCE = 50
 /** Asks that were taken up; one that etcd tells of again is not done again. */
@@ -132,7 +116,7 @@ export const createTokenExchange = (deps: {
       if (answer === undefined) return fallBack()
       if (answer.kind === 'token') return { ...answer.token, slot: 'current' }
       const { code, detail, retryAfterSeconds } = answer
-      if (OF_THE_WAY.has(code)) return fallBack()
+      if (OF_THE_WAY.has(code) || OF_THE_LEADER.has(code)) return fallBack()
       throw new Failure(code, detail, retryAfterSeconds === undefined ? {} : { retryAfterSeconds })
     },
     minted(token) {

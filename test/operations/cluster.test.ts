@@ -1,6 +1,7 @@
 // A cluster from the inside: nodes with all their operations over one etcd and one GitHub in memory.
 
 import test from 'ava'
+import { Failure } from '../../src/domain/errors.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import { createKeyring } from '../../src/cluster/sealing.ts'
 import { type ClusterRig, createClusterRig, type Machine, SECRET } from '../support/cluster-rig.ts'
@@ -502,4 +503,23 @@ test('a record of a newer version is neither taken nor replaced', async t => {
       .node.seat.warnings()
       .some(({ code }) => code === 'cluster-member'),
   )
+})
+
+test('a leader without a way to GitHub lets the others try; where nobody gets through, one goes on leading', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b, c] = nodes
+  await a.token()
+  rig.world.outage = new Failure('proxy-unreachable', 'the proxy is gone')
+  const led = (node: Machine): number =>
+    node.get().rig.log.lines.filter(({ message }) => message === 'this node leads the cluster').length
+  await rig.clock.advance(15 * MINUTE)
+  t.true(led(b) + led(c) > 0)
+  await rig.clock.advance(4 * HOUR)
+  t.is(nodes.filter(node => node.role() === 'leader').length, 1)
+  const offices = led(a) + led(b) + led(c)
+  t.true(offices < 30, `${offices} changes of office in four hours`)
+  rig.world.outage = undefined
+  await rig.clock.advance(HOUR)
+  t.is(nodes.filter(node => node.role() === 'leader').length, 1)
+  t.is(new Set(texts(await Promise.all([a, b, c].map(node => node.token())))).size, 1)
 })
