@@ -1,75 +1,26 @@
-// The settings page in a real browser, against the daemon and the sandbox: the whole story in both languages, and what goes wrong on the way.
+// The settings page in a real browser, against the daemon and the sandbox: the whole story in both languages.
 
 import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import test, { type ExecutionContext } from 'ava'
-import type { Browser, Page } from 'playwright-core'
-import { type Language, LANGUAGES } from '../../src/web/model.ts'
-import type { Appliance } from '../support/appliance.ts'
-import { type Visitor, visit, type VisitOptions } from '../support/browser.ts'
-import { running } from '../support/probes.ts'
-import { launchChromium } from '../support/view-browser.ts'
+import test from 'ava'
+import { visit } from '../support/browser.ts'
+import {
+  beginEnable,
+  browser,
+  closeBrowser,
+  createOnGitHub,
+  enable,
+  inEachLanguage,
+  installOnGitHub,
+  linkOf,
+  scene,
+  shows,
+  signIn,
+  toGitHub,
+} from '../support/page-walk.ts'
 
-let browser: Browser
-test.before(async () => {
-  browser = await launchChromium()
-})
-test.after.always(() => browser.close())
-
-const inEachLanguage = (title: string, tell: (t: ExecutionContext, language: Language) => Promise<void>): void => {
-  for (const language of LANGUAGES) test.serial(`${title}, in ${language}`, t => tell(t, language))
-}
-
-type Scene = { readonly appliance: Appliance & { wrong: string[] }; readonly visitor: Visitor; readonly page: Page }
-
-const scene = async (t: { teardown(end: () => Promise<void>): void }, options: VisitOptions = {}): Promise<Scene> => {
-  const appliance = await running()
-  t.teardown(() => appliance.close())
-  const visitor = await visit(browser, options)
-  t.teardown(() => visitor.close())
-  return { appliance, visitor, page: visitor.page }
-}
-
-const linkOf = async ({ appliance }: Scene): Promise<string> =>
-  String((await appliance.call('POST', '/v1/ui-links')).body['url'])
-
-const signIn = async (at: Scene): Promise<void> => {
-  await at.page.goto(await linkOf(at))
-  await at.page.click('form[action^="/sign-in/"] button')
-  await at.page.waitForSelector('#shell')
-}
-
-/** The state that the page shows, by itself: without a reload of ours. */
-const shows = (page: Page, state: string): Promise<unknown> => page.waitForSelector(`#shell[data-state="${state}"]`)
-
-const beginEnable = async (page: Page, login = 'octo-org'): Promise<void> => {
-  await page.check('#type-organization')
-  await page.fill('#login', login)
-  await page.check('#without-recovery-key')
-  await page.check('#terms')
-  await page.click('form[action$="/enable"] [type=submit]')
-  await page.waitForSelector('input[name=manifest]', { state: 'attached' })
-}
-
-const toGitHub = async (page: Page): Promise<void> => {
-  await page.click('form:has(input[name=manifest]) [type=submit]')
-  await page.waitForURL(/settings\/apps\/manifests/)
-}
-const createOnGitHub = (page: Page): Promise<void> => page.click('form[action*="/apps/manifests/"] button')
-const installOnGitHub = async (page: Page): Promise<void> => {
-  await page.waitForURL(/installations\/new/)
-  await page.selectOption('select[name=account]', 'octo-org')
-  await page.click('form[action$="/installations/new"] button')
-}
-
-const enable = async (page: Page, login?: string): Promise<void> => {
-  await beginEnable(page, login)
-  await toGitHub(page)
-  await createOnGitHub(page)
-  await installOnGitHub(page)
-  await shows(page, 'connected')
-}
+test.after.always(closeBrowser)
 
 inEachLanguage('from the link to the first token and back again', async (t, language) => {
   const at = await scene(t, { language })
@@ -89,7 +40,7 @@ inEachLanguage('from the link to the first token and back again', async (t, lang
   await toGitHub(page)
   await createOnGitHub(page)
   await page.waitForURL(/installations\/new/)
-  const other = await visit(browser, { language })
+  const other = await visit(await browser(), { language })
   await other.page.goto(link)
   seen.push(...(await other.look('used-link')))
   await other.close()
@@ -164,120 +115,6 @@ inEachLanguage(
     await shows(page, 'disconnected')
   },
 )
-
-inEachLanguage('a code that ran out is named on the page, and another try works', async (t, language) => {
-  const at = await scene(t, { language })
-  const { page, visitor, appliance } = at
-  await signIn(at)
-  await beginEnable(page)
-  await toGitHub(page)
-  // GitHub's redirect finds a daemon that does not answer before the hour is over.
-  appliance.signal('SIGSTOP')
-  const redirected = page.waitForRequest(/\/callback\?/)
-  await page.click('form[action*="/apps/manifests/"] button', { noWaitAfter: true })
-  await redirected
-  await appliance.control('POST', 'clock', { advance_ms: 61 * 60_000 })
-  appliance.signal('SIGCONT')
-  await page.waitForSelector('code:text-is("code-rejected")')
-  await shows(page, 'awaiting-app')
-  t.deepEqual(await visitor.look('code-rejected'), [])
-  await appliance.control('POST', 'reset')
-  await page.click('a[href$="/enable"]')
-  await toGitHub(page)
-  await createOnGitHub(page)
-  await installOnGitHub(page)
-  await shows(page, 'connected')
-})
-
-inEachLanguage(
-  'an App that another account owns is not kept, and the page says where to delete it',
-  async (t, language) => {
-    const at = await scene(t, { language })
-    const { page, visitor, appliance } = at
-    await signIn(at)
-    await beginEnable(page)
-    await page.evaluate(
-      `const { form } = document.querySelector('input[name=manifest]'); form.action = form.action.replace('octo-org', 'other-org')`,
-    )
-    await toGitHub(page)
-    await createOnGitHub(page)
-    await page.waitForSelector('code:text-is("wrong-owner")')
-    await shows(page, 'disconnected')
-    t.true((await page.textContent('main'))?.includes('belongs to other-org'))
-    t.deepEqual(await visitor.look('wrong-owner'), [])
-    await appliance.control('POST', 'apps/appliance-test/delete')
-    await enable(page)
-    t.pass('and another try works')
-  },
-)
-
-inEachLanguage('a name that is taken is changed on GitHub', async (t, language) => {
-  const at = await scene(t, { language })
-  const { page, appliance } = at
-  await appliance.control('POST', 'apps', { owner: 'octo-org', name: 'appliance-test' })
-  await signIn(at)
-  await beginEnable(page)
-  await toGitHub(page)
-  const confirmation = page.url()
-  await createOnGitHub(page)
-  await page.waitForSelector('.error')
-  await page.goto(confirmation)
-  await page.fill('input[name=name]', 'appliance-two')
-  await createOnGitHub(page)
-  await installOnGitHub(page)
-  await shows(page, 'connected')
-  t.true((await page.textContent('#connection'))?.includes('appliance-two'))
-})
-
-inEachLanguage('an App that was deleted on GitHub becomes a state by itself, with a way out', async (t, language) => {
-  const at = await scene(t, { language })
-  const { page, visitor, appliance } = at
-  await signIn(at)
-  await enable(page)
-  await appliance.control('POST', 'apps/appliance-test/delete')
-  // One refusal is no deletion: it takes three, over half a minute.
-  for (let tries = 0; tries < 10; tries++) {
-    await page.click('form[action$="/refresh"] button')
-    const seen = shows(page, 'app-deleted').then(
-      () => true,
-      () => false,
-    )
-    const paused = page.waitForTimeout(6_000).then(() => false)
-    if (await Promise.race([seen, paused])) break
-  }
-  await shows(page, 'app-deleted')
-  t.deepEqual(await visitor.look('app-deleted'), [])
-  await page.click('#content a[href$="/disable"]')
-  await page.locator('input[name=account]:visible').fill('octo-org')
-  t.true(await page.locator('input[name=local]:visible').isChecked(), 'there is nobody to ask any more')
-  await page.locator('form[action$="/disable"] [type=submit]:visible').click()
-  await shows(page, 'disconnected')
-})
-
-inEachLanguage('a daemon that is restarted on the way loses the session and nothing else', async (t, language) => {
-  const at = await scene(t, { language })
-  const { page, visitor, appliance } = at
-  await signIn(at)
-  await beginEnable(page)
-  await toGitHub(page)
-  await appliance.kill('SIGKILL')
-  await appliance.start()
-  await createOnGitHub(page)
-  await page.waitForURL(/installations\/new/)
-  const install = page.url()
-  await signIn(at)
-  await shows(page, 'awaiting-installation')
-  t.deepEqual(await visitor.look('awaiting-installation'), [])
-  await appliance.kill('SIGTERM')
-  await appliance.start()
-  await page.goto(install)
-  await installOnGitHub(page)
-  await page.waitForURL(/\/done$/)
-  t.deepEqual(await visitor.look('done'), [])
-  await appliance.until('connected')
-  await signIn(at)
-  await shows(page, 'connected')
-})
 
 test.serial('an enterprise imports the key of its App from a file', async t => {
   const at = await scene(t)
