@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path'
 import { openStore } from '../src/store/database.ts'
 import { createTokens } from '../src/operations/tokens.ts'
 import { type Appliance, createAppliance, PROFILE } from '../test/support/appliance.ts'
+import { benchCluster } from './bench-cluster.ts'
 import { benchPage } from './bench-page.ts'
 import { quietLog, stillClock, tokensOf } from './bench-parts.ts'
 import { openWebSocket, unitFlags } from './bench-start.ts'
@@ -358,6 +359,7 @@ const ROWS: Readonly<Record<string, (appliance: Appliance) => Promise<Row[]>>> =
   scopes: benchScopes,
   snapshot: benchSnapshot,
   page: benchPage,
+  cluster: benchCluster,
 }
 
 const chosen = process.argv.slice(2).filter(arg => arg !== '--json')

@@ -1,0 +1,91 @@
+// The measured half of the benchmark's rows of the cluster: 50 replicas, or 50 bare watchers as their floor, in this process; told by its parent when to count.
+
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Etcd3 } from 'etcd3'
+import { createEtcd } from '../src/cluster/etcd.ts'
+import { createLink } from '../src/cluster/link.ts'
+import { createKeyring } from '../src/cluster/sealing.ts'
+import { createTokenShelf } from '../src/operations/token-shelf.ts'
+import { createClock } from '../src/platform/clock.ts'
+import { openStore } from '../src/store/database.ts'
+import { quietLog } from './bench-parts.ts'
+
+const CLUSTER = 'bench'
+const SECRET = Buffer.from('the secret of the benchmark, which is none')
+
+const [kind = '', count = '', endpoint = ''] = process.argv.slice(2)
+const clock = createClock()
+// In memory: 50 nodes do not wait for one disk.
+const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'bench-replicas-'))
+/** By the token's repository: when it was there, by the machine's monotonic clock, which the parent reads as well. */
+const applied: { readonly name: string; readonly atNs: string }[] = []
+const note = (name: string): void => void applied.push({ name, atNs: String(process.hrtime.bigint()) })
+
+const createReplica = async (at: number): Promise<void> => {
+  const storeKey = randomBytes(32)
+  const store = openStore({ folder: join(folder, String(at)), storeKey, log: quietLog })
+  const githubClock = { now: () => clock.now(), offsetMs: () => 0, findTold: () => undefined, learn: () => undefined }
+  const shelf = createTokenShelf({
+    store,
+    githubClock,
+    log: quietLog,
+    settings: () => ({ settleMs: 0 }),
+    random: () => 0,
+  })
+  const link = createLink({
+    etcd: await createEtcd({ endpoints: [endpoint], name: CLUSTER, clock, log: quietLog }),
+    keyring: createKeyring({ cluster: CLUSTER, secrets: [SECRET] }),
+    node: `replica-${at}`,
+    handlers: {
+      onRecord() {},
+      onToken({ token }) {
+        shelf.receive([token])
+        note(token.scope.repositories?.[0] ?? '')
+      },
+      onAsk() {},
+      onTouch() {},
+      onLead() {},
+      member: () => ({
+        generation: 1,
+        sequence: 1,
+        role: 'replica',
+        host: { machineId: String(at), hostname: `replica-${at}` },
+        version: 'bench',
+        mayLead: false,
+      }),
+    },
+    clock,
+    log: quietLog,
+  })
+  await link.start()
+}
+
+/** etcd3 as it comes: the value is there, and nothing is made of it. */
+const createWatcher = async (): Promise<void> => {
+  const watcher = await new Etcd3({ hosts: [endpoint] }).watch().prefix('floor/').create()
+  watcher.on('put', ({ key }) => note(key.toString().slice('floor/'.length)))
+}
+
+/** Milliseconds of processor, and memory, so far. */
+const usage = () => {
+  const { user, system } = process.cpuUsage()
+  return { cpuMs: (user + system) / 1_000, rssMb: process.memoryUsage().rss / 2 ** 20 }
+}
+
+const before = usage()
+for (let at = 0; at < Number(count); at++) await (kind === 'floor' ? createWatcher() : createReplica(at))
+process.send?.({ ready: true, before })
+process.on('disconnect', () => end())
+process.on('message', message => {
+  if (message === 'usage') process.send?.({ usage: usage() })
+  if (message === 'applied') process.send?.({ applied: applied.splice(0) })
+  if (message === 'end') end()
+})
+
+const end = (): never => {
+  rmSync(folder, { recursive: true, force: true })
+  return process.exit(0)
+}
