@@ -71,7 +71,7 @@ const leader = async (endpoint: string): Promise<Writer> => {
       onAsk() {},
       onTouch() {},
       onLead() {},
-      member: () => ({ generation: 1, sequence: 1, role: 'member', host, version: 'bench', mayLead: true }),
+      member: () => ({ generation: 1, sequence: 1, role: 'member', host, version: 'bench', able: true, mayLead: true }),
     },
     clock,
     log: quietLog,

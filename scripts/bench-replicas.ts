@@ -54,6 +54,7 @@ const createReplica = async (at: number): Promise<void> => {
         role: 'replica',
         host: { machineId: String(at), hostname: `replica-${at}` },
         version: 'bench',
+        able: false,
         mayLead: false,
       }),
     },
