@@ -146,6 +146,7 @@ export const createTokenExchange = (deps: {
           .tokens()
           .filter(isOurs)
           .map(({ token }) => token),
+        { quiet: true },
       )
     },
     async reconcile() {

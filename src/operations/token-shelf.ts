@@ -62,8 +62,8 @@ export type TokenShelf = {
   drop(): void
   /** Takes over the tokens of a restored bundle. */
   take(tokens: readonly StoredToken[]): void
-  /** Takes over tokens of another node, where they last longer than those at hand. */
-  receive(tokens: readonly Omit<StoredToken, 'slot'>[]): void
+  /** Takes over tokens of another node, where they last longer than those at hand; gives those. */
+  receive(tokens: readonly Omit<StoredToken, 'slot'>[]): readonly StoredToken[]
 }
 
 /** A token with less life than this is handed out only when no other can be had. */
@@ -213,6 +213,7 @@ export const createTokenShelf = (deps: {
         taken.push(stored)
       }
       if (taken.length > 0) persist(() => store.tokens.putAll(taken))
+      return taken
     },
   }
 }

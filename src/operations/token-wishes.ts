@@ -8,6 +8,13 @@ import type { AppLink } from './app-link.ts'
 import type { Held, TokenShelf } from './token-shelf.ts'
 import { hashToken, sameHash } from './trail.ts'
 
+export type TokenWish = {
+  /** How long the token must last at least, in milliseconds. */
+  readonly minTtlMs?: number
+  /** GitHub's hash of a token that was refused in use. */
+  readonly rejected?: string
+}
+
 export type Wishes = {
   /** Whether the caller's wish is worth a token before its time: at most one in 5 minutes for a scope. */
   mayForce(held: Held): boolean

@@ -19,15 +19,8 @@ import { inParallel } from './pool.ts'
 import { backoffMs, createRestraint, type Rest } from './restraint.ts'
 import type { Seat } from './seat.ts'
 import { createTokenShelf, FLOOR_MS, type Held, type ShelfCounts } from './token-shelf.ts'
-import { createWishes } from './token-wishes.ts'
+import { createWishes, type TokenWish } from './token-wishes.ts'
 import { hashToken, type Trail } from './trail.ts'
-
-export type TokenWish = {
-  /** How long the token must last at least, in milliseconds. */
-  readonly minTtlMs?: number
-  /** GitHub's hash of a token that was refused in use. */
-  readonly rejected?: string
-}
 
 export type Tokens = {
   /** What is at hand and good enough, without asking GitHub. The caller was authorized for `grant` before. */
@@ -51,7 +44,7 @@ export type Tokens = {
   /** Installations that are asked for nothing for now, as GitHub said. */
   rests(): readonly Rest[]
   /** Takes over tokens that another node minted, where they last longer than those at hand. */
-  receive(tokens: readonly Omit<StoredToken, 'slot'>[]): void
+  receive(tokens: readonly Omit<StoredToken, 'slot'>[], options?: { quiet?: boolean }): void
   counts(): TokenCounts
 }
 
@@ -105,7 +98,7 @@ export const createTokens = (deps: {
       const given = seat && (await seat.mint({ profile, scope }, wish))
       if (given) {
         journey.requireServing()
-        shelf.receive([given])
+        receive([given])
         // What the leader does not doubt is good enough here.
         delete held.doubtful
         return given
@@ -138,13 +131,23 @@ export const createTokens = (deps: {
       // The grant is what must be in the log before it is answered; that denies by itself.
       deps.log.error('a new token is not in the audit log', { error: asFailure(error) })
     }
+    tell(token)
+    deps.seat?.()?.minted(token)
+  }
+
+  const tell = (token: Omit<StoredToken, 'slot'>): void =>
     deps.events.emit({
       event: 'token-refreshed',
-      ...profileOf(held),
-      scope: describeScope(held.scope),
+      ...profileOf(token),
+      scope: describeScope(token.scope),
       expires_at: isoTime(token.expiresAtMs),
     })
-    deps.seat?.()?.minted(token)
+
+  const receive: Tokens['receive'] = (tokens, { quiet = false } = {}) => {
+    for (const token of shelf.receive(tokens)) {
+      lastMintedAtMs = Math.max(lastMintedAtMs ?? 0, token.mintedAtMs)
+      if (!quiet) tell(token)
+    }
   }
 
   const noteFailure = (held: Held, failure: Failure): Failure => {
@@ -281,7 +284,7 @@ export const createTokens = (deps: {
     live: shelf.live,
     drop: shelf.drop,
     take: shelf.take,
-    receive: shelf.receive,
+    receive,
     counts: () => ({
       ...shelf.counts(clock.monotonic() - IN_USE_MS),
       ...(lastMintedAtMs !== undefined && { lastMintedAtMs }),
@@ -290,4 +293,5 @@ export const createTokens = (deps: {
   }
 }
 
-const profileOf = ({ profile }: Held): { profile?: string } => (profile === ADMIN_PROFILE ? {} : { profile })
+const profileOf = ({ profile }: Pick<StoredToken, 'profile'>): { profile?: string } =>
+  profile === ADMIN_PROFILE ? {} : { profile }

@@ -523,3 +523,13 @@ test('a leader without a way to GitHub lets the others try; where nobody gets th
   t.is(nodes.filter(node => node.role() === 'leader').length, 1)
   t.is(new Set(texts(await Promise.all([a, b, c].map(node => node.token())))).size, 1)
 })
+
+test('whoever listens on a follower hears of the tokens that come to it', async t => {
+  const { nodes } = await threeNodes()
+  const [, b, c] = nodes
+  const heard = (node: Machine): number => node.get().rig.told.filter(({ event }) => event === 'token-refreshed').length
+  const before = [heard(b), heard(c)]
+  await b.token({ issues: 'read' }).catch(() => undefined)
+  await b.token({ contents: 'write' })
+  t.deepEqual([heard(b), heard(c)], before.map(count => count + 1))
+})
