@@ -50,6 +50,8 @@ export const runClusterRounds = async (options: ClusterRoundsOptions): Promise<C
   const watchman = createWatchman(cluster)
   let done = 0
   try {
+    // The watchman tries each token that it is given: more often than GitHub would allow.
+    await cluster.control('POST', 'settings', { hourly_quota: 1_000_000 })
     const [first] = cluster.nodes
     const exported = await first?.cli('snapshot', 'export', '--output', bundle)
     if (exported?.code !== 0) throw new Error(`no snapshot: ${exported?.stderr}`)
