@@ -530,5 +530,8 @@ test('whoever listens on a follower hears of the tokens that come to it', async 
   const heard = (node: Machine): number => node.get().rig.told.filter(({ event }) => event === 'token-refreshed').length
   const before = [heard(b), heard(c)]
   await b.token({ contents: 'write' })
-  t.deepEqual([heard(b), heard(c)], before.map(count => count + 1))
+  t.deepEqual(
+    [heard(b), heard(c)],
+    before.map(count => count + 1),
+  )
 })
