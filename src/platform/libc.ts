@@ -44,11 +44,15 @@ export const pidOfPidFd = (pidfd: number): number | undefined => {
 /** Whether the process behind a pidfd has not exited yet. A pidfd becomes readable with the exit, before its pid is free again. */
 export const isPidFdAlive = (pidfd: number): boolean => {
   const calls = native()
-  pollRequest[0] = pidfd
-  pollRequest[1] = POLLIN
-  const ready = calls.poll(pollRequest, 1, 0)
-  if (ready < 0) throw systemError('poll', calls.errno())
-  return ready === 0
+  for (;;) {
+    pollRequest[0] = pidfd
+    pollRequest[1] = POLLIN
+    const ready = calls.poll(pollRequest, 1, 0)
+    if (ready >= 0) return ready === 0
+    const error = calls.errno()
+    // A signal that is on its way interrupts it, though it does not wait.
+    if (error !== EINTR) throw systemError('poll', error)
+  }
 }
 
 export const closeFd = (fd: number): void => closeSync(fd)

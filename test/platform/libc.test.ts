@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { Session } from 'node:inspector/promises'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, connect, type Socket } from 'node:net'
 import { release, tmpdir } from 'node:os'
@@ -75,6 +76,25 @@ test('a pidfd of the peer tells that it lives, and that it ended', async t => {
   await once(child, 'exit')
   t.false(isPidFdAlive(pidfd))
   t.is(pidOfPidFd(pidfd), undefined)
+})
+
+test('signals on their way do not make a process that lives look like one that ended', async t => {
+  const pidfd = peerPidFd(descriptor(await pair(t)))
+  if (pidfd === undefined) {
+    t.regex(release(), /^(?:[1-5]|6\.[0-4])\./)
+    return
+  }
+  t.teardown(() => closeFd(pidfd))
+  // The profiler interrupts this very thread by a signal, again and again.
+  const session = new Session()
+  session.connect()
+  t.teardown(() => session.disconnect())
+  await session.post('Profiler.enable')
+  await session.post('Profiler.setSamplingInterval', { interval: 50 })
+  await session.post('Profiler.start')
+  for (let i = 0; i < 200_000; i++) isPidFdAlive(pidfd)
+  const { profile } = await session.post('Profiler.stop')
+  t.true((profile.samples?.length ?? 0) > 100)
 })
 
 test('asking whether a process lives takes a few microseconds', async t => {
