@@ -173,7 +173,8 @@ export const createEnable = (deps: {
 
   /** Looks for an installation until there is one; the setup callback only makes it look sooner. */
   const poll = async (): Promise<void> => {
-    if (polling) return
+    // A timer may come when what it waits for is there.
+    if (polling || journey.read().connection.kind !== 'awaiting-installation') return
     polling = true
     try {
       const found = await link.listInstallations()

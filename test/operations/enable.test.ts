@@ -224,6 +224,18 @@ test('many calls of the setup page make no more questions than one', async t => 
   t.is(world.count('listInstallations'), later, 'after the hour only the heartbeat looks')
 })
 
+test('found by the setup page, the installation is not looked for once more', async t => {
+  const { rig, world, clock, state } = await begun()
+  await rig.enable.complete({ code: world.submitManifest(ORG), state, trusted: false })
+  await clock.advance(1_000)
+  world.install(appIdOf(rig) ?? 0, ORG)
+  await rig.enable.resume()
+  t.is(rig.kind(), 'connected')
+  const asked = world.count('listInstallations')
+  await clock.advance(MINUTE)
+  t.is(world.count('listInstallations'), asked)
+})
+
 test('two completions at once ask GitHub once', async t => {
   const { rig, world, state } = await begun()
   const redirect = { code: world.submitManifest(ORG), state, trusted: false }
