@@ -367,7 +367,8 @@ const rows: Row[] = []
 for (const name of chosen.length > 0 ? chosen : Object.keys(ROWS)) {
   const bench = ROWS[name]
   if (!bench) throw new Error(`there is no row ${name}: ${Object.keys(ROWS).join(', ')}`)
-  const appliance = await createAppliance({ entry: DAEMON })
+  const wrap = ([node = '', ...args]: readonly string[]): string[] => [node, ...unitFlags(), ...args]
+  const appliance = await createAppliance({ entry: DAEMON, wrap })
   try {
     rows.push(...(await bench(appliance)))
   } finally {

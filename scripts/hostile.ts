@@ -5,6 +5,7 @@ import { chmodSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createAppliance } from '../test/support/appliance.ts'
+import { unitFlags } from './bench-start.ts'
 import { behaveWell, startHostile, type Tallies } from '../test/support/hostile.ts'
 
 const TURNS = 5
@@ -23,7 +24,7 @@ const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 
 // As the service runs it (systemd/ghconnectd.service): what a flood leaves behind is cleared away in short pauses.
-const wrap = ([node = '', ...args]: readonly string[]): string[] => [node, '--max-semi-space-size=2', ...args]
+const wrap = ([node = '', ...args]: readonly string[]): string[] => [node, ...unitFlags(), ...args]
 const appliance = await createAppliance({ toml, wrap })
 try {
   chmodSync(appliance.folder, 0o755)

@@ -67,7 +67,7 @@ export type Route = {
   readonly repeats?: boolean
   /** On admin.sock whatever is no GET is noted in the audit log with who asks, unless it says that it changes nothing. */
   readonly changesNothing?: boolean
-  /** The answer is bytes, not JSON. */
+  /** The answer is bytes, not JSON. They are nobody else's: their memory is given back once they are sent. */
   readonly binary?: boolean
   readonly textForm?: TextForm
   /** What each event holds, where a caller who accepts `text/event-stream` is answered by events. */

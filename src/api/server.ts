@@ -3,6 +3,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asFailure, type Code, Failure, toProblem } from '../domain/errors.ts'
+import { giveBack } from '../domain/memory.ts'
 import { GATEWAY_PREFIX } from '../domain/gateway.ts'
 import { parseWith } from '../domain/wire.ts'
 import { AuditQuery } from '../domain/wire-policy.ts'
@@ -115,7 +116,7 @@ const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {
       backend: deps.backend,
     })
     noteLater?.()
-    if (answer instanceof Uint8Array) outgoing.writeHead(route.status, BYTES).end(answer)
+    if (answer instanceof Uint8Array) outgoing.writeHead(route.status, BYTES).end(answer, () => giveBack(answer))
     else if (route.repeats && typeof answer === 'object' && answer !== null) {
       outgoing.writeHead(route.status, NO_STORE).end(textOf(answer))
     } else sendJson(outgoing, route.status, answer)

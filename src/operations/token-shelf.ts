@@ -162,10 +162,17 @@ export const createTokenShelf = (deps: {
       all.delete(held.key)
       if (held.current ?? held.next) persist(() => store.tokens.remove(held.key))
     },
-    live: () =>
-      [...all.values()]
-        .flatMap(({ current, next }) => [current, next].filter(token => token !== undefined))
-        .filter(token => remaining(token) > 0),
+    live() {
+      const nowMs = githubClock.now()
+      const tokens: StoredToken[] = []
+      for (const held of all.values()) {
+        for (const slot of SLOTS) {
+          const token = held[slot]
+          if (token && token.expiresAtMs > nowMs) tokens.push(token)
+        }
+      }
+      return tokens
+    },
     counts(sinceMs) {
       let [live, minting] = [0, 0]
       let [expiry, inUse, oldest] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]

@@ -1,6 +1,6 @@
 // The tar that a bundle and its payload are: packed, around its largest file where there is room, and read back strictly. Owns tar.
 
-import { webcrypto } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { Header } from 'tar/header'
 import { Failure } from '../domain/errors.ts'
 
@@ -14,6 +14,8 @@ export type Entry = {
 const BLOCK = 512
 /** GNU tar warns of files from 1970. */
 const MTIME = new Date(Date.UTC(2000, 0, 1))
+/** Where a tar keeps the content of its first file. */
+export const FIRST_CONTENT = BLOCK
 /** For the other files of an archive on either side of the large one; where they need more, it is copied. */
 const ROOM = 128 * 1024
 
@@ -58,13 +60,12 @@ const writeBlock = (archive: Buffer, offset: number, { name, size }: { name: str
 
 const padded = (size: number): number => Math.ceil(size / BLOCK) * BLOCK
 
-/** SHA-256 in hexadecimal. On a thread of its own: of a large bundle it takes as long as to encrypt it. */
-export const digestOf = async ({ buffer, byteOffset, length }: Uint8Array): Promise<string> => {
-  // Nothing here is ever shared with another thread; its type could be.
-  const bytes = buffer instanceof ArrayBuffer ? new Uint8Array(buffer, byteOffset, length) : new Uint8Array()
-  if (bytes.length !== length) throw new Failure('internal', 'a digest of shared memory was asked for')
-  return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes)).toString('hex')
-}
+/** All memory up to the end of an archive that `pack` gave, which is its own. */
+export const memoryBefore = ({ buffer, byteOffset, length }: Buffer): Buffer =>
+  Buffer.from(buffer, 0, byteOffset + length)
+
+/** SHA-256 in hexadecimal. */
+export const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 /**
  * Plain files of known names and sizes, each at most once; no more than zeros after the end. node-tar decodes the header blocks alone:

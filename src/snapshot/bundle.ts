@@ -1,10 +1,9 @@
 // The bundle: one signed tar that is written, proven, described and opened, all in memory.
 
-import { createHash } from 'node:crypto'
 import { Failure } from '../domain/errors.ts'
 import type { Secret } from '../domain/secret.ts'
-import { digestOf, type Entry, pack, unpack } from './archive.ts'
-import { assertInventory, type BundleContent, contentToFiles, filesToContent, findPayloadLimit } from './content.ts'
+import { digestOf, memoryBefore, pack, unpack } from './archive.ts'
+import { type BundleContent, contentToPayload, payloadToContent } from './content.ts'
 import {
   type BundleHeader,
   CLEAR,
@@ -36,28 +35,31 @@ export const MAX_BUNDLE_BYTES = 16 * 1024 * 1024
  */
 export const writeBundle = async (content: BundleContent, options: BundleOptions): Promise<Uint8Array> => {
   const { recipients, signer, createdMs, hostname } = options
-  const { connection, generation } = content
-  const plain = pack(await contentToFiles(content))
-  const [payload] = await Promise.all([seal(plain, recipients), assertDescribed(plain)])
+  const subject = subjectOf(content)
+  assertReadable(content, subject)
+  const plain = proving(() => contentToPayload(content))
+  // In the place of the plain one: there is no second of this size.
+  const { file, sha256 } =
+    recipients.length > 0
+      ? await (await age()).sealTo(recipients, plain, memoryBefore(plain))
+      : { file: plain, sha256: digestOf(plain) }
+  const payload = { name: recipients.length > 0 ? SEALED : CLEAR, bytes: file, isRoomy: true } as const
   const header: BundleHeader = {
-    ...('account' in connection ? { account: connection.account } : {}),
-    ...('app' in connection ? { app_id: connection.app.id } : {}),
+    ...subject,
     created: new Date(createdMs).toISOString(),
     format: FORMAT,
-    generation,
     hostname,
-    payload: { name: payload.name, sha256: payload.sha256, size: payload.bytes.length },
+    payload: { name: payload.name, sha256, size: file.length },
     recipients: [...recipients],
     signer: signer.publicKey,
-    state: connection.kind,
   }
   const headerBytes = encodeHeader(header)
   const bundle = pack([
     { name: 'header.json', bytes: headerBytes },
     { name: 'signature', bytes: signer.sign(headerBytes) },
-    { name: payload.name, bytes: payload.bytes, isRoomy: true },
+    payload,
   ])
-  await verifyWritten(bundle, { content, payload: payload.bytes })
+  assertWritten(bundle, file)
   return bundle
 }
 
@@ -74,48 +76,32 @@ export const openBundle = async (bundle: Uint8Array, identities: readonly Secret
   return readPayload(await (await age()).decryptWith(identities, payload), header)
 }
 
-/** The payload as it goes into the bundle. What was encrypted is opened again while its digest is reckoned. */
-const seal = async (
-  plain: Uint8Array,
-  recipients: readonly string[],
-): Promise<Entry & { readonly name: typeof SEALED | typeof CLEAR; readonly sha256: string }> => {
-  if (recipients.length === 0) return { name: CLEAR, bytes: plain, sha256: await digestOf(plain) }
-  const { file, opens } = await (await age()).sealTo(recipients, plain)
-  const digest = digestOf(file)
-  if (!opens(file)) throw doubtful('what was encrypted does not open to what was to be')
-  return { name: SEALED, bytes: file, sha256: await digest }
-}
-
-/** Each file is as the inventory says. */
-const assertDescribed = (plain: Uint8Array): Promise<void> =>
-  proving(async () => {
-    const [inventory, ...files] = unpack(plain, 'the payload', findPayloadLimit)
-    await assertInventory(inventory, files)
-  })
-
 /**
- * The outer tar is read back with its signature. All that has to come back, keys and connection, is parsed and written again; of the
- * tokens, each a row by itself, `TOKENS_PROVEN` are. No recipient is ever added for our own sake.
+ * All that has to come back, keys and connection, is written, parsed and written again; of the tokens, each a row by itself,
+ * `TOKENS_PROVEN` are. No recipient is ever added for our own sake.
  */
-const verifyWritten = (
-  bundle: Uint8Array,
-  { content, payload }: { content: BundleContent; payload: Uint8Array },
-): Promise<void> =>
-  proving(async () => {
-    const read = readSigned(bundle)
-    // Its digest is that of these very bytes.
-    if (Buffer.compare(read.payload, payload) !== 0) throw corrupt('what was read back is not what was written')
+const assertReadable = (content: BundleContent, subject: Subject): void =>
+  proving(() => {
     const step = Math.ceil(content.tokens.length / TOKENS_PROVEN)
     const sample = { ...content, tokens: content.tokens.filter((_, at) => at % step === 0) }
-    const proven = pack(await contentToFiles(sample))
-    if (!pack(await contentToFiles(await readPayload(proven, read.header))).equals(proven)) {
-      throw corrupt('what was read back is not what was written')
-    }
+    const written = contentToPayload(sample)
+    if (!contentToPayload(readPayload(written, subject)).equals(written)) throw corrupt(OTHERWISE)
   })
 
-const proving = async (work: () => Promise<void>): Promise<void> => {
+/** The outer tar is read back with its signature; the digest in its header is that of these very bytes of a payload. */
+const assertWritten = (bundle: Uint8Array, payload: Uint8Array): void =>
+  proving(() => {
+    const read = readSigned(bundle).payload
+    const isInPlace =
+      read.buffer === payload.buffer && read.byteOffset === payload.byteOffset && read.length === payload.length
+    if (!isInPlace && Buffer.compare(read, payload) !== 0) throw corrupt(OTHERWISE)
+  })
+
+const OTHERWISE = 'what was read back is not what was written'
+
+const proving = <T>(work: () => T): T => {
   try {
-    await work()
+    return work()
   } catch (error) {
     throw doubtful(error instanceof Error ? error.message : 'unknown', error)
   }
@@ -124,11 +110,11 @@ const proving = async (work: () => Promise<void>): Promise<void> => {
 const doubtful = (why: string, cause?: unknown): Failure =>
   new Failure('internal', `the bundle would not restore: ${why}`, { cause })
 
-const TOKENS_PROVEN = 250
+const TOKENS_PROVEN = 50
 
 const readOuter = (bundle: Uint8Array): { header: BundleHeader; payload: Uint8Array } => {
   const { header, payload } = readSigned(bundle)
-  if (payload.length !== header.payload.size || sha256(payload) !== header.payload.sha256) {
+  if (payload.length !== header.payload.size || digestOf(payload) !== header.payload.sha256) {
     throw corrupt(`${header.payload.name} is not as header.json describes it`)
   }
   return { header, payload }
@@ -152,15 +138,23 @@ const readSigned = (bundle: Uint8Array): { header: BundleHeader; payload: Uint8A
   return { header, payload: payload.bytes }
 }
 
-const readPayload = async (plain: Uint8Array, header: BundleHeader): Promise<BundleContent> => {
-  const content = await filesToContent([...unpack(plain, 'the payload', findPayloadLimit)])
-  const { connection, generation } = content
-  const app = 'app' in connection ? connection.app.id : undefined
-  const account = 'account' in connection ? connection.account : undefined
+/** What the header tells of the payload's content. */
+type Subject = Pick<BundleHeader, 'account' | 'app_id' | 'generation' | 'state'>
+
+const subjectOf = ({ connection, generation }: BundleContent): Subject => ({
+  ...('account' in connection ? { account: connection.account } : {}),
+  ...('app' in connection ? { app_id: connection.app.id } : {}),
+  generation,
+  state: connection.kind,
+})
+
+const readPayload = (plain: Uint8Array, header: Subject): BundleContent => {
+  const content = payloadToContent(plain)
+  const { account, app_id, generation, state } = subjectOf(content)
   if (
-    header.state !== connection.kind ||
+    header.state !== state ||
     header.generation !== generation ||
-    header.app_id !== app ||
+    header.app_id !== app_id ||
     header.account?.type !== account?.type ||
     header.account?.login !== account?.login
   ) {
@@ -174,7 +168,5 @@ const findOuterLimit = (name: string): number | undefined => {
   if (name === 'signature') return 64
   return name === SEALED || name === CLEAR ? MAX_BUNDLE_BYTES : undefined
 }
-
-const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 const corrupt = (detail: string, cause?: unknown): Failure => new Failure('bundle-corrupt', detail, { cause })

@@ -8,7 +8,7 @@ import { Failure } from '../domain/errors.ts'
 import { connectionSchema, grantedSchema, installationsSchema, scopeSchema } from '../domain/record.ts'
 import { type Granted, type Scope, type ScopeKey, scopeKey } from '../domain/scope.ts'
 import { Secret } from '../domain/secret.ts'
-import { digestOf, type Entry, roomFor } from './archive.ts'
+import { digestOf, type Entry, FIRST_CONTENT, pack, roomFor, unpack } from './archive.ts'
 import { parseJson, parseShape } from './header.ts'
 
 /** A private key of the App in PEM. The first signs. */
@@ -48,14 +48,17 @@ const LIMITS: Readonly<Record<string, number>> = {
 const MAX_PEM_BYTES = 16 * KIB
 
 /** How large a file of the payload may be; undefined for a name that has no place in it. */
-export const findPayloadLimit = (name: string): number | undefined => {
+const findPayloadLimit = (name: string): number | undefined => {
   const [, position] = /^private-key-([1-9]\d?)\.pem$/.exec(name) ?? []
   if (position !== undefined) return Number(position) <= MAX_KEYS ? MAX_PEM_BYTES : undefined
   return Object.hasOwn(LIMITS, name) ? LIMITS[name] : undefined
 }
 
-/** Tokens that find no room are left out, the shortest-lived first: they can be had again, and no backup is to fail for them. */
-export const contentToFiles = async (content: BundleContent): Promise<Entry[]> => {
+/**
+ * The payload: one tar. Its inventory tells of what unpacking gives. Tokens that find no room are left out, the shortest-lived first:
+ * they can be had again, and no backup is to fail for them.
+ */
+export const contentToPayload = (content: BundleContent): Buffer => {
   const tokens = encodeTokens(content.tokens)
   const files = [
     toEntry('connection.json', {
@@ -73,13 +76,26 @@ export const contentToFiles = async (content: BundleContent): Promise<Entry[]> =
     ...(tokens === undefined ? [] : [{ name: 'token.json', bytes: tokens, isRoomy: true }]),
     toEntry('settings.json', content.settings),
   ]
-  return [toEntry('inventory.json', { files: await Promise.all(files.map(describe)) }), ...files]
+  const blank = toEntry(INVENTORY, {
+    files: files.map(({ name, bytes }) => ({ name, sha256: NO_DIGEST, size: bytes.length })),
+  })
+  const payload = pack([blank, ...files])
+  const [, ...packed] = readPacked(payload)
+  const inventory = toEntry(INVENTORY, { files: packed.map(describe) })
+  if (inventory.bytes.length !== blank.bytes.length) throw corrupt('the inventory does not fit its place')
+  payload.set(inventory.bytes, FIRST_CONTENT)
+  return payload
 }
 
+const INVENTORY = 'inventory.json'
+const NO_DIGEST = '0'.repeat(64)
+
+const readPacked = (payload: Uint8Array): Entry[] => [...unpack(payload, 'the payload', findPayloadLimit)]
+
 /** Throws `bundle-corrupt`. */
-export const filesToContent = async (entries: readonly Entry[]): Promise<BundleContent> => {
-  const [inventory, ...files] = entries
-  await assertInventory(inventory, files)
+export const payloadToContent = (payload: Uint8Array): BundleContent => {
+  const [inventory, ...files] = readPacked(payload)
+  assertInventory(inventory, files)
   const record = readFile(connectionFile, files, 'connection.json')
   const hasTokens = files.some(({ name }) => name === 'token.json')
   const names = [
@@ -169,17 +185,32 @@ const encodeTokens = (tokens: readonly BundleToken[]): Uint8Array | undefined =>
 
 const BATCH = 100
 const END = '\n]\n'
+const COMMA = 0x2c
+const OPENING = 0x5b
+const NEW_LINE = 0x0a
 
 /** A list of JSON, a batch of rows a line: ten thousand at once would keep the collector busy longer than the writing takes. Undefined where it is too long, or empty. */
 const writeRows = (tokens: readonly BundleToken[], limit: number): Uint8Array | undefined => {
   if (tokens.length === 0) return undefined
-  const buffer = roomFor(limit)
+  let buffer = roomFor(0)
   let size = 0
   for (let at = 0; at < tokens.length; at += BATCH) {
-    const rows = JSON.stringify(tokens.slice(at, at + BATCH).map(toRow)).slice(1, -1)
-    const text = `${at === 0 ? '[' : ','}\n${rows}`
-    if (size + Buffer.byteLength(text) + END.length > limit) return undefined
-    size += buffer.write(text, size)
+    const batch = tokens.slice(at, at + BATCH)
+    const list = JSON.stringify(batch.map(toRow))
+    const bytes = Buffer.byteLength(list)
+    const end = size + bytes + END.length
+    if (end > limit) return undefined
+    if (end > buffer.length) {
+      // As if all others were like these.
+      const larger = roomFor(Math.min(limit, Math.ceil(end * (tokens.length / (at + batch.length)) * 1.1)))
+      buffer.copy(larger, 0, 0, size)
+      buffer = larger
+    }
+    // The list's own brackets are written over: a text without them would be another copy.
+    // What is all ASCII is copied as it is.
+    buffer.write(list, size + 1, bytes === list.length ? 'latin1' : 'utf8')
+    buffer.set([at === 0 ? OPENING : COMMA, NEW_LINE], size)
+    size += bytes
   }
   return buffer.subarray(0, size + buffer.write(END, size))
 }
@@ -196,21 +227,21 @@ const longestLived = (tokens: readonly BundleToken[], limit: number): BundleToke
   return tokens.filter(token => kept.has(token))
 }
 
-const describe = async ({ name, bytes }: Entry): Promise<z.infer<typeof fileSchema>> => ({
+const describe = ({ name, bytes }: Entry): z.infer<typeof fileSchema> => ({
   name,
-  sha256: await digestOf(bytes),
+  sha256: digestOf(bytes),
   size: bytes.length,
 })
 
 /** Throws `bundle-corrupt` where the first file of a payload does not describe the others. */
-export const assertInventory = async (inventory: Entry | undefined, files: readonly Entry[]): Promise<void> => {
-  if (inventory?.name !== 'inventory.json') throw corrupt('the payload does not begin with inventory.json')
+const assertInventory = (inventory: Entry | undefined, files: readonly Entry[]): void => {
+  if (inventory?.name !== INVENTORY) throw corrupt('the payload does not begin with inventory.json')
   const listed = parseShape(inventoryFile, parseJson(inventory.bytes, inventory.name), inventory.name).files
   if (listed.map(({ name }) => name).join() !== files.map(({ name }) => name).join()) {
     throw corrupt('inventory.json lists other files than there are')
   }
   for (const [index, file] of files.entries()) {
-    const { sha256, size } = await describe(file)
+    const { sha256, size } = describe(file)
     if (listed[index]?.sha256 !== sha256 || listed[index].size !== size) {
       throw corrupt(`${file.name} is not as inventory.json describes it`)
     }

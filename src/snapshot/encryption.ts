@@ -4,7 +4,7 @@ import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } fro
 import { Failure } from '../domain/errors.ts'
 import { Secret } from '../domain/secret.ts'
 import { MAX_RECIPIENTS } from './header.ts'
-import { openBody, opensTo, sealFile } from './stream.ts'
+import { openBody, type Sealed, sealFile } from './stream.ts'
 
 /** `identity` opens what is encrypted to `recipient`; X25519, which every version of age knows. */
 export type RecoveryKey = { readonly identity: Secret; readonly recipient: string }
@@ -56,16 +56,11 @@ export const readIdentities = (fileText: string): Secret[] => {
   return identities
 }
 
-/** Binary age v1, which stock `age -d` opens. */
-export type Sealed = {
-  /** In a buffer with room around it. */
-  readonly file: Uint8Array
-  /** Whether these bytes are that file, and open to what was encrypted. */
-  opens(bytes: Uint8Array): boolean
-}
-
-/** `opens` is to be asked of what has been made of the file. Throws `configuration` for what is no recipient, for none and for too many. */
-export const sealTo = async (recipients: readonly string[], plain: Uint8Array): Promise<Sealed> => {
+/**
+ * Binary age v1, which stock `age -d` opens; it was opened again before it is returned. It takes the end of `place`, if it is large
+ * enough, which may be that of `plain` too. Throws `configuration` for what is no recipient, for none and for too many.
+ */
+export const sealTo = async (recipients: readonly string[], plain: Uint8Array, place?: Buffer): Promise<Sealed> => {
   if (recipients.length === 0 || recipients.length > MAX_RECIPIENTS) {
     throw new Failure('configuration', `there are ${recipients.length} recipients; from 1 to ${MAX_RECIPIENTS} can be`)
   }
@@ -83,21 +78,16 @@ export const sealTo = async (recipients: readonly string[], plain: Uint8Array): 
     },
   })
   const empty = await attempt(encrypter)
-  const header = empty.subarray(0, headerSize(empty))
-  return {
-    file: sealFile(header, fileKey, plain),
-    opens: bytes =>
-      Buffer.compare(bytes.subarray(0, header.length), header) === 0 &&
-      opensTo(plain, fileKey, bytes.subarray(header.length)),
+  try {
+    return sealFile(empty.subarray(0, headerSize(empty)), fileKey, plain, place)
+  } catch (error) {
+    throw new Failure('internal', 'what was encrypted does not open', { cause: error })
   }
 }
 
-/** As `sealTo`; the file was opened again before it is returned. */
-export const encryptTo = async (recipients: readonly string[], plain: Uint8Array): Promise<Uint8Array> => {
-  const { file, opens } = await sealTo(recipients, plain)
-  if (!opens(file)) throw new Failure('internal', 'what was encrypted does not open')
-  return file
-}
+/** As `sealTo`, the file alone. */
+export const encryptTo = async (recipients: readonly string[], plain: Uint8Array): Promise<Uint8Array> =>
+  (await sealTo(recipients, plain)).file
 
 /**
  * Throws `bundle-wrong-identity` where no identity opens it, `bundle-corrupt` where it is damaged. A damage within the part that names
