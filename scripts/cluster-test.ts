@@ -1,7 +1,7 @@
 // The cluster's fault run from the command line: many rounds, their seed, progress and a summary.
 
-import { parseArgs } from 'node:util'
 import { runClusterRounds } from '../test/support/cluster-rounds.ts'
+import { readNumbers, SEED } from './numbers.ts'
 
 const USAGE = `usage: ./scripts/cluster-test [--rounds N] [--seed S] [--nodes N]
 
@@ -17,40 +17,17 @@ Example: ./scripts/cluster-test --rounds 50 --seed 7
 
 const PROGRESS_EVERY = 10
 
-const fail = (text: string): never => {
-  process.stderr.write(text)
-  return process.exit(64)
-}
-
-const readOptions = (): { rounds: number; seed: number; nodes: number } => {
-  try {
-    const { values } = parseArgs({
-      options: {
-        rounds: { type: 'string', default: '500' },
-        seed: { type: 'string', default: String(Math.floor(Math.random() * 1_000_000)) },
-        nodes: { type: 'string', default: '5' },
-        help: { type: 'boolean' },
-      },
-    })
-    if (values.help) {
-      process.stdout.write(USAGE)
-      process.exit(0)
-    }
-    const { rounds, seed, nodes } = values
-    if (!/^[1-9]\d{0,6}$/.test(rounds) || !/^\d{1,9}$/.test(seed) || !/^[2-9]$/.test(nodes)) return fail(USAGE)
-    return { rounds: Number(rounds), seed: Number(seed), nodes: Number(nodes) }
-  } catch {
-    return fail(USAGE)
-  }
-}
-
 const list = (counts: Readonly<Record<string, number>>): string =>
   Object.entries(counts)
     .toSorted(([, a], [, b]) => b - a)
     .map(([name, count]) => `${name} ${count}`)
     .join(', ')
 
-const options = readOptions()
+const options = readNumbers(USAGE, {
+  rounds: { fallback: 500, least: 1, most: 9_999_999 },
+  seed: SEED,
+  nodes: { fallback: 5, least: 2, most: 9 },
+})
 process.stdout.write(`cluster test: ${options.rounds} rounds, seed ${options.seed}\n`)
 const report = await runClusterRounds({
   ...options,

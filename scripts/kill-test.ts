@@ -1,7 +1,7 @@
 // The kill test from the command line: many rounds, their seed, progress and a summary.
 
-import { parseArgs } from 'node:util'
 import { type KillReport, runKillRounds } from '../test/support/kill-rounds.ts'
+import { readNumbers, SEED } from './numbers.ts'
 
 const USAGE = `usage: ./scripts/kill-test [--rounds N] [--seed S]
 
@@ -15,35 +15,13 @@ Example: ./scripts/kill-test --rounds 100 --seed 7
 
 const PROGRESS_EVERY = 50
 
-const fail = (text: string): never => {
-  process.stderr.write(text)
-  return process.exit(64)
-}
-
-const readOptions = (): { rounds: number; seed: number } => {
-  try {
-    const { values } = parseArgs({
-      options: { rounds: { type: 'string' }, seed: { type: 'string' }, help: { type: 'boolean' } },
-    })
-    if (values.help) {
-      process.stdout.write(USAGE)
-      process.exit(0)
-    }
-    const { rounds = '1000', seed = String(Math.floor(Math.random() * 1_000_000)) } = values
-    if (!/^[1-9]\d{0,6}$/.test(rounds) || !/^\d{1,9}$/.test(seed)) return fail(USAGE)
-    return { rounds: Number(rounds), seed: Number(seed) }
-  } catch {
-    return fail(USAGE)
-  }
-}
-
 const list = (counts: KillReport['kills']): string =>
   Object.entries(counts)
     .toSorted(([, a], [, b]) => b - a)
     .map(([name, count]) => `${name} ${count}`)
     .join(', ')
 
-const options = readOptions()
+const options = readNumbers(USAGE, { rounds: { fallback: 1000, least: 1, most: 9_999_999 }, seed: SEED })
 process.stdout.write(`kill test: ${options.rounds} rounds, seed ${options.seed}\n`)
 const report = await runKillRounds({
   ...options,
