@@ -49,7 +49,7 @@ const stanza = (folder: string): string => {
   const text = licenceFile(path)
   const short = `${license}-${String(name).replaceAll(/[^a-zA-Z0-9]+/g, '-')}`
   return `Files: usr/lib/ghconnectd/*
-Comment: ${name} ${version}, see https://www.npmjs.com/package/${name}
+Comment: ${name} ${version}, the npm package of that name
 Copyright: ${holders(text)}
 License: ${short}
 ${license === 'Apache-2.0' ? APACHE : field(text === '' ? `${license}, as its package.json says; it bears no text of its own.` : text)}
