@@ -1,5 +1,7 @@
 // A value that must never be printed: it shows itself as [secret] wherever text is made of it.
 
+import { timingSafeEqual } from 'node:crypto'
+
 const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 
 export class Secret {
@@ -26,3 +28,7 @@ export class Secret {
     return '[secret]'
   }
 }
+
+/** Takes as long wherever the two differ. */
+export const sameText = (a: string, b: string): boolean =>
+  a.length === b.length && timingSafeEqual(Buffer.from(a, 'utf16le'), Buffer.from(b, 'utf16le'))

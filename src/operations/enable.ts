@@ -1,9 +1,10 @@
 // Enable: the App manifest flow from the link to the first token, resumable after a kill at any step.
 
-import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { type Account, type Connection, type Host, type Installation, isLive } from '../domain/connection.ts'
 import { Failure } from '../domain/errors.ts'
 import { foldName } from '../domain/scope.ts'
+import { sameText } from '../domain/secret.ts'
 import type { AppKey, ConvertedApp } from '../github/request.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
@@ -11,6 +12,9 @@ import type { StoredKey } from '../store/connection-store.ts'
 import type { AppLink } from './app-link.ts'
 import type { Events } from './events.ts'
 import type { Journey } from './journey.ts'
+
+/** Where GitHub sent the owner's browser to. `trusted`: an administrator typed it. */
+type Redirect = { readonly code: string; readonly state?: string; readonly trusted: boolean }
 
 export type Enabling = { readonly url: string; readonly expiresAtMs: number; readonly how: 'manifest' | 'import' }
 
@@ -22,7 +26,7 @@ export type Enable = {
    * Resolves when the key is on the disk. Throws `no-enable-pending`, `code-rejected`, `wrong-owner`, or what stands in the way to GitHub:
    * then it is asked again by itself.
    */
-  complete(redirect: { code: string; state?: string; trusted: boolean }): Promise<Connection>
+  complete(redirect: Redirect): Promise<Connection>
   /** The enable that the page behind the link is for. */
   findPending(state: string): Extract<Connection, { kind: 'awaiting-app' }> | undefined
   /** Takes up what was left: a conversion without an answer, an installation to be found, a link that ran out. */
@@ -65,6 +69,14 @@ export const createEnable = (deps: {
     const { connection } = journey.read()
     if (connection.kind !== 'awaiting-app' || connection.expiresAtMs <= clock.now()) return undefined
     return state === undefined || sameText(state, connection.state) ? connection : undefined
+  }
+
+  const pendingFor = ({ state, trusted }: Omit<Redirect, 'code'>): Extract<Connection, { kind: 'awaiting-app' }> => {
+    const connection = state === undefined && !trusted ? undefined : pending(state)
+    if (!connection || connection.account.type === 'enterprise') {
+      throw new Failure('no-enable-pending', 'the link was used, has run out, or belongs to another enable')
+    }
+    return connection
   }
 
   const begin = async (account: Account): Promise<Enabling> => {
@@ -211,19 +223,16 @@ export const createEnable = (deps: {
   return {
     begin: account => journey.alone(() => begin(account)),
     findPending: state => pending(state),
-    complete: ({ code, state, trusted }) =>
-      journey.alone(async () => {
-        const connection = state === undefined && !trusted ? undefined : pending(state)
-        if (!connection || connection.account.type === 'enterprise') {
-          throw new Failure('no-enable-pending', 'the link was used, has run out, or belongs to another enable')
-        }
+    async complete({ code, ...redirect }) {
+      // Anybody may come here: who knows no state that is pending waits for nobody, and nobody waits for him.
+      pendingFor(redirect)
+      return journey.alone(async () => {
+        const connection = pendingFor(redirect)
         if (connection.conversion) return convert(true)
         journey.to({ ...connection, conversion: { code, startedAtMs: clock.now() } })
         return convert(false)
-      }),
+      })
+    },
     resume,
   }
 }
-
-const sameText = (a: string, b: string): boolean =>
-  a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))

@@ -9,6 +9,8 @@ import type { Returns } from './returns.ts'
 import type { Session, Sessions } from './sessions.ts'
 import { hopPage, statePage } from './way-pages.ts'
 
+const LOOK_GAP_MS = 1_000
+
 export const addReturnRoutes = (
   app: Hono<Env>,
   deps: WebDeps,
@@ -18,6 +20,21 @@ export const addReturnRoutes = (
   const sessionOf = (state: string | undefined): Session | undefined => {
     const session = returns.find(state)
     return session && sessions.has(session) ? session : undefined
+  }
+
+  let looking: Promise<void> | undefined
+  let lookedAtMs = Number.NEGATIVE_INFINITY
+  /** Anybody may come by: GitHub is asked by one visitor at a time, and not at once again. */
+  const look = async (): Promise<void> => {
+    if (looking || deps.clock.monotonic() - lookedAtMs < LOOK_GAP_MS) return looking
+    looking = deps
+      .operations()
+      .enable.resume()
+      .finally(() => {
+        looking = undefined
+        lookedAtMs = deps.clock.monotonic()
+      })
+    return looking
   }
 
   app.get('/callback', async c => {
@@ -38,7 +55,7 @@ export const addReturnRoutes = (
     }
   })
   app.get('/setup', async c => {
-    await deps.operations().enable.resume()
+    await look()
     const session = sessionOf(c.req.query('state'))
     return session ? hop(c, session) : c.redirect('/done', 303)
   })

@@ -1,8 +1,8 @@
 // What handlers ask of a request again and again: its frame, the fields of its form, its session, and a note of who did what.
 
-import { timingSafeEqual } from 'node:crypto'
 import type { Context } from 'hono'
 import { asFailure, Failure } from '../domain/errors.ts'
+import { sameText } from '../domain/secret.ts'
 import type { Env, WebDeps } from './deps.ts'
 import type { Frame, Notice, RouteName } from './model.ts'
 import type { Session, Visitor } from './sessions.ts'
@@ -64,17 +64,23 @@ export const readFields = async (c: Context<Env>): Promise<Fields> => {
 
 /**
  * Who did what, before it is done: in the name of whoever asked for the link. Where the log is closed, or cannot be written, the deed goes
- * on, as on admin.sock: it may be the remedy.
+ * on, as on admin.sock: it may be the remedy. Whether it was noted.
  */
-export const noteDeed = (deps: Pick<WebDeps, 'operations' | 'log'>, { peer, name }: Visitor, deed: string): void => {
+export const noteDeed = (deps: Pick<WebDeps, 'operations' | 'log'>, { peer, name }: Visitor, deed: string): boolean => {
   try {
     deps.operations().noteRequest(peer, `page: ${deed}${name === undefined ? '' : ` by ${name}`}`)
+    return true
   } catch (error) {
-    deps.log.warn('what was done on the page is not in the audit log', { deed, error: asFailure(error) })
+    const { uid, unit } = peer
+    deps.log.warn('what was done on the page is not in the audit log', {
+      deed,
+      uid,
+      ...(unit !== undefined && { unit }),
+      ...(name !== undefined && { name }),
+      error: asFailure(error),
+    })
+    return false
   }
 }
 
 const SECRET = new Set(['csrf', 'private_key', 'identity', 'key_file', 'identity_file'])
-
-const sameText = (a: string, b: string): boolean =>
-  a.length === b.length && timingSafeEqual(Buffer.from(a, 'utf16le'), Buffer.from(b, 'utf16le'))

@@ -17,6 +17,7 @@ import { frameOf, noteDeed } from './requests.ts'
 import { createReturns } from './returns.ts'
 import { addSessionRoutes } from './session-routes.ts'
 import { createSessions, type Visitor } from './sessions.ts'
+import { localPath } from './views/parts.ts'
 import { views } from './views/views.ts'
 
 export type { AppForm, WebDeps } from './deps.ts'
@@ -74,7 +75,7 @@ const createApp = (deps: WebDeps): Hono<Env> => {
     }
     const secure = c.get('base').protocol === 'https:'
     setCookie(c, LANGUAGE_COOKIE, chosen, { path: '/', maxAge: YEAR_S, httpOnly: true, sameSite: 'Lax', secure })
-    return c.redirect(new URL(c.req.url).pathname, 303)
+    return c.redirect(localPath(new URL(c.req.url).pathname), 303)
   })
 
   addAssetRoutes(app)
@@ -109,11 +110,14 @@ const createApp = (deps: WebDeps): Hono<Env> => {
   app.onError((error, c) => errorPage(c, asFailure(error)))
 
   const errorPage = (c: Context<Env>, failure: Failure): Response | Promise<Response> => {
-    if (failure.code === 'internal') deps.log.error('a page failed', { path: c.req.path, error: failure })
+    if (failure.code === 'internal') deps.log.error('a page failed', { path: withoutCodes(c.req.path), error: failure })
     c.status(failure.entry.status)
     return c.html(views.error({ ...frameOf(deps, c), failure: failureFacts(failure) }))
   }
   return app
 }
+
+/** Of an address that is known to nobody else: prefix of a session, code of a link, state of an enable. */
+const withoutCodes = (path: string): string => path.replaceAll(/[0-9a-f]{32,}/g, '...')
 
 const USED = 'the link was used, or has run out'

@@ -81,9 +81,12 @@ export const addSessionRoutes = (
     inside.post(ROUTES[route].path, async c => {
       const session = c.get('session')
       const fields = await readFields(c)
-      noteDeed(deps, session.visitor, ROUTES[route].path.slice(1))
+      const note = (): boolean => noteDeed(deps, session.visitor, ROUTES[route].path.slice(1))
+      const noted = note()
       try {
         const { to, notice } = await deed(fields, session)
+        // The log was closed until now, as with an unlock.
+        if (!noted) note()
         if (notice) session.said = { notice }
         return c.redirect(session.prefix + ROUTES[to].path, 303)
       } catch (error) {

@@ -31,7 +31,7 @@ export type WebRigOptions = {
   readonly settings?: Partial<WebSettings>
   /** Who is at the other end, where the page listens on a unix socket. */
   readonly peer?: () => Peer | undefined
-  /** The store is closed for this reason. */
+  /** The store is closed for this reason, until it is unlocked. */
   readonly closed?: Failure
 }
 
@@ -82,8 +82,9 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
     refresh: rig.heartbeat.force,
   }
   const unlocked: string[] = []
+  let { closed } = options
   const opened = (): Operations => {
-    if (options.closed) throw options.closed
+    if (closed) throw closed
     return operations
   }
   const server = createServer((incoming, outgoing) => handler(incoming, outgoing))
@@ -97,7 +98,7 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
     links,
     operations: opened,
     status: () =>
-      options.closed
+      closed
         ? { state: 'locked', since: '2026-05-01T12:00:00.000Z', meaning: 'Closed.', next: 'Unlock.', version: '0.0.0' }
         : rig.status.whole(),
     appForm: ({ login }, state) => ({
@@ -115,7 +116,9 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
       for (const row of CHECKED.rows) tell(row)
       return CHECKED
     },
-    unlock: async () => {},
+    async unlock() {
+      closed = undefined
+    },
     peerOf: () => options.peer?.(),
     ownUid: 990,
     events,

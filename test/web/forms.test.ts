@@ -49,10 +49,51 @@ test('enabling leads to the form that goes to GitHub, and the way back leads to 
 test('a redirect that was used, or made up, does nothing and tells nothing', async t => {
   const { post, rig, send, prefix } = await signedIn(t)
   await post('/enable', ENABLE)
-  for (const state of ['0'.repeat(32), 'x', ''])
+  for (const state of ['0'.repeat(32), 'x', '', '%C3%A9'.repeat(32)])
     t.true([400, 409].includes((await send(`/callback?code=code-from-github&state=${state}`)).status), state)
   t.is(rig.kind(), 'awaiting-app')
   t.notRegex((await send(`/callback?code=code-from-github&state=${'0'.repeat(32)}`)).text, new RegExp(prefix))
+})
+
+test('whoever makes up a redirect waits for no change that is under way', async t => {
+  const { post, rig, send } = await signedIn(t)
+  await post('/enable', ENABLE)
+  const change = Promise.withResolvers<void>()
+  const changed = rig.journey.alone(() => change.promise)
+  t.is((await send(`/callback?code=code-from-github&state=${'0'.repeat(32)}`)).status, 409)
+  change.resolve()
+  await changed
+})
+
+test('however many come by the page after an installation, GitHub is asked for one, and not at once again', async t => {
+  const { post, rig, send, clock } = await signedIn(t)
+  await post('/enable', ENABLE)
+  const { connection } = rig.journey.read()
+  const state = connection.kind === 'awaiting-app' ? connection.state : ''
+  rig.world.codes.set('code-from-github', { owner: ORG, name: 'ghe-example-com' })
+  await send(`/callback?code=code-from-github&state=${state}`)
+  const before = rig.world.count('listInstallations')
+  for (let n = 0; n < 20; n++) t.is((await send('/setup')).status, 303)
+  t.is(rig.world.count('listInstallations'), before + 1)
+  await clock.advance(1_500)
+  await send('/setup')
+  t.is(rig.world.count('listInstallations'), before + 2)
+})
+
+test('an address that nobody else knows is in no log', async t => {
+  const { post, rig, send, deps, log } = await signedIn(t)
+  await post('/enable', ENABLE)
+  const { connection } = rig.journey.read()
+  const state = connection.kind === 'awaiting-app' ? connection.state : ''
+  Object.assign(deps, {
+    appForm() {
+      throw new Error('broken')
+    },
+  })
+  t.is((await send(`/enable/${state}`)).status, 500)
+  const lines = JSON.stringify(log.lines)
+  t.true(lines.includes('/enable/...'))
+  t.false(lines.includes(state))
 })
 
 test('what the way back runs into is told on the page, with a way to try again', async t => {
@@ -204,7 +245,7 @@ test('recovery keys are added by whoever could read the store anyway', async t =
 
 test('while the store is closed the page is there, and unlocks', async t => {
   const closed = new Failure('locked', 'no key')
-  const { get, post, unlocked, prefix } = await signedIn(t, { closed })
+  const { get, post, unlocked, prefix, audited, log } = await signedIn(t, { closed })
   const page = await get('/')
   t.is(page.status, 200)
   t.regex(page.text, new RegExp(`action="${prefix}/unlock"`))
@@ -212,6 +253,11 @@ test('while the store is closed the page is there, and unlocks', async t => {
   t.is((await post('/enable', ENABLE)).status, 503)
   t.is((await post('/unlock', { identity: 'AGE-SECRET-KEY-1X' })).status, 303)
   t.deepEqual(unlocked, ['AGE-SECRET-KEY-1X'])
+  t.deepEqual(
+    audited().filter(({ event }) => event === 'admin.request'),
+    [{ event: 'admin.request', detail: 'page: unlock', uid: 0 }],
+  )
+  t.true(log.lines.some(line => JSON.stringify(line).includes('"deed":"enable","uid":0')))
 })
 
 /** Tags and attributes that no view writes; values of attributes and texts may say whatever they like. */

@@ -50,3 +50,12 @@ test('the switch is kept by the browser, and leads back to the page', async t =>
   t.regex((await web.send('/', { headers })).text, /<html lang="en">/)
   t.is((await get('/?lang=%3Cscript%3E')).status, 200)
 })
+
+test('the switch leads to no other site', async t => {
+  const web = await createWebRig()
+  t.teardown(() => web.close())
+  for (const path of ['//evil.example/', '//evil.example/%2F..', `http://${web.host}//evil.example/`]) {
+    const answer = await web.send(`${path}?lang=ja`)
+    t.is(answer.headers.location, '/', path)
+  }
+})
