@@ -1,7 +1,6 @@
 #!/usr/bin/env -S node --disable-sigusr1
 // The command line's entry: hands the real machine to the program, and its exit code to the shell.
 
-import { spawn } from 'node:child_process'
 import { hostname } from 'node:os'
 import { createChildRunner, findProgram } from './cli/child.ts'
 import type { CliDeps } from './cli/command.ts'
@@ -81,12 +80,6 @@ const deps: CliDeps = {
     return checkOffline({ configFile, env: process.env, surroundings: await deps.surroundings() })
   },
   beforeEnable: askForRecoveryKey,
-  openBrowser(url) {
-    // Whether a browser opens or not, the address is on the screen.
-    spawn('xdg-open', [url], { stdio: 'ignore', detached: true })
-      .on('error', () => {})
-      .unref()
-  },
 }
 
 const main = async (): Promise<number> => {

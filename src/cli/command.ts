@@ -74,7 +74,6 @@ export type CliDeps = {
   runDaemon(options: { configFile: string }): Promise<number>
   /** Resolves when it was told to end. */
   runSandbox(options: SandboxOptions): Promise<void>
-  openBrowser(url: string): void
   /** Bytes to standard output; resolves when they are written, and throws where they cannot be. */
   writeBytes(bytes: Uint8Array): Promise<void>
   /** What works without the daemon. */

@@ -103,7 +103,6 @@ export const runCli = async (argv: readonly string[], setting: Setting = {}): Pr
     runChild: async () => ({ kind: 'ended', exitCode: 0 }),
     runDaemon: async () => 0,
     runSandbox: async () => {},
-    openBrowser: () => {},
     writeBytes: async bytes => sink('stdout').write(Buffer.from(bytes).toString('latin1')),
     offline: async ({ configFile }) =>
       createOffline({ configFile, env: own.env ?? {}, note: line => sink('stderr').write(`${line}\n`) }),

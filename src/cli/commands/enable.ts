@@ -69,7 +69,7 @@ const showPage = (context: Context, { answer, login }: { answer: EnableAnswer; l
     const hint = tunnelHint(answer.url, deps.env['SSH_CONNECTION'])
     if (hint) output.line(`Is your browser on another machine? First run there:\n  ${hint}`)
   }
-  if (deps.stdout.isTTY && (deps.env['DISPLAY'] || deps.env['WAYLAND_DISPLAY'])) deps.openBrowser(answer.url)
+  // No browser is started with it: whoever reads its arguments in the list of processes would be the first to know the state.
 }
 
 /** The tunnel by which a browser at the other end of this SSH session reaches a page on loopback. */

@@ -19,11 +19,3 @@ test('--json prints the answer', async t => {
   const daemon = await startDaemon(t, { 'admin POST /v1/ui-links': { status: 201, body: ANSWER } })
   t.deepEqual(JSON.parse((await runCli(['ui', '--json', '--socket', daemon.folder])).stdout), ANSWER)
 })
-
-test('no browser is started: its arguments are everybody’s to read', async t => {
-  const daemon = await startDaemon(t, { 'admin POST /v1/ui-links': { status: 201, body: ANSWER } })
-  const opened: string[] = []
-  const setting = { terminal: true, env: { DISPLAY: ':0' }, openBrowser: (url: string) => void opened.push(url) }
-  t.is((await runCli(['ui', '--socket', daemon.folder], setting)).code, 0)
-  t.deepEqual(opened, [])
-})
