@@ -36,6 +36,7 @@ export type Restored = {
 }
 
 export type Snapshots = {
+  /** The bundle, in memory that is the caller's to give back. */
   export(): Promise<Uint8Array>
   /** Throws `bundle-corrupt`, `bundle-newer`, `bundle-wrong-identity`, `bundle-untrusted`; then nothing was changed. */
   restore(bundle: Uint8Array, wish: RestoreWish): Promise<Restored>
@@ -195,7 +196,7 @@ export const createSnapshots = (deps: {
       if (waits && journey.read().connection.kind === 'disconnected') {
         // All that there is: anything else would, in time, push it out of the backups.
         trail.record({ event: 'snapshot.export', detail: 'the sealed bundle that waits, as it is' })
-        return waits.bundle
+        return Buffer.from(waits.bundle)
       }
       const content = contentOf({ record: journey.read(), tokens: tokens.live() }, deps.settings())
       const bundle = await tools.writeBundle(content, {

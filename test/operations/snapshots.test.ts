@@ -162,6 +162,19 @@ test('a sealed bundle waits; what comes to life meanwhile is not replaced by a s
   t.is((await failureOf(heir.snapshots.unlock(IDENTITIES))).code, 'invalid-request')
 })
 
+test('a bundle that waits is exported as often as somebody asks, and waits on', async t => {
+  const scene = await createScene()
+  const heir = createHeir(scene)
+  await heir.snapshots.restore(scene.bundle, wish({ identities: [] }))
+  for (let turn = 0; turn < 2; turn++) {
+    const exported = await heir.snapshots.export()
+    t.deepEqual(Buffer.from(exported), Buffer.from(scene.bundle))
+    // As the server does once it is sent.
+    exported.fill(0)
+  }
+  t.is((await heir.snapshots.unlock(IDENTITIES)).outcome, 'restored')
+})
+
 test('a waiting bundle that is damaged is none, and no answer fails for it', async t => {
   const scene = await createScene()
   scene.shelf.waiting = Buffer.from('rubbish')
