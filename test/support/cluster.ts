@@ -185,7 +185,9 @@ ${options.keys ?? ''}
 
   const leader = async (among: readonly ClusterNode[] = nodes): Promise<ClusterNode> => {
     for (;;) {
-      const asked = among.map(async node => ((await roleOf(node)) === 'leader' ? [node] : []))
+      // One that is stopped would never answer.
+      const answering = among.filter(node => !node.condition().killed && !node.condition().paused)
+      const asked = answering.map(async node => ((await roleOf(node)) === 'leader' ? [node] : []))
       const [found, ...more] = (await Promise.all(asked)).flat()
       if (found && more.length === 0) return found
       await new Promise(pause => setTimeout(pause, 50))
