@@ -10,7 +10,7 @@ import { createLink } from '../src/cluster/link.ts'
 import { createKeyring } from '../src/cluster/sealing.ts'
 import { createClock } from '../src/platform/clock.ts'
 import { startEtcd } from '../test/support/etcd.ts'
-import type { Row } from './bench.ts'
+import type { Row } from './bench-parts.ts'
 import { quietLog, tokensOf } from './bench-parts.ts'
 
 const REPLICAS = 50

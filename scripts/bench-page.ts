@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { Agent, createServer, type IncomingMessage, request } from 'node:http'
 import { type Appliance, freePort } from '../test/support/appliance.ts'
-import type { Row } from './bench.ts'
+import type { Row } from './bench-parts.ts'
 
 const REQUESTS = 300
 const BUDGET_MS = 20

@@ -1,4 +1,4 @@
-// Parts of the benchmark that stand in for what a row does not measure.
+// What the rows of the benchmark share, and what stands in for what a row does not measure.
 
 import { randomBytes } from 'node:crypto'
 import { scopeKey } from '../src/domain/scope.ts'
@@ -7,6 +7,16 @@ import type { createTokens } from '../src/operations/tokens.ts'
 import type { Log } from '../src/platform/log.ts'
 import type { Store } from '../src/store/database.ts'
 import type { StoredToken } from '../src/store/token-store.ts'
+
+/** `ratio` and `budget` as they are shown. */
+export type Row = { name: string; floor: string; ours: string; ratio: string; budget: string; within: boolean }
+
+export const TURNS = 5
+export const SCOPES = 10_000
+export const INSTALLATIONS = 20
+
+export const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 
 const nothing = (): void => undefined
 export const quietLog: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing }

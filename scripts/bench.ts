@@ -1,28 +1,22 @@
 // The benchmark: each row measures the daemon and a floor in turn, in one run, and prints the ratio beside its budget.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { openStore } from '../src/store/database.ts'
 import { createTokens } from '../src/operations/tokens.ts'
-import { type Appliance, createAppliance, PROFILE } from '../test/support/appliance.ts'
+import { type Appliance, createAppliance } from '../test/support/appliance.ts'
 import { benchCluster } from './bench-cluster.ts'
 import { benchPage } from './bench-page.ts'
-import { quietLog, stillClock, tokensOf } from './bench-parts.ts'
+import { INSTALLATIONS, median, quietLog, type Row, SCOPES, stillClock, tokensOf, TURNS } from './bench-parts.ts'
+import { benchSnapshot } from './bench-snapshot.ts'
 import { openWebSocket, unitFlags } from './bench-start.ts'
-
-export type Row = { name: string; floor: string; ours: string; ratio: string; budget: string; within: boolean }
 
 const ROOT = resolve(import.meta.dirname, '..')
 const DAEMON = join(ROOT, 'dist/ghconnectd.cjs')
-const TURNS = 5
 const CONNECTIONS = 32
 const REQUESTS = 60_000
-const SCOPES = 10_000
-const INSTALLATIONS = 20
 
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 const pinned = (core: number, command: readonly string[]): string[] => ['taskset', '-c', String(core), ...command]
 
 /** A child that is ready when its output matches; resolves to it and to the milliseconds that took. */
@@ -276,52 +270,6 @@ const measureTicks = async (store: ReturnType<typeof openStore>): Promise<number
     samples.push(performance.now() - began)
   }
   return median(samples)
-}
-
-/**
- * Both are commands that end with a file on the disk: `curl` that asks the running daemon, and `tar | age` over the files that its
- * bundle holds. The daemon reads its tokens, builds, signs, encrypts and reads back meanwhile; the floor only reads and encrypts.
- */
-const benchSnapshot = async (appliance: Appliance): Promise<Row[]> => {
-  const { folder, state, runtime } = appliance
-  const storeKey = readFileSync(join(folder, 'store.key'))
-  const identity = join(folder, 'identity.txt')
-  execFileSync('age-keygen', ['-o', identity], { stdio: 'ignore' })
-  const recipient = execFileSync('age-keygen', ['-y', identity], { encoding: 'utf8' }).trim()
-  appliance.configure(`${PROFILE}\n[snapshot]\nrecipients = ["${recipient}"]\n`)
-  await appliance.start()
-  await appliance.enable()
-  await appliance.kill()
-  const store = openStore({ folder: join(state, 'store'), storeKey, log: quietLog })
-  store.tokens.putAll([...tokensOf({ scopes: SCOPES, installations: INSTALLATIONS, nowMs: Date.now() })])
-  store.close()
-  await appliance.start()
-  const shell = (line: string): number => {
-    const beganMs = performance.now()
-    execFileSync('sh', ['-ec', line], { cwd: folder })
-    return performance.now() - beganMs
-  }
-  const ask = `curl -sf --unix-socket ${join(runtime, 'admin.sock')} -X POST http://localhost/v1/snapshots -o bundle.tar`
-  shell(`${ask}; mkdir files; tar xf bundle.tar; age -d -i ${identity} payload.age | tar x -C files`)
-  const ours: number[] = []
-  const bare: number[] = []
-  for (let turn = 0; turn < TURNS * 3; turn++) {
-    bare.push(shell(`tar -C files -cf - . | age -r ${recipient} > floor.age`))
-    ours.push(shell(ask))
-  }
-  await appliance.kill()
-  const ratio = median(ours.map((ms, at) => ms / (bare[at] ?? Number.NaN)))
-  const size = statSync(join(folder, 'bundle.tar')).size
-  return [
-    {
-      name: `snapshot export, ${SCOPES} scopes, ${(size / 2 ** 20).toFixed(1)} MB`,
-      floor: `${median(bare).toFixed(0)} ms`,
-      ours: `${median(ours).toFixed(0)} ms`,
-      ratio: ratio.toFixed(2),
-      budget: '<= 3',
-      within: ratio <= 3,
-    },
-  ]
 }
 
 const benchPolicy = async (appliance: Appliance): Promise<Row[]> => {

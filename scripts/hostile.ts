@@ -5,6 +5,7 @@ import { chmodSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createAppliance } from '../test/support/appliance.ts'
+import { median } from './bench-parts.ts'
 import { unitFlags } from './bench-start.ts'
 import { behaveWell, startHostile, type Tallies } from '../test/support/hostile.ts'
 
@@ -20,8 +21,6 @@ installation = "octo-org"
 permissions = { contents = "read" }
 allow = { users = [${users}] }
 `
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 
 // As the service runs it (systemd/ghconnectd.service): what a flood leaves behind is cleared away in short pauses.
 const wrap = ([node = '', ...args]: readonly string[]): string[] => [node, ...unitFlags(), ...args]
