@@ -54,7 +54,7 @@ export const createKeys = (namespace: string) => {
     }),
     /**
      * A first try may have been done although its answer was lost. It was, where all that it puts is there to the byte: a sealed
-     * value never comes about twice.
+     * value never comes about twice. Its revision is theirs: the one of this answer counts what others wrote since.
      */
     committedOf: (answer: Answer, writes: readonly Write[]): Committed => {
       const found = answer.responses.map(response => response.response_range?.kvs[0])
@@ -65,7 +65,8 @@ export const createKeys = (namespace: string) => {
         writes.every((write, i) =>
           write.kind === 'put' ? found[i]?.value.equals(write.value) === true : found[i] === undefined,
         )
-      return { committed: answer.succeeded || done, revision: BigInt(answer.header.revision) }
+      const written = done ? found.find(kv => kv !== undefined)?.mod_revision : undefined
+      return { committed: answer.succeeded || done, revision: BigInt(written ?? answer.header.revision) }
     },
     changeOf: (event: { readonly type: string; readonly kv: KeyValue }): Change =>
       event.type.toLowerCase() === 'put'

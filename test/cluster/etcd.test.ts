@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { createEtcd, type EtcdOptions } from '../../src/cluster/etcd.ts'
 import type { Change, Etcd } from '../../src/cluster/etcd-types.ts'
@@ -183,6 +185,44 @@ test.serial('a commit whose answer was lost counts once', async t => {
     t.is((await etcd.get('count'))?.value.toString(), `${i}`)
     await three.settled()
   }
+})
+
+/** A way to an endpoint on which answers can be held back: what is asked arrives. */
+const oneWay = async (t: ExecutionContext, endpoint: string) => {
+  let isMute = false
+  const server = createServer(near => {
+    const far = connect(Number(new URL(endpoint).port), '127.0.0.1')
+    near.pipe(far)
+    far.on('data', chunk => void (isMute || near.write(chunk)))
+    for (const [one, other] of [[near, far] as const, [far, near] as const]) {
+      one.on('error', () => other.destroy())
+      one.on('close', () => other.destroy())
+    }
+    t.teardown(() => near.destroy())
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  t.teardown(() => server.close())
+  return { endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, mute: () => void (isMute = true) }
+}
+
+test.serial('a commit whose answer was lost tells the revision of its writes, whatever came after them', async t => {
+  const one = await startEtcd()
+  t.teardown(() => one.close())
+  const [endpoint = ''] = one.endpoints
+  const way = await oneWay(t, endpoint)
+  const name = 'late'
+  const etcd = await open(t, { endpoints: [way.endpoint, endpoint], name, deadlineMs: 2_000, heartbeatMs: 60_000 })
+  const other = await open(t, { endpoints: one.endpoints, name })
+  const { revision: before } = await etcd.commit([], [put('a', '1')])
+  const told = follow(other, '', before + 1n)
+  way.mute()
+  const asked = etcd.commit([{ key: 'lock', createRevision: 0n }], [put('lock', 'mine'), put('with', 'it')])
+  await told.until(() => told.seen.length === 1)
+  await other.commit([], [put('a', '2')])
+  await other.commit([], [put('a', '3')])
+  t.deepEqual(await asked, { committed: true, revision: before + 1n })
+  const fence = { key: 'lock', createRevision: before + 1n }
+  t.true((await etcd.commit([fence], [put('a', '4')])).committed, 'a fence of it holds')
 })
 
 test.serial(
