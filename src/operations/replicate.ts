@@ -194,8 +194,10 @@ export const createReplicate = (deps: {
       const wanted = digest()
       await link.readRecord()
       await settleUnder('any')
-      if (digest() === wanted) return undefined
-      return conflict()
+      if (digest() !== wanted) return conflict()
+      // Else the lock was lost, and who holds it now is still at work: it is decided after that, with the next settle.
+      if (memory.agreed().digest !== wanted) throw new Failure('cluster-conflict', OVERTAKEN)
+      return undefined
     } catch (error) {
       const failure = asFailure(error)
       log.error('a change of this node is not in the cluster yet', { error: failure })
@@ -265,6 +267,9 @@ export const createReplicate = (deps: {
 }
 
 export const NEWER = 'a newer version of ghconnectd wrote the record; upgrade this node'
+
+const OVERTAKEN =
+  'another node is at it; what was changed here is not in the cluster yet, and void if that one changes something'
 
 const CUT_OFF = new Set<string>(['cluster-unreachable', 'cluster-refused'])
 

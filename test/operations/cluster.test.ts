@@ -180,6 +180,59 @@ test('a change that comes after the lock was lost is void, and told so', async t
   )
 })
 
+/** The first node clears itself under a lock that is lost meanwhile; the second one holds the next and is still at work. */
+const overtaken = async () => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b] = nodes
+  const [slow, work] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const change = a.get().rig.journey.alone(async () => {
+    await slow.promise
+    a.get().rig.journey.shred({ kind: 'disconnected', sinceMs: rig.clock.now() })
+  })
+  await rig.clock.advance(100)
+  a.pause()
+  await rig.clock.advance(10_000)
+  const theirs = b.get().rig.journey.alone(() => work.promise)
+  await rig.clock.advance(1_000)
+  slow.resolve()
+  await settle()
+  a.resume()
+  await rig.clock.advance(3_000)
+  return { rig, nodes, failure: await failureOf(change), work, theirs }
+}
+
+test('a change is not done while another node holds the lock that was lost: it goes out after that one left all as it was', async t => {
+  const { rig, nodes, failure, work, theirs } = await overtaken()
+  const [a, b, c] = nodes
+  t.is(failure.code, 'cluster-conflict')
+  t.regex(failure.message, /not in the cluster yet/)
+  t.true(a.get().node.desk.status().unsent)
+  t.deepEqual([a.kind(), b.kind(), c.kind()], ['disconnected', 'connected', 'connected'])
+  await rig.clock.advance(5_000)
+  t.is(a.kind(), 'disconnected', 'what was cleared does not come back')
+  work.resolve()
+  await theirs
+  await rig.clock.advance(15_000)
+  t.deepEqual([a.kind(), b.kind(), c.kind()], ['disconnected', 'disconnected', 'disconnected'])
+  t.false(a.get().node.desk.status().unsent)
+})
+
+test('such a change gives way to what that other node made, and the audit log tells', async t => {
+  const { rig, nodes, failure, work, theirs } = await overtaken()
+  const [a, b] = nodes
+  t.is(failure.code, 'cluster-conflict')
+  const { journey } = b.get().rig
+  journey.to(journey.read().connection, { newGeneration: true })
+  work.resolve()
+  await theirs
+  await rig.clock.advance(15_000)
+  t.deepEqual(
+    nodes.map(node => [node.kind(), node.disk.record.generation]),
+    nodes.map(() => ['connected', 2]),
+  )
+  t.true(a.disk.audit.some(({ event }) => event === 'cluster.conflict'))
+})
+
 test('without etcd every node goes on, mints for itself, and refuses to decide for others', async t => {
   const { rig, nodes } = await threeNodes()
   const before = await Promise.all(nodes.map(node => node.token()))
