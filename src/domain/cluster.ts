@@ -131,7 +131,9 @@ export const nextStep = (standing: Standing, seen: { version: Version; digest: s
   if (seen.digest === digest) return { kind: 'agree' }
   if (clean) return { kind: 'apply', lost: 'nothing' }
   if (!unsent) return { kind: 'apply', lost: 'note' }
-  return generation > seen.version.generation ? { kind: 'offer', anew: true } : { kind: 'apply', lost: 'change' }
+  // What others decided since holds, a disable above all: however many changes were made here without knowing of it.
+  const isOvertaken = seen.version.generation > agreed.version.generation || generation <= seen.version.generation
+  return isOvertaken ? { kind: 'apply', lost: 'change' } : { kind: 'offer', anew: true }
 }
 
 /** The version of a record that is offered anew: above all that this node has seen. */

@@ -171,4 +171,6 @@ test("an administrator's change that is not out yet goes over notes, and gives w
   t.deepEqual(nextStep(changed, { ...AGREED }), { kind: 'offer', anew: true })
   t.deepEqual(nextStep(changed, seenAt(2, 8)), { kind: 'offer', anew: true })
   t.deepEqual(nextStep(changed, seenAt(3, 8)), { kind: 'apply', lost: 'change' })
+  const twice = standing({ generation: 4, digest: 'changed', unsent: true })
+  t.deepEqual(nextStep(twice, seenAt(3, 8)), { kind: 'apply', lost: 'change' }, 'their number does not count')
 })

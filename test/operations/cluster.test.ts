@@ -233,6 +233,40 @@ test('such a change gives way to what that other node made, and the audit log te
   t.true(a.disk.audit.some(({ event }) => event === 'cluster.conflict'))
 })
 
+test('changes that were made without the daemon give way to a disable of others, however many they are', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b, c] = nodes
+  c.kill()
+  const disabled = b.get().rig.disable.begin({ local: true, yes: true })
+  await rig.clock.advance(2_000)
+  await disabled
+  c.disk.record = { ...c.disk.record, generation: a.disk.record.generation + 2 }
+  c.disk.facts.set('cluster.unsent', true)
+  await c.start()
+  await rig.clock.advance(15_000)
+  t.deepEqual([a.kind(), b.kind(), c.kind()], ['disconnected', 'disconnected', 'disconnected'])
+  t.is(c.disk.record.keys.length, 0)
+  t.true(c.disk.audit.some(({ event }) => event === 'cluster.conflict'))
+})
+
+test('a node that had heard of a disable brings the cluster back with what was restored on it without the daemon', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [, b, c] = nodes
+  const { connection, keys, installations } = c.disk.record
+  const disabled = b.get().rig.disable.begin({ local: true, yes: true })
+  await rig.clock.advance(2_000)
+  await disabled
+  c.kill()
+  c.disk.record = { connection, keys, installations, generation: c.disk.record.generation + 1 }
+  c.disk.facts.set('cluster.unsent', true)
+  await c.start()
+  await rig.clock.advance(15_000)
+  t.deepEqual(
+    nodes.map(node => node.kind()),
+    ['connected', 'connected', 'connected'],
+  )
+})
+
 test('without etcd every node goes on, mints for itself, and refuses to decide for others', async t => {
   const { rig, nodes } = await threeNodes()
   const before = await Promise.all(nodes.map(node => node.token()))
