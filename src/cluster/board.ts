@@ -116,6 +116,12 @@ export const createBoard = (deps: {
     byName.set(name, key)
   }
 
+  const putMember = ({ key, value }: Entry): void => {
+    const read = codecs.member.read(key, value)
+    if (read.kind === 'value') members.set(key, read.value)
+    else strange.add(key)
+  }
+
   const put = (entry: Entry): void => {
     const { key, value } = entry
     strange.delete(key)
@@ -127,9 +133,7 @@ export const createBoard = (deps: {
       return handlers.onToken(read.value)
     }
     if (key.startsWith(KEYS.members)) {
-      const read = codecs.member.read(key, value)
-      if (read.kind !== 'value') return void strange.add(key)
-      members.set(key, read.value)
+      putMember(entry)
       return handlers.onMembers()
     }
     if (key.startsWith(KEYS.asks)) {
@@ -188,9 +192,12 @@ export const createBoard = (deps: {
     list(entries) {
       const [record] = entries.filter(({ key }) => key === KEYS.record)
       for (const map of [members, asks, strange]) map.clear()
-      noteRecord(record)
-      for (const entry of relist(entries)) if (entry.key !== KEYS.record) put(entry)
+      // All of them before anything is sealed: with which secret is up to the one of them that knows least.
+      const isMember = ({ key }: Entry): boolean => key.startsWith(KEYS.members)
+      for (const entry of entries.filter(isMember)) putMember(entry)
       handlers.onMembers()
+      noteRecord(record)
+      for (const entry of relist(entries)) if (entry.key !== KEYS.record && !isMember(entry)) put(entry)
     },
     change(change) {
       if (change.kind === 'put') put(change.entry)

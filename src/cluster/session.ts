@@ -26,9 +26,10 @@ export const createSession = (deps: {
   clock: Clock
   log: Log
   ttlSeconds: number
-  onLease(): void
   /** All entries of one revision: takes the place of what was known. */
   onList(entries: readonly Entry[]): void
+  /** There is a lease to write under. After the list, which tells what the others can open. */
+  onLease(): void
   onChange(change: Change): void
   onTouch(inTouch: boolean): void
 }): Session => {
@@ -86,8 +87,8 @@ export const createSession = (deps: {
       if (stopped) return
       listed = true
       trouble = undefined
-      deps.onLease()
       deps.onList(entries)
+      deps.onLease()
       watch = etcd.watch('', {
         fromRevision: revision + 1n,
         onChange(changes) {

@@ -486,6 +486,31 @@ test('a new secret seals once every node knows it, and the former one opens noth
   t.is((await a.token()).token.reveal(), (await b.token()).token.reveal())
 })
 
+test('a node that starts with a new secret seals nothing with it while another node does not know it', async t => {
+  const rig = await createClusterRig()
+  const former = Buffer.from('the secret of before, long enough now')
+  const next = Buffer.from('the secret from now on, long enough')
+  const [a, b] = [rig.createMachine('a', [former]), rig.createMachine('b', [former])]
+  for (const node of [a, b]) await node.start()
+  await a.get().rig.importApp({ appId: rig.app.id, pem: new Secret(rig.pem) })
+  for (const node of [a, b]) await node.join()
+  a.kill()
+  await rig.clock.advance(6_000)
+  rig.etcd.commits.length = 0
+  await a.start({ secrets: [next, former] })
+  await a.token()
+  await rig.clock.advance(15_000)
+  // All is listed anew, its own entry before that of the other one.
+  a.get().client.cut()
+  await rig.clock.advance(1_000)
+  a.get().client.heal()
+  await rig.clock.advance(15_000)
+  const old = createKeyring({ cluster: 'test', secrets: [former] })
+  const written = rig.etcd.commits.flatMap(({ writes }) => writes.filter(write => write.kind === 'put'))
+  t.true(written.some(({ key }) => key.startsWith('members/a')))
+  for (const { key, value } of written) t.is(old.open(key, value).kind, 'opened', key)
+})
+
 test("GitHub's redirect may arrive at another node than the one that began to enable", async t => {
   const rig = await createClusterRig()
   const nodes = ['a', 'b', 'c'].map(name => rig.createMachine(name))

@@ -117,7 +117,12 @@ export const createFakeEtcd = (clock: FakeClock) => {
     return {
       get: key => call(() => entries.get(key)),
       list: prefix =>
-        call(() => ({ entries: [...entries.values()].filter(({ key }) => key.startsWith(prefix)), revision })),
+        call(() => ({
+          entries: [...entries.values()]
+            .filter(({ key }) => key.startsWith(prefix))
+            .toSorted((one, other) => (one.key < other.key ? -1 : 1)),
+          revision,
+        })),
       async commit(conditions, writes) {
         await gate
         return call(() => commit(conditions, writes))
