@@ -146,13 +146,15 @@ for (const way of ['kill', 'pause'] as const) {
     lease.onLost(() => (lost += 1))
     const told = follow(etcd, '', (await etcd.commit([], [put('mine', '', lease.id)])).revision + 1n)
     const expected: string[] = []
+    let last = 0n
     for (const [i, member] of three.members.entries()) {
       if (way === 'kill') await member.kill()
       else member.pause()
       for (const step of ['out', 'still']) {
-        // The others may be electing a leader: what was not done in time is done again.
-        const { committed } = await etcd.commit([], [put('k', `${i} ${step}`)])
+        // The others may be electing a leader: what was not done in time is done again, and by its condition once.
+        const { committed, revision } = await etcd.commit([{ key: 'k', modRevision: last }], [put('k', `${i} ${step}`)])
         t.true(committed)
+        last = revision
         expected.push(`put k=${i} ${step}`)
         await told.until(() => told.seen.length === expected.length)
       }
