@@ -16,6 +16,12 @@ export const clusterRow = (status: ClusterStatus | undefined): CheckRow => {
     const why = status.trouble === undefined ? '' : `: ${status.trouble}`
     return failed(of, new Failure('cluster-unreachable', `this node (${node}) has not heard of it ${since}${why}`))
   }
+  if (status.trouble !== undefined)
+    return failed(
+      of,
+      new Failure('cluster-behind', `this node (${node}) lags behind it: ${status.trouble}`),
+      'Do what is said there; it is tried again by itself.',
+    )
   const said = `This node (${node}) is ${role === 'leader' ? 'its leader' : `a ${role}`}, one of ${members.length}, and holds record ${sequence} of ${known}`
   if (leader === undefined) {
     const next = 'Wait a few seconds; if none comes, see `ghconnect cluster status` and the journals of its nodes.'

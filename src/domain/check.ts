@@ -62,6 +62,7 @@ const LAYER_OF: Partial<Record<Code, Layer>> = {
   'cluster-refused': 'cluster',
   'cluster-conflict': 'cluster',
   'cluster-secret': 'cluster',
+  'cluster-behind': 'cluster',
   'cluster-member': 'cluster',
   isolated: 'cluster',
   replica: 'cluster',

@@ -339,6 +339,12 @@ export const CATALOGUE = {
     title: 'What the cluster holds cannot be opened',
     next: 'Give this node the same cluster secret as the others, then restart it.',
   },
+  'cluster-behind': {
+    status: 503,
+    exit: 69,
+    title: 'What the cluster holds cannot be taken over by this node',
+    next: 'Mend what is named; it is tried again by itself. Until then nothing is changed from here, and after 24 hours nothing is served.',
+  },
   'cluster-member': {
     status: 409,
     exit: 65,
@@ -349,7 +355,7 @@ export const CATALOGUE = {
     status: 503,
     exit: 69,
     title: 'This node was cut off from its cluster for too long',
-    next: 'Mend the way to etcd; nothing is served until this node has heard of the cluster again.',
+    next: 'Mend the way to etcd, or what else `ghconnect cluster status` names; nothing is served until this node holds what the cluster does.',
   },
   replica: {
     status: 503,

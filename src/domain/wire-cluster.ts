@@ -25,7 +25,7 @@ export const ClusterStatus = z.lazy(() =>
     role: z.enum(['single', 'leader', 'follower', 'replica']),
     in_touch: z.boolean(),
     last_contact_at: time.optional(),
-    trouble: z.string().optional().describe('Why it is not in touch'),
+    trouble: z.string().optional().describe('Why it is not in touch, or does not hold what the cluster does'),
     generation: z.int(),
     sequence: z.int().describe('Of the record that this node holds'),
     cluster_sequence: z.int().optional().describe('Of the record in etcd, where it can be opened'),

@@ -12,7 +12,7 @@ import type { Events } from './events.ts'
 import type { Isolation } from './isolation.ts'
 import type { Journey } from './journey.ts'
 import type { Memory } from './membership.ts'
-import { NEWER, type Replicate } from './replicate.ts'
+import type { Replicate } from './replicate.ts'
 import type { Seat } from './seat.ts'
 import type { TokenExchange } from './token-exchange.ts'
 
@@ -76,9 +76,15 @@ export const createClusterSeat = (deps: {
     if (inTouch) void catchUp()
   }
 
+  /** What this node does not hold it has not heard of, however well it reaches etcd. */
+  const isInStep = (): boolean => link().inTouch() && !deps.replicate().findObstacle()
+  const noteContact = (): void => {
+    if (isInStep()) isolation.note()
+  }
+
   const catchUp = async (): Promise<void> => {
     await deps.replicate().settle()
-    if (link().inTouch()) isolation.note()
+    noteContact()
     deps.exchange().takeAll()
     await deps.exchange().reconcile()
   }
@@ -129,7 +135,7 @@ export const createClusterSeat = (deps: {
           outMs = PATIENCE_MS
         }
         if (!memory.find() || !link().inTouch()) return
-        isolation.note()
+        noteContact()
         link().stand()
       }),
       clock.every(LOOK_MS, look),
@@ -159,13 +165,11 @@ export const createClusterSeat = (deps: {
       const next = 'Mend the way to etcd. After 24 hours this node serves nothing any more.'
       found.push({ code: 'cluster-isolated', detail, next })
     }
-    if (link().record().kind === 'foreign') {
-      const { title, next } = new Failure('cluster-secret', '').entry
-      found.push({ code: 'cluster-secret', detail: `${title}: the record is sealed with another secret.`, next })
-    }
-    if (link().record().kind === 'newer') {
-      const { title, next } = new Failure('cluster-member', '').entry
-      found.push({ code: 'cluster-member', detail: `${title}: ${NEWER}.`, next })
+    const obstacle = deps.replicate().findObstacle()
+    if (obstacle) {
+      const { code, message, entry } = obstacle
+      const limit = 'After 24 hours this node serves nothing any more.'
+      found.push({ code, detail: `${entry.title}: ${message}. ${limit}`, next: entry.next })
     }
     if (memory.isUnsent() && !link().inTouch()) {
       const detail = 'A change that was made on this node has not reached the others yet.'
@@ -197,9 +201,13 @@ export const createClusterSeat = (deps: {
     findShut() {
       if (!memory.find()) return undefined
       if (!known) return new Failure('cluster-unreachable', 'this node asks its cluster first what holds')
-      if (!isolation.isOver() || link().inTouch()) return undefined
+      if (deps.replicate().isOverruled())
+        return new Failure('isolated', 'what it holds was disabled in the cluster, and is not cleared here yet')
+      if (!isolation.isOver() || isInStep()) return undefined
       const lastMs = isolation.lastContactMs()
-      return new Failure('isolated', `it was heard of last ${lastMs === undefined ? 'never' : isoTime(lastMs)}`)
+      const obstacle = deps.replicate().findObstacle()
+      const why = obstacle ? `; ${obstacle.message}` : ''
+      return new Failure('isolated', `it was heard of last ${lastMs === undefined ? 'never' : isoTime(lastMs)}${why}`)
     },
     findMute: () => (replica() ? new Failure('replica', 'it calls GitHub once it is promoted') : undefined),
     async change(task, options) {

@@ -103,6 +103,7 @@ export const createClusterDesk = (deps: {
       const leader = link.leader()
       const lastContactMs = isolation.lastContactMs()
       const trouble = link.findTrouble()
+      const obstacle = memory.find() && deps.replicate.findObstacle()
       return {
         cluster: deps.cluster,
         node: link.node,
@@ -111,6 +112,7 @@ export const createClusterDesk = (deps: {
         in_touch: link.inTouch(),
         ...(lastContactMs !== undefined && { last_contact_at: isoTime(lastContactMs) }),
         ...(trouble && { trouble: trouble.message }),
+        ...(!trouble && obstacle && { trouble: `${obstacle.message}. ${obstacle.entry.next}` }),
         generation: journey.read().generation,
         sequence: version.sequence,
         ...(known !== undefined && { cluster_sequence: known }),

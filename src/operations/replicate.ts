@@ -2,9 +2,10 @@
 
 import { randomBytes } from 'node:crypto'
 import type { ClusterLink, Right } from '../cluster/link.ts'
-import { nextStep, type SharedRecord, type Standing, versionAbove } from '../domain/cluster.ts'
+import type { Seen } from '../cluster/board.ts'
+import { compareVersions, nextStep, type SharedRecord, type Standing, versionAbove } from '../domain/cluster.ts'
 import { canonicalJson } from '../domain/canonical-json.ts'
-import { type Connection, type Installation, isLive } from '../domain/connection.ts'
+import { type Connection, type Installation, isLive, mayServe } from '../domain/connection.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
 import type { Log } from '../platform/log.ts'
 import type { ConnectionRecord } from '../store/connection-store.ts'
@@ -21,8 +22,12 @@ export type Replicate = {
   changed(): void
   /** Brings this node and the cluster to the same record. Never throws: what could not be done is done later. */
   settle(): Promise<void>
-  /** The same, in turn already, under a right that is held. Throws `cluster-unreachable`, `cluster-secret`. */
+  /** The same, in turn already, under a right that is held. Throws `cluster-unreachable`, `cluster-secret`, `cluster-behind`. */
   settleUnder(right: Right): Promise<void>
+  /** What keeps the record of the cluster from holding here, although etcd is reached: `cluster-secret`, `cluster-behind`. */
+  findObstacle(): Failure | undefined
+  /** The cluster's record, which does not hold here yet, has nothing served. Asked with each request. */
+  isOverruled(): boolean
 }
 
 /** Against a rival who is always first; there is none for long. */
@@ -46,6 +51,7 @@ export const createReplicate = (deps: {
   let sending: Promise<unknown> = Promise.resolve()
   let settling = false
   let again = false
+  let untaken: Failure | undefined
 
   const recipients = (): readonly string[] => {
     const found = store.facts.find(RECIPIENTS)
@@ -97,6 +103,18 @@ export const createReplicate = (deps: {
     void link.announce()
   }
 
+  const takeOver = (record: SharedRecord, lost: 'nothing' | 'note' | 'change'): void => {
+    try {
+      apply(record, lost)
+      untaken = undefined
+    } catch (error) {
+      const cause = asFailure(error)
+      const why = `its record ${record.version.sequence} was not taken over: ${cause.message}`
+      untaken = new Failure('cluster-behind', why, { cause })
+      throw error
+    }
+  }
+
   const offer = async (anew: boolean, as: Right): Promise<boolean> => {
     const seen = link.record()
     const held = store.connection.read()
@@ -130,10 +148,10 @@ export const createReplicate = (deps: {
   const settleUnder = async (as: Right): Promise<void> => {
     for (let tries = 0; tries < MOST_TRIES; tries++) {
       const seen = link.record()
-      if (seen.kind === 'foreign')
-        throw new Failure('cluster-secret', 'the record of the cluster is sealed with another secret')
-      if (seen.kind === 'newer') throw new Failure('cluster-member', NEWER)
+      const unreadable = findUnreadable(seen)
+      if (unreadable) throw unreadable
       const step = nextStep(standing(), seen.kind === 'record' ? seen : undefined)
+      if (step.kind !== 'apply') untaken = undefined
       switch (step.kind) {
         case 'keep':
           if (as !== right) memory.setUnsent(false)
@@ -147,7 +165,7 @@ export const createReplicate = (deps: {
           return
         }
         case 'apply':
-          if (seen.kind === 'record') apply(seen.record, step.lost)
+          if (seen.kind === 'record') takeOver(seen.record, step.lost)
           return
         case 'offer':
           if (await offer(step.anew, as)) return
@@ -225,6 +243,16 @@ export const createReplicate = (deps: {
   return {
     settle,
     settleUnder,
+    findObstacle: () => findUnreadable(link.record()) ?? untaken,
+    isOverruled() {
+      const seen = link.record()
+      return (
+        seen.kind === 'record' &&
+        !mayServe(seen.record.connection) &&
+        compareVersions(seen.version, memory.agreed().version) > 0 &&
+        mayServe(journey.read().connection)
+      )
+    },
     changed() {
       const as = right
       if (as !== undefined) sending = sending.then(() => (right === as ? sendEarly(as) : undefined))
@@ -270,6 +298,12 @@ export const NEWER = 'a newer version of ghconnectd wrote the record; upgrade th
 
 const OVERTAKEN =
   'another node is at it; what was changed here is not in the cluster yet, and void if that one changes something'
+
+const findUnreadable = ({ kind }: Seen): Failure | undefined => {
+  if (kind === 'foreign')
+    return new Failure('cluster-secret', 'the record of the cluster is sealed with another secret')
+  return kind === 'newer' ? new Failure('cluster-behind', NEWER) : undefined
+}
 
 const CUT_OFF = new Set<string>(['cluster-unreachable', 'cluster-refused'])
 

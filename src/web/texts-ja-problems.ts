@@ -199,13 +199,17 @@ export const PROBLEMS_JA: Readonly<Record<string, Words>> = {
     title: 'クラスターの内容を開けません',
     next: 'ほかのノードと同じクラスターシークレットを設定し、再起動してください。',
   },
+  'cluster-behind': {
+    title: 'クラスターの内容をこのノードに取り込めません',
+    next: '示された問題を解決してください。自動的に再試行します。それまでこのノードからの変更はできず、24 時間が過ぎるとトークンを提供しなくなります。',
+  },
   'cluster-member': {
     title: 'このノードはクラスターと適合しません',
     next: '`ghconnect cluster status` で確認し、`cluster join` または `cluster leave` で変更してください。',
   },
   isolated: {
     title: 'このノードは長時間クラスターから切り離されていました',
-    next: 'etcd への経路を修復してください。クラスターと再び通信できるまで、トークンは提供されません。',
+    next: 'etcd への経路、または `ghconnect cluster status` が示す問題を解決してください。クラスターの内容を取り込めるまで、トークンは提供されません。',
   },
   replica: {
     title: 'このノードはレプリカで、外部を呼び出しません',

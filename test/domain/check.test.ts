@@ -150,6 +150,11 @@ test('a node in its cluster: well, without a leader, cut off, not joined, single
     code: 'cluster-unreachable',
     evidence: 'This node (one) has not heard of it yet: no endpoint answers.',
   })
+  t.like(clusterRow({ ...node, members: [], trouble: 'it is sealed otherwise. Give it the secret.' }), {
+    verdict: 'failed',
+    code: 'cluster-behind',
+    evidence: 'This node (one) lags behind it: it is sealed otherwise. Give it the secret.',
+  })
   t.is(clusterRow({ ...node, members: [], joined: false }).verdict, 'skipped')
   t.is(clusterRow(undefined).evidence, 'Not asked: this is a single node.')
 })

@@ -613,8 +613,96 @@ test('a record of a newer version is neither taken nor replaced', async t => {
     nodes[1]
       .get()
       .node.seat.warnings()
-      .some(({ code }) => code === 'cluster-member'),
+      .some(({ code }) => code === 'cluster-behind'),
   )
+})
+
+const codesOf = (node: Machine): string[] =>
+  node
+    .get()
+    .node.seat.warnings()
+    .map(({ code }) => code)
+
+test('a node that reaches etcd and cannot open the record serves for 24 hours, restarts included, and says why', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [, , c] = nodes
+  const other = [Buffer.from('quite another secret, of no use here')]
+  c.kill()
+  await c.start({ secrets: other })
+  await rig.clock.advance(12 * HOUR)
+  t.true((await c.token()).expiresAtMs > rig.clock.now())
+  t.deepEqual(codesOf(c), ['cluster-secret'])
+  const { trouble, in_touch } = c.get().node.desk.status()
+  t.true(in_touch)
+  t.regex(trouble ?? '', /sealed with another secret\. Give this node the same cluster secret/)
+  c.kill()
+  await c.start({ secrets: [SECRET] })
+  await rig.clock.advance(MINUTE)
+  t.is(c.get().node.desk.status().trouble, undefined, 'with the right one it is in step at once')
+  c.kill()
+  await c.start({ secrets: other })
+  await rig.clock.advance(23 * HOUR)
+  t.true((await c.token()).expiresAtMs > rig.clock.now())
+  await rig.clock.advance(HOUR + MINUTE)
+  const failure = await failureOf(c.token())
+  t.is(failure.code, 'isolated')
+  t.regex(failure.message, /heard of last 20.*; the record of the cluster is sealed with another secret/)
+})
+
+test('a node that meets the record of a newer version serves for 24 hours, and goes on once it can open it', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [, b] = nodes
+  const [good] = rig.etcd.entries().filter(({ key }) => key === 'connection')
+  const newer = createKeyring({ cluster: 'test', secrets: [SECRET] }).seal(
+    'connection',
+    { generation: 9, sequence: 99 },
+    Buffer.from('{"shape":"of next year"}'),
+  )
+  rig.etcd.put('connection', newer)
+  await rig.clock.advance(23 * HOUR)
+  t.true((await b.token()).expiresAtMs > rig.clock.now())
+  t.deepEqual(codesOf(b), ['cluster-behind'])
+  await rig.clock.advance(HOUR + MINUTE)
+  t.is((await failureOf(b.token())).code, 'isolated')
+  if (good) rig.etcd.put('connection', good.value)
+  await rig.clock.advance(15_000)
+  t.true((await b.token()).expiresAtMs > rig.clock.now())
+  t.deepEqual(codesOf(b), [])
+})
+
+test('a disable that cannot be written down ends the serving at once', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [, b, c] = nodes
+  await c.token()
+  c.disk.storeFailure = new Failure('disk-full', 'no space left on the device')
+  const disabled = b.get().rig.disable.begin({ local: false, yes: true })
+  await rig.clock.advance(2_000)
+  await disabled
+  t.is(c.kind(), 'connected', 'its disk says so still')
+  t.is((await failureOf(c.token())).code, 'isolated')
+  t.is(c.get().rig.status.brief().state, 'isolated')
+  t.deepEqual(codesOf(c), ['cluster-behind'])
+  t.regex(c.get().node.desk.status().trouble ?? '', /not taken over: no space left on the device/)
+  delete c.disk.storeFailure
+  await rig.clock.advance(11_000)
+  t.deepEqual([c.kind(), c.disk.record.keys.length], ['disconnected', 0])
+  t.deepEqual(codesOf(c), [])
+})
+
+test('a node that cannot take over what others note has not heard of them meanwhile', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [, , c] = nodes
+  c.disk.storeFailure = new Failure('disk-full', 'no space left on the device')
+  rig.world.suspend([...rig.world.installations.keys()][0] ?? 0, true)
+  await rig.clock.advance(11 * MINUTE)
+  const { last_contact_at: before, trouble } = c.get().node.desk.status()
+  t.regex(trouble ?? '', /not taken over/)
+  await rig.clock.advance(5 * MINUTE)
+  t.is(c.get().node.desk.status().last_contact_at, before)
+  delete c.disk.storeFailure
+  await rig.clock.advance(15_000)
+  t.deepEqual([c.kind(), c.get().node.desk.status().trouble], ['suspended', undefined])
+  t.not(c.get().node.desk.status().last_contact_at, before)
 })
 
 test('a leader without a way to GitHub lets the others try; where nobody gets through, one goes on leading', async t => {

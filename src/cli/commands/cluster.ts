@@ -11,7 +11,9 @@ const show = ({ output, deps }: Context, status: ClusterStatus): void => {
   const touch = !status.joined
     ? output.paint('yellow', 'not joined')
     : status.in_touch
-      ? output.paint('green', 'in touch')
+      ? status.trouble === undefined
+        ? output.paint('green', 'in touch')
+        : output.paint('yellow', 'in touch, and behind')
       : output.paint('red', `cut off${heard}`)
   const rows: (readonly [string, ...string[]])[] = [
     ['Cluster', `${status.cluster}, ${touch}`, ...(status.trouble === undefined ? [] : [status.trouble])],

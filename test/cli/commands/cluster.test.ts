@@ -68,6 +68,13 @@ test('a node that is cut off says since when, and why', async t => {
   t.regex(stdout, /a change of this node is not in the cluster yet/)
 })
 
+test('a node that reaches etcd and lags behind says so, and why', async t => {
+  const body = { ...STATUS, role: 'follower', trouble: 'the record is sealed with another secret. Give it the same.' }
+  const daemon = await startDaemon(t, { 'GET /v1/cluster': { body } })
+  const { stdout } = await run(daemon, ['cluster', 'status'])
+  t.regex(stdout, /in touch, and behind\n\s+the record is sealed with another secret/)
+})
+
 test('join, leave and promote say what they were told', async t => {
   const daemon = await startDaemon(t, {
     'POST /v1/cluster': { body: STATUS },
