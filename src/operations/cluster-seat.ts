@@ -26,6 +26,7 @@ export type ClusterSeat = Seat & {
   end(): Promise<void>
   /** A leader that does not get through to GitHub lets others try, and is out of office for a while, unless nobody else is able. */
   isAble(): boolean
+  /** Nobody leads upon another record than the cluster's. */
   mayLead(): boolean
 }
 
@@ -39,7 +40,7 @@ const RECONCILE_MS = 60_000
 const PATIENCE_MS = 60_000
 /** Then it stays out of it for a while, twice as long each time: where nobody gets through, offices change seldom. */
 const LONGEST_OUT_MS = 2 * 60 * 60_000
-/** Cut off, each node mints for itself: not before the tokens of all near their end. */
+/** Cut off, or without a record that can be read, each node mints for itself: not before the tokens of all near their end. */
 const CUT_OFF_MARGIN_MS = 10 * 60_000
 
 export const createClusterSeat = (deps: {
@@ -77,9 +78,14 @@ export const createClusterSeat = (deps: {
   }
 
   /** What this node does not hold it has not heard of, however well it reaches etcd. */
-  const isInStep = (): boolean => link().inTouch() && !deps.replicate().findObstacle()
+  const isBehind = (): boolean => deps.replicate().findObstacle() !== undefined
+  const isInStep = (): boolean => link().inTouch() && !isBehind()
   const noteContact = (): void => {
     if (isInStep()) isolation.note()
+    else leaveOffice()
+  }
+  const leaveOffice = (): void => {
+    if (isBehind() && link().leads()) void link().resign()
   }
 
   const catchUp = async (): Promise<void> => {
@@ -107,7 +113,8 @@ export const createClusterSeat = (deps: {
     considerOffice()
   }
 
-  const isAble = (): boolean => clock.monotonic() >= outOfOfficeUntilMs
+  const isOut = (): boolean => clock.monotonic() < outOfOfficeUntilMs
+  const isAble = (): boolean => !isOut() && !isBehind()
   const isAnotherAble = (): boolean =>
     link()
       .members()
@@ -180,7 +187,11 @@ export const createClusterSeat = (deps: {
 
   return {
     handlers: {
-      onRecord: () => void (memory.find() && deps.replicate().settle()),
+      onRecord() {
+        if (!memory.find()) return
+        leaveOffice()
+        void deps.replicate().settle()
+      },
       onToken(token) {
         if (memory.find()) deps.exchange().onToken(token)
       },
@@ -197,7 +208,7 @@ export const createClusterSeat = (deps: {
       waited.abort()
     },
     isAble,
-    mayLead: () => memory.find()?.role === 'member' && (isAble() || !isAnotherAble()),
+    mayLead: () => memory.find()?.role === 'member' && !isBehind() && (!isOut() || !isAnotherAble()),
     findShut() {
       if (!memory.find()) return undefined
       if (!known) return new Failure('cluster-unreachable', 'this node asks its cluster first what holds')
@@ -219,8 +230,8 @@ export const createClusterSeat = (deps: {
     },
     changed: () => deps.replicate().changed(),
     leads: () => !memory.find() || link().leads(),
-    refreshesAhead: () => !memory.find() || link().leads() || (!link().inTouch() && !replica()),
-    marginMs: before => (memory.find() && !link().inTouch() ? Math.min(before, CUT_OFF_MARGIN_MS) : before),
+    refreshesAhead: () => !memory.find() || link().leads() || (!isInStep() && !replica()),
+    marginMs: before => (memory.find() && !isInStep() ? Math.min(before, CUT_OFF_MARGIN_MS) : before),
     mint: (grant, wish) => deps.exchange().mint(grant, wish),
     minted: token => deps.exchange().minted(token),
     wantAhead: grants => deps.exchange().wantAhead(grants),

@@ -25,7 +25,15 @@ export type TokenExchange = {
 }
 
 /** What is the leader's own affair. */
-const OF_THE_LEADER = new Set<Code>(['not-connected', 'cluster-unreachable', 'locked', 'io', 'disk-full', 'internal'])
+const OF_THE_LEADER = new Set<Code>([
+  'not-connected',
+  'cluster-unreachable',
+  'isolated',
+  'locked',
+  'io',
+  'disk-full',
+  'internal',
+])
 const GRANTS_AT_ONCE = 200
 const OFFERS_AT_ONCE = 50
 /** Asks that were taken up; one that etcd tells of again is not done again. */

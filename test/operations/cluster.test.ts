@@ -670,6 +670,48 @@ test('a node that meets the record of a newer version serves for 24 hours, and g
   t.deepEqual(codesOf(b), [])
 })
 
+test('a node that cannot open the record does not stand for leader, even where nobody leads', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b, c] = nodes
+  c.kill()
+  await c.start({ secrets: [Buffer.from('quite another secret, of no use here')] })
+  for (const node of [a, b]) node.kill()
+  await rig.clock.advance(MINUTE)
+  t.is(c.role(), 'follower')
+  t.false(rig.etcd.entries().some(({ key }) => key === 'leader'))
+  await c.token()
+  const mints = rig.world.count('mint')
+  for (let minutes = 0; minutes < 60; minutes += 5) {
+    await rig.clock.advance(5 * MINUTE)
+    await c.token()
+  }
+  t.is(rig.world.count('mint'), mints + 1, 'it refreshes ahead by itself, and late')
+  await a.start()
+  await rig.clock.advance(6_000)
+  t.deepEqual([a.role(), c.role()], ['leader', 'follower'])
+})
+
+test('a leader that meets the record of a newer version resigns at once, and leads again once it can open it', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [good] = rig.etcd.entries().filter(({ key }) => key === 'connection')
+  const newer = createKeyring({ cluster: 'test', secrets: [SECRET] }).seal(
+    'connection',
+    { generation: 9, sequence: 99 },
+    Buffer.from('{"shape":"of next year"}'),
+  )
+  rig.etcd.put('connection', newer)
+  await rig.clock.advance(100)
+  t.deepEqual(
+    nodes.map(node => node.role()),
+    ['follower', 'follower', 'follower'],
+  )
+  await rig.clock.advance(HOUR)
+  t.false(rig.etcd.entries().some(({ key }) => key === 'leader'))
+  if (good) rig.etcd.put('connection', good.value)
+  await rig.clock.advance(15_000)
+  t.is(nodes.filter(node => node.role() === 'leader').length, 1)
+})
+
 test('a disable that cannot be written down ends the serving at once', async t => {
   const { rig, nodes } = await threeNodes()
   const [, b, c] = nodes
