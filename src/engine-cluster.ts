@@ -95,6 +95,10 @@ export const assembleClusterNode = (
     clock,
     log,
   })
+  const ensureWrap = (): void =>
+    void parts.recovery
+      .ensureWrap()
+      .catch((error: unknown) => log.error('the recovery wrap was not written', { error }))
   const replicate = createReplicate({
     store,
     journey,
@@ -108,9 +112,7 @@ export const assembleClusterNode = (
       for (const id of changed) tokens.doubt(id)
       exchange.takeAll()
       if (link.leads()) void exchange.reconcile()
-      void parts.recovery
-        .ensureWrap()
-        .catch((error: unknown) => log.error('the recovery wrap was not written', { error }))
+      ensureWrap()
       parts.heartbeat.soon()
     },
     onLeave() {
@@ -129,11 +131,13 @@ export const assembleClusterNode = (
     tokens,
     trail,
     clock,
+    log,
     host,
     role: seat.role,
     signer: () => parts.recovery.signer().publicKey,
     recipients: parts.recovery.created,
     setRecipients: parts.recovery.setCreated,
+    ensureWrap,
     begin: seat.begin,
     catchUp: seat.catchUp,
     end: seat.end,

@@ -218,7 +218,8 @@ export const createClusterSeat = (deps: {
       const lastMs = isolation.lastContactMs()
       const obstacle = deps.replicate().findObstacle()
       const why = obstacle ? `; ${obstacle.message}` : ''
-      return new Failure('isolated', `it was heard of last ${lastMs === undefined ? 'never' : isoTime(lastMs)}${why}`)
+      const last = lastMs === undefined ? 'it was never heard of' : `it was heard of last ${isoTime(lastMs)}`
+      return new Failure('isolated', `${last}${why}`)
     },
     findMute: () => (replica() ? new Failure('replica', 'it calls GitHub once it is promoted') : undefined),
     async change(task, options) {

@@ -1,12 +1,15 @@
 // What an administrator does with the cluster: look at it, join it, leave it, promote a replica, seal its values anew.
 
 import type { ClusterLink } from '../cluster/link.ts'
+import type { Held } from '../cluster/lock.ts'
 import type { NodeRole, Role } from '../domain/cluster.ts'
 import { type Host, isLive } from '../domain/connection.ts'
-import { Failure } from '../domain/errors.ts'
+import { asFailure, Failure } from '../domain/errors.ts'
 import { isoTime } from '../domain/wire.ts'
 import type { ClusterStatus } from '../domain/wire-cluster.ts'
 import type { Clock } from '../platform/clock.ts'
+import type { Log } from '../platform/log.ts'
+import type { ConnectionRecord } from '../store/connection-store.ts'
 import type { Isolation } from './isolation.ts'
 import type { Journey } from './journey.ts'
 import { type Memory, NOTHING_AGREED } from './membership.ts'
@@ -16,13 +19,22 @@ import type { Trail } from './trail.ts'
 
 export type ClusterDesk = {
   status(): ClusterStatus
-  /** Throws `cluster-member` where this node holds another connection, or there is none to hold; `cluster-unreachable`, `cluster-secret`. */
+  /**
+   * Throws `cluster-member` where this node holds another connection, or there is none to hold; `cluster-unreachable`, `cluster-secret`.
+   * Then this node is as it was.
+   */
   join(wish: { replica: boolean; force: boolean }): Promise<void>
   leave(wish: { keep: boolean }): Promise<void>
   /** Throws `cluster-member` where this node is in no cluster. */
   promote(): Promise<void>
   /** Seals all values with the first of this node's secrets. Throws `cluster-secret` where a member does not know it. */
   reseal(): Promise<number>
+}
+
+type Former = {
+  readonly held: ConnectionRecord
+  readonly recipients: readonly string[]
+  readonly signers: readonly string[]
 }
 
 export const createClusterDesk = (deps: {
@@ -35,12 +47,15 @@ export const createClusterDesk = (deps: {
   tokens: Pick<Tokens, 'drop'>
   trail: Pick<Trail, 'record'>
   clock: Clock
+  log: Log
   host: () => Host
   role: () => Role
   /** The key that signs this node's bundles, and the recovery keys made here. */
   signer: () => string
   recipients: () => readonly string[]
   setRecipients: (recipients: readonly string[]) => void
+  /** After each new store. Never throws. */
+  ensureWrap: () => void
   /** Begins and ends the dealings with the cluster. */
   begin: () => Promise<void>
   catchUp: () => Promise<void>
@@ -74,24 +89,53 @@ export const createClusterDesk = (deps: {
     try {
       await link.readRecord()
       assertFits(force, role === 'replica')
-      const made = { recipients: deps.recipients(), signers: [...memory.signers(), deps.signer()] }
+      const former = { held: journey.read(), recipients: deps.recipients(), signers: memory.signers() }
       const first = link.record().kind === 'absent'
-      memory.join(role)
-      memory.agree({
-        ...NOTHING_AGREED,
-        version: { ...NOTHING_AGREED.version, generation: first ? journey.read().generation : 0 },
-      })
-      memory.setUnsent(false)
-      if (first) memory.setSigners([deps.signer()])
-      await deps.replicate.settleUnder(held)
-      // What this node brings along is known to all: its snapshots are trusted everywhere, and its recovery keys open all of them.
-      deps.setRecipients([...new Set([...deps.recipients(), ...made.recipients])])
-      memory.setSigners([...new Set([...memory.signers(), ...(first ? [] : made.signers)])])
-      memory.setUnsent(true)
-      await deps.replicate.settleUnder(held)
-      isolation.note()
+      try {
+        await agree(role, held, first)
+      } catch (error) {
+        undo(former)
+        throw error
+      }
     } finally {
       await held.release()
+    }
+  }
+
+  const agree = async (role: NodeRole, held: Held, first: boolean): Promise<void> => {
+    const made = { recipients: deps.recipients(), signers: [...memory.signers(), deps.signer()] }
+    memory.join(role)
+    memory.agree({
+      ...NOTHING_AGREED,
+      version: { ...NOTHING_AGREED.version, generation: first ? journey.read().generation : 0 },
+    })
+    memory.setUnsent(false)
+    if (first) memory.setSigners([deps.signer()])
+    await deps.replicate.settleUnder(held)
+    // What this node brings along is known to all: its snapshots are trusted everywhere, and its recovery keys open all of them.
+    deps.setRecipients([...new Set([...deps.recipients(), ...made.recipients])])
+    memory.setSigners([...new Set([...memory.signers(), ...(first ? [] : made.signers)])])
+    memory.setUnsent(true)
+    await deps.replicate.settleUnder(held)
+    isolation.note()
+  }
+
+  /** This node as it was before; but what it heard of a disable holds. Where the disk takes nothing it stays a member, and mends itself. */
+  const undo = (former: Former): void => {
+    const seen = link.record()
+    const isDisabled = seen.kind === 'record' && seen.record.connection.kind === 'disconnected'
+    try {
+      if (contentOf(journey.read()) !== contentOf(former.held)) {
+        const { connection, installations, keys } = isDisabled ? journey.read() : former.held
+        journey.shred(connection, { installations, keys, facts: memory.factsOfLeaving() })
+        deps.tokens.drop()
+      }
+      memory.forget()
+      deps.setRecipients(former.recipients)
+      memory.setSigners(former.signers)
+      deps.ensureWrap()
+    } catch (error) {
+      deps.log.warn('what a join began could not be undone', { error: asFailure(error) })
     }
   }
 
@@ -152,7 +196,7 @@ export const createClusterDesk = (deps: {
         trail.record({ event: 'cluster.join', detail: `${deps.cluster}, as ${role}` })
         await journey.inTurn(() => enter(role, force))
       } catch (error) {
-        await deps.end()
+        if (!memory.find()) await deps.end()
         throw error
       }
       link.stand()
@@ -198,3 +242,6 @@ export const createClusterDesk = (deps: {
       }),
   }
 }
+
+const contentOf = ({ connection, installations, keys }: ConnectionRecord): string =>
+  JSON.stringify([connection, installations, keys.map(({ fingerprint }) => fingerprint)])

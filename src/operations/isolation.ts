@@ -11,7 +11,7 @@ export type Isolation = {
   begin(): void
   /** When the cluster was heard of last, by GitHub's clock. */
   lastContactMs(): number | undefined
-  /** A node that was cut off for so long serves nothing: what it holds may have been taken from all others. */
+  /** A node that was cut off for so long, or never in touch, serves nothing: what it holds may have been taken from all others. */
   isOver(): boolean
 }
 
@@ -54,6 +54,6 @@ export const createIsolation = (deps: {
     begin: write,
     lastContactMs: () => contactMs,
     isOver: () =>
-      contactMs !== undefined && (now() - contactMs >= LIMIT_MS || clock.monotonic() - contactMonotonicMs >= LIMIT_MS),
+      contactMs === undefined || now() - contactMs >= LIMIT_MS || clock.monotonic() - contactMonotonicMs >= LIMIT_MS,
   }
 }

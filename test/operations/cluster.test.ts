@@ -377,6 +377,99 @@ test('a node with another secret changes nothing, and says what is wrong', async
   )
 })
 
+/** Its way to etcd ends with its first write of the record; the function opens it again. */
+const cutAtRecord = (node: Machine): (() => void) => {
+  const { client } = node.get()
+  const { commit } = client
+  client.commit = (conditions, writes) => {
+    if (writes.some(({ key }) => key === 'connection')) client.cut()
+    return commit(conditions, writes)
+  }
+  return () => {
+    client.commit = commit
+    client.heal()
+  }
+}
+
+test('a join that fails midway leaves the node as it was, and can be tried again', async t => {
+  const { rig } = await threeNodes()
+  const late = rig.createMachine('late')
+  await late.start()
+  const heal = cutAtRecord(late)
+  t.is((await failureOf(late.join())).code, 'cluster-unreachable')
+  t.deepEqual([late.kind(), late.role(), late.disk.record.keys.length], ['disconnected', 'single', 0])
+  t.is(late.disk.facts.get('cluster.member'), null)
+  heal()
+  await rig.clock.advance(MINUTE)
+  await late.join()
+  t.deepEqual([late.kind(), late.role()], ['connected', 'follower'])
+  t.true(late.get().node.desk.status().in_touch)
+})
+
+test('a join that fails midway leaves the credentials that the node had', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [, b] = nodes
+  const left = b.get().node.desk.leave({ keep: true })
+  await rig.clock.advance(1_000)
+  await left
+  b.disk.facts.set('cluster.signers', ['a key that the others do not know yet'])
+  const heal = cutAtRecord(b)
+  t.is((await failureOf(b.join())).code, 'cluster-unreachable')
+  await rig.clock.advance(10 * MINUTE)
+  t.deepEqual([b.kind(), b.role()], ['connected', 'single'], 'they are at home here')
+  t.true((await b.token()).expiresAtMs > rig.clock.now())
+  heal()
+  await b.join()
+  t.deepEqual([b.kind(), b.role()], ['connected', 'follower'])
+})
+
+test('a first join that fails midway can be tried again', async t => {
+  const rig = await createClusterRig()
+  const a = rig.createMachine('a')
+  await a.start()
+  await a.get().rig.importApp({ appId: rig.app.id, pem: new Secret(rig.pem) })
+  const heal = cutAtRecord(a)
+  t.is((await failureOf(a.join())).code, 'cluster-unreachable')
+  t.deepEqual([a.kind(), a.role()], ['connected', 'single'])
+  heal()
+  await a.join()
+  await rig.clock.advance(1_000)
+  t.deepEqual([a.kind(), a.role()], ['connected', 'leader'])
+})
+
+test('a join that the disk refuses is undone; where that is refused too, the node mends itself', async t => {
+  const { rig } = await threeNodes()
+  const late = rig.createMachine('late')
+  await late.start()
+  const { client } = late.get()
+  const { commit } = client
+  client.commit = async (conditions, writes) => {
+    if (writes.some(({ key }) => key === 'connection'))
+      late.disk.storeFailure = new Failure('disk-full', 'no space left on the device')
+    return commit(conditions, writes)
+  }
+  t.is((await failureOf(late.join())).code, 'disk-full')
+  client.commit = commit
+  delete late.disk.storeFailure
+  await rig.clock.advance(15_000)
+  t.deepEqual([late.kind(), late.role(), late.get().node.desk.status().in_touch], ['connected', 'follower', true])
+  t.true((await late.token()).expiresAtMs > rig.clock.now())
+})
+
+test('a member that never had contact serves nothing before it has', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [, , c] = nodes
+  c.kill()
+  c.disk.facts.delete('cluster.contact')
+  await c.start({ cut: true })
+  const failure = await failureOf(c.token())
+  t.is(failure.code, 'isolated')
+  t.is(failure.message, 'it was never heard of')
+  c.get().client.heal()
+  await rig.clock.advance(15_000)
+  t.true((await c.token()).expiresAtMs > rig.clock.now())
+})
+
 test('a node with another connection joins by force alone', async t => {
   const { rig } = await threeNodes()
   const other = rig.createMachine('other')
