@@ -16,6 +16,8 @@ export type Isolation = {
 }
 
 const LIMIT_MS = 24 * 60 * 60_000
+/** GitHub's clock is learned, and may be set back so far by what it says. */
+const AHEAD_MS = 5 * 60_000
 /** The disk is told no more often. */
 const WRITE_EVERY_MS = 60_000
 const CONTACT = 'cluster.contact'
@@ -31,6 +33,8 @@ export const createIsolation = (deps: {
   const found = facts.find(CONTACT)
   let contactMs = typeof found === 'number' ? found : undefined
   let writtenMs = contactMs
+  /** By another process, under a clock that may have been wrong. */
+  let isOfBefore = true
   /** In this process time passes whatever the clocks are set to. */
   let contactMonotonicMs = clock.monotonic()
 
@@ -48,12 +52,17 @@ export const createIsolation = (deps: {
   return {
     note() {
       contactMs = now()
+      isOfBefore = false
       contactMonotonicMs = clock.monotonic()
       if (writtenMs === undefined || Math.abs(contactMs - writtenMs) >= WRITE_EVERY_MS) write()
     },
     begin: write,
     lastContactMs: () => contactMs,
     isOver: () =>
-      contactMs === undefined || now() - contactMs >= LIMIT_MS || clock.monotonic() - contactMonotonicMs >= LIMIT_MS,
+      contactMs === undefined ||
+      // Written while the clock was ahead: how long ago that is nobody knows.
+      (isOfBefore && contactMs - now() > AHEAD_MS) ||
+      now() - contactMs >= LIMIT_MS ||
+      clock.monotonic() - contactMonotonicMs >= LIMIT_MS,
   }
 }

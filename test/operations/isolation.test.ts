@@ -1,0 +1,64 @@
+// Isolation: how long a node goes on by itself, whatever becomes of its process and of its clock.
+
+import test from 'ava'
+import { createIsolation } from '../../src/operations/isolation.ts'
+import { createFakeClock, createFakeLog, emptyDisk, openMemoryStore } from '../support/fakes.ts'
+
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+
+const setUp = () => {
+  const clock = createFakeClock()
+  const { facts } = openMemoryStore(emptyDisk())
+  /** How far its wall clock is ahead. */
+  const wall = { aheadMs: 0 }
+  const start = () => createIsolation({ facts, clock, now: () => clock.now() + wall.aheadMs, log: createFakeLog() })
+  return { clock, wall, start }
+}
+
+test('a node that never had contact is over its limit, and one that has it begins anew', t => {
+  const isolation = setUp().start()
+  t.true(isolation.isOver())
+  isolation.note()
+  t.false(isolation.isOver())
+})
+
+test('24 hours count across a restart', async t => {
+  const { clock, start } = setUp()
+  const before = start()
+  before.note()
+  before.begin()
+  await clock.advance(23 * HOUR)
+  const after = start()
+  t.false(after.isOver())
+  await clock.advance(HOUR)
+  t.deepEqual([before.isOver(), after.isOver()], [true, true])
+})
+
+test('a contact in the future is none: the clock was wrong when it was written', async t => {
+  const { clock, wall, start } = setUp()
+  wall.aheadMs = 365 * 24 * HOUR
+  const before = start()
+  before.note()
+  wall.aheadMs = 0
+  t.false(before.isOver(), 'the process that had it knows better')
+  await clock.advance(HOUR)
+  const after = start()
+  t.true(after.isOver())
+  after.note()
+  t.false(after.isOver())
+  t.false(start().isOver(), 'what was heard since is written at once')
+})
+
+test('a clock that is corrected by minutes, or is behind until it is set, costs nothing that lasts', async t => {
+  const { wall, start } = setUp()
+  wall.aheadMs = 4 * MINUTE
+  start().note()
+  wall.aheadMs = 0
+  t.false(start().isOver())
+  wall.aheadMs = -48 * HOUR
+  const booted = start()
+  t.true(booted.isOver())
+  wall.aheadMs = 0
+  t.false(booted.isOver())
+})
