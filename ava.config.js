@@ -1,6 +1,20 @@
+import { relative } from 'node:path'
+
+/** Where daemons, browsers and machines are waited for: begun first, so that what only computes fills the gaps. */
+const WAITING = ['test/e2e/', 'test/web/']
+
+const rank = file => {
+  const path = relative(import.meta.dirname, file)
+  const found = WAITING.findIndex(folder => path.startsWith(folder))
+  return found === -1 ? WAITING.length : found
+}
+
 export default {
   files: ['test/**/*.test.ts'],
   extensions: ['ts'],
   workerThreads: false,
   timeout: '120s',
+  // One more than the two cores of a small machine, as half of a test's time is waiting.
+  concurrency: 3,
+  sortTestFiles: (a, b) => rank(a) - rank(b) || (a < b ? -1 : 1),
 }

@@ -2,7 +2,8 @@
 
 import { readFileSync } from 'node:fs'
 import { Agent, createServer, type IncomingMessage, request } from 'node:http'
-import { type Appliance, freePort } from '../test/support/appliance.ts'
+import type { Appliance } from '../test/support/appliance.ts'
+import { freePort } from '../test/support/ports.ts'
 import type { Row } from './bench-parts.ts'
 
 const REQUESTS = 300

@@ -3,7 +3,8 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { type Appliance, createAppliance, freePort, PROFILE } from '../support/appliance.ts'
+import { type Appliance, createAppliance, PROFILE } from '../support/appliance.ts'
+import { freePort } from '../support/ports.ts'
 import { enabled, ghconnect, readWith, runDaemon, running } from '../support/probes.ts'
 
 const PROBLEM = 'urn:ghconnect:problem:'

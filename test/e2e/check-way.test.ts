@@ -27,7 +27,8 @@ import {
   withProxy,
   writePassword,
 } from '../support/proxied-appliance.ts'
-import { freePort, startSquid } from '../support/squid.ts'
+import { freePort } from '../support/ports.ts'
+import { startSquid } from '../support/squid.ts'
 
 /** GitHub as it is: three hosts, whose names only the proxies know. */
 const NAMES = ['api.github.test', 'github.test', 'uploads.github.test']

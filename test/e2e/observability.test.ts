@@ -6,7 +6,8 @@ import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { z } from 'zod'
-import { createAppliance, freePort } from '../support/appliance.ts'
+import { createAppliance } from '../support/appliance.ts'
+import { freePort } from '../support/ports.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const EXAMPLES = join(ROOT, 'docs/examples/metrics')

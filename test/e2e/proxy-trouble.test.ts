@@ -27,7 +27,8 @@ import {
   withProxy,
   writePassword,
 } from '../support/proxied-appliance.ts'
-import { freePort, startSquid } from '../support/squid.ts'
+import { freePort } from '../support/ports.ts'
+import { startSquid } from '../support/squid.ts'
 
 const inspector = createAuthority('Inspection CA of the Firm')
 test.after.always(() => {

@@ -20,7 +20,8 @@ import {
   tryToken,
   withProxy,
 } from '../support/proxied-appliance.ts'
-import { freePort, startMicrosocks, startSquid } from '../support/squid.ts'
+import { freePort } from '../support/ports.ts'
+import { startMicrosocks, startSquid } from '../support/squid.ts'
 
 test.after.always(removeAuthority)
 

@@ -9,7 +9,8 @@ import type { Passage } from '../../src/domain/passage.ts'
 import { createOutbound, type ProxySettings } from '../../src/platform/outbound.ts'
 import { type Certificate, createAuthority } from '../support/certificates.ts'
 import { startMeddlingProxy } from '../support/meddling-proxy.ts'
-import { freePort, startMicrosocks, startSquid } from '../support/squid.ts'
+import { freePort } from '../support/ports.ts'
+import { startMicrosocks, startSquid } from '../support/squid.ts'
 
 const authority = createAuthority('Corporate Test CA')
 const certificate = authority.issue('localhost', '127.0.0.1')

@@ -7,7 +7,8 @@ import test, { type ExecutionContext } from 'ava'
 import { Failure } from '../../src/domain/errors.ts'
 import { createOutbound, type OutboundDeps, type ProxySettings } from '../../src/platform/outbound.ts'
 import { type Certificate, createAuthority } from '../support/certificates.ts'
-import { freePort, startMicrosocks, startSquid } from '../support/squid.ts'
+import { freePort } from '../support/ports.ts'
+import { startMicrosocks, startSquid } from '../support/squid.ts'
 
 const authority = createAuthority('Corporate Test CA')
 const certificate = authority.issue('localhost', '127.0.0.1')

@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path'
 import { actAsOwner } from '../../src/sandbox/owner.ts'
 import { type Sandbox, startSandbox } from '../../src/sandbox/server.ts'
 import { type Answer, callUnix } from './unix-http.ts'
+import { freePort } from './ports.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 export const ENTRY = join(ROOT, 'src/ghconnectd.ts')
@@ -122,8 +123,8 @@ listen = "${options.listen ?? `127.0.0.1:${await freePort()}`}"
     const { promise, resolve: matched, reject } = Promise.withResolvers<void>()
     const look = (): void => {
       if (pattern.test(text)) matched()
-      else if (child?.exitCode !== null && child?.exitCode !== undefined)
-        reject(new Error(`the daemon ended with ${child.exitCode}:\n${text}`))
+      else if (child && (child.exitCode !== null || child.signalCode !== null))
+        reject(new Error(`the daemon ended with ${child.exitCode ?? child.signalCode}:\n${text}`))
     }
     watchers.push(look)
     look()
@@ -200,19 +201,4 @@ listen = "${options.listen ?? `127.0.0.1:${await freePort()}`}"
       rmSync(folder, { recursive: true, force: true })
     },
   }
-}
-
-/** A port that was free a moment ago. */
-export const freePort = async (): Promise<number> => {
-  const { createServer } = await import('node:net')
-  const server = createServer()
-  const { promise, resolve: listening } = Promise.withResolvers<void>()
-  server.listen(0, '127.0.0.1', listening)
-  await promise
-  const address = server.address()
-  const { promise: closed, resolve: onClose } = Promise.withResolvers<void>()
-  server.close(() => onClose())
-  await closed
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { z } from 'zod'
-import { freePort } from './appliance.ts'
+import { freePort } from './ports.ts'
 import { type Authority, type Certificate, createAuthority } from './certificates.ts'
 
 export type EtcdMember = {

@@ -59,13 +59,22 @@ export const requestCount = async (appliance: Appliance): Promise<number> => {
 /** A running appliance, its answers checked against its document. */
 export const running = async (toml?: string): Promise<Appliance & { wrong: string[] }> => {
   const appliance = await createAppliance(toml === undefined ? {} : { toml })
-  await appliance.start()
-  return checkAnswers(appliance)
+  return checkAnswers(await orClosed(appliance, appliance.start()))
 }
 
 /** One that is connected. */
 export const enabled = async (toml?: string): Promise<Appliance & { wrong: string[] }> => {
   const appliance = await running(toml)
-  await appliance.enable()
-  return appliance
+  return orClosed(appliance, appliance.enable())
+}
+
+/** What a test was never given it cannot close. */
+const orClosed = async <T extends Appliance>(appliance: T, work: Promise<void>): Promise<T> => {
+  try {
+    await work
+    return appliance
+  } catch (error) {
+    await appliance.close()
+    throw error
+  }
 }

@@ -3,10 +3,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { freePort } from './ports.ts'
 
 export type Proxy = {
   /** Without user and password. */
@@ -88,17 +89,6 @@ export const startMicrosocks = async (options: { user?: string; password?: strin
   await once(child, 'spawn')
   await listening(child, port)
   return { url: `socks5://127.0.0.1:${port}`, port, stop: () => end(child) }
-}
-
-/** A port of 127.0.0.1 that nobody listens on at this moment. */
-export const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
 
 const saying = async (child: ChildProcess, expected: RegExp): Promise<void> => {

@@ -5,7 +5,8 @@ import { globSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:f
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Appliance, CLI, createAppliance, freePort } from './appliance.ts'
+import { type Appliance, CLI, createAppliance } from './appliance.ts'
+import { freePort } from './ports.ts'
 
 export type TimeMachine = {
   /** For the processes that are to live in this time. */
