@@ -71,6 +71,8 @@ export type TimeTravel = {
   control(method: string, path: string, body?: unknown): Promise<unknown>
   /** What GitHub answers to this token for octo-org/web, by its own clock. */
   use(token: string): Promise<number>
+  /** Resolves once no token is asked for: time that jumps over such a call would have it fail. */
+  settled(): Promise<void>
   close(): Promise<void>
 }
 
@@ -108,6 +110,9 @@ export const travel = async (options: TravelOptions = {}): Promise<TimeTravel> =
       const headers = { authorization: `Bearer ${token}`, 'user-agent': 'a job' }
       const answer = await call(`${url}/api/v3/repos/octo-org/web/contents/README.md`, { method: 'GET', headers })
       return answer.status
+    },
+    async settled() {
+      while (!/^ghconnect_mints_in_flight 0$/m.test((await appliance.call('GET', '/metrics')).text));
     },
     async close() {
       await appliance.close()
