@@ -13,6 +13,7 @@ export default {
   files: ['test/**/*.test.ts'],
   extensions: ['ts'],
   workerThreads: false,
+  require: ['./test/support/end.ts'],
   timeout: '120s',
   // One more than the two cores of a small machine, as half of a test's time is waiting.
   concurrency: 3,

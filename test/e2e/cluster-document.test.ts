@@ -251,9 +251,10 @@ test.serial('three machines: certificates, etcd, nodes, a drill, a new secret, a
 
 bootedTest('one machine with systemd and the package: units, sealed secret, a new secret', async t => {
   t.timeout(240_000)
-  const [built, machine] = await Promise.all([buildPackage('cluster'), createInstalled('cluster')])
+  const built = buildPackage('cluster')
+  const machine = await createInstalled('cluster')
   try {
-    await machine.install(built)
+    await machine.install(await built)
     // Its one member of etcd has the address of the document; it has no other network.
     await machine.run('ip address add 10.1.0.11/32 dev lo; mkdir -p /root/cluster; systemctl unmask etcd')
     const there = (script: string): Promise<string> => machine.run(`cd /root/cluster\n${script}`)

@@ -25,9 +25,9 @@ mode = "0640"
 
 test.before(async () => {
   if (!canBoot) return
-  const [built, booted] = await Promise.all([buildPackage('clients'), createInstalled('clients')])
-  machine = booted
-  await machine.install(built)
+  const built = buildPackage('clients')
+  machine = await createInstalled('clients')
+  await machine.install(await built)
   await machine.startSandbox()
   await machine.configure(CONFIG + PROFILES)
   await machine.run('systemctl restart ghconnectd')

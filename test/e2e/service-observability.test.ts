@@ -13,9 +13,9 @@ let machine: Installed
 
 test.before(async () => {
   if (!canBoot) return
-  const [built, booted] = await Promise.all([buildPackage('observability'), createInstalled('observability')])
-  machine = booted
-  await machine.install(built)
+  const built = buildPackage('observability')
+  machine = await createInstalled('observability')
+  await machine.install(await built)
   await machine.configure(CONFIG)
   await machine.startSandbox()
   await machine.run('systemctl reload ghconnectd')

@@ -29,9 +29,9 @@ let said = ''
 
 test.before(async () => {
   if (!canBoot) return
-  const [built, booted] = await Promise.all([buildPackage('service'), createInstalled('service')])
-  machine = booted
-  said = await machine.install(built)
+  const built = buildPackage('service')
+  machine = await createInstalled('service')
+  said = await machine.install(await built)
 })
 test.afterEach.always(async t => {
   if (!t.passed && canBoot) t.log((await machine.attempt("journalctl -o short-precise -n 40 -u 'ghconnectd*'")).stdout)
@@ -151,7 +151,8 @@ bootedTest('after kill -9 the next caller waits a moment and has his answer; nob
     waits.push(Math.abs(b - a) / 1e6)
   }
   t.log(`kill -9 to the next answer: ${waits.map(ms => ms.toFixed(0)).join(', ')} ms`)
-  // The budget is 1.5 s; what is held here is that it is not a matter of many seconds on a machine that does much else.
+  // The budget is 1.5 s, and the machine may do much else: the best of five is what it takes by itself, restart pause included.
+  t.true(Math.min(...waits) <= 1_500)
   t.true(median(waits) < 3_000)
   t.is(await machine.property('ActiveState'), 'active')
   t.not(await machine.property('MainPID'), before)
