@@ -4,6 +4,7 @@ import test from 'ava'
 import { Failure } from '../../src/domain/errors.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import { createKeyring } from '../../src/cluster/sealing.ts'
+import type { FakeEtcd } from '../support/fake-etcd.ts'
 import { type ClusterRig, createClusterRig, type Machine, SECRET } from '../support/cluster-rig.ts'
 import { failureOf, settle } from '../support/fakes.ts'
 import { ORG } from '../support/operations-rig.ts'
@@ -742,22 +743,29 @@ test('a node that reaches etcd and cannot open the record serves for 24 hours, r
   t.regex(failure.message, /heard of last 20.*; the record of the cluster is sealed with another secret/)
 })
 
-test('a node that meets the record of a newer version serves for 24 hours, and goes on once it can open it', async t => {
-  const { rig, nodes } = await threeNodes()
-  const [, b] = nodes
-  const [good] = rig.etcd.entries().filter(({ key }) => key === 'connection')
+/** The record as a later version would write it. Gives what puts back the one that was there. */
+const putNewer = (etcd: FakeEtcd): (() => void) => {
+  const [good] = etcd.entries().filter(({ key }) => key === 'connection')
+  if (!good) throw new Error('there is no record')
   const newer = createKeyring({ cluster: 'test', secrets: [SECRET] }).seal(
     'connection',
     { generation: 9, sequence: 99 },
     Buffer.from('{"shape":"of next year"}'),
   )
-  rig.etcd.put('connection', newer)
+  etcd.put('connection', newer)
+  return () => void etcd.put('connection', good.value)
+}
+
+test('a node that meets the record of a newer version serves for 24 hours, and goes on once it can open it', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [, b] = nodes
+  const putBack = putNewer(rig.etcd)
   await rig.clock.advance(23 * HOUR)
   t.true((await b.token()).expiresAtMs > rig.clock.now())
   t.deepEqual(codesOf(b), ['cluster-behind'])
   await rig.clock.advance(HOUR + MINUTE)
   t.is((await failureOf(b.token())).code, 'isolated')
-  if (good) rig.etcd.put('connection', good.value)
+  putBack()
   await rig.clock.advance(15_000)
   t.true((await b.token()).expiresAtMs > rig.clock.now())
   t.deepEqual(codesOf(b), [])
@@ -786,13 +794,7 @@ test('a node that cannot open the record does not stand for leader, even where n
 
 test('a leader that meets the record of a newer version resigns at once, and leads again once it can open it', async t => {
   const { rig, nodes } = await threeNodes()
-  const [good] = rig.etcd.entries().filter(({ key }) => key === 'connection')
-  const newer = createKeyring({ cluster: 'test', secrets: [SECRET] }).seal(
-    'connection',
-    { generation: 9, sequence: 99 },
-    Buffer.from('{"shape":"of next year"}'),
-  )
-  rig.etcd.put('connection', newer)
+  const putBack = putNewer(rig.etcd)
   await rig.clock.advance(100)
   t.deepEqual(
     nodes.map(node => node.role()),
@@ -800,7 +802,7 @@ test('a leader that meets the record of a newer version resigns at once, and lea
   )
   await rig.clock.advance(HOUR)
   t.false(rig.etcd.entries().some(({ key }) => key === 'leader'))
-  if (good) rig.etcd.put('connection', good.value)
+  putBack()
   await rig.clock.advance(15_000)
   t.is(nodes.filter(node => node.role() === 'leader').length, 1)
 })
