@@ -14,6 +14,7 @@ import {
   inEachLanguage,
   installOnGitHub,
   linkOf,
+  openDisableDialog,
   scene,
   shows,
   signIn,
@@ -61,7 +62,7 @@ inEachLanguage('from the link to the first token and back again', async (t, lang
   await look('check')
   await page.click('nav.side a[href$="/"]')
 
-  await page.click('[data-opens="disable-dialog"]')
+  await openDisableDialog(page)
   const dialog = page.locator('#disable-dialog')
   const button = dialog.locator('[type=submit]')
   t.true(await button.isDisabled(), 'not before the name is typed')
@@ -177,7 +178,7 @@ test.serial('on a phone everything is there, and nothing is wider than the scree
   await enable(page)
   t.false(await isWider())
   t.deepEqual(await visitor.look('phone-connected'), [])
-  await page.click('[data-opens="disable-dialog"]')
+  await openDisableDialog(page)
   t.false(await isWider())
 })
 

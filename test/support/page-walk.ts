@@ -51,6 +51,16 @@ export const signIn = async (at: Scene): Promise<void> => {
 export const shows = (page: Page, state: string): Promise<unknown> =>
   page.waitForSelector(`#shell[data-state="${state}"]`)
 
+/** By the script of the page. Before that ran, the same link leads to a page of its own. */
+export const openDisableDialog = async (page: Page): Promise<void> => {
+  const opener = page.locator('[data-opens="disable-dialog"]')
+  await opener.waitFor()
+  // Modules have run by then.
+  await page.waitForLoadState('domcontentloaded')
+  await opener.click()
+  await page.locator('#disable-dialog').waitFor()
+}
+
 export const beginEnable = async (page: Page, login = 'octo-org'): Promise<void> => {
   await page.check('#type-organization')
   await page.fill('#login', login)
