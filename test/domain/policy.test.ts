@@ -257,7 +257,8 @@ test('a grant is never more than a profile that admits the caller, for any polic
         )
       },
     ),
-    { numRuns: 5_000 },
+    { numRuns: 30_000 },
   )
-  t.true(granted > 50, `${granted} grants`)
+  // About 440: few requests at random fit a profile at random.
+  t.true(granted > 200, `${granted} grants`)
 })

@@ -136,6 +136,8 @@ const feed = (helper: string, word: string, input: string, env: NodeJS.ProcessEn
   const child = execFile('sh', ['-c', `${helper} ${word}`], { env }, (error, stdout, stderr) =>
     done({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
   )
+  // A helper that reads no input may be gone before it came.
+  child.stdin?.on('error', () => {})
   child.stdin?.end(input)
   return promise
 }
