@@ -97,7 +97,7 @@ test.serial(
     t.true(closed.size >= 100, `${closed.size} were turned away`)
     t.true(closed.size <= 1_700 - 1_400)
     const asked = await startHostile(socketPath(), { kinds: ['browsers by DNS rebinding'] })
-    await new Promise(pause => void setTimeout(pause, 300))
+    await asked.turned
     const { 'browsers by DNS rebinding': others } = await asked.stop()
     // Where the tests are not root these are of the same user, and turned away like the rest of his.
     t.is((others?.statuses['403'] ?? 0) > 0, process.getuid?.() === 0)

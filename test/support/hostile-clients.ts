@@ -1,5 +1,5 @@
 // Clients that mean harm, all kinds at once in one process: `node hostile-clients.ts SOCKET [KIND...]`, until standard input ends.
-// Then prints what each kind did and got.
+// Prints `turned` once the first of them has had its turn, and at the end what each kind did and got.
 
 import { connect, type Socket } from 'node:net'
 
@@ -115,7 +115,7 @@ const KINDS: Readonly<Record<string, { readonly workers: number; readonly turn: 
     async turn(kind) {
       const socket = await dial(kind)
       socket?.write(Buffer.from(Array.from({ length: 200 }, () => Math.floor(Math.random() * 256))))
-      if (socket) await Promise.race([next(socket), pause(400)])
+      if (socket) await next(socket)
       socket?.destroy()
     },
   },
@@ -139,7 +139,7 @@ const KINDS: Readonly<Record<string, { readonly workers: number; readonly turn: 
     async turn(kind) {
       const socket = await dial(kind)
       for (const header of BROWSERS) socket?.write(`GET /v1/status HTTP/1.1\r\n${header}\r\n\r\n`)
-      await pause(5)
+      if (socket) await next(socket, 'data')
       socket?.destroy()
     },
   },
@@ -169,9 +169,12 @@ const KINDS: Readonly<Record<string, { readonly workers: number; readonly turn: 
   },
 }
 
+let turned = false
 const work = async (kind: string, turn: (kind: string) => Promise<void>): Promise<void> => {
   while (goesOn()) {
     await turn(kind)
+    if (!turned) process.stdout.write('turned\n')
+    turned = true
     await pause(1)
   }
 }

@@ -13,29 +13,39 @@ export type Tallies = Readonly<
   Record<string, { readonly connections: number; readonly statuses: Record<string, number> }>
 >
 
+export type Hostile = {
+  /** Resolves once the first of them has got what it gets. */
+  readonly turned: Promise<void>
+  stop(): Promise<Tallies>
+}
+
 /** Starts them on one core; as another user where that can be, as they are others in life. Ends them with `stop`. */
 export const startHostile = async (
   socket: string,
   options: { core?: number; kinds?: readonly string[] } = {},
-): Promise<{ stop(): Promise<Tallies> }> => {
+): Promise<Hostile> => {
   const { core = 1, kinds = [] } = options
   const change = process.getuid?.() === 0 ? ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'] : []
   const command = ['taskset', '-c', String(core), ...change, process.execPath, CLIENTS, socket, ...kinds]
   const [program = '', ...args] = command
   const child: ChildProcess = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   let text = ''
-  const { promise: started, resolve } = Promise.withResolvers<void>()
+  const started = Promise.withResolvers<void>()
+  const turned = Promise.withResolvers<void>()
   child.stdout?.on('data', (chunk: Buffer) => {
     text += chunk.toString()
-    if (text.includes('started')) resolve()
+    if (text.includes('started')) started.resolve()
+    if (text.includes('turned')) turned.resolve()
   })
   const ended = once(child, 'close')
-  await Promise.race([started, ended])
+  void ended.then(() => turned.resolve())
+  await Promise.race([started.promise, ended])
   return {
+    turned: turned.promise,
     async stop() {
       child.stdin?.end()
       await ended
-      return JSON.parse(text.split('\n')[1] ?? '{}')
+      return JSON.parse(text.trim().split('\n').at(-1) ?? '{}')
     },
   }
 }

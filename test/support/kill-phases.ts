@@ -140,6 +140,9 @@ export const perform = async (
   }
 }
 
+/** The choice of ten that orders none. */
+export const NO_FAULT = 9
+
 /** Half of the rounds have a fault: most strike one request, so that what is tried again gets through. */
 const orderFault = async (appliance: Appliance, random: Random, paths: readonly string[]): Promise<void> => {
   const path = random.pick(paths)

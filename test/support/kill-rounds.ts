@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createAppliance } from './appliance.ts'
 import { inspect } from './kill-checks.ts'
-import { type Knowledge, perform, type Phase, phasesOf, seeded } from './kill-phases.ts'
+import { type Knowledge, NO_FAULT, perform, type Phase, phasesOf, type Random, seeded } from './kill-phases.ts'
 
 export type KillReport = {
   readonly seed: number
@@ -25,7 +25,7 @@ export type KillOptions = {
   readonly onRound?: (done: number, broken: readonly string[]) => void
 }
 
-/** The longest that a kill waits. */
+/** The longest that a kill waits: this, or twice what a whole enable takes where all is slow. */
 const LONGEST_MS = 400
 /** Three kills of four come before the usual end of their phase, or this much later: short ones are hit, too. */
 const BEYOND = 1.1
@@ -46,10 +46,15 @@ export const runKillRounds = async ({ rounds, seed, onRound }: KillOptions): Pro
     await appliance.kill('SIGTERM')
     await appliance.start()
     let state = await inspect(appliance, knowledge)
+    const calm: Random = { ...random, below: () => NO_FAULT }
+    const enableMs = performance.now()
+    await perform('enable', { appliance, knowledge, random: calm })
+    const longestMs = Math.max(LONGEST_MS, 2 * (performance.now() - enableMs))
+    state = await inspect(appliance, knowledge)
     for (let round = 1; round <= rounds; round++) {
       const phase = random.pick(phasesOf(state, knowledge))
-      const aimMs = random.below(4) > 0 ? (usual.get(phase) ?? LONGEST_MS) * BEYOND : LONGEST_MS
-      const delayMs = random.next() * Math.min(LONGEST_MS, aimMs)
+      const aimMs = random.below(4) > 0 ? (usual.get(phase) ?? longestMs) * BEYOND : longestMs
+      const delayMs = random.next() * Math.min(longestMs, aimMs)
       const startedMs = performance.now()
       let isOver = false
       let isKilled = false
