@@ -30,7 +30,8 @@ export const callUnix = (socketPath: string, call: UnixCall): Promise<Answer> =>
     ...call.headers,
   }
   const sent = request(
-    { socketPath, method: call.method, path: call.path, headers, ...(call.agent && { agent: call.agent }) },
+    // A connection of its own: one that was kept may just have been closed at the other end, above all where time jumps.
+    { socketPath, method: call.method, path: call.path, headers, agent: call.agent ?? false },
     answer => {
       const chunks: Buffer[] = []
       answer.on('data', (chunk: Buffer) => chunks.push(chunk))
