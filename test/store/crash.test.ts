@@ -14,15 +14,24 @@ import { makeState, PEM, randomFrom, silentLog, STORE_KEY } from './samples.ts'
 const SEED = 46
 const ROUNDS = 15
 
-/** Runs the writer, kills it `delayMs` after its first word, and returns all that it said. In even rounds the word is not waited for. */
-const killedWriter = async (state: string, options: { delayMs: number; fromBirth: boolean }): Promise<string> => {
+/** The moment of a kill: so long after so many lines of the writer. How fast it writes is the disk's affair. */
+type Moment = { readonly lines: number; readonly delayMs: number }
+
+/** Runs the writer, kills it at this moment, and returns all that it said. */
+const killedWriter = async (state: string, { lines, delayMs }: Moment): Promise<string> => {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'crash.child.ts'), state], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const said = text(child.stdout)
   const exited = once(child, 'exit')
-  if (!options.fromBirth) await Promise.race([once(child.stdout, 'data'), exited])
-  await delay(options.delayMs)
+  const reached = Promise.withResolvers<void>()
+  let count = 0
+  child.stdout.on('data', (chunk: Buffer) => {
+    count += chunk.toString().split('\n').length - 1
+    if (count >= lines) reached.resolve()
+  })
+  if (lines > 0) await Promise.race([reached.promise, exited])
+  await delay(delayMs)
   child.kill('SIGKILL')
   const [code, signal] = await exited
   if (signal !== 'SIGKILL') throw new Error(`the writer ended by itself with ${code}`)
@@ -42,8 +51,9 @@ test(`after kill -9 the store holds what was acknowledged (seed ${SEED}, ${ROUND
   const acknowledged = { connection: 0, token: 0, audit: 0 }
   for (let round = 1; round <= ROUNDS; round++) {
     const fromBirth = round % 5 === 1
-    const delayMs = random() * (fromBirth ? 500 : 60)
-    const said = await killedWriter(state, { delayMs, fromBirth })
+    const lines = fromBirth ? 0 : 1 + Math.floor(random() * 30)
+    const delayMs = random() * (fromBirth ? 500 : 10)
+    const said = await killedWriter(state, { lines, delayMs })
     acknowledged.connection = lastOf(said, 'connection') ?? acknowledged.connection
     acknowledged.token = lastOf(said, 'token') ?? acknowledged.token
     acknowledged.audit = lastOf(said, 'audit') ?? acknowledged.audit
@@ -51,7 +61,7 @@ test(`after kill -9 the store holds what was acknowledged (seed ${SEED}, ${ROUND
     const store = openStore({ folder: join(state, 'store'), storeKey: STORE_KEY, log: silentLog })
     const { keys, generation } = store.connection.read()
     const written = Number(keys[0]?.fingerprint.slice('key '.length) ?? 0)
-    const what = `round ${round} after ${delayMs.toFixed(1)} ms`
+    const what = `round ${round}, ${delayMs.toFixed(1)} ms after ${lines} lines`
     t.true(written === acknowledged.connection || written === acknowledged.connection + 1, `${what}: connection`)
     t.true(keys.every(({ pem }) => pem.reveal() === PEM))
     t.true(generation >= written, `${what}: generation`)
