@@ -32,6 +32,8 @@ export type WatchStream = {
 export type WatchDeps = {
   /** A stream to the next member in turn. */
   readonly open: () => Promise<WatchStream>
+  /** How many members these are. */
+  readonly members: number
   /** The member may have forgotten who this is. */
   readonly forget: () => void
   readonly keys: Keys
@@ -50,6 +52,7 @@ export const openWatch = (deps: WatchDeps, prefix: string, handlers: WatchHandle
   let stream: WatchStream | undefined
   let heartbeat: Timer | undefined
   let failures = 0
+  let behind = 0
   let over = false
 
   const end = (): void => {
@@ -73,10 +76,10 @@ export const openWatch = (deps: WatchDeps, prefix: string, handlers: WatchHandle
     else clock.after(PAUSE_MS, () => void connect())
   }
 
-  /** A restored etcd counts revisions and terms from an earlier point, or is another cluster by its id. */
-  const isOtherHistory = ({ cluster_id: cluster, raft_term, revision }: Header): boolean => {
+  /** A restored etcd counts terms from an earlier point, or is another cluster by its id. */
+  const isOtherHistory = ({ cluster_id: cluster, raft_term }: Header): boolean => {
     const term = BigInt(raft_term)
-    const other = BigInt(revision) < next - 1n || (seen !== undefined && (seen.cluster !== cluster || term < seen.term))
+    const other = seen !== undefined && (seen.cluster !== cluster || term < seen.term)
     seen = { cluster, term }
     return other
   }
@@ -93,7 +96,15 @@ export const openWatch = (deps: WatchDeps, prefix: string, handlers: WatchHandle
       deps.forget()
       return again(response.cancel_reason)
     }
-    if (response.created && isOtherHistory(response.header)) return resync()
+    if (response.created) {
+      if (isOtherHistory(response.header)) return resync()
+      if (BigInt(response.header.revision) < next - 1n) {
+        // A follower may be a moment behind the member that told our revision. All of them are only where etcd was restored.
+        if (++behind > deps.members) return resync()
+        return again('the member is behind')
+      }
+      behind = 0
+    }
     const byRevision = Map.groupBy(response.events, event => BigInt(event.kv.mod_revision))
     for (const [revision, events] of byRevision) {
       next = revision + 1n

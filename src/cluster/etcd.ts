@@ -103,7 +103,8 @@ export const createEtcd = async (options: EtcdOptions): Promise<Etcd> => {
 
     watch(prefix, handlers) {
       const open = () => round.stream(client => client.watchClient.watch())
-      const watch = openWatch({ open, forget: round.forget, keys, clock, log, heartbeatMs }, prefix, handlers)
+      const deps = { open, members: members.length, forget: round.forget, keys, clock, log, heartbeatMs }
+      const watch = openWatch(deps, prefix, handlers)
       running.add(watch)
       return {
         close() {
