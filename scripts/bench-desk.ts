@@ -4,6 +4,8 @@
 import { userInfo } from 'node:os'
 import { createMetrics } from '../src/api/metrics.ts'
 import type { Backend } from '../src/api/route.ts'
+import { createBodyBudgets } from '../src/api/body-budget.ts'
+import { createHolderTurns } from '../src/api/turns.ts'
 import { createApi } from '../src/api/server.ts'
 import { attestPeers, createHttpServer, type Handler, listenUnix } from '../src/api/sockets.ts'
 import type { Policy } from '../src/domain/policy.ts'
@@ -37,7 +39,11 @@ const whole = createTokenDesk({ ...rig, policy: () => policy, rateLimit })
 const wanted = { repositories: ['web'], permissions: { contents: 'read' } } as const
 const first = await whole.answer({ ...wanted, repositories: ['web'] }, callerOf(peerOf(uid)))
 const grant = { profile: 'mine', scope: { installation: first.installation, ...wanted } }
-const bare: Operations['desk'] = { answer: () => (rig.tokens.find(grant) ? first : never()), deny: never }
+const bare: Operations['desk'] = {
+  answer: () => (rig.tokens.find(grant) ? first : never()),
+  narrowTo: never,
+  deny: never,
+}
 
 const server = createHttpServer((incoming, outgoing) => handler(incoming, outgoing), clock.after)
 const backend: Backend = {
@@ -57,13 +63,15 @@ const backend: Backend = {
 const operations = { desk: kind === 'bare' ? bare : whole } as Operations
 const events = { emit() {}, subscribe: () => () => {}, end() {} }
 const handler: Handler = createApi({
+  bodies: createBodyBudgets(),
+  turns: createHolderTurns(),
   socket: 'token',
   peers: attestPeers(server, createAttest({ weakPid: () => false })),
   operations: () => operations,
   backend,
   events,
   metrics: createMetrics({ clock, events, operations: () => operations, version: '0.0.0', state: () => 'connected' }),
-  rateLimit: kind === 'bare' ? { takeAnswer() {} } : rateLimit,
+  rateLimit: kind === 'bare' ? { takeAnswer() {}, takeProbe: () => true } : rateLimit,
   clock,
   log: quietLog,
   version: '0.0.0',

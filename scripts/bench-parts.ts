@@ -12,7 +12,8 @@ import type { StoredToken } from '../src/store/token-store.ts'
 export type Row = { name: string; floor: string; ours: string; ratio: string; budget: string; within: boolean }
 
 export const TURNS = 5
-export const SCOPES = 10_000
+/** `SCOPES=50000 ./scripts/bench scopes`: the largest number with a budget. */
+export const SCOPES = Number(process.env['SCOPES'] ?? 10_000)
 export const INSTALLATIONS = 20
 
 export const median = (values: readonly number[]): number =>
@@ -54,6 +55,7 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
     store,
     link: {
       convertManifest: never,
+      findPagesUrl: never,
       getAppAs: never,
       getApp: never,
       listInstallationsAs: never,
@@ -66,6 +68,7 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
       uninstall: never,
       peekRepositories: never,
       hasRepository: never,
+      findRepository: never,
       findQuota: () => undefined,
       findChangedMs: () => undefined,
       keyState: () => 'unknown',
@@ -85,6 +88,7 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
     trail: {
       record: nothing,
       owe: nothing,
+      note: nothing,
       granted: nothing,
       denied: nothing,
       flush: nothing,
@@ -104,5 +108,6 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
     log: quietLog,
     settings: () => ({ beforeExpiryMs: 2_400_000, settleMs: 30_000 }),
     random: () => 0,
+    takeMint: nothing,
   }
 }

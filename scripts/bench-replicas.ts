@@ -30,6 +30,7 @@ const createReplica = async (at: number): Promise<void> => {
   const githubClock = { now: () => clock.now(), offsetMs: () => 0, findTold: () => undefined, learn: () => undefined }
   const shelf = createTokenShelf({
     store,
+    clock,
     githubClock,
     log: quietLog,
     settings: () => ({ settleMs: 0 }),

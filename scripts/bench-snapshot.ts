@@ -22,7 +22,7 @@ export const benchSnapshot = async (appliance: Appliance): Promise<Row[]> => {
   await appliance.enable()
   await appliance.kill()
   const store = openStore({ folder: join(state, 'store'), storeKey, log: quietLog })
-  store.tokens.putAll([...tokensOf({ scopes: SCOPES, installations: INSTALLATIONS, nowMs: Date.now() })])
+  void store.tokens.write([...tokensOf({ scopes: SCOPES, installations: INSTALLATIONS, nowMs: Date.now() })])
   store.close()
   await appliance.start()
   const shell = (line: string): number => {

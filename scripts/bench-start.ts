@@ -1,4 +1,4 @@
-// The start of the daemon for the benchmark, as its unit makes it: the flags of ExecStart, and the page's socket open already.
+// The start of the daemon for the benchmark, as its unit makes it: the flags of ExecStart, the allocator's settings, and the page's socket open already.
 
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -6,11 +6,13 @@ import { resolve } from 'node:path'
 
 const UNIT = resolve(import.meta.dirname, '../systemd/ghconnectd.service')
 
-/** The flags that the unit gives to the runtime. */
-export const unitFlags = (): readonly string[] => {
-  const [, flags] = /^ExecStart=\S+\/node (.*) \S+\.cjs$/m.exec(readFileSync(UNIT, 'utf8')) ?? []
-  if (flags === undefined) throw new Error(`${UNIT} does not start the runtime as it used to`)
-  return flags.split(' ')
+/** The same command with the flags that the unit gives to the runtime, and its settings of the allocator. */
+export const asInUnit = ([node = '', ...args]: readonly string[]): readonly string[] => {
+  const unit = readFileSync(UNIT, 'utf8')
+  const [, flags] = /^ExecStart=\S+\/node (.*) \S+\.cjs$/m.exec(unit) ?? []
+  const allocator = unit.match(/(?<=^Environment=)MALLOC_\S+$/gm)
+  if (flags === undefined || !allocator) throw new Error(`${UNIT} does not start the runtime as it used to`)
+  return ['env', ...allocator, node, ...flags.split(' '), ...args]
 }
 
 export type PassedSocket = {

@@ -9,7 +9,7 @@ import { type Appliance, createAppliance, PROFILE } from '../test/support/applia
 import { runCli } from '../test/support/cli-process.ts'
 import { startEtcd } from '../test/support/etcd.ts'
 
-const NODES = ['one', 'two', 'three']
+const NODES = 3
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
 const indented = (text: string): string => text.trimEnd().replaceAll(/^/gm, '   ')
 
@@ -39,11 +39,13 @@ key_file = "${etcd.files.key}"
 secret_file = "${secret}"
 `
   const nodes = new Map<string, Appliance>()
-  for (const name of NODES) {
+  for (let at = 0; at < NODES; at++) {
     const node = await createAppliance({ github: sandbox, toml })
     closing.push(() => node.close())
     await node.start()
-    nodes.set(name, node)
+    // By the name that `cluster status` shows.
+    const { body } = await node.call('GET', '/v1/cluster')
+    nodes.set(String(body['node']), node)
   }
   say(`Three daemons: ${[...nodes].map(([name, node]) => `${name} (pid ${node.pid()})`).join(', ')}`)
   return { etcd, sandbox, nodes }

@@ -2,11 +2,11 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
-import { join, relative, resolve } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { actAsOwner, deleteApp } from '../src/sandbox/owner.ts'
 
@@ -55,7 +55,38 @@ const ghconnect = async (...args: string[]): Promise<string> => {
   return stdout.trim()
 }
 
+/** Beside what `prepare` wipes. */
+const OWNER = `${STATE}.pid`
+
+/** One demonstration at a time: the second would wipe the state of the first. Throws, naming the process that runs. */
+const claim = (): void => {
+  mkdirSync(dirname(OWNER), { recursive: true })
+  try {
+    writeFileSync(OWNER, String(process.pid), { flag: 'wx' })
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+    const pid = Number(readFileSync(OWNER, 'utf8'))
+    if (isDemo(pid)) {
+      const detail = `./scripts/start runs already, as process ${pid}: end it first (kill ${pid})`
+      throw new Error(detail, { cause: error })
+    }
+    // Left by one that was killed.
+    rmSync(OWNER, { force: true })
+    return claim()
+  }
+  process.once('exit', () => rmSync(OWNER, { force: true }))
+}
+
+const isDemo = (pid: number): boolean => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('scripts/demo.ts')
+  } catch {
+    return false
+  }
+}
+
 const prepare = async (): Promise<{ github: string }> => {
+  claim()
   rmSync(STATE, { recursive: true, force: true })
   mkdirSync(RUNTIME, { recursive: true, mode: 0o700 })
   writeFileSync(join(STATE, 'store.key'), randomBytes(32), { mode: 0o600 })

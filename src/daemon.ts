@@ -4,6 +4,8 @@ import { chmodSync, mkdirSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
+import { createBodyBudgets } from './api/body-budget.ts'
+import { createHolderTurns } from './api/turns.ts'
 import { createCredentialsServer } from './api/credentials-socket.ts'
 import { createMetrics } from './api/metrics.ts'
 import type { Backend } from './api/route.ts'
@@ -16,6 +18,7 @@ import {
   listenUnix,
   type UnixAddress,
 } from './api/sockets.ts'
+import { loadUsableConfig } from './config-check.ts'
 import type { Host } from './domain/connection.ts'
 import { asFailure, Failure } from './domain/errors.ts'
 import { keepEngine } from './engine-keeper.ts'
@@ -23,18 +26,17 @@ import { readRedirect } from './github/app-manifest.ts'
 import { createEvents } from './operations/events.ts'
 import type { Doctor } from './operations/check.ts'
 import { createRateLimit } from './operations/rate-limit.ts'
-import { createClock } from './platform/clock.ts'
-import { type Config, loadConfig, type Surroundings } from './platform/config.ts'
+import { createClock, type Timer } from './platform/clock.ts'
+import type { Config, Surroundings } from './platform/config.ts'
+import { describeFinding, doubtsIn, type Finding } from './platform/config-findings.ts'
 import { findGroup, findUser, peerCredentials, peerName, setNonDumpable } from './platform/libc.ts'
 import { lockStateFolder } from './platform/lock.ts'
-import { createLog, type LogLevel } from './platform/log.ts'
+import { createLog, type Log, type LogLevel } from './platform/log.ts'
 import { createOutbound } from './platform/outbound.ts'
-import { type ProxySettings, proxySettingsFrom } from './platform/proxy-settings.ts'
 import { createAttest } from './platform/peer.ts'
 import {
   activatedSockets,
   createNotifier,
-  credentialFile,
   isJournal,
   machineId,
   sendToJournal,
@@ -57,6 +59,8 @@ export type DaemonOptions = {
 }
 
 const STOP_GRACE_MS = 5_000
+/** How late `systemctl status` may be about what no event tells. */
+const STATUS_MS = 15_000
 const TOKEN_SOCKET_MODE = 0o666
 const ADMIN_SOCKET_MODE = 0o660
 /** systemd connects as root. */
@@ -67,21 +71,27 @@ const CREDENTIALS_NEXT = 'systemctl enable --now ghconnectd-loadcredential.socke
 export const startDaemon = async ({ configFile, env, logLevel = 'info' }: DaemonOptions): Promise<Daemon> => {
   process.umask(0o077)
   const surroundings = surroundingsOf()
-  let config = loadConfig(configFile, surroundings)
+  const wish = { configFile, surroundings, env }
+  const first = loadUsableConfig(wish)
+  let { config } = first
   setNonDumpable()
   const log = createLog({ level: logLevel, journal: isJournal(env), send: sendToJournal })
+  logDoubts(log, first.findings)
+  let doubts = doubtsIn(first.findings)
   const clock = createClock()
   const notifier = createNotifier(env, error => log.warn('the service manager cannot be told', { error }))
   mkdirSync(config.paths.state, { recursive: true, mode: 0o700 })
   const lock = lockStateFolder(config.paths.state)
   const events = createEvents({ clock, log })
-  const outbound = createOutbound(proxySettingsOf(config, env))
+  const outbound = createOutbound(first.proxy)
   const host = (): Host => ({
     machineId: machineId(env['GHCONNECT_MACHINE_ID_FILE'] || undefined) ?? '',
     hostname: config.appliance.hostname,
   })
 
-  const keeper = keepEngine({ config: () => config, host, outbound, events, clock, log, env })
+  const pageFault = (): Failure | undefined => page.findFault()
+  const engineDeps = { config: () => config, refused: () => refused, doubts: () => doubts, pageFault, env }
+  const keeper = keepEngine({ ...engineDeps, host, outbound, events, clock, log })
   const metrics = createMetrics({ clock, events, operations: keeper.operations, state: keeper.state, version: VERSION })
   let doctor: Doctor | undefined
   const hireDoctor = async (): Promise<Doctor> => {
@@ -90,11 +100,12 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     return createDoctor({
       config: () => config,
       refused: () => refused,
+      doubts: () => doubts,
       env,
       outbound,
       clock,
       cluster: () => keeper.operations().cluster(),
-      state: keeper.state,
+      standing: keeper.standing,
       patient,
       findMute: () => keeper.engine().findMute(),
     })
@@ -102,6 +113,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const check: Backend['check'] = async tell => (doctor ??= await hireDoctor()).check(tell)
   const attest = createAttest({ weakPid: () => config.policy.weakPid })
   const activated = activatedSockets(env)
+  const turns = createHolderTurns()
   const readIdentities: Backend['readIdentities'] = async text =>
     (await import('./snapshot/encryption.ts')).readIdentities(text)
   const page = createSettingsPage({
@@ -109,6 +121,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     keeper,
     events,
     attest,
+    turns,
     readIdentities,
     check,
     activated,
@@ -135,6 +148,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     check,
   }
   const rateLimit = createRateLimit({ clock })
+  const bodies = createBodyBudgets()
   const servers: Server[] = []
   let credentials: { close(): unknown } | undefined
 
@@ -150,6 +164,8 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
       events,
       metrics,
       rateLimit,
+      bodies,
+      turns,
       clock,
       log,
       version: VERSION,
@@ -194,14 +210,18 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     onFailure: error => log.error('the daemon is not well, and the watchdog is not fed', { error }),
   })
 
+  let statusTimer: Timer | undefined
+
   /** Gives the reason where the new configuration was refused. */
   const reload = (): Failure | undefined => {
     notifier.reloading()
     try {
-      const next = loadConfig(configFile, surroundings)
-      assertReloadable(config, next)
-      outbound.reload(proxySettingsOf(next, env))
-      config = next
+      const next = loadUsableConfig(wish)
+      assertReloadable(config, next.config)
+      outbound.reload(next.proxy)
+      config = next.config
+      logDoubts(log, next.findings)
+      doubts = doubtsIn(next.findings)
       refused = undefined
       keeper.reschedule()
       log.info('the configuration was read again')
@@ -219,6 +239,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const stop = async (): Promise<void> => {
     notifier.stopping('Finishing the requests under way')
     watchdog.cancel()
+    statusTimer?.cancel()
     events.end()
     credentials?.close()
     // Another node leads at once, and need not wait for a lease to end.
@@ -242,7 +263,16 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     await stop()
     throw error
   }
-  events.subscribe(() => notifier.status(headline()))
+  let said = ''
+  const sayStatus = (): void => {
+    if (said === (said = headline())) return
+    notifier.status(said)
+  }
+  events.subscribe(({ event }) => {
+    // Refreshes come by thousands; what they changed is said with the next look.
+    if (event !== 'token-refreshed') sayStatus()
+  })
+  statusTimer = clock.every(STATUS_MS, sayStatus)
   notifier.ready(headline())
   log.info('ready', { version: VERSION, state: keeper.state(), runtime: config.paths.runtime })
   // Nobody waits for the first beat: what is at hand is served already.
@@ -270,11 +300,9 @@ const assertReloadable = (old: Config, next: Config): void => {
   }
 }
 
-/** A password that was sealed for the daemon serves where the URL names a user, and neither it nor a file gives one. */
-const proxySettingsOf = ({ proxy }: Config, env: NodeJS.ProcessEnv): ProxySettings => {
-  const { username, password } = URL.parse(proxy.url ?? '') ?? {}
-  const sealed = username && !password ? credentialFile('proxy.password', env) : undefined
-  return proxySettingsFrom({ ...proxy, passwordFile: proxy.passwordFile ?? sealed }, env)
+/** What is wrong with the configuration, and does not keep the daemon from running. */
+const logDoubts = (log: Log, findings: readonly Finding[]): void => {
+  for (const finding of findings) log.warn(`the configuration: ${describeFinding(finding)}`)
 }
 
 export const surroundingsOf = (): Surroundings => ({

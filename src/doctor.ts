@@ -10,8 +10,9 @@ import type { ClusterDesk } from './operations/cluster.ts'
 import type { Patient } from './operations/check-patient.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Config } from './platform/config.ts'
+import type { Doubt } from './platform/config-findings.ts'
 import type { Outbound } from './platform/outbound.ts'
-import { doubtfulUnits } from './platform/unit-files.ts'
+import { unitDoubts } from './platform/unit-files.ts'
 import { VERSION } from './platform/version.ts'
 import { readDatabaseKey } from './store/database.ts'
 import { storeKeyOf } from './unlock.ts'
@@ -20,10 +21,11 @@ export type DoctorDeps = {
   readonly config: () => Config
   /** Why the file on the disk was refused, where older settings hold. */
   readonly refused: () => string | undefined
+  readonly doubts: () => readonly Doubt[]
   readonly env: NodeJS.ProcessEnv
   readonly outbound: Pick<Outbound, 'examine'>
   readonly clock: Clock
-  readonly state: () => string
+  readonly standing: () => { readonly state: string; readonly meaning: string; readonly next: string }
   /** Of the store that is open; throws why none is. */
   readonly patient: () => Patient
   /** Throws `cluster-member` where no cluster is configured. */
@@ -42,14 +44,14 @@ export const createDoctor = ({ config, env, clock, ...deps }: DoctorDeps): Docto
   }
   return createChecks({
     clock,
-    state: deps.state,
+    standing: deps.standing,
     examine: deps.outbound.examine,
     userAgent: `ghconnectd/${VERSION}`,
     addresses: () => config().github,
     profiles: () => config().policy.profiles,
     configuration() {
       const { file, policy } = config()
-      const doubts = doubtfulUnits(policy.profiles.flatMap(profile => profile.allow.units))
+      const doubts = [...deps.doubts(), ...unitDoubts(policy)]
       return { file, profiles: policy.profiles.length, refused: deps.refused(), doubts }
     },
     examineStore() {

@@ -1,6 +1,7 @@
 // What administrators change of the connection: enable, import, keys, disable.
 
 import type { Account, Host } from './domain/connection.ts'
+import type { Failure } from './domain/errors.ts'
 import { ADMIN_PROFILE } from './domain/policy.ts'
 import { exportPem, readPrivateKey } from './github/app-jwt.ts'
 import type { AppLink } from './operations/app-link.ts'
@@ -26,7 +27,9 @@ export const createChanges = (deps: {
   clock: Clock
   log: Log
   host: () => Host
+  addresses: () => { readonly url: string; readonly apiUrl: string }
   formUrl: (account: Account, state: string) => string
+  pageFault: () => Failure | undefined
   dropWaiting: () => void
 }): { enable: Enable; importApp: ImportApp; keys: Keys; disable: Disable } => {
   const { journey, tokens } = deps

@@ -4,7 +4,7 @@ import { createEtcd } from './cluster/etcd.ts'
 import type { Etcd } from './cluster/etcd-types.ts'
 import { type ClusterLink, createLink } from './cluster/link.ts'
 import { createKeyring } from './cluster/sealing.ts'
-import { etcdOptionsOf, secretsOf } from './cluster/settings.ts'
+import { etcdOptionsOf, secretsOf } from './platform/cluster-files.ts'
 import { digestOf } from './cluster/values.ts'
 import type { Host } from './domain/connection.ts'
 import { asFailure, type Failure } from './domain/errors.ts'
@@ -18,6 +18,7 @@ import type { Journey } from './operations/journey.ts'
 import type { Memory } from './operations/membership.ts'
 import type { Recovery } from './operations/recovery.ts'
 import type { Heartbeat } from './operations/refresh.ts'
+import type { RevokeAll } from './operations/revoke-all.ts'
 import { createReplicate } from './operations/replicate.ts'
 import { createTokenExchange } from './operations/token-exchange.ts'
 import type { Tokens } from './operations/tokens.ts'
@@ -35,6 +36,7 @@ export type ClusterParts = {
   readonly journey: Journey
   readonly tokens: Tokens
   readonly link: AppLink
+  readonly revokeAll: Pick<RevokeAll, 'join'>
   readonly recovery: Pick<Recovery, 'signer' | 'created' | 'setCreated' | 'ensureWrap'>
   readonly heartbeat: Pick<Heartbeat, 'soon'>
   readonly trail: Trail
@@ -107,8 +109,9 @@ export const assembleClusterNode = (
     trail,
     log,
     digestOf,
-    onApplied({ voided, changed }) {
-      if (voided) tokens.drop()
+    onApplied({ voided, revoked, changed }) {
+      if (revoked) parts.revokeAll.join(link.tokens().map(({ token }) => token))
+      else if (voided) tokens.drop()
       for (const id of changed) tokens.doubt(id)
       exchange.takeAll()
       if (link.leads()) void exchange.reconcile()

@@ -1,5 +1,6 @@
 // The way to GitHub, built over an engine's store: its clock, which is remembered, and the calls, which are counted.
 
+import { offsetSchema, timeSchema } from './domain/record.ts'
 import { createGitHubClock, type GitHubClock } from './github/clock.ts'
 import { createGitHub, type GitHub } from './github/request.ts'
 import { type CallTally, createCallTally } from './operations/call-tally.ts'
@@ -28,8 +29,9 @@ export const createWayToGitHub = (deps: {
   const least = facts.find(CLOCK_LEAST)
   const githubClock = createGitHubClock({
     clock,
-    offsetMs: typeof offset === 'number' ? offset : 0,
-    leastMs: typeof least === 'number' ? least : undefined,
+    // What is out of bounds counts as not learned.
+    offsetMs: offsetSchema.safeParse(offset).data ?? 0,
+    leastMs: timeSchema.safeParse(least).data,
     onChange(offsetMs) {
       log.warn("GitHub's clock differs from this machine's", { seconds: Math.round(offsetMs / 1000) })
       facts.put(CLOCK_OFFSET, offsetMs)

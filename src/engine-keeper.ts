@@ -1,11 +1,13 @@
 // Keeps the engine, or the reason why there is none: a store that cannot be opened is a state of the daemon, and no end of it.
 
-import { Failure } from './domain/errors.ts'
+import { asFailure, Failure } from './domain/errors.ts'
 import type { Secret } from './domain/secret.ts'
-import { isoTime } from './domain/wire.ts'
+import { NOTHING_TO_DO } from './domain/connection.ts'
+import { isoTime, type PublicStatus } from './domain/wire.ts'
 import { type Engine, type EngineDeps, openEngine } from './engine.ts'
 import type { Timer } from './platform/clock.ts'
 import type { Restored, RestoreWish } from './operations/snapshots.ts'
+import type { StatusReport } from './operations/status.ts'
 import { VERSION } from './platform/version.ts'
 import { makeWay } from './salvage.ts'
 import { storeKeyOf, unlockByRecoveryKey } from './unlock.ts'
@@ -28,10 +30,11 @@ export const keepEngine = (deps: EngineDeps) => {
       if (started) void beginBeating(engine)
       retry?.cancel()
     } catch (error) {
-      if (!(error instanceof Failure)) throw error
-      if (error.message !== closed.message) log.error('the store stays closed', { error, next: error.entry.next })
-      if (error.code !== closed.code) closedAtMs = clock.now()
-      closed = error
+      // Whatever it is: a daemon that ends here would be started again and again, and could not be asked why.
+      const failure = asFailure(error)
+      if (failure.message !== closed.message) log.error('the store stays closed', { error, next: failure.next })
+      if (failure.code !== closed.code) closedAtMs = clock.now()
+      closed = failure
     }
   }
   /** A node of a cluster does nothing by itself before it knows what holds there. */
@@ -47,9 +50,23 @@ export const keepEngine = (deps: EngineDeps) => {
     state: 'locked',
     since: isoTime(closedAtMs),
     meaning: `${closed.entry.title}: ${closed.message}.`,
-    next: closed.entry.next,
+    next: closed.next,
     version: VERSION,
   })
+
+  /** Never throws: at the start, and in what systemd is told, nothing fails for want of a sentence. */
+  const describe = (report: (status: StatusReport) => PublicStatus): PublicStatus => {
+    if (!engine) return lockedStatus()
+    try {
+      return report(engine.operations.status)
+    } catch (error) {
+      log.error('the state cannot be described', { error })
+      const meaning = 'The state cannot be described.'
+      return { ...lockedStatus(), state: 'unknown', meaning, next: 'The journal says why.' }
+    }
+  }
+  /** State, meaning and next step, for an administrator. */
+  const standing = (): PublicStatus => describe(status => status.standing())
 
   /** What opens a closed store, or replaces it, is done by one at a time. */
   const alone = <T>(task: () => Promise<T>): Promise<T> => {
@@ -75,9 +92,9 @@ export const keepEngine = (deps: EngineDeps) => {
     restore: (bundle: Uint8Array, wish: RestoreWish): Promise<Restored> =>
       alone(async () => {
         if (!engine) {
-          const { paths, snapshot } = deps.config()
+          const { paths, snapshot, github } = deps.config()
           const storeKey = storeKeyOf(deps.config(), deps.env)
-          const place = { state: paths.state, storeKey, trusted: snapshot.trusted, nowMs: clock.now(), log }
+          const place = { state: paths.state, storeKey, trusted: snapshot.trusted, github, nowMs: clock.now(), log }
           await makeWay(closed, { bundle, wish }, place)
           open()
         }
@@ -85,7 +102,7 @@ export const keepEngine = (deps: EngineDeps) => {
       }),
     engine: opened,
     operations: () => opened().operations,
-    state: () => (engine ? engine.operations.status.brief() : lockedStatus()).state,
+    state: () => describe(status => status.brief()).state,
     status: (caller: { socket: 'token' | 'admin' }) => {
       if (!engine) return lockedStatus()
       return caller.socket === 'admin' ? engine.operations.status.whole() : engine.operations.status.brief()
@@ -95,8 +112,12 @@ export const keepEngine = (deps: EngineDeps) => {
     /** Resolves when a node of a cluster may serve. At once without a store, or without a cluster. */
     inStep: () => engine?.inStep() ?? Promise.resolve(),
     rest: () => engine?.rest() ?? Promise.resolve(),
-    /** One sentence for `systemctl status`. */
-    headline: () => (engine ? engine.operations.status.brief() : lockedStatus()).meaning,
+    standing,
+    /** What `systemctl status` shows. */
+    headline: () => {
+      const { meaning, next } = standing()
+      return next === NOTHING_TO_DO ? meaning : `${meaning} ${next}`
+    },
     start() {
       started = true
       if (engine) void beginBeating(engine)

@@ -71,7 +71,9 @@ export const createEngineSeat = (deps: {
 }
 
 const noCluster = (): Failure =>
-  new Failure('cluster-member', 'no cluster is configured here: [cluster] names no endpoints of etcd')
+  new Failure('cluster-member', 'no cluster is configured here: [cluster] names no endpoints of etcd', {
+    next: 'This is a single node, and needs no cluster. To make it a node of one, set [cluster] endpoints.',
+  })
 
 const NO_CLUSTER: EngineSeat = {
   seat: () => undefined,
@@ -110,6 +112,7 @@ const waitingSeat = (): Seat => {
     marginMs: before => before,
     mint: () => Promise.reject(failure),
     minted() {},
+    tokensTo: () => [],
     wantAhead() {},
     isHome: () => true,
     role: () => 'follower',

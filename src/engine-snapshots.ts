@@ -13,11 +13,13 @@ import type { Trail } from './operations/trail.ts'
 import type { WaitingBundle } from './operations/waiting-bundle.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Config } from './platform/config.ts'
+import { configTextsForBundle } from './platform/config-texts.ts'
 import { syncFolder, writeDurably } from './platform/files.ts'
 import type { Log } from './platform/log.ts'
 import { openBundle, readHeader, writeBundle } from './snapshot/bundle.ts'
 import { createSigner, readSigner } from './snapshot/signing.ts'
 import type { AuditStore } from './store/audit-store.ts'
+import type { ConnectionRecord } from './store/connection-store.ts'
 import type { Store } from './store/database.ts'
 
 export const createKeeping = (deps: {
@@ -31,6 +33,7 @@ export const createKeeping = (deps: {
   log: Log
   host: () => Host
   seat: () => Seat | undefined
+  assertTellable: (record: ConnectionRecord) => void
   onRestored: () => void
 }): { recovery: Recovery; snapshots: Snapshots } => {
   const { config, store, audit, journey, tokens, trail, clock, log, host, seat } = deps
@@ -67,6 +70,7 @@ export const createKeeping = (deps: {
       const settings = snapshotSettings(config())
       return { ...settings, trusted: [...settings.trusted, ...(seat()?.signers() ?? [])] }
     },
+    assertTellable: deps.assertTellable,
     onRestored: deps.onRestored,
   })
   // A recovery key that is made on one node opens the snapshots of all.
@@ -74,11 +78,11 @@ export const createKeeping = (deps: {
   return { recovery: { ...recovery, add }, snapshots }
 }
 
-export const snapshotSettings = ({ snapshot, github }: Config): SnapshotSettings => ({
+export const snapshotSettings = ({ file, snapshot, github }: Config): SnapshotSettings => ({
   trusted: snapshot.trusted,
   includeToken: snapshot.includeToken,
-  githubUrl: github.url,
-  apiUrl: github.apiUrl,
+  github,
+  configuration: () => configTextsForBundle(file),
 })
 
 export const waitingBundleAt = (state: string): WaitingBundle => {

@@ -24,6 +24,7 @@ import type { Operations } from './operations/operations.ts'
 import { quarantineIfMoved } from './operations/quarantine.ts'
 import { createHeartbeat, type Heartbeat } from './operations/refresh.ts'
 import { createRefreshHistory } from './operations/refresh-history.ts'
+import { createRevokeAll } from './operations/revoke-all.ts'
 import { createStatusReport } from './operations/status.ts'
 import { createTokenDesk } from './operations/token-desk.ts'
 import { createTokens } from './operations/tokens.ts'
@@ -33,14 +34,16 @@ import type { Clock } from './platform/clock.ts'
 import type { Config } from './platform/config.ts'
 import { findGroup, findUser, groupName, groupsOfUser, userName } from './platform/libc.ts'
 import type { Log } from './platform/log.ts'
+import type { Doubt } from './platform/config-findings.ts'
+import { unitDoubts } from './platform/unit-files.ts'
 import type { Outbound } from './platform/outbound.ts'
 import { findProcess } from './platform/peer.ts'
-import { stateSizes } from './platform/sizes.ts'
-import { doubtfulUnits } from './platform/unit-files.ts'
+import { findHiding, HIDING_NEXT } from './platform/proc-hiding.ts'
+import { freeBytes, stateSizes } from './platform/sizes.ts'
 import { VERSION } from './platform/version.ts'
 import { createAuditArchive } from './store/audit-archive.ts'
-import { openAudit } from './store/audit-store.ts'
-import { openStore } from './store/database.ts'
+import { type AuditStore, openAudit } from './store/audit-store.ts'
+import { openStore, type Store } from './store/database.ts'
 import { storeKeyOf } from './unlock.ts'
 import type { AppForm } from './web/server.ts'
 
@@ -56,6 +59,12 @@ export type EngineDeps = {
   readonly storeKey?: Buffer
   /** For one piece of work without the daemon: nobody is called, and no cluster is asked. */
   readonly offline?: boolean
+  /** Why the configuration of the last reload was refused, until one is accepted. */
+  readonly refused?: () => string | undefined
+  /** What is not as it was meant in the configuration that holds. */
+  readonly doubts?: () => readonly Doubt[]
+  /** Why the settings page listens nowhere, if it does not. */
+  readonly pageFault?: () => Failure | undefined
 }
 
 export type Engine = {
@@ -81,22 +90,50 @@ export type Engine = {
 
 /** Throws `locked`, `wrong-store-key`, `store-corrupt`, `store-newer`, `disk-full`, `io`; then nothing is open. */
 export const openEngine = (deps: EngineDeps): Engine => {
+  const { paths } = deps.config()
+  const { log } = deps
+  const storeKey = deps.storeKey ?? storeKeyOf(deps.config(), deps.env)
+  const store = openStore({ folder: join(paths.state, 'store'), storeKey, log })
+  const closeStore = (): void => store.close()
+  const audit = openOr(closeStore, () => openAudit({ path: join(paths.state, 'audit.db'), storeKey, log }))
+  const closeBoth = (): void => {
+    audit.close()
+    closeStore()
+  }
+  return openOr(closeBoth, () => buildEngine(deps, { store, audit }))
+}
+
+const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: AuditStore }): Engine => {
   const { config, outbound, events, clock, log, host } = deps
   const { paths } = config()
-  const storeKey = deps.storeKey ?? storeKeyOf(config(), deps.env)
-  const store = openStore({ folder: join(paths.state, 'store'), storeKey, log })
-  const audit = openOr(
-    () => store.close(),
-    () => openAudit({ path: join(paths.state, 'audit.db'), storeKey, log }),
-  )
-
   const { github, githubClock, calls, keepTime } = createWayToGitHub({ config, store, outbound, clock, log })
-  const archive = createAuditArchive({ folder: join(paths.state, 'audit'), databaseKey: audit.databaseKey() })
-  const auditLog = createAuditLog({ audit, archive, clock, log })
+  const maxBytes = (): number => config().audit.maxBytes
+  const archive = createAuditArchive({
+    folder: join(paths.state, 'audit'),
+    databaseKey: audit.databaseKey(),
+    bytesPerFile: () => maxBytes() / 8,
+  })
+  const auditLog = createAuditLog({
+    audit,
+    archive,
+    clock,
+    log,
+    maxBytes,
+    freeBytes: () => freeBytes(paths.state),
+    record: event => trail.record(event),
+  })
   const trail = createTrail({ audit: auditLog.store, clock, log })
   const place = createEngineSeat({ config: config().cluster, store, host, log, offline: deps.offline === true })
   const { seat } = place
-  const journey = createJourney({ store, events, trail, clock, githubUrl: () => config().github.url, seat })
+  const journey = createJourney({
+    store,
+    events,
+    trail,
+    clock,
+    githubUrl: () => config().github.url,
+    seat,
+    findWaiting: () => snapshots.findWaiting(),
+  })
   const isHome = (home: Host): boolean => seat()?.isHome(home) ?? false
   quarantineIfMoved({ journey, clock, host, isHome })
   const findMute = (): Failure | undefined => seat()?.findMute()
@@ -105,6 +142,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     const { refresh } = config()
     return { ...refresh, beforeExpiryMs: seat()?.marginMs(refresh.beforeExpiryMs) ?? refresh.beforeExpiryMs }
   }
+  const rateLimit = createRateLimit({ clock })
   const tokens = createTokens({
     store,
     link,
@@ -116,6 +154,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     log,
     settings,
     random: Math.random,
+    takeMint: rateLimit.takeMint,
     seat,
   })
   const drift = assembleDrift({ store, journey, link, tokens, trail, events, clock, log })
@@ -130,10 +169,25 @@ export const openEngine = (deps: EngineDeps): Engine => {
     clock,
     log,
     host,
+    addresses: () => config().github,
     formUrl,
+    pageFault: () => deps.pageFault?.(),
     dropWaiting: () => snapshots.dropWaiting(),
   })
+  const revokeAll = createRevokeAll({
+    store,
+    journey,
+    link,
+    tokens,
+    trail,
+    events,
+    clock,
+    githubClock,
+    log,
+    seat,
+  })
   const heartbeat = createHeartbeat({
+    revokeAll,
     journey,
     tokens,
     enable,
@@ -159,6 +213,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     log,
     host,
     seat,
+    assertTellable: record => void status.whole(record),
     onRestored: () => heartbeat.soon(),
   })
   const wrap = (): void =>
@@ -169,6 +224,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
   const features = createFeatures({ switched: () => config().features, policy, journey, drift, clock })
   const history = createRefreshHistory({ facts: store.facts, events, clock, log })
   const status = createStatusReport({
+    revokeAll,
     journey,
     tokens,
     link,
@@ -184,14 +240,15 @@ export const openEngine = (deps: EngineDeps): Engine => {
       apiUrl: config().github.apiUrl,
       beforeExpiryMs: config().refresh.beforeExpiryMs,
     }),
-    proxyFor: url => outbound.proxyFor(url),
+    proxyFor: url => outbound.proxyFor(url)?.toString(),
     featureWarnings: features.warnings,
-    doubtfulUnits: () => doubtfulUnits(config().policy.profiles.flatMap(profile => profile.allow.units)),
+    refused: () => deps.refused?.(),
+    doubts: () => ({ settings: deps.doubts?.() ?? [], units: unitDoubts(config().policy) }),
+    pageFault: () => deps.pageFault?.(),
     host,
     version: VERSION,
     seat,
   })
-  const rateLimit = createRateLimit({ clock })
   const desk = createTokenDesk({ policy, journey, tokens, drift, link, trail, clock, rateLimit })
   const gateway = createGateway({ desk, outbound, clock, settings: () => config().github, userAgent: USER_AGENT })
   const explain = createExplain({ policy, journey, directory: DIRECTORY })
@@ -201,6 +258,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
     journey,
     tokens,
     link,
+    revokeAll,
     recovery,
     heartbeat,
     trail,
@@ -218,6 +276,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
       enable,
       importApp,
       disable,
+      revokeAll,
       keys,
       desk,
       gateway,
@@ -236,7 +295,10 @@ export const openEngine = (deps: EngineDeps): Engine => {
         journey,
         githubClock,
         facts: store.facts,
-        sizes: () => stateSizes(paths.state),
+        sizes: () => {
+          const { store: ofStore, audit: ofAudit } = stateSizes(paths.state)
+          return { store: ofStore, audit: { ...ofAudit, most: maxBytes() } }
+        },
       }),
       noteRequest: (peer, detail) => trail.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
       refresh: heartbeat.force,
@@ -252,6 +314,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
       githubClock,
       readKey: readPrivateKey,
       findMute: () => seat()?.findMute(),
+      findUnwritten: () => trail.findTrouble(),
       role: () => seat()?.role() ?? 'single',
     }),
     wantedPermissions,
@@ -265,6 +328,7 @@ export const openEngine = (deps: EngineDeps): Engine => {
       heartbeat.stop()
       unsubscribe()
       history.close()
+      tokens.flush()
       try {
         trail.flush()
       } finally {
@@ -276,7 +340,16 @@ export const openEngine = (deps: EngineDeps): Engine => {
   }
 }
 
-const DIRECTORY: Directory = { findUser, findGroup, userName, groupName, groupsOfUser, findProcess }
+const DIRECTORY: Directory = {
+  findUser,
+  findGroup,
+  userName,
+  groupName,
+  groupsOfUser,
+  findProcess,
+  findHiding,
+  hidingNext: HIDING_NEXT,
+}
 
 const openOr = <T>(cleanUp: () => void, open: () => T): T => {
   try {

@@ -10,10 +10,23 @@ import { askForRecoveryKey } from './cli/recovery-key.ts'
 import { createClock } from './platform/clock.ts'
 import { VERSION } from './platform/version.ts'
 
+/** The wrapper keeps them from this process, and so from its error messages. */
+const nodeOptions = process.env['GHCONNECT_NODE_OPTIONS']
+if (nodeOptions !== undefined) {
+  process.env['NODE_OPTIONS'] = nodeOptions
+  delete process.env['GHCONNECT_NODE_OPTIONS']
+}
+
 /** Standard output that cannot be written is an error of I/O: a token that got lost must not look like success. */
 const OUTPUT_LOST = 74
 
-let onOutputLost = (_error: Error): void => process.exit(OUTPUT_LOST)
+/** Who reads one line of a list and goes has got what they wanted; who loses a secret has not. */
+const SECRETS = new Set(['token', 'store-key', 'snapshot', 'recovery-key', 'git-credential'])
+
+let onOutputLost = (error: Error): void => {
+  const isClosedPipe = 'code' in error && error.code === 'EPIPE'
+  process.exit(isClosedPipe && !process.argv.some(word => SECRETS.has(word)) ? 0 : OUTPUT_LOST)
+}
 
 const sinkOf = (stream: NodeJS.WriteStream): Sink => ({
   isTTY: stream.isTTY ?? false,
@@ -67,6 +80,16 @@ const deps: CliDeps = {
     })
     return promise
   },
+  async who() {
+    if (process.geteuid?.() === 0) return 'root'
+    const { findGroup } = await import('./platform/libc.ts')
+    const group = findGroup('ghconnect-admin')
+    return group !== undefined && process.getgroups?.().includes(group) ? 'admin' : 'user'
+  },
+  async userNames() {
+    const { userName } = await import('./platform/libc.ts')
+    return userName
+  },
   async offline({ configFile }) {
     const { createOffline } = await import('./offline.ts')
     return createOffline({
@@ -78,6 +101,14 @@ const deps: CliDeps = {
   async checkOffline({ configFile }) {
     const { checkOffline } = await import('./offline-check.ts')
     return checkOffline({ configFile, env: process.env, surroundings: await deps.surroundings() })
+  },
+  async debugBundle(wish) {
+    const { debugBundle } = await import('./debug-bundle.ts')
+    return debugBundle({ ...wish, env: process.env })
+  },
+  async checkConfig({ configFile }) {
+    const { checkConfig } = await import('./config-check.ts')
+    return checkConfig({ configFile, env: process.env, surroundings: await deps.surroundings() })
   },
   beforeEnable: askForRecoveryKey,
 }

@@ -2,6 +2,7 @@
 
 import { accessSync, constants } from 'node:fs'
 import { join } from 'node:path'
+import { checkConfig } from './config-check.ts'
 import { isLive } from './domain/connection.ts'
 import { failed, OF_GITHUB, OF_NETWORK, orderRows, skipAll } from './domain/check.ts'
 import { asFailure, Failure } from './domain/errors.ts'
@@ -12,9 +13,11 @@ import { LAST_EXPORT, type Vault } from './operations/check-local.ts'
 import { recipientsOf } from './operations/recovery.ts'
 import { createClock } from './platform/clock.ts'
 import { type Config, loadConfig, type Surroundings } from './platform/config.ts'
-import { createOutbound, proxySettingsFrom } from './platform/outbound.ts'
+import { doubtsIn, refusalOf } from './platform/config-findings.ts'
+import { NO_PROXY, type OfflineProxy, proxyWithoutDaemon } from './offline-proxy.ts'
+import { createOutbound } from './platform/outbound.ts'
 import { actAs, ownerOf } from './platform/owner.ts'
-import { doubtfulUnits } from './platform/unit-files.ts'
+import { unitDoubts } from './platform/unit-files.ts'
 import { VERSION } from './platform/version.ts'
 import { findRecoveryWrap, readStore, type StoreContent } from './store/database.ts'
 import { storeKeyWithoutDaemon } from './unlock.ts'
@@ -31,10 +34,15 @@ const ABSENT = 'the daemon does not answer'
 export const checkOffline = async ({ configFile, env, surroundings }: OfflineCheckOptions): Promise<CheckReport> => {
   const clock = createClock()
   let config: Config
+  let proxy: OfflineProxy
   let outbound: ReturnType<typeof createOutbound>
+  const { findings } = await checkConfig({ configFile, env, surroundings })
   try {
+    const refusal = refusalOf(findings)
+    if (refusal) throw refusal
     config = loadConfig(configFile, surroundings)
-    outbound = createOutbound(proxySettingsFrom(config.proxy, env))
+    proxy = proxyWithoutDaemon(config.proxy, env)
+    outbound = createOutbound(proxy.unknown === undefined ? proxy.settings : NO_PROXY)
   } catch (error) {
     return reportOf(asFailure(error), isoTime(clock.now()))
   }
@@ -42,7 +50,7 @@ export const checkOffline = async ({ configFile, env, surroundings }: OfflineChe
   try {
     const doctor = createDoctor({
       clock,
-      state: () => 'daemon-absent',
+      standing: () => ({ state: 'daemon-absent', meaning: ABSENT, next: '' }),
       examine: outbound.examine,
       userAgent: `ghconnect/${VERSION}`,
       addresses: () => config.github,
@@ -50,7 +58,7 @@ export const checkOffline = async ({ configFile, env, surroundings }: OfflineChe
       configuration: () => ({
         file: config.file,
         profiles: config.policy.profiles.length,
-        doubts: doubtfulUnits(config.policy.profiles.flatMap(profile => profile.allow.units)),
+        doubts: [...doubtsIn(findings), ...unitDoubts(config.policy)],
       }),
       examineStore() {
         if (stored instanceof Failure) throw stored
@@ -58,6 +66,7 @@ export const checkOffline = async ({ configFile, env, surroundings }: OfflineChe
       },
       vault: () => (stored instanceof Failure ? undefined : vaultOf(config, stored)),
       silence() {
+        if (proxy.unknown !== undefined) return proxy.unknown
         const isQuiet = !(stored instanceof Failure) && stored?.record.connection.kind === 'quarantined'
         return isQuiet ? 'the credentials are quarantined, and no call goes out' : undefined
       },

@@ -3,15 +3,16 @@
 import { randomBytes } from 'node:crypto'
 import { chownSync, existsSync, linkSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { Host } from './domain/connection.ts'
+import { type Host, isLive } from './domain/connection.ts'
 import { asFailure, Failure } from './domain/errors.ts'
+import { storedTime } from './domain/record.ts'
 import { Secret } from './domain/secret.ts'
 import type { RestoreAnswer, StateAnswer } from './domain/wire.ts'
 import { type Engine, openEngine } from './engine.ts'
 import { snapshotSettings, waitingBundleAt } from './engine-snapshots.ts'
 import { createEvents } from './operations/events.ts'
 import { recipientsOf, SIGNER } from './operations/recovery.ts'
-import { contentOf } from './operations/snapshots.ts'
+import { contentOf, type ExportWish } from './operations/snapshots.ts'
 import { createClock } from './platform/clock.ts'
 import { loadConfig } from './platform/config.ts'
 import { writeDurably } from './platform/files.ts'
@@ -20,14 +21,16 @@ import { lockStateFolder } from './platform/lock.ts'
 import { describeError, type Fields, type Log, redact } from './platform/log.ts'
 import { actAs, isRoot, type Owner, ownerOf } from './platform/owner.ts'
 import { openSealed, seal } from './platform/sealed-credential.ts'
-import { createOutbound, type ProxySettings, proxySettingsFrom } from './platform/outbound.ts'
+import { NO_PROXY, proxyWithoutDaemon } from './offline-proxy.ts'
+import { createOutbound } from './platform/outbound.ts'
 import { machineId, systemHostname } from './platform/systemd.ts'
 import { writeBundle } from './snapshot/bundle.ts'
-import { createRecoveryKey, readIdentities } from './snapshot/encryption.ts'
+import { createRecoveryKey, decryptWith, readIdentities } from './snapshot/encryption.ts'
 import { createSigner, readSigner } from './snapshot/signing.ts'
-import { readDatabaseKey, readStore, type StoreContent } from './store/database.ts'
-import { KEY_BYTES } from './store/key.ts'
+import { findRecoveryWrap, readDatabaseKey, readStore, type StoreContent } from './store/database.ts'
+import { KEY_BYTES, WITHOUT_RECOVERY_KEY } from './store/key.ts'
 import { sealedStoreKey, storeKeyWithoutDaemon, unlockByRecoveryKey } from './unlock.ts'
+import { rotateStoreKey, type RotateWish } from './rotate-store-key.ts'
 import { proveBundle, summarize } from './proof.ts'
 import { makeWay } from './salvage.ts'
 
@@ -52,6 +55,15 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
   })
   const sealed = sealedStoreKey(env)
   const getStoreKey = (): Buffer => storeKeyWithoutDaemon(config, env)
+
+  /** A file that was sealed to another machine counts as none: a new one does not replace it. */
+  const hasSealedKey = (): boolean => {
+    try {
+      return openSealed(sealed) !== undefined
+    } catch {
+      return false
+    }
+  }
 
   /** Alone with the state folder, as its owner: no daemon has it. */
   const locked = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -88,7 +100,7 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
   }
 
   const stateOf = ({ operations }: Engine): StateAnswer => {
-    const { state: kind, meaning, next } = operations.status.brief()
+    const { state: kind, meaning, next } = operations.status.standing()
     return { state: kind, meaning, next }
   }
 
@@ -102,14 +114,14 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     )
   }
 
-  const exportStored = async (content: StoreContent): Promise<Uint8Array> => {
+  const exportStored = async (content: StoreContent, wish: ExportWish): Promise<Uint8Array> => {
     const waiting = waitingBundleAt(state).find()
     // What waits for its identity is all there is: to back up anything else would be to lose it.
     if (waiting && content.record.connection.kind === 'disconnected') return waiting
     const recipients = recipientsOf(config.snapshot.recipients, content.findFact)
     if (recipients.length === 0) assertMayHaveClear(state)
     const signer = content.findFact(SIGNER)
-    return writeBundle(contentOf(content, snapshotSettings(config)), {
+    return writeBundle(contentOf(content, snapshotSettings(config), wish), {
       recipients,
       signer: typeof signer === 'string' ? readSigner(new Secret(signer)) : createSigner(),
       createdMs: clock.now(),
@@ -122,13 +134,13 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     inspect: summarize,
     createRecoveryKey,
 
-    async export() {
+    async export(wish: ExportWish) {
       if (!hasStore(state)) {
         const nothing = { record: neverConnected(clock.now()), tokens: [], findFact: () => undefined }
-        return { bundle: await exportStored(nothing), warnings: [] }
+        return { bundle: await exportStored(nothing, wish), warnings: [] }
       }
       const storeKey = getStoreKey()
-      const bundle = await actAs(ownerOf(state), async () => exportStored(readPatiently(state, storeKey)))
+      const bundle = await actAs(ownerOf(state), async () => exportStored(readPatiently(state, storeKey), wish))
       return { bundle, warnings: [UNAUDITED] }
     },
 
@@ -138,14 +150,18 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
       const restoreWish = { identities, force: wish.force }
       const restore = (): Promise<RestoreAnswer> =>
         withEngine(storeKey, async engine => {
-          const { outcome, warnings } = await engine.operations.snapshots.restore(wish.bundle, restoreWish)
-          return { outcome, warnings: [...warnings], ...stateOf(engine) }
+          const { outcome, warnings, configuration } = await engine.operations.snapshots.restore(
+            wish.bundle,
+            restoreWish,
+          )
+          const shown = configuration && { configuration: [...configuration] }
+          return { outcome, warnings: [...warnings], ...stateOf(engine), ...shown }
         })
       return locked(async () => {
         if (hasStore(state)) {
-          const { trusted } = config.snapshot
           const closed = await withEngine(storeKey, async () => undefined).catch(asFailure)
-          const place = { state, storeKey, trusted, nowMs: clock.now(), log }
+          const { github, snapshot } = config
+          const place = { state, storeKey, trusted: snapshot.trusted, github, nowMs: clock.now(), log }
           if (closed) await makeWay(closed, { bundle: wish.bundle, wish: restoreWish }, place)
         }
         return restore()
@@ -168,20 +184,34 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     },
 
     adopt: (): Promise<StateAnswer> => changeState(({ snapshots }) => snapshots.adopt()),
-    disableLocally: (): Promise<StateAnswer> => changeState(({ disable }) => disable.begin({ local: true, yes: true })),
+    disableLocally: (): Promise<StateAnswer> =>
+      changeState(({ disable }) => disable.begin({ local: true, wait: false })),
 
-    ensureStoreKey(): string | undefined {
+    async findAccount(): Promise<string | undefined> {
+      if (!hasStore(state)) return undefined
+      const storeKey = getStoreKey()
+      const { connection } = await actAs(ownerOf(state), async () => readPatiently(state, storeKey).record)
+      return isLive(connection) ? connection.account.login : undefined
+    },
+
+    async ensureStoreKey(identity: Secret): Promise<string | undefined> {
       const { keyFile } = config.store
-      if (keyFile !== undefined) return makeKeyFile(keyFile, state)
-      if (!isRoot() || !existsSync(dirname(sealed.path))) return undefined
-      try {
-        if (openSealed(sealed)) return undefined
-      } catch {
-        // It was sealed to another machine: kept beside, for whoever mends that one.
+      if (
+        keyFile === undefined ? !isRoot() || !existsSync(dirname(sealed.path)) || hasSealedKey() : existsSync(keyFile)
+      )
+        return undefined
+      // Only the recovery key of this store justifies a new store key: with another one, both would be worth nothing.
+      if (hasStore(state)) {
+        const wrap = findRecoveryWrap(join(state, 'store'))
+        if (!wrap)
+          throw new Failure('locked', 'no recovery key was made for this store', { next: WITHOUT_RECOVERY_KEY })
+        await decryptWith(readIdentities(identity.reveal()), wrap)
       }
+      if (keyFile !== undefined) return makeKeyFile(keyFile, state)
       seal(randomBytes(KEY_BYTES), sealed, clock.now())
       return `sealed a new store key in ${sealed.path}`
     },
+    hasSealedKey: (): boolean => config.store.keyFile === undefined && isRoot() && hasSealedKey(),
 
     async storeKey(): Promise<string> {
       const storeKey = getStoreKey()
@@ -190,13 +220,14 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
       return key.toString('hex')
     },
 
+    rotateStoreKey: (wish: RotateWish) => rotateStoreKey(wish, { config, env }),
+
     verify: (wish: { bundle: Uint8Array; identity?: Secret; againstGithub: boolean }) =>
-      proveBundle(wish, { clock, log, config, proxy: (): ProxySettings => proxySettingsFrom(config.proxy, env) }),
+      proveBundle(wish, { clock, log, config, proxy: () => proxyWithoutDaemon(config.proxy, env) }),
   }
 }
 
 const UNAUDITED = 'The daemon did not take part: this export is not in the audit log.'
-const NO_PROXY: ProxySettings = { url: undefined, exclude: [], ca: undefined }
 const READ_TRIES = 3
 
 /** What the daemon would log, on a screen that backup programs read. */
@@ -220,7 +251,10 @@ const hasStore = (state: string): boolean => {
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false
     if (error instanceof Error && 'code' in error && error.code === 'EACCES') {
-      throw new Failure('not-permitted', `${folder} is for root and the daemon's user only`, { cause: error })
+      throw new Failure('not-permitted', `${folder} is for root and the daemon's user only`, {
+        cause: error,
+        next: 'Run it with sudo.',
+      })
     }
     throw error
   }
@@ -247,7 +281,7 @@ const assertMayHaveClear = (state: string): void => {
 
 const neverConnected = (nowMs: number): StoreContent['record'] => ({
   generation: 0,
-  connection: { kind: 'disconnected', sinceMs: nowMs },
+  connection: { kind: 'disconnected', sinceMs: storedTime(nowMs) },
   installations: [],
   keys: [],
 })

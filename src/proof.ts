@@ -1,8 +1,9 @@
 // What can be proven of a bundle away from any store: its header without a key, and with one that it would restore.
 
 import { createHash } from 'node:crypto'
-import { isLive } from './domain/connection.ts'
+import { isLive, issuerOf } from './domain/connection.ts'
 import { asFailure, Failure } from './domain/errors.ts'
+import { assertSameGithub } from './domain/github-addresses.ts'
 import type { Secret } from './domain/secret.ts'
 import { type AppKey, readPrivateKey } from './github/app-jwt.ts'
 import { createGitHubClock } from './github/clock.ts'
@@ -10,6 +11,7 @@ import { createGitHub } from './github/request.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Config } from './platform/config.ts'
 import type { Log } from './platform/log.ts'
+import type { OfflineProxy } from './offline-proxy.ts'
 import { createOutbound, type ProxySettings } from './platform/outbound.ts'
 import { VERSION } from './platform/version.ts'
 import { openBundle, readHeader } from './snapshot/bundle.ts'
@@ -41,7 +43,7 @@ export type ProofDeps = {
   readonly clock: Clock
   readonly log: Log
   readonly config: Config
-  readonly proxy: () => ProxySettings
+  readonly proxy: () => OfflineProxy
 }
 
 /** Throws what a restore would, and what GitHub answers where it is asked. */
@@ -50,13 +52,18 @@ export const proveBundle = async ({ bundle, identity, againstGithub }: ProofWish
   const identities = identity === undefined ? [] : readIdentities(identity.reveal())
   const content = await openBundle(bundle, identities)
   const keys = readKeys(content.keys)
-  const github = againstGithub ? await askGitHub(content, { keys, ...deps }) : undefined
+  // Another GitHub would answer that the key is wrong.
+  if (againstGithub) assertSameGithub(content, deps.config.github, { force: false })
+  const proxy = againstGithub ? deps.proxy() : undefined
+  const github = proxy?.settings && (await askGitHub(content, { ...deps, keys, settings: proxy.settings }))
   return {
     summary,
     keys: keys.map(key => key.fingerprint),
     live_tokens: content.tokens.filter(token => token.expiresAtMs > deps.clock.now()).length,
     installations: content.installations.map(({ account }) => account.login),
+    ...(content.settings.configuration && { configuration: content.settings.configuration }),
     ...(github !== undefined && { github }),
+    ...(proxy?.unknown !== undefined && { github_skipped: proxy.unknown }),
   }
 }
 
@@ -76,11 +83,11 @@ export const readKeys = (keys: readonly BundleKey[]): AppKey[] =>
 /** The name of the App, told by GitHub to whoever signs with its key. */
 const askGitHub = async (
   { connection }: BundleContent,
-  deps: ProofDeps & { keys: readonly AppKey[] },
+  deps: ProofDeps & { keys: readonly AppKey[]; settings: ProxySettings },
 ): Promise<string> => {
   if (!isLive(connection)) throw new Failure('not-connected', `the bundle is of a machine that was ${connection.kind}`)
   const { clock, log, config, keys } = deps
-  const outbound = createOutbound(deps.proxy())
+  const outbound = createOutbound(deps.settings)
   try {
     const github = createGitHub({
       outbound,
@@ -90,7 +97,7 @@ const askGitHub = async (
       settings: () => config.github,
       userAgent: `ghconnectd/${VERSION}`,
     })
-    const app = await github.getApp({ issuer: connection.app.clientId, keys })
+    const app = await github.getApp({ issuer: issuerOf(connection.app), keys })
     if (app.id === connection.app.id) return app.name
     throw new Failure('key-mismatch', `the key signs for App ${app.id}, and the bundle is of App ${connection.app.id}`)
   } finally {

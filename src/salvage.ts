@@ -3,6 +3,7 @@
 import { existsSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Code, Failure } from './domain/errors.ts'
+import { assertSameGithub, type GithubAddresses } from './domain/github-addresses.ts'
 import type { RestoreWish } from './operations/snapshots.ts'
 import { syncFolder } from './platform/files.ts'
 import type { Log } from './platform/log.ts'
@@ -18,13 +19,14 @@ type Deps = {
   readonly state: string
   readonly storeKey: Buffer
   readonly trusted: readonly string[]
+  readonly github: GithubAddresses
   readonly nowMs: number
   readonly log: Log
 }
 
 /**
  * Makes way for a restore where `closed` is why the store cannot be opened. Nothing is removed: store and audit log, whichever does not
- * open, get other names. Throws `closed` where that is no reason to, what opening the bundle throws, and `bundle-untrusted`, since
+ * open, get other names. Throws `closed` where that is no reason to, `bundle-other-github`, what opening the bundle throws, and `bundle-untrusted`, since
  * nobody can tell whether a connection is alive there.
  */
 export const makeWay = async (
@@ -41,7 +43,7 @@ export const makeWay = async (
       `the bundle was written by ${header.signer}, and whether a connection is alive here cannot be told: ${closed.message}`,
     )
   }
-  await openBundle(bundle, wish.identities)
+  assertSameGithub(await openBundle(bundle, wish.identities), deps.github, wish)
   setAside(deps)
 }
 

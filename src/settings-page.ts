@@ -2,7 +2,17 @@
 
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
-import { attestPeers, createHttpServer, type Handler, listenUnix } from './api/sockets.ts'
+import {
+  attestPeers,
+  createHttpServer,
+  type Handler,
+  LIMITS,
+  limitConnections,
+  listenUnix,
+  NOBODY,
+} from './api/sockets.ts'
+import type { HolderTurns } from './api/turns.ts'
+import { fullLevel, take } from './domain/allowance.ts'
 import { Failure } from './domain/errors.ts'
 import type { Peer } from './domain/policy.ts'
 import type { Keeper } from './engine-keeper.ts'
@@ -16,7 +26,9 @@ import { createLinks } from './web/links.ts'
 import type { WebDeps } from './web/server.ts'
 
 export type SettingsPage = {
-  /** A one-time link for whoever asked for it. */
+  /** Why there is no page, once it could not listen. */
+  findFault(): Failure | undefined
+  /** A one-time link for the caller. Throws `socket-in-use` where there is no page. */
   issueLink(peer: Peer): { readonly url: string; readonly expiresAtMs: number }
   /**
    * Throws `socket-in-use`, unless the sockets are the service manager's: a service goes on with its others, as tokens are worth more
@@ -27,12 +39,17 @@ export type SettingsPage = {
 
 /** The policy of what may be done on it is that of admin.sock; who may connect is everybody's, as with a port. */
 const WEB_SOCKET_MODE = 0o666
+/** A page takes about a millisecond, in the process that serves tokens: one in a turn of the event loop. */
+const PAGE_COST = 4
+/** Signing in takes a few requests. */
+const STRANGERS = { perSecond: 100, burst: 400 }
 
 export const createSettingsPage = (deps: {
   config: () => Config
   keeper: Keeper
   events: Events
   attest: Attest
+  turns: HolderTurns
   readIdentities: WebDeps['readIdentities']
   check: WebDeps['check']
   /** What the service manager passed, if it passed any sockets at all. */
@@ -43,6 +60,8 @@ export const createSettingsPage = (deps: {
 }): SettingsPage => {
   const { config, keeper, clock, log, activated } = deps
   const links = createLinks({ clock })
+  let fault: Failure | undefined
+  const strangers = fullLevel(STRANGERS, clock.monotonic())
   const { listen } = config().web
 
   const webDeps = (peerOf: WebDeps['peerOf']): WebDeps => ({
@@ -61,6 +80,7 @@ export const createSettingsPage = (deps: {
     clock,
     log,
     version: VERSION,
+    takeStranger: () => take(strangers, undefined, clock.monotonic()) === undefined,
     settings() {
       const { web, github, appliance, policy, features } = config()
       const own = 'path' in web.listen ? [] : [`http://${hostOf(web.listen)}:${web.listen.port}`]
@@ -81,17 +101,20 @@ export const createSettingsPage = (deps: {
     let web: Promise<Handler> | undefined
     const server = createHttpServer((incoming, outgoing) => {
       web ??= import('./web/server.ts').then(({ createWeb }) => createWeb(webDeps(peerOf)))
-      void web.then(handle => handle(incoming, outgoing))
+      const served = web
+      deps.turns.take('the page', () => void served.then(handle => handle(incoming, outgoing)), PAGE_COST)
     }, clock.after)
     if ('path' in listen) {
       const peers = attestPeers(server, deps.attest)
       peerOf = incoming => peers.of(incoming).peer
-    }
+    } else limitConnections(server, { ...LIMITS, ofHolder: LIMITS.all }, () => NOBODY)
     return server
   }
 
   return {
+    findFault: () => fault,
     issueLink(peer) {
+      if (fault) throw fault
       const { code, expiresAtMs } = links.issue(peer)
       return { url: `${config().web.publicUrl}/sign-in/${code}`, expiresAtMs }
     },
@@ -113,10 +136,11 @@ export const createSettingsPage = (deps: {
             ? cause
             : new Failure('socket-in-use', `the page cannot listen on ${wanted}`, { cause })
         if (activated.size === 0) throw failure
-        log.error('there is no page', {
-          error: failure,
-          next: 'systemctl restart ghconnectd-web.socket ghconnectd',
-        })
+        const owner = 'path' in listen ? '' : ` (\`ss -ltnp 'sport = :${listen.port}'\` names it)`
+        // systemd binds no socket again while its service runs.
+        const next = `Stop the process that listens on ${wanted}${owner}, then run \`systemctl stop ghconnectd && systemctl restart ghconnectd-web.socket && systemctl start ghconnectd\`.`
+        fault = new Failure('socket-in-use', `${failure.message}; tokens are served without it`, { cause, next })
+        log.error('there is no page', { error: fault, next })
         return undefined
       }
       const bound = server.address()

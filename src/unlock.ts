@@ -1,21 +1,48 @@
 // The ways to the store: by the key that the machine gives, or by a recovery key where that one was lost.
 
+import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { Failure } from './domain/errors.ts'
 import type { Secret } from './domain/secret.ts'
 import type { RecoveryWrap } from './operations/recovery.ts'
 import type { Config } from './platform/config.ts'
 import type { Log } from './platform/log.ts'
+import { isRoot } from './platform/owner.ts'
 import { openSealed, type SealedCredential } from './platform/sealed-credential.ts'
 import { readCredential } from './platform/systemd.ts'
 import { openAudit } from './store/audit-store.ts'
 import { findRecoveryWrap, openStore } from './store/database.ts'
-import { readStoreKey } from './store/key.ts'
+import { readStoreKey, WITHOUT_RECOVERY_KEY } from './store/key.ts'
 
 export const storeKeyOf = (config: Config, env: NodeJS.ProcessEnv): Buffer => {
   const credential = readCredential('store.key', env)
   const { keyFile } = config.store
-  return readStoreKey({ ...(credential && { credential }), ...(keyFile !== undefined && { keyFile }) })
+  const mayMake = isAbsent(join(config.paths.state, 'store')) && isAbsent(sealedStoreKey(env).path)
+  const mayUnlock = hasRecoveryWrap(join(config.paths.state, 'store'))
+  return readStoreKey({
+    ...(credential && { credential }),
+    ...(keyFile !== undefined && { keyFile }),
+    mayMake,
+    mayUnlock,
+  })
+}
+
+/** True where it cannot be looked for. */
+const hasRecoveryWrap = (folder: string): boolean => {
+  try {
+    return findRecoveryWrap(folder) !== undefined
+  } catch {
+    return true
+  }
+}
+
+/** False where it cannot be looked for: what may be there is not to be replaced. */
+const isAbsent = (path: string): boolean => {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) === undefined
+  } catch {
+    return false
+  }
 }
 
 /** Where the packaged service keeps its store key: root's alone. */
@@ -31,7 +58,18 @@ const SEALED_STORE_KEY = '/etc/ghconnectd/credentials/store.key'
 export const storeKeyWithoutDaemon = (config: Config, env: NodeJS.ProcessEnv): Buffer => {
   const opened =
     config.store.keyFile === undefined && env['CREDENTIALS_DIRECTORY'] === undefined && openSealed(sealedStoreKey(env))
-  return opened || storeKeyOf(config, env)
+  if (opened) return opened
+  try {
+    return storeKeyOf(config, env)
+  } catch (error) {
+    const cause = error instanceof Failure ? error.cause : undefined
+    if (isRoot() || !(cause instanceof Error && 'code' in cause && cause.code === 'EACCES')) throw error
+    // Nothing is wrong with the file: it is this caller who may not read it.
+    throw new Failure('not-permitted', `${config.store.keyFile} is for root and the daemon's user only`, {
+      cause: error,
+      next: 'Run it with sudo.',
+    })
+  }
 }
 
 /**
@@ -46,7 +84,7 @@ export const unlockByRecoveryKey = async (
   const folder = join(paths.state, 'store')
   const storeKey = deps.storeKey ?? storeKeyOf(deps.config(), deps.env)
   const sealed = findRecoveryWrap(folder)
-  if (!sealed) throw new Failure('locked', 'no recovery key was made for this store')
+  if (!sealed) throw new Failure('locked', 'no recovery key was made for this store', { next: WITHOUT_RECOVERY_KEY })
   const { decryptWith } = await import('./snapshot/encryption.ts')
   const keys = parseWrap(await decryptWith(identities, sealed))
   // The log first: until the store is wrapped anew, the recovery key opens both again.

@@ -18,7 +18,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   cli: ['cli', 'domain', 'platform'],
   sandbox: ['sandbox'],
   'doctor.ts': ['unlock.ts', 'platform', 'store', 'operations', 'domain'],
+  'config-check.ts': ['unlock.ts', 'platform', 'cluster', 'domain'],
   'daemon.ts': [
+    'config-check.ts',
     'doctor.ts',
     'engine.ts',
     'engine-keeper.ts',
@@ -35,6 +37,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   'unlock.ts': ['platform', 'store', 'snapshot', 'operations', 'domain'],
   'salvage.ts': ['platform', 'store', 'snapshot', 'type:operations', 'domain'],
+  'rotate-store-key.ts': ['unlock.ts', 'platform', 'store', 'domain'],
   'engine-keeper.ts': ['engine.ts', 'salvage.ts', 'unlock.ts', 'platform', 'type:operations', 'domain'],
   'settings-page.ts': ['type:engine-keeper.ts', 'api', 'web', 'domain', 'platform', 'type:operations'],
   'engine.ts': [
@@ -53,16 +56,18 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'type:web',
   ],
   'engine-changes.ts': ['github', 'operations', 'type:platform', 'domain'],
-  'engine-github.ts': ['github', 'operations', 'platform', 'type:store'],
+  'engine-github.ts': ['domain', 'github', 'operations', 'platform', 'type:store'],
   'engine-forms.ts': ['github', 'type:platform', 'type:web', 'domain'],
   'engine-snapshots.ts': ['platform', 'github', 'store', 'snapshot', 'operations', 'domain'],
   'engine-seat.ts': ['engine-cluster.ts', 'operations', 'type:platform', 'type:store', 'domain'],
   'engine-cluster.ts': ['cluster', 'operations', 'platform', 'type:github', 'type:store', 'domain'],
-  'proof.ts': ['platform', 'github', 'snapshot', 'domain'],
+  'proof.ts': ['offline-proxy.ts', 'platform', 'github', 'snapshot', 'domain'],
   'offline.ts': [
+    'offline-proxy.ts',
     'proof.ts',
     'engine.ts',
     'engine-snapshots.ts',
+    'rotate-store-key.ts',
     'salvage.ts',
     'unlock.ts',
     'platform',
@@ -71,10 +76,22 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'operations',
     'domain',
   ],
-  'offline-check.ts': ['unlock.ts', 'platform', 'store', 'operations', 'domain'],
+  'offline-proxy.ts': ['unlock.ts', 'platform', 'domain'],
+  'offline-check.ts': ['config-check.ts', 'offline-proxy.ts', 'unlock.ts', 'platform', 'store', 'operations', 'domain'],
   'run.ts': ['daemon.ts', 'platform', 'domain'],
   'ghconnectd.ts': ['run.ts', 'platform', 'domain'],
-  'ghconnect.ts': ['cli', 'offline.ts', 'offline-check.ts', 'run.ts', 'sandbox', 'platform', 'domain'],
+  'debug-bundle.ts': ['platform', 'snapshot', 'domain'],
+  'ghconnect.ts': [
+    'cli',
+    'config-check.ts',
+    'debug-bundle.ts',
+    'offline.ts',
+    'offline-check.ts',
+    'run.ts',
+    'sandbox',
+    'platform',
+    'domain',
+  ],
 }
 
 /** A package with an owner is imported there and nowhere else. */
@@ -93,7 +110,7 @@ const OWNERS: Record<string, string> = {
   pino: 'src/platform/log.ts',
   'prom-client': 'src/api/metrics.ts',
   'proxy-agent': 'src/platform/outbound-pool.ts',
-  'smol-toml': 'src/platform/config.ts',
+  'smol-toml': 'src/platform/config-parse.ts',
   tar: 'src/snapshot/archive.ts',
 }
 

@@ -109,6 +109,7 @@ test('the rules name states, problems and warnings that there are; every state o
   for (const code of problems) t.true(isCode(code) && counted.has(code), `${code} is counted from zero`)
   const sources = SOURCES.map(read).join('\n')
   for (const code of valuesIn('ghconnect_warning', 'code')) {
+    if (isCode(code)) continue
     t.regex(sources, new RegExp(`code: '${code.replace('.+', '[a-z-]+')}'`), code)
   }
 })

@@ -1,6 +1,6 @@
 // GET /v1/audit?follow=true: the audit log as server-sent events, row by row as the listener reads them; none is left out.
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { AuditRowBody } from '../domain/wire-policy.ts'
 import type { AuditLog } from '../operations/audit.ts'
 import type { Clock } from '../platform/clock.ts'
@@ -11,7 +11,7 @@ const PAUSE_MS = 50
 const ROWS_AT_ONCE = 200
 
 export const streamAudit = (
-  { incoming, outgoing }: { incoming: IncomingMessage; outgoing: ServerResponse },
+  outgoing: ServerResponse,
   deps: { audit: AuditLog; clock: Pick<Clock, 'every' | 'after'>; from: { after?: number; limit: number } },
 ): void => {
   const { audit, clock } = deps
@@ -52,12 +52,18 @@ export const streamAudit = (
   outgoing.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
   outgoing.write(': rows of the audit log\n\n')
   send(first)
-  const unfollow = audit.follow(pumpSoon, () => void outgoing.end())
-  const ping = clock.every(PING_MS, () => void outgoing.write(': ping\n\n'))
-  incoming.socket.once('close', () => {
+  const finish = (): void => {
+    if (ended) return
     ended = true
     ping.cancel()
     unfollow()
+    outgoing.off('drain', pump)
+  }
+  const unfollow = audit.follow(pumpSoon, () => {
+    finish()
+    outgoing.end()
   })
+  const ping = clock.every(PING_MS, () => void outgoing.write(': ping\n\n'))
+  outgoing.once('close', finish)
   pumpSoon()
 }

@@ -2,21 +2,23 @@
 
 import { createServer, type Server, type Socket } from 'node:net'
 import { asFailure } from '../domain/errors.ts'
-import type { Policy } from '../domain/policy.ts'
+import { type Policy, PROFILE_NAME, UNIT_NAME } from '../domain/policy.ts'
 import { writeToken } from '../domain/token-formats.ts'
-import type { Operations } from '../operations/operations.ts'
-import type { Caller } from '../operations/token-desk.ts'
+import type { Caller, TokenDesk } from '../operations/token-desk.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Config, Sink } from '../platform/config.ts'
 import type { Log } from '../platform/log.ts'
-import type { Attest } from '../platform/peer.ts'
+import { holderOf } from '../domain/holder.ts'
+import type { Attest, Attested } from '../platform/peer.ts'
+import { createConnections, type Limits } from './connections.ts'
+import { NOBODY } from './sockets.ts'
 
 export type CredentialsDeps = {
   readonly attest: Attest
   /** The address that the peer bound. */
   readonly peerName: (socket: Socket) => string
   /** Throws while the store is closed. */
-  readonly operations: () => Operations
+  readonly operations: () => { readonly desk: Pick<TokenDesk, 'answer' | 'deny'> }
   readonly config: () => Pick<Config, 'github' | 'sinks'> & { readonly policy: Policy }
   readonly clock: Pick<Clock, 'after'>
   readonly log: Log
@@ -27,41 +29,50 @@ const REFUSAL = Buffer.alloc(2 ** 20 + 4096, 'ghconnectd refuses this credential
 /** A peer that does not read. A token that has to be minted comes within the way out's own time. */
 const PATIENCE_MS = 120_000
 /** Units start by the dozen at boot, and each opens one connection for each credential. */
-const MAX_CONNECTIONS = 512
+const LIMITS: Limits = { all: 512, ofHolder: 256, ofUid: 256 }
 /** A credential is read once, at the start of the unit. */
 const MIN_TTL_SECONDS = 1_800
 
 export const createCredentialsServer = (deps: CredentialsDeps): Server => {
-  const server = createServer(socket => {
+  const connections = createConnections(LIMITS)
+  // systemd has nothing to say, and ends its half at once: ours stays open until the answer is there.
+  return createServer({ allowHalfOpen: true }, socket => {
     socket.on('error', () => socket.destroy())
     const deadline = deps.clock.after(PATIENCE_MS, () => socket.destroy())
     socket.once('close', () => deadline.cancel())
     socket.resume()
-    void serve(socket, deps)
+    let attested: Attested | undefined
+    try {
+      attested = deps.attest(socket)
+      socket.once('close', attested.release)
+    } catch (error) {
+      refuse(socket, error, deps)
+    }
+    socket.once('close', connections.enter(socket, attested ? holderOf(attested.peer) : NOBODY).leave)
+    if (attested) void serve(socket, attested, deps)
   })
-  server.maxConnections = MAX_CONNECTIONS
-  return server
 }
 
-const serve = async (socket: Socket, deps: CredentialsDeps): Promise<void> => {
+const serve = async (socket: Socket, attested: Attested, deps: CredentialsDeps): Promise<void> => {
   try {
-    socket.end(await answer(socket, deps))
+    socket.end(await answer(socket, attested, deps))
   } catch (error) {
-    const failure = asFailure(error)
-    deps.log.warn('a credential was refused', { error: failure })
-    socket.end(REFUSAL)
+    refuse(socket, error, deps)
   }
 }
 
+const refuse = (socket: Socket, error: unknown, { log }: CredentialsDeps): void => {
+  log.warn('a credential was refused', { error: asFailure(error) })
+  socket.end(REFUSAL)
+}
+
 /** Throws what a token request throws. Each denial is in the audit log before it is told. */
-const answer = async (socket: Socket, deps: CredentialsDeps): Promise<string> => {
-  const attested = deps.attest(socket)
-  socket.once('close', () => attested.release())
-  const caller: Caller = { socket: 'token', attested, connection: socket }
+const answer = async (socket: Socket, attested: Attested, deps: CredentialsDeps): Promise<string> => {
+  const caller: Caller = { socket: 'token', attested }
   const { desk } = deps.operations()
   const { peer } = attested
   const wanted = readName(deps.peerName(socket))
-  const request = wanted ? { profile: wanted.credential.slice(0, 64) } : {}
+  const request = wanted ? { profile: wanted.credential } : {}
   const deny = (detail: string): Promise<never> => desk.deny(`LoadCredential=: ${detail}`, { request, caller })
   if (!wanted) return deny('the socket bears no name of systemd')
   // Any process may bind any name: it is systemd where it is root, and in the very unit that it names.
@@ -80,10 +91,10 @@ const answer = async (socket: Socket, deps: CredentialsDeps): Promise<string> =>
   )
 }
 
-/** `\0RANDOM/unit/UNIT/CREDENTIAL`, as systemd binds it. */
+/** `\0RANDOM/unit/UNIT/CREDENTIAL`, as systemd binds it; a profile or sink can have no other name. */
 export const readName = (name: string): { unit: string; credential: string } | undefined => {
-  const [, unit, credential] = /^\0[0-9a-f]+\/unit\/([^/\0]+)\/([^/\0]+)$/.exec(name) ?? []
-  return unit === undefined || credential === undefined ? undefined : { unit, credential }
+  const [, unit = '', credential = ''] = /^\0[0-9a-f]+\/unit\/([^/\0]+)\/([^/\0]+)$/.exec(name) ?? []
+  return UNIT_NAME.test(unit) && PROFILE_NAME.test(credential) ? { unit, credential } : undefined
 }
 
 /** A profile gives the bare token, a sink its format. */

@@ -1,18 +1,20 @@
 // ANY /v1/github/{path}: streams a request to GitHub's API and the answer back, stripped of what is for one hop or for somebody else.
 
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import { PassThrough, type Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Failure } from '../domain/errors.ts'
 import { leadBack, leadLinksBack, readGatewayTarget, type Way } from '../domain/gateway.ts'
+import type { RequestBody } from '../operations/gateway.ts'
 import type { Operations } from '../operations/operations.ts'
 import type { Caller } from '../operations/token-desk.ts'
 import type { Clock } from '../platform/clock.ts'
-import { readBytes } from './request-body.ts'
+import { type BodyAccount, STREAMED_BYTES } from './body-budget.ts'
+import { hasBody, noRoom } from './request-body.ts'
 
 export const GATEWAY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
-/** What is larger streams through, and cannot be sent a second time. */
+/** What is larger, or has no room, streams through, and cannot be sent a second time. */
 const REPLAYED_BYTES = 2 ** 20
 /** An answer that stands still so long is given up. */
 const IDLE_MS = 60_000
@@ -22,25 +24,40 @@ export type GatewayExchange = {
   readonly outgoing: ServerResponse
   readonly path: string
   readonly query: string
+  /** Where the caller finds the API. */
+  readonly ours: string
 }
 
 export const passOn = async (
-  { incoming, outgoing, path, query }: GatewayExchange,
-  deps: { operations: Operations; apiUrl: string; caller: Caller; clock: Pick<Clock, 'every'> },
+  { incoming, outgoing, path, query, ours }: GatewayExchange,
+  deps: {
+    operations: Operations
+    apiUrl: string
+    caller: Caller
+    clock: Pick<Clock, 'every'>
+    account: BodyAccount
+    streamed: BodyAccount
+  },
 ): Promise<void> => {
   const { method = '', headers } = incoming
   if (!GATEWAY_METHODS.some(known => known === method)) throw new Failure('unknown-route', `${method} ${path}`)
   const target = readGatewayTarget(path, query)
   const left = new AbortController()
   outgoing.once('close', () => left.abort(new Failure('peer-gone', 'the caller hung up')))
-  const body = await readBody(incoming)
+  const readBody = hasBody(headers) && (() => readOrStream(incoming, deps))
   const { signal } = left
-  const request = { method, target, headers: headersOut(headers, body), ...(body && { body }), signal }
+  const request = { method, target, headers: headersOut(headers), ...(readBody && { readBody }), signal }
   const answer = await deps.operations.gateway.forward(request, deps.caller)
   try {
     deps.caller.attested.assertAlive()
-    const { profile } = target
-    const way = { apiUrl: deps.apiUrl, host: headers.host || 'localhost', ...(profile !== undefined && { profile }) }
+    const way = {
+      apiUrl: deps.apiUrl,
+      ours,
+      ...(answer.profile !== undefined && { profile: answer.profile }),
+      ...(target.repository && { repository: target.repository }),
+    }
+    // GitHub may answer before it has read everything: what is left of the body is not worth reading.
+    if (!incoming.complete) outgoing.shouldKeepAlive = false
     outgoing.writeHead(answer.status, headersBack(answer.headers, way))
   } catch (error) {
     answer.body.destroy()
@@ -67,16 +84,44 @@ const stream = async (from: Readable, to: ServerResponse, clock: Pick<Clock, 'ev
   }
 }
 
-const readBody = async (incoming: IncomingMessage): Promise<Uint8Array | Readable | undefined> => {
-  const { 'content-length': length, 'transfer-encoding': coding } = incoming.headers
-  if (coding === undefined && (length === undefined || length === '0')) return undefined
-  if (length !== undefined && Number(length) <= REPLAYED_BYTES) return readBytes(incoming, REPLAYED_BYTES)
-  // Not the request itself: where GitHub answers before it has read everything, that would be destroyed, and the caller's connection with it.
-  const passing = new PassThrough()
-  incoming.once('close', () => {
-    if (!incoming.complete) passing.destroy(new Failure('invalid-request', 'the body was cut off'))
-  })
-  return incoming.pipe(passing)
+/** Throws `rate-limited` where there is no room to stream either. */
+const readOrStream = async (
+  incoming: IncomingMessage,
+  { account, streamed }: { account: BodyAccount; streamed: BodyAccount },
+): Promise<RequestBody> => {
+  const { 'content-length': length } = incoming.headers
+  const pieces = piecesOf(incoming)
+  const takeStream = (): void => {
+    if (!streamed.take(STREAMED_BYTES)) throw noRoom()
+  }
+  if (length === undefined || Number(length) > REPLAYED_BYTES) {
+    takeStream()
+    return () => pieces
+  }
+  const held: Buffer[] = []
+  for (;;) {
+    const { done, value } = await pieces.next()
+    if (done) return Buffer.concat(held)
+    held.push(value)
+    if (account.take(value.length)) continue
+    takeStream()
+    return () => continued(held, pieces)
+  }
+}
+
+async function* continued(held: Buffer[], rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  // Each goes as soon as it is sent.
+  for (let piece = held.shift(); piece; piece = held.shift()) yield piece
+  yield* rest
+}
+
+async function* piecesOf(incoming: IncomingMessage): AsyncGenerator<Buffer, undefined> {
+  try {
+    // The request outlives its reader: destroying it would close the caller's connection before GitHub's early answer is sent.
+    yield* incoming.iterator({ destroyOnReturn: false })
+  } catch (cause) {
+    throw new Failure('invalid-request', 'the body was cut off', { cause })
+  }
 }
 
 /** RFC 9110, section 7.6.1; `connection` names further ones. */
@@ -115,9 +160,12 @@ const keep = (headers: IncomingHttpHeaders, dropped: ReadonlySet<string>): [stri
   )
 }
 
-const headersOut = (headers: IncomingHttpHeaders, body: Uint8Array | Readable | undefined): Record<string, string> => {
-  const length = body instanceof Uint8Array ? String(body.length) : body && headers['content-length']
-  return { ...Object.fromEntries(keep(headers, NOT_OUT)), ...(length !== undefined && { 'content-length': length }) }
+const headersOut = (headers: IncomingHttpHeaders): Record<string, string> => {
+  const { 'content-length': length } = headers
+  return {
+    ...Object.fromEntries(keep(headers, NOT_OUT)),
+    ...(hasBody(headers) && length !== undefined && { 'content-length': length }),
+  }
 }
 
 const headersBack = (headers: IncomingHttpHeaders, way: Way): Record<string, string> => {

@@ -9,10 +9,13 @@ import type { TextForm } from './route.ts'
 export const gitCredentialForm: TextForm = {
   type: GIT_CREDENTIAL,
   async handle({ text, type, caller, operations, backend }) {
-    const wanted = type === GIT_CREDENTIAL ? readGitCredential(text, backend.githubUrl()) : parseJson(text)
-    if (wanted === undefined) return undefined
-    const request = parseWith(TokenRequest, wanted)
-    const { token } = await operations().desk.answer(request, caller)
-    return request.rejected === undefined ? writeGitCredential(token) : undefined
+    const asked =
+      type === GIT_CREDENTIAL
+        ? readGitCredential(text, backend.githubUrl())
+        : { request: parseJson(text), knowsEphemeral: false }
+    if (asked === undefined) return undefined
+    const request = parseWith(TokenRequest, asked.request)
+    const answer = await operations().desk.answer(request, caller)
+    return request.rejected === undefined ? writeGitCredential(answer, asked.knowsEphemeral) : undefined
   },
 }

@@ -17,6 +17,9 @@ export const METRICS = {
   ghconnect_generation: { type: 'gauge', labels: [], help: 'How often an administrator changed the connection' },
 
   ghconnect_tokens_live: { type: 'gauge', labels: [], help: 'Tokens that GitHub accepts' },
+  ghconnect_token_cache_entries: { type: 'gauge', labels: [], help: 'Scopes in the token cache' },
+  ghconnect_token_cache_bytes: { type: 'gauge', labels: [], help: 'Memory that the token cache is charged for' },
+  ghconnect_token_cache_evictions_total: { type: 'counter', labels: [], help: 'Scopes that left the full cache' },
   ghconnect_token_oldest_minted_timestamp_seconds: {
     type: 'gauge',
     labels: [],
@@ -110,7 +113,12 @@ export const METRICS = {
   ghconnect_audit_bytes: {
     type: 'gauge',
     labels: ['file'],
-    help: 'Size of the audit log: db, wal, and archive, which grows until you take files from it',
+    help: 'Size of the audit log: db, wal, and archive',
+  },
+  ghconnect_audit_max_bytes: {
+    type: 'gauge',
+    labels: [],
+    help: 'What the audit log may take of the disk before its oldest rows are dropped: [audit] max_size',
   },
   process_resident_memory_bytes: { type: 'gauge', labels: [], help: 'Memory of the daemon' },
   process_start_time_seconds: { type: 'gauge', labels: [], help: 'When the daemon was started' },

@@ -116,6 +116,9 @@ const readFigures = (figures: FigureReadings): Reading[] => {
   const { store, audit } = figures.sizes
   return [
     { name: 'ghconnect_tokens_live', value: figures.live },
+    { name: 'ghconnect_token_cache_entries', value: figures.cache.entries },
+    { name: 'ghconnect_token_cache_bytes', value: figures.cache.bytes },
+    { name: 'ghconnect_token_cache_evictions_total', value: figures.cache.evicted },
     ...maybe('ghconnect_token_oldest_minted_timestamp_seconds', figures.oldestMintedAtMs),
     ...maybe('ghconnect_token_newest_minted_timestamp_seconds', figures.newestMintedAtMs),
     ...maybe('ghconnect_token_oldest_expiry_timestamp_seconds', figures.oldestExpiresAtMs),
@@ -143,6 +146,7 @@ const readFigures = (figures: FigureReadings): Reading[] => {
     { name: 'ghconnect_audit_bytes', labels: { file: 'db' }, value: audit.db },
     { name: 'ghconnect_audit_bytes', labels: { file: 'wal' }, value: audit.wal },
     { name: 'ghconnect_audit_bytes', labels: { file: 'archive' }, value: audit.archive },
+    { name: 'ghconnect_audit_max_bytes', value: audit.most },
   ]
 }
 

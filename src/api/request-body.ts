@@ -1,9 +1,10 @@
 // A request's body: JSON, small, checked by its schema before anybody sees it.
 
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { z } from 'zod'
 import { Failure } from '../domain/errors.ts'
 import { parseWith } from '../domain/wire.ts'
+import type { BodyAccount } from './body-budget.ts'
 
 /** Requests are small; a route that takes a bundle says how large. */
 const MAX_BODY_BYTES = 64 * 1024
@@ -13,17 +14,17 @@ const MAX_KEPT_BYTES = 512
 
 const kept = new WeakMap<z.ZodType, Map<string, unknown>>()
 
-/** Throws `body-too-large`, `invalid-request`. What it returns may be shared: callers do not change it. */
+/** Throws `body-too-large`, `invalid-request`, `rate-limited` where `account` has no room. What it returns may be shared: callers do not change it. */
 export const readJson = async (
   incoming: IncomingMessage,
-  options: { schema: z.ZodType; maxBytes: number | undefined },
+  options: { schema: z.ZodType; maxBytes: number | undefined; account: BodyAccount },
 ): Promise<unknown> => {
-  const { schema, maxBytes = MAX_BODY_BYTES } = options
+  const { schema, maxBytes = MAX_BODY_BYTES, account } = options
   const { headers } = incoming
   if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
   if (!isJson(headers['content-type']))
     throw new Failure('invalid-request', 'the body must be JSON, and content-type say so')
-  const text = await readText(incoming, maxBytes)
+  const text = await readText(incoming, account, maxBytes)
   const known = kept.get(schema) ?? new Map<string, unknown>()
   kept.set(schema, known)
   const found = known.get(text)
@@ -36,6 +37,9 @@ export const readJson = async (
   return parsed
 }
 
+export const hasBody = ({ 'content-length': length, 'transfer-encoding': coding }: IncomingHttpHeaders): boolean =>
+  coding !== undefined || (length !== undefined && Number(length) > 0)
+
 const isJson = (type: string | undefined): boolean =>
   type === 'application/json' || /^application\/json\s*;/i.test(type ?? '')
 
@@ -47,34 +51,40 @@ export const parseJson = (text: string): unknown => {
   }
 }
 
-/** Throws `body-too-large`, and `invalid-request` where it is cut off. */
-export const readText = async (incoming: IncomingMessage, maxBytes = MAX_BODY_BYTES): Promise<string> =>
-  (await readBytes(incoming, maxBytes)).toString()
-
-/** The same for bytes. */
-export const readBytes = (incoming: IncomingMessage, maxBytes: number): Promise<Buffer> => {
-  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
+/** Throws `body-too-large`, `rate-limited`, and `invalid-request` where it is cut off. */
+export const readText = (
+  incoming: IncomingMessage,
+  account: BodyAccount,
+  maxBytes = MAX_BODY_BYTES,
+): Promise<string> => {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
   const chunks: Buffer[] = []
   let size = 0
   incoming.on('data', (chunk: Buffer) => {
     size += chunk.length
-    if (size <= maxBytes) chunks.push(chunk)
-    else {
-      // What follows stays where it is: each piece of it would be memory for a moment.
-      incoming.pause()
-      reject(tooLarge(maxBytes))
+    const refusal = size > maxBytes ? tooLarge(maxBytes) : account.take(chunk.length) ? undefined : noRoom()
+    if (!refusal) {
+      chunks.push(chunk)
+      return
     }
+    // What follows stays where it is: each piece of it would be memory for a moment.
+    incoming.pause()
+    chunks.length = 0
+    reject(refusal)
   })
   incoming.once('end', () => {
-    const [only = EMPTY] = chunks
-    resolve(chunks.length > 1 ? Buffer.concat(chunks) : only)
+    const [only] = chunks
+    resolve(chunks.length > 1 ? Buffer.concat(chunks).toString() : (only?.toString() ?? ''))
   })
-  incoming.once('close', () => {
-    if (!incoming.complete) reject(new Failure('invalid-request', 'the body was cut off'))
-  })
+  // After 'end' this changes nothing. A request may close with its body complete and not read yet, and before anybody listens.
+  const cut = (): void => reject(new Failure('invalid-request', 'the body was cut off'))
+  incoming.on('error', cut)
+  incoming.once('close', cut)
+  if (incoming.destroyed) cut()
   return promise
 }
 
-const EMPTY = Buffer.alloc(0)
-
 const tooLarge = (maxBytes: number): Failure => new Failure('body-too-large', `at most ${maxBytes} bytes`)
+
+export const noRoom = (): Failure =>
+  new Failure('rate-limited', 'the bodies of requests under way are too large together', { retryAfterSeconds: 5 })

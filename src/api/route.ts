@@ -94,7 +94,7 @@ export const route = <B extends z.ZodType = z.ZodUndefined, Q extends z.ZodType 
 })
 
 export const stateOf = ({ status }: Operations): StateAnswer => {
-  const { state, meaning, next } = status.brief()
+  const { state, meaning, next } = status.standing()
   return { state, meaning, next }
 }
 

@@ -13,6 +13,8 @@ import {
   ProfilesAnswer,
   PublicStatus,
   RefreshAnswer,
+  RevokeAnswer,
+  RevokeRequest,
   StateAnswer,
   Status,
   TokenAnswer,
@@ -94,7 +96,10 @@ export const ROUTES: readonly Route[] = [
     query: DisableQuery,
     answer: StateAnswer,
     async handle({ query, operations }) {
-      await operations().disable.begin({ local: query.local === 'true', yes: query.yes === 'true' })
+      await operations().disable.begin({
+        local: query.local === 'true',
+        wait: query.wait !== 'false' && query.yes !== 'true',
+      })
       return stateOf(operations())
     },
   }),
@@ -129,6 +134,16 @@ export const ROUTES: readonly Route[] = [
     repeats: true,
     textForm: gitCredentialForm,
     handle: ({ body, caller, operations }) => operations().desk.answer(body, caller),
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/revoke',
+    sockets: ADMIN,
+    summary:
+      'Revoke all live tokens at GitHub, on every node; the connection stays, and tokens are minted again on demand',
+    body: RevokeRequest,
+    answer: RevokeAnswer,
+    handle: ({ operations }) => operations().revokeAll.begin(),
   }),
   route({
     method: 'POST',

@@ -1,10 +1,11 @@
 // One socket's HTTP face: guards, the route table, problems. On node:http itself: a token from the cache is answered in
 // microseconds, most of which a framework would take.
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { asFailure, type Code, Failure, toProblem } from '../domain/errors.ts'
 import { giveBack } from '../domain/memory.ts'
-import { GATEWAY_PREFIX } from '../domain/gateway.ts'
+import { holderOf } from '../domain/holder.ts'
+import { GATEWAY_PREFIX, readGitHubRequest } from '../domain/gateway.ts'
 import { parseWith } from '../domain/wire.ts'
 import { AuditQuery } from '../domain/wire-policy.ts'
 import type { Events } from '../operations/events.ts'
@@ -14,17 +15,19 @@ import type { Caller } from '../operations/token-desk.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import { streamAudit } from './audit-stream.ts'
+import type { BodyAccount, BodyBudget, BodyBudgets } from './body-budget.ts'
 import { isStream, streamCheck } from './check-routes.ts'
-import { streamEvents } from './event-stream.ts'
+import { createEventStreams } from './event-stream.ts'
 import { passOn } from './gateway.ts'
 import type { Metrics } from './metrics.ts'
 import { noteOf } from './notes.ts'
 import { pageOf } from './policy-routes.ts'
-import { readJson, readText } from './request-body.ts'
+import { hasBody, readJson, readText } from './request-body.ts'
 import { type Backend, refuseOtherSocket, type Route, type SocketName, type TextForm } from './route.ts'
 import { ROUTES } from './routes.ts'
-import type { Handler, Peers } from './sockets.ts'
-import { inTurns } from './turns.ts'
+import { type Handler, NOBODY, type Peers } from './sockets.ts'
+import { createStreamPlaces, type TakeStreamPlace } from './stream-places.ts'
+import { type HolderTurns, inTurns } from './turns.ts'
 
 export type ApiDeps = {
   readonly socket: SocketName
@@ -36,8 +39,12 @@ export type ApiDeps = {
   readonly events: Events
   readonly metrics: Metrics
   /** What a caller on token.sock may ask for; administrators are not limited. */
-  readonly rateLimit: Pick<RateLimit, 'takeAnswer'>
-  readonly clock: Pick<Clock, 'every' | 'after'>
+  readonly rateLimit: Pick<RateLimit, 'takeAnswer' | 'takeProbe'>
+  /** One for all sockets, like the next. */
+  readonly bodies: BodyBudgets
+  /** On token.sock; administrators do not wait. */
+  readonly turns: HolderTurns
+  readonly clock: Pick<Clock, 'every' | 'after' | 'now'>
   readonly log: Log
   readonly version: string
 }
@@ -47,39 +54,53 @@ type Exchange = {
   readonly outgoing: ServerResponse
   readonly path: string
   readonly query: string
+  /** Where the caller finds GitHub's API, where that is not the gateway. */
+  readonly ours?: string
 }
-type Endpoint = (exchange: Exchange) => void | Promise<void>
+type Endpoint = (exchange: Exchange, caller: Caller) => void | Promise<void>
 
 /** Whoever asks too often or sends too much waits for his refusal, and so do his further requests on that connection. */
 const SLOWED = new Set<Code>(['rate-limited', 'body-too-large'])
 const SLOWED_MS = 250
 
-/** Names by which a client may call a unix socket. Anything else was meant for a web server and came by way of a browser. */
+/**
+ * Names by which a client may call a unix socket; token.sock answers in place of GitHub's API as well. Anything else was meant for a
+ * web server and came by way of a browser.
+ */
 const HOSTS = new Set(['localhost', 'ghconnect', ''])
 
 export const createApi = (deps: ApiDeps): Handler => {
-  const endpoints = new Map<string, Endpoint>(others(deps))
+  const takePlace = createStreamPlaces()
+  const endpoints = new Map<string, Endpoint>(others(deps, takePlace))
   for (const route of ROUTES) endpoints.set(`${route.method} ${route.path}`, tableEndpoint(route, deps))
   if (deps.socket === 'admin') {
-    endpoints.set('GET /v1/audit', auditEndpoint(endpoints.get('GET /v1/audit'), deps))
-    endpoints.set('GET /v1/check', checkEndpoint(endpoints.get('GET /v1/check'), deps))
+    endpoints.set('GET /v1/audit', auditEndpoint(endpoints.get('GET /v1/audit'), { ...deps, takePlace }))
+    endpoints.set('GET /v1/check', checkEndpoint(endpoints.get('GET /v1/check'), { ...deps, takePlace }))
   }
 
   const gateway = gatewayEndpoint(deps)
 
   const dispatch = (exchange: Exchange): void | Promise<void> => {
+    // Before anything is looked up: what does not exist costs as much as what does.
+    const caller = admit(exchange, deps)
     refuseBrowsers(exchange.incoming)
+    if (!isOurs(exchange.incoming)) return gateway(asForGitHub(exchange, deps), caller)
     const name = `${exchange.incoming.method} ${exchange.path}`
     const endpoint = endpoints.get(name) ?? (isGateway(exchange.path) ? gateway : undefined)
     if (!endpoint) throw new Failure('unknown-route', name)
-    return endpoint(exchange)
+    return endpoint(exchange, caller)
   }
   const refuse = (exchange: Exchange, error: unknown): void => {
     const failure = asFailure(error)
     if (failure.code === 'internal') deps.log.error('a request failed', { path: exchange.path, error: failure })
     deps.metrics.refused(failure.code)
-    if (SLOWED.has(failure.code)) deps.clock.after(SLOWED_MS, () => sendProblem(exchange, failure))
+    if (SLOWED.has(failure.code))
+      deps.clock.after(SLOWED_MS, () => inTurn(exchange, () => sendProblem(exchange, failure)))
     else sendProblem(exchange, failure)
+  }
+  const inTurn = ({ incoming }: Exchange, task: () => void): void => {
+    if (deps.socket === 'token') deps.turns.take(holderNameOf(deps.peers, incoming), task)
+    else task()
   }
 
   return inTurns((incoming, outgoing) => {
@@ -87,12 +108,23 @@ export const createApi = (deps: ApiDeps): Handler => {
     const mark = url.indexOf('?')
     const path = mark < 0 ? url : url.slice(0, mark)
     const exchange = { incoming, outgoing, path, query: mark < 0 ? '' : url.slice(mark + 1) }
-    try {
-      dispatch(exchange)?.catch((error: unknown) => refuse(exchange, error))
-    } catch (error) {
-      refuse(exchange, error)
-    }
+    inTurn(exchange, () => {
+      try {
+        dispatch(exchange)?.catch((error: unknown) => refuse(exchange, error))
+      } catch (error) {
+        refuse(exchange, error)
+      }
+    })
   })
+}
+
+/** Of those who ended before they were attested, too. */
+const holderNameOf = (peers: Peers, incoming: IncomingMessage): string => {
+  try {
+    return holderOf(peers.of(incoming).peer).name
+  } catch {
+    return NOBODY.name
+  }
 }
 
 const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {
@@ -100,17 +132,22 @@ const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {
   const observe = deps.metrics.timer(route)
   const { textForm } = route
   const note = noteOf(route, deps)
-  return async ({ incoming, outgoing, query }) => {
+  const budget = route.maxBodyBytes === undefined ? deps.bodies.json : deps.bodies.large
+
+  const handle = async (
+    { incoming, outgoing, query }: Exchange,
+    caller: Caller,
+    account: BodyAccount,
+  ): Promise<void> => {
     const done = observe()
     if (textForm && incoming.headers.accept === textForm.type) {
-      await sendText(textForm, { incoming, outgoing }, deps)
+      await answerText(textForm, { incoming, outgoing, caller, account }, deps)
       return done()
     }
-    const caller = callerOf(deps, incoming)
     const noteLater = note?.(caller)
     const answer = await route.handle({
       caller,
-      body: route.body && (await readJson(incoming, { schema: route.body, maxBytes: route.maxBodyBytes })),
+      body: route.body && (await readJson(incoming, { schema: route.body, maxBytes: route.maxBodyBytes, account })),
       query: route.query && parseWith(route.query, Object.fromEntries(new URLSearchParams(query))),
       operations: deps.operations,
       backend: deps.backend,
@@ -118,9 +155,25 @@ const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {
     noteLater?.()
     if (answer instanceof Uint8Array) outgoing.writeHead(route.status, BYTES).end(answer, () => giveBack(answer))
     else if (route.repeats && typeof answer === 'object' && answer !== null) {
-      outgoing.writeHead(route.status, NO_STORE).end(textOf(answer))
+      sendText(outgoing, route.status, textOf(answer))
     } else sendJson(outgoing, route.status, answer)
     done()
+  }
+
+  return (exchange, caller) => withAccount(budget, caller, account => handle(exchange, caller, account))
+}
+
+/** What was read is held until the answer is made. */
+const withAccount = async (
+  budget: BodyBudget,
+  { attested }: Caller,
+  work: (account: BodyAccount) => Promise<void>,
+): Promise<void> => {
+  const account = budget(attested.peer)
+  try {
+    await work(account)
+  } finally {
+    account.release()
   }
 }
 
@@ -129,61 +182,65 @@ const isGateway = (path: string): boolean =>
 
 const gatewayEndpoint = (deps: ApiDeps): Endpoint => {
   const observe = deps.metrics.timer({ method: 'ANY', path: `${GATEWAY_PREFIX}/{path}` })
-  return async exchange => {
+  return async (exchange, caller) => {
     const done = observe()
-    const { operations, backend, clock } = deps
-    const caller = callerOf(deps, exchange.incoming)
-    await passOn(exchange, { operations: operations(), apiUrl: backend.apiUrl(), caller, clock })
+    const { operations, backend, bodies, clock } = deps
+    const ours = exchange.ours ?? `http://${exchange.incoming.headers.host || 'localhost'}${GATEWAY_PREFIX}`
+    await withAccount(bodies.replay, caller, account =>
+      withAccount(bodies.streamed, caller, streamed =>
+        passOn(
+          { ...exchange, ours },
+          { operations: operations(), apiUrl: backend.apiUrl(), caller, clock, account, streamed },
+        ),
+      ),
+    )
     done()
   }
 }
 
-const sendText = async (
+const answerText = async (
   form: TextForm,
-  { incoming, outgoing }: Pick<Exchange, 'incoming' | 'outgoing'>,
+  {
+    incoming,
+    outgoing,
+    caller,
+    account,
+  }: Pick<Exchange, 'incoming' | 'outgoing'> & { caller: Caller; account: BodyAccount },
   deps: ApiDeps,
 ): Promise<void> => {
-  const caller = callerOf(deps, incoming)
   const type = (incoming.headers['content-type'] ?? '').split(';')[0]?.trim() ?? ''
   const { operations, backend } = deps
-  const answer = await form.handle({ text: await readText(incoming), type, caller, operations, backend })
+  const answer = await form.handle({ text: await readText(incoming, account), type, caller, operations, backend })
   if (answer === undefined) outgoing.writeHead(204).end()
   else outgoing.writeHead(200, { 'content-type': form.type, 'cache-control': 'no-store' }).end(answer)
 }
 
+type StreamDeps = ApiDeps & { readonly takePlace: TakeStreamPlace }
+
 /** The same address gives a page, or goes on as a stream. */
 const auditEndpoint =
-  (page: Endpoint | undefined, deps: ApiDeps): Endpoint =>
-  exchange => {
-    const { incoming, outgoing } = exchange
+  (page: Endpoint | undefined, deps: StreamDeps): Endpoint =>
+  (exchange, caller) => {
+    const { outgoing } = exchange
     const query = parseWith(AuditQuery, Object.fromEntries(new URLSearchParams(exchange.query)))
-    if (query.follow !== 'true') return page?.(exchange)
-    callerOf(deps, incoming)
-    streamAudit({ incoming, outgoing }, { audit: deps.operations().audit, clock: deps.clock, from: pageOf(query) })
+    if (query.follow !== 'true') return page?.(exchange, caller)
+    outgoing.once('close', deps.takePlace(caller))
+    streamAudit(outgoing, { audit: deps.operations().audit, clock: deps.clock, from: pageOf(query) })
   }
 
 const checkEndpoint =
-  (report: Endpoint | undefined, deps: ApiDeps): Endpoint =>
-  exchange => {
+  (report: Endpoint | undefined, deps: StreamDeps): Endpoint =>
+  (exchange, caller) => {
     const { incoming, outgoing } = exchange
-    if (!isStream(incoming)) return report?.(exchange)
-    callerOf(deps, incoming)
+    if (!isStream(incoming)) return report?.(exchange, caller)
+    outgoing.once('close', deps.takePlace(caller))
     return streamCheck(outgoing, deps.backend)
   }
 
 /** The endpoints that are streams or texts, or answer differently while the daemon is not ready. */
-const others = (deps: ApiDeps): [string, Endpoint][] => [
-  [
-    'GET /v1/events',
-    ({ incoming, outgoing }) => streamEvents({ incoming, outgoing }, { ...deps, caller: callerOf(deps, incoming) }),
-  ],
-  [
-    'GET /v1/openapi.json',
-    async ({ outgoing }) => {
-      const { openApiDocument } = await import('./openapi.ts')
-      sendJson(outgoing, 200, openApiDocument({ socket: deps.socket, version: deps.version }))
-    },
-  ],
+const others = (deps: ApiDeps, takePlace: TakeStreamPlace): [string, Endpoint][] => [
+  ['GET /v1/events', streamEndpoint({ ...deps, takePlace })],
+  ['GET /v1/openapi.json', openApiEndpoint(deps)],
   ['GET /livez', ({ outgoing }) => sendJson(outgoing, 200, { live: true })],
   [
     'GET /readyz',
@@ -202,18 +259,50 @@ const others = (deps: ApiDeps): [string, Endpoint][] => [
   ],
 ]
 
-const callerOf = ({ socket, peers, rateLimit }: ApiDeps, incoming: IncomingMessage): Caller => {
+const streamEndpoint = (deps: StreamDeps): Endpoint => {
+  const stream = createEventStreams(deps)
+  return ({ outgoing }, caller) => stream(outgoing, caller)
+}
+
+/**
+ * It takes milliseconds to make, and is the same until the end of the process. In bytes: as a text it would be put together with the
+ * head, and copied, for each answer.
+ */
+const openApiEndpoint = ({ socket, version }: ApiDeps): Endpoint => {
+  let bytes: Promise<Buffer> | undefined
+  const make = async (): Promise<Buffer> => {
+    const { openApiDocument } = await import('./openapi.ts')
+    return Buffer.from(JSON.stringify(openApiDocument({ socket, version })))
+  }
+  return async ({ outgoing }) => {
+    const document = await (bytes ??= make())
+    outgoing.writeHead(200, { ...NO_STORE, 'content-length': document.length }).end(document)
+  }
+}
+
+const HEALTH = new Set(['/livez', '/readyz'])
+
+/** Who calls, and that it may: throws `peer-gone`, and `rate-limited` on token.sock. */
+const admit = ({ incoming, path }: Exchange, { socket, peers, rateLimit, backend }: ApiDeps): Caller => {
   const attested = peers.of(incoming)
-  if (socket === 'token') rateLimit.takeAnswer(attested.peer)
-  return { socket, attested, connection: incoming.socket }
+  if (socket === 'token') {
+    const { peer } = attested
+    // A flood of others by root does not make the service manager believe that the daemon is ill.
+    const isProbe = HEALTH.has(path) && (peer.uid === 0 || peer.uid === backend.ownUid)
+    if (!isProbe || !rateLimit.takeProbe()) rateLimit.takeAnswer(peer)
+  }
+  return { socket, attested }
 }
 
 const BYTES = { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' } as const
 const NO_STORE = { 'content-type': 'application/json', 'cache-control': 'no-store' } as const
 
-const sendJson = (outgoing: ServerResponse, status: number, answer: unknown): void => {
-  outgoing.writeHead(status, NO_STORE).end(JSON.stringify(answer))
-}
+/** With its length the answer is one write; in chunks it would be several. */
+const sendText = (outgoing: ServerResponse, status: number, text: string, headers: OutgoingHttpHeaders = NO_STORE) =>
+  void outgoing.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(text) }).end(text)
+
+const sendJson = (outgoing: ServerResponse, status: number, answer: unknown): void =>
+  sendText(outgoing, status, JSON.stringify(answer))
 
 /** The answer of a token that is at hand is the same object each time. */
 const texts = new WeakMap<object, string>()
@@ -229,25 +318,35 @@ const textOf = (answer: object): string => {
 const sendProblem = ({ incoming, outgoing, path }: Exchange, failure: Failure): void => {
   if (outgoing.headersSent) return void outgoing.destroy()
   // What is left of the body is not worth reading; a connection that still sends is given up.
-  const close = failure.code === 'body-too-large' || !incoming.complete
-  outgoing
-    .writeHead(failure.entry.status, {
-      'content-type': 'application/problem+json',
-      'cache-control': 'no-store',
-      ...(failure.retryAfterSeconds !== undefined && { 'retry-after': String(failure.retryAfterSeconds) }),
-      ...(close && { connection: 'close' }),
-    })
-    .end(JSON.stringify(toProblem(failure, path)))
+  const close = failure.code === 'body-too-large' || (!incoming.complete && hasBody(incoming.headers))
+  sendText(outgoing, failure.entry.status, JSON.stringify(toProblem(failure, path)), {
+    'content-type': 'application/problem+json',
+    'cache-control': 'no-store',
+    ...(failure.retryAfterSeconds !== undefined && { 'retry-after': String(failure.retryAfterSeconds) }),
+    ...(close && { connection: 'close' }),
+  })
 }
 
 /** A page in a browser can reach a socket by way of a careless proxy; it cannot leave these headers out. */
 const refuseBrowsers = ({ headers }: IncomingMessage): void => {
-  if (headers.origin !== undefined || headers.referer !== undefined || headers['sec-fetch-site'] !== undefined) {
-    throw new Failure('browser-refused', 'the request bears Origin, Referer or Sec-Fetch-Site')
+  for (const name in headers) {
+    // Node's own fetch sends this one and no other; a browser never sends it alone.
+    if (name === 'sec-fetch-mode' && headers[name] === 'cors') continue
+    if (name === 'origin' || name === 'referer' || name.startsWith('sec-fetch-'))
+      throw new Failure('browser-refused', `the request has a header that only browsers send: ${name}`)
   }
-  const { host = '' } = headers
-  if (!HOSTS.has(host) && !HOSTS.has(host.replace(/:\d+$/, '')))
-    throw new Failure('browser-refused', `the request is for host ${host}`)
+}
+
+const isOurs = ({ headers: { host = '' } }: IncomingMessage): boolean =>
+  HOSTS.has(host) || HOSTS.has(host.replace(/:\d+$/, ''))
+
+/** The same request in the gateway's words, answered in GitHub's: addresses stay as they are. */
+const asForGitHub = (exchange: Exchange, { socket, backend }: ApiDeps): Exchange => {
+  const { host = '' } = exchange.incoming.headers
+  const ours = backend.apiUrl().replace(/\/+$/, '')
+  const path = socket === 'token' ? readGitHubRequest({ host, path: exchange.path }, ours) : undefined
+  if (path === undefined) throw new Failure('browser-refused', `the request is for host ${host}`)
+  return { ...exchange, path, ours }
 }
 
 const notReady = ({ operations }: ApiDeps): string[] => {

@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { Failure } from '../domain/errors.ts'
 import {
+  ExportQuery,
   RecoveryKeyRequest,
   RecoveryKeysAnswer,
   RestoreAnswer,
@@ -33,13 +34,14 @@ export const SNAPSHOT_ROUTES: readonly Route[] = [
     sockets: ADMIN,
     summary: 'Export: the bundle, encrypted to the recovery keys; in clear, for root alone, where there are none',
     binary: true,
+    query: ExportQuery,
     answer: z.unknown(),
-    handle({ caller, operations, backend }) {
+    handle({ query, caller, operations, backend }) {
       const { snapshots, recovery } = operations()
-      if (recovery.recipients().length === 0 && !isRootOrDaemon(caller, backend)) {
+      if (recovery.recipients().length === 0 && !snapshots.exportsWaiting() && !isRootOrDaemon(caller, backend)) {
         throw new Failure('not-permitted', 'without a recovery key the bundle is in clear, and leaves to root only')
       }
-      return snapshots.export()
+      return snapshots.export({ withConfig: query.config === 'true' })
     },
   }),
   route({
@@ -53,12 +55,12 @@ export const SNAPSHOT_ROUTES: readonly Route[] = [
     async handle({ body, operations, backend }) {
       const identities = body.identity === undefined ? [] : await backend.readIdentities(body.identity)
       const bundle = Buffer.from(body.bundle, 'base64')
-      const { outcome, warnings } = await backend.restore(bundle, {
+      const { outcome, warnings, configuration } = await backend.restore(bundle, {
         identities,
         force: body.force === true,
       })
-      const { state, meaning, next } = operations().status.brief()
-      return { outcome, warnings: [...warnings], state, meaning, next }
+      const { state, meaning, next } = operations().status.standing()
+      return { outcome, warnings: [...warnings], state, meaning, next, ...(configuration && { configuration }) }
     },
   }),
   route({

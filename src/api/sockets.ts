@@ -5,24 +5,26 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { connect, Server as NetServer, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Failure } from '../domain/errors.ts'
+import { type Holder, holderOf } from '../domain/holder.ts'
 import type { Attest, Attested } from '../platform/peer.ts'
+import { createConnections, type Limits, type Place } from './connections.ts'
 
 export type Handler = (incoming: IncomingMessage, outgoing: ServerResponse) => void
 
 /** What a slow or silent client can hold: a connection, for this long, and nothing else. */
-const HEADERS_MS = 10_000
-const REQUEST_MS = 30_000
-const IDLE_MS = 60_000
-/** Nothing that is answered here is silent for so long; event streams have their ping. */
-const SILENCE_MS = 120_000
+export const TIMES = {
+  headersMs: 10_000,
+  requestMs: 30_000,
+  idleMs: 60_000,
+  /** Nothing that is answered here is silent for so long; event streams have their ping. */
+  silenceMs: 120_000,
+  /** How often these are looked at: Node's own 30 s would let silent clients stay three times as long. */
+  checkMs: 5_000,
+}
 const MAX_HEADER_BYTES = 16_384
-const MAX_CONNECTIONS = 4_096
-/** Of these one user or unit has at most so many: the others find a place. */
-const MAX_CONNECTIONS_OF_ONE = 1_536
+export const LIMITS: Limits = { all: 4_096, ofHolder: 1_536, ofUid: 2_048 }
 /** A burst of callers waits its turn; with Node's own 511 the kernel turns the rest of it away. */
 const BACKLOG = 4_096
-/** How often the times above are looked at: Node's own 30 s would let silent clients stay three times as long. */
-const CHECK_MS = 5_000
 /** Who sends what is no request waits a moment for the answer, and then has a moment to read it. */
 const SLOWED_MS = 250
 const LINGER_MS = 500
@@ -30,21 +32,46 @@ const LINGER_MS = 500
 const MAX_PATH_BYTES = 107
 
 /** An HTTP server without an address yet. */
-export const createHttpServer = (handler: Handler, after: After): Server => {
+export const createHttpServer = (handler: Handler, after: After, times = TIMES): Server => {
   const server = createServer(
     {
-      headersTimeout: HEADERS_MS,
-      requestTimeout: REQUEST_MS,
-      keepAliveTimeout: IDLE_MS,
-      connectionsCheckingInterval: CHECK_MS,
+      headersTimeout: times.headersMs,
+      requestTimeout: times.requestMs,
+      keepAliveTimeout: times.idleMs,
+      connectionsCheckingInterval: times.checkMs,
       maxHeaderSize: MAX_HEADER_BYTES,
     },
-    handler,
+    (incoming, outgoing) => {
+      // Whatever is written after its end, or after the caller's: that answer is over, and the process is not.
+      outgoing.on('error', giveUp)
+      closeAfterUpgrade(incoming, outgoing)
+      handler(incoming, outgoing)
+    },
   )
-  server.maxConnections = MAX_CONNECTIONS
-  server.timeout = SILENCE_MS
+  server.timeout = times.silenceMs
+  // Node puts "100 Continue" behind the head of an answer that still waits for the one before it: there, it is left out.
+  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    if (outgoing.socket) outgoing.writeContinue()
+    server.emit('request', incoming, outgoing)
+  })
+  server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    closeAfterUpgrade(incoming, outgoing)
+    outgoing.writeHead(417).end()
+  })
   server.on('clientError', (error: Error & { code?: string }, socket) => refuse(error, socket, after))
   return server
+}
+
+/**
+ * Node answers a request that asks for another protocol, and drops the bytes that were received behind it. The requests in them are never
+ * answered, so the connection ends, which tells the client.
+ */
+const closeAfterUpgrade = ({ headers }: IncomingMessage, outgoing: ServerResponse): void => {
+  if (headers.upgrade !== undefined) outgoing.shouldKeepAlive = false
+}
+
+function giveUp(this: ServerResponse): void {
+  this.destroy()
 }
 
 type After = (ms: number, task: () => void) => { cancel(): void }
@@ -73,40 +100,52 @@ export type Peers = {
   of(incoming: IncomingMessage): Attested
 }
 
-export const attestPeers = (server: Server, attest: Attest): Peers => {
-  const known = new WeakMap<Socket, Attested | Failure>()
-  const counts = new Map<string, number>()
-  const count = (peer: string, change: 1 | -1): number => {
-    const now = (counts.get(peer) ?? 0) + change
-    if (now > 0) counts.set(peer, now)
-    else counts.delete(peer)
-    return now
-  }
-  server.on('connection', socket => {
+export const attestPeers = (server: Server, attest: Attest, limits = LIMITS): Peers => {
+  // Maps, and nothing weak: a closed connection would be kept, with all that hangs on it, until the next large collection.
+  const known = new Map<Socket, Attested | Failure>()
+  limitConnections(server, limits, socket => {
+    socket.once('close', () => void known.delete(socket))
     try {
       const attested = attest(socket)
-      const name = `${attested.peer.uid} ${attested.peer.unit ?? ''}`
       known.set(socket, attested)
-      socket.once('close', () => {
-        attested.release()
-        count(name, -1)
-      })
-      if (count(name, 1) > MAX_CONNECTIONS_OF_ONE) socket.destroy()
+      socket.once('close', () => attested.release())
+      return holderOf(attested.peer)
     } catch (cause) {
       known.set(
         socket,
         cause instanceof Failure ? cause : new Failure('peer-gone', 'the kernel does not tell who calls', { cause }),
       )
+      return NOBODY
     }
   })
   return {
     of({ socket }) {
       const found = known.get(socket)
       if (found === undefined || found instanceof Failure)
-        throw found ?? new Failure('peer-gone', 'the connection was never attested')
+        throw found ?? new Failure('peer-gone', 'the connection is closed')
       return found
     },
   }
+}
+
+/** Where there is nobody to be told from another: a port, and processes that ended before they were attested. */
+export const NOBODY: Holder = { name: 'unknown' }
+
+/** For all servers of connections that may be kept. */
+export const limitConnections = (server: Server, limits: Limits, holderFor: (socket: Socket) => Holder): void => {
+  const connections = createConnections(limits)
+  const places = new Map<Socket, Place>()
+  server.on('connection', socket => {
+    const place = connections.enter(socket, holderFor(socket))
+    places.set(socket, place)
+    socket.once('close', () => {
+      place.leave()
+      places.delete(socket)
+    })
+  })
+  server.prependListener('request', ({ socket }: IncomingMessage, outgoing: ServerResponse) => {
+    places.get(socket)?.use(outgoing)
+  })
 }
 
 /** Where a server listens: a path of our own, or a socket that the service manager made and keeps. */

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { Failure } from '../domain/errors.ts'
 import { Secret } from '../domain/secret.ts'
 import type { CliDeps } from './command.ts'
+import { findObstacle } from './token-file.ts'
 
 /** As the bundle's own limit; what is longer is none. */
 const MAX_BUNDLE_BYTES = 16 * 2 ** 20
@@ -28,11 +29,15 @@ export const readBundle = async (deps: CliDeps, file: string | undefined): Promi
 export const readIdentityFile = async (file: string): Promise<Secret> =>
   new Secret((await readWhole(file, MAX_IDENTITY_BYTES)).toString('utf8'))
 
-/** A rename over a device or a pipe would put a file in its place. */
+/** Before anything starts. A rename over a device or a pipe would put a file in its place. Throws `usage` and `io`. */
 export const assertWritable = (file: string): void => {
   const status = lstatSync(file, { throwIfNoEntry: false })
   if (status && !status.isFile()) throw new Failure('usage', `--output ${file}: is no file`)
+  const found = findObstacle(file)
+  if (found) throw new Failure('io', `--output ${file}: ${found.why}`, { cause: found.cause, next: OTHER_FILE })
 }
+
+const OTHER_FILE = 'Correct that, or name a file in another folder. Nothing was exported.'
 
 const readWhole = async (file: string, limit: number): Promise<Buffer> => {
   const bytes = await readFile(file).catch((cause: unknown) => {

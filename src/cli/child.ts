@@ -49,7 +49,9 @@ export const createChildRunner =
       for (const signal of pending ?? []) send(signal)
       pending = undefined
     })
-    child.once('error', error => {
+    child.on('error', error => {
+      // Once it runs, a signal that could not be sent changes nothing: it ends by itself.
+      if (!pending) return
       const absent = 'code' in error && error.code === 'ENOENT'
       finish({
         kind: 'not-started',

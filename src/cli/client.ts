@@ -26,8 +26,8 @@ export type Client = {
   exchangeText(call: { path: string; type: string; text: string }): Promise<string>
   /** The data of each event of a stream, until its end. Throws as `call` does. */
   stream(path: string, onData: (data: string) => void): Promise<void>
-  /** Events as they come, until closed or, as `onEnd` tells, the daemon ends. Never throws: whoever subscribes also polls, and only learns sooner. */
-  subscribe(onEvent: (event: EventBody) => void, onEnd?: () => void): { close(): void }
+  /** Events as they come, until closed or, as `onEnd` tells, the daemon ends or refuses the stream. Never throws: subscribers also poll, and only learn sooner. */
+  subscribe(onEvent: (event: EventBody) => void, onEnd?: (refused: boolean) => void): { close(): void }
 }
 
 /** Minting by way of a slow proxy takes a while; nothing the daemon does takes this long. */
@@ -84,10 +84,12 @@ export const createClient = (socket: string): Client => ({
     const decoder = new StringDecoder('utf8')
     const close = (): void => void outgoing.destroy()
     outgoing.on('error', close)
-    outgoing.once('close', onEnd)
+    let refused = false
+    outgoing.once('close', () => onEnd(refused))
     outgoing.on('response', response => {
       response.on('error', close)
-      if (response.statusCode !== 200 || mediaType(response) !== 'text/event-stream') close()
+      refused = response.statusCode !== 200 || mediaType(response) !== 'text/event-stream'
+      if (refused) close()
       else response.on('data', (chunk: Buffer) => reader.feed(decoder.write(chunk)))
     })
     outgoing.end()
@@ -154,7 +156,12 @@ const connectionFailure = (error: Error, socket: string): Failure => {
         socket.endsWith('admin.sock')
           ? `only root and members of the group ghconnect-admin may open ${socket}`
           : `this user may not open ${socket}`,
-        { cause: error },
+        {
+          cause: error,
+          next: socket.endsWith('admin.sock')
+            ? 'Run it with sudo, or join the group ghconnect-admin.'
+            : 'Run it with sudo.',
+        },
       )
     case 'ENAMETOOLONG':
     case 'EINVAL':
@@ -195,7 +202,10 @@ const toFailure = (problem: z.infer<typeof ProblemBody>, retryAfter: string | un
   const retryAfterSeconds = retryAfter !== undefined && /^\d{1,6}$/.test(retryAfter) ? Number(retryAfter) : undefined
   // A code that only a newer daemon knows: its own words are all there is.
   if (!isCode(code)) return new Failure('internal', `${problem.title}: ${problem.detail} ${problem.next}`)
-  return new Failure(code, problem.detail, retryAfterSeconds === undefined ? {} : { retryAfterSeconds })
+  return new Failure(code, problem.detail, {
+    next: problem.next || undefined,
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+  })
 }
 
 /** During an upgrade the daemon may be the newer one: fields that it added are left out, anything else is an error. */

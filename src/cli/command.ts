@@ -3,7 +3,10 @@
 import type { Readable } from 'node:stream'
 import type { CheckReport } from '../domain/wire-check.ts'
 import type { Clock } from '../platform/clock.ts'
+import type { Profile } from '../domain/policy.ts'
 import type { Surroundings } from '../platform/config.ts'
+import type { Who } from './advice.ts'
+import type { Finding } from '../platform/config-findings.ts'
 import type { ChildOutcome, ChildRequest } from './child.ts'
 import type { Client } from './client.ts'
 import type { OfflineWork } from './offline.ts'
@@ -15,13 +18,19 @@ export type OptionSpec = {
   readonly description: string
   /** May be given more than once; all values count. */
   readonly repeatable?: boolean
+  readonly complete?: Completion
 }
+
+/** Kinds of values that the daemon or the configuration knows, for the completion of the shells. */
+export const COMPLETIONS = ['profiles', 'own-profiles', 'permissions', 'installations', 'sinks', 'keys'] as const
+export type Completion = (typeof COMPLETIONS)[number]
 
 export type ArgumentSpec = {
   readonly name: string
   readonly description: string
   readonly choices?: readonly string[]
   readonly variadic?: boolean
+  readonly complete?: Completion
 }
 
 export type CommandSpec = {
@@ -44,6 +53,8 @@ export type CommandSpec = {
 /** Values by the option's attribute name: `--min-ttl` is `minTtl`, `--no-wait` is `wait`. */
 export type Options = {
   text(name: string): string | undefined
+  /** Also of an empty value. */
+  has(name: string): boolean
   flag(name: string): boolean
   list(name: string): readonly string[]
 }
@@ -55,6 +66,12 @@ export type SandboxOptions = {
   readonly seed?: string
   readonly tlsCert?: string
   readonly tlsKey?: string
+}
+
+export type CheckedConfig = {
+  readonly findings: readonly Finding[]
+  /** Undefined where the file cannot be read as far as that. */
+  readonly profiles: readonly Profile[] | undefined
 }
 
 /** Everything outside of this room. Tests give their own, so that no process is needed. */
@@ -76,10 +93,18 @@ export type CliDeps = {
   runSandbox(options: SandboxOptions): Promise<void>
   /** Bytes to standard output; resolves when they are written, and throws where they cannot be. */
   writeBytes(bytes: Uint8Array): Promise<void>
+  /** Who runs this command; asked only where something failed. */
+  who(): Promise<Who>
+  /** Names of this machine's users, where they have one. */
+  userNames(): Promise<(uid: number) => string | undefined>
   /** What works without the daemon. */
   offline(options: { configFile: string }): Promise<OfflineWork>
   /** The doctor without the daemon. */
   checkOffline(options: { configFile: string }): Promise<CheckReport>
+  /** The tar.gz of `debug bundle`; `answers` by the name of their file. */
+  debugBundle(wish: { configFile: string; answers: Readonly<Record<string, unknown>> }): Promise<Uint8Array>
+  /** Everything that is wrong with the configuration, as the daemon's user sees it where that can be. */
+  checkConfig(options: { configFile: string }): Promise<CheckedConfig>
   /** What has to be had before an account is connected, such as a recovery key; throws to stop the enable. */
   readonly beforeEnable?: (context: Context, options: { withoutRecoveryKey: boolean }) => Promise<void>
 }

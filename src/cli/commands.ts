@@ -1,9 +1,10 @@
-// The commands there are, in the order in which --help lists them.
+// The commands, by topic, in the order in which --help lists them.
 
 import type { CommandSpec } from './command.ts'
 import { audit, auditVerify } from './commands/audit.ts'
 import { check } from './commands/check.ts'
 import { clusterJoin, clusterLeave, clusterPromote, clusterRotateSecret, clusterStatus } from './commands/cluster.ts'
+import { debugBundleCommand } from './commands/debug.ts'
 import { disable } from './commands/disable.ts'
 import { enable } from './commands/enable.ts'
 import { exec } from './commands/exec.ts'
@@ -13,54 +14,72 @@ import { gitCredential } from './commands/git-credential.ts'
 import { importApp } from './commands/import.ts'
 import { keysAdd, keysList, keysRetire } from './commands/keys.ts'
 import { installations, profiles } from './commands/lists.ts'
-import { completion, configCheck, daemon, sandbox } from './commands/local.ts'
-import { adopt, recoveryKeyCreate, storeKey, unlock } from './commands/recovery.ts'
+import { configCheck, reload } from './commands/config.ts'
+import { completion, daemon, sandbox } from './commands/local.ts'
+import { adopt, recoveryKeyCreate, storeKey, storeKeyRotate, unlock } from './commands/recovery.ts'
 import { refresh } from './commands/refresh.ts'
 import { snapshotExport, snapshotInspect, snapshotVerify } from './commands/snapshot.ts'
 import { snapshotRestore } from './commands/snapshot-restore.ts'
+import { revoke } from './commands/revoke.ts'
 import { sink } from './commands/sink.ts'
 import { status } from './commands/status.ts'
 import { token } from './commands/token.ts'
 import { ui } from './commands/ui.ts'
 
-export const COMMANDS: readonly CommandSpec[] = [
-  enable,
-  importApp,
-  disable,
-  status,
-  token,
-  exec,
-  sink,
-  gitCredential,
-  refresh,
-  installations,
-  profiles,
-  explain,
-  features,
-  featuresEnable,
-  featuresDisable,
-  audit,
-  auditVerify,
-  snapshotExport,
-  snapshotRestore,
-  snapshotInspect,
-  snapshotVerify,
-  recoveryKeyCreate,
-  unlock,
-  adopt,
-  keysList,
-  keysAdd,
-  keysRetire,
-  storeKey,
-  check,
-  ui,
-  clusterStatus,
-  clusterJoin,
-  clusterLeave,
-  clusterPromote,
-  clusterRotateSecret,
-  configCheck,
-  daemon,
-  sandbox,
-  completion,
+/** By what somebody wants to do. A group of two words (`keys list`) stands where its first command does. */
+export const TOPICS: readonly { readonly title: string; readonly commands: readonly CommandSpec[] }[] = [
+  { title: 'Connect', commands: [enable, importApp, disable, status, ui] },
+  {
+    title: 'Use tokens',
+    commands: [
+      token,
+      exec,
+      sink,
+      gitCredential,
+      refresh,
+      installations,
+      profiles,
+      features,
+      featuresEnable,
+      featuresDisable,
+    ],
+  },
+  {
+    title: 'Back up and recover',
+    commands: [
+      snapshotExport,
+      snapshotRestore,
+      snapshotInspect,
+      snapshotVerify,
+      recoveryKeyCreate,
+      unlock,
+      adopt,
+      storeKey,
+      storeKeyRotate,
+    ],
+  },
+  { title: 'Diagnose', commands: [check, explain, audit, auditVerify, configCheck, debugBundleCommand] },
+  {
+    title: 'Administer',
+    commands: [
+      keysList,
+      keysAdd,
+      keysRetire,
+      clusterStatus,
+      clusterJoin,
+      clusterLeave,
+      clusterPromote,
+      clusterRotateSecret,
+      revoke,
+      reload,
+      daemon,
+      sandbox,
+      completion,
+    ],
+  },
 ]
+
+export const COMMANDS: readonly CommandSpec[] = TOPICS.flatMap(({ commands }) => commands)
+
+export const topicOf = (spec: CommandSpec): string | undefined =>
+  TOPICS.find(({ commands }) => commands.includes(spec))?.title

@@ -13,6 +13,8 @@ export type Following = {
   readonly signal: AbortSignal
   /** Each token that differs from the one before; false: to be tried again soon. What it throws ends the following. */
   onToken(answer: TokenAnswer): boolean
+  /** The daemon refuses its events: it is asked each minute instead, until it gives them. Told once. */
+  onPolling?(): void
   /** `lost`: whatever token was had before is void. Otherwise it is good as long as it lasts. */
   onFailure(failure: Failure, options: { lost: boolean }): void
 }
@@ -31,18 +33,26 @@ export const followToken = async (following: Following): Promise<void> => {
   let known = ''
   let wake = new AbortController()
   let subscription: { close(): void } | undefined
+  let refusedAtMs: number | undefined
+  let isTold = false
   signal.addEventListener('abort', () => wake.abort(), { once: true })
   try {
     while (!signal.aborted) {
       wake = new AbortController()
       const waking = wake
-      subscription ??= client.subscribe(
-        () => wake.abort(),
-        () => {
-          subscription = undefined
-          wake.abort()
-        },
-      )
+      if (refusedAtMs === undefined || clock.monotonic() - refusedAtMs >= ASK_MS) {
+        subscription ??= client.subscribe(
+          () => wake.abort(),
+          refused => {
+            subscription = undefined
+            refusedAtMs = refused ? clock.monotonic() : undefined
+            // An end is news; a refusal is none, and asking at once would be answered the same.
+            if (!refused) return wake.abort()
+            if (!isTold) following.onPolling?.()
+            isTold = true
+          },
+        )
+      }
       const answer = await ask(following)
       if (signal.aborted) return
       let settled = true

@@ -45,6 +45,8 @@ export const keepFile = async (context: Context, keeping: Keeping): Promise<void
       onNews(`holds a token until ${answer.expires_at}`, true)
       return true
     },
+    onPolling: () =>
+      output.note('ghconnect: the daemon refuses an event stream; asking for the token each minute instead'),
     onFailure(failure, { lost }) {
       if (lost) file.remove()
       tell(failure, lost ? 'The file is removed.' : 'The file stays as it is.')

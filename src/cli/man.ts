@@ -50,10 +50,10 @@ const escape = (plain: string): string => plain.replaceAll('\\', String.raw`\e`)
 const text = (line: string): string => escape(line).replace(/^(?=[.'])/, String.raw`\&`)
 
 const MEANINGS: Readonly<Record<(typeof CATALOGUE)[keyof typeof CATALOGUE]['exit'], string>> = {
-  64: 'The command was used wrongly.',
+  64: 'Wrong usage.',
   65: 'The data are bad.',
   69: 'Something is unavailable: the daemon, the connection, the proxy.',
-  70: 'An error of the program.',
+  70: 'Internal error.',
   74: 'Reading or writing failed.',
   75: 'It may work later: try again.',
   77: 'Not permitted.',

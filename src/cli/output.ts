@@ -1,13 +1,15 @@
 // What the command line writes: data to standard output, the rest to standard error; colour and progress for terminals.
 
+import { randomBytes } from 'node:crypto'
 import { type Failure, toProblem } from '../domain/errors.ts'
+import { inOptions } from './advice.ts'
 
 export type Sink = { write(text: string): void; readonly isTTY: boolean }
 
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow'
 
 export type Output = {
-  /** A line of data. Control characters are taken out: names come from elsewhere, and terminals obey them. */
+  /** One line of data, whatever the text holds: see `escapeText`. */
   line(text?: string): void
   json(value: unknown): void
   table(rows: readonly (readonly string[])[], header?: readonly string[]): void
@@ -18,7 +20,7 @@ export type Output = {
   /** Asks for a line; for terminals only. No line end is written. */
   prompt(text: string): void
   /** `forBackups`: in lines that backup programs count. */
-  failure(failure: Failure, options: { json: boolean; forBackups?: boolean }): void
+  failure(failure: Failure, options: { json: boolean; forBackups?: boolean; advice?: string }): void
   paint(style: Style, text: string): string
 }
 
@@ -27,14 +29,14 @@ type Environment = Readonly<Record<string, string | undefined>>
 export const createOutput = (streams: { stdout: Sink; stderr: Sink; env: Environment }): Output => {
   const { stdout, stderr, env } = streams
   const coloured = stdout.isTTY && !env['NO_COLOR'] && env['TERM'] !== 'dumb'
-  const paint = (style: Style, text: string): string => (coloured ? `\u001b[${CODES[style]}m${text}\u001b[0m` : text)
+  const paint = (style: Style, text: string): string => (coloured ? `${OWN}${CODES[style]};${text}${OWN}0;` : text)
   const line = (text = ''): void => stdout.write(`${printable(text)}\n`)
   const note = (text: string): void => stderr.write(`${plain(text)}\n`)
   return {
     line,
     paint,
     note,
-    json: value => stdout.write(`${JSON.stringify(value, undefined, stdout.isTTY ? 2 : 0)}\n`),
+    json: value => stdout.write(`${escapeJson(JSON.stringify(value, undefined, stdout.isTTY ? 2 : 0))}\n`),
     table(rows, header) {
       const all = header ? [header, ...rows] : rows
       for (const [at, text] of alignColumns(all).entries()) line(header && at === 0 ? paint('bold', text) : text)
@@ -43,19 +45,21 @@ export const createOutput = (streams: { stdout: Sink; stderr: Sink; env: Environ
       if (stderr.isTTY) note(text)
     },
     prompt: text => stderr.write(plain(text)),
-    failure(failure, { json, forBackups = false }) {
+    failure(failure, { json, forBackups = false, advice = failure.next }) {
       if (json) {
-        stderr.write(`${JSON.stringify(toProblem(failure))}\n`)
+        stderr.write(`${escapeJson(JSON.stringify({ ...toProblem(failure), next: advice }))}\n`)
         return
       }
       const retry = failure.retryAfterSeconds === undefined ? '' : ` (in ${failure.retryAfterSeconds} s)`
-      note(
-        `${forBackups ? 'Fatal' : 'ghconnect'}: ${oneLine(`${failure.entry.title}: ${failure.message}`, forBackups)}`,
-      )
-      note(`${forBackups ? 'Fatal:' : ' '} What to do: ${failure.entry.next}${retry}`)
+      note(`${forBackups ? 'Fatal' : 'ghconnect'}: ${oneLine(headline(failure), forBackups)}`)
+      note(`${forBackups ? 'Fatal:' : ' '} What to do: ${advice}${retry}`)
     },
   }
 }
+
+/** What was typed wrong says enough by itself. */
+const headline = ({ code, entry, message }: Failure): string =>
+  code === 'usage' ? message : `${entry.title}: ${code === 'invalid-request' ? inOptions(message) : message}`
 
 const oneLine = (text: string, wanted: boolean): string => (wanted ? text.replaceAll(/\s+/g, ' ') : text)
 
@@ -74,34 +78,42 @@ export const alignColumns = (rows: readonly (readonly string[])[]): string[] => 
   )
 }
 
-const isControl = (character: string): boolean => {
-  const code = character.codePointAt(0) ?? 0
-  return (
-    (code < 0x20 && code !== 0x09 && code !== 0x0a) ||
-    (code >= 0x7f && code < 0xa0) ||
-    (code >= 0x202a && code <= 0x202e) ||
-    (code >= 0x2066 && code <= 0x2069)
+/** Control and format characters (bidirectional marks among them), line and paragraph separators, halves of surrogate pairs. */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
+const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }
+
+/**
+ * The text as a terminal may show it: what would move the cursor, begin a line, reorder or hide text is written as JSON escapes it. Names
+ * come from elsewhere, and no text may pose as several lines.
+ */
+export const escapeText = (text: string): string =>
+  text.replaceAll(
+    UNSAFE,
+    found =>
+      SHORT[found] ??
+      Array.from({ length: found.length }, (_, at) => `\\u${found.charCodeAt(at).toString(16).padStart(4, '0')}`).join(
+        '',
+      ),
   )
-}
 
-const withoutControls = (text: string): string =>
-  Array.from(text)
-    .filter(character => !isControl(character))
-    .join('')
+/** Line ends of JSON are its layout; within a text they are escaped already. */
+const escapeJson = (json: string): string => json.split('\n').map(escapeText).join('\n')
 
-/** Our own colours, and nothing else that a terminal would obey. */
-const OWN_COLOUR = new RegExp(`(${String.fromCharCode(27)}\\[(?:0|1|2|31|32|33)m)`)
+/** Stands for the colours that `paint` gives, until they are written: no text from elsewhere can contain it. */
+const OWN = `\u0000${randomBytes(8).toString('hex')}:`
+const OWN_COLOUR = new RegExp(`${OWN}(\\d+);`)
+
 const printable = (text: string): string =>
   text
     .split(OWN_COLOUR)
-    .map((part, at) => (at % 2 === 1 ? part : withoutControls(part)))
+    .map((part, at) => (at % 2 === 1 ? `\u001b[${part}m` : escapeText(part)))
     .join('')
 
 const plain = (text: string): string =>
   text
     .split(OWN_COLOUR)
     .filter((_, at) => at % 2 === 0)
-    .map(withoutControls)
+    .map(escapeText)
     .join('')
 
 /** `in 38 min`, `3 days ago`, `now`: the larger unit alone, rounded down. */

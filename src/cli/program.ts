@@ -2,8 +2,17 @@
 
 import { Command, CommanderError, Option } from 'commander'
 import { asFailure, Failure } from '../domain/errors.ts'
-import { type CliDeps, type CommandSpec, GLOBAL_OPTIONS, type Options, type OptionSpec } from './command.ts'
-import { COMMANDS } from './commands.ts'
+import { adviceOn } from './advice.ts'
+import {
+  type CliDeps,
+  type CommandSpec,
+  type Context,
+  GLOBAL_OPTIONS,
+  type Options,
+  type OptionSpec,
+} from './command.ts'
+import { COMMANDS, topicOf } from './commands.ts'
+import { complete } from './commands/complete.ts'
 import { createContext } from './context.ts'
 import { createOutput, type Output } from './output.ts'
 
@@ -19,23 +28,34 @@ export const buildProgram = (deps: CliDeps, commands: readonly CommandSpec[] = C
       // An option's value never begins here: a program that is run once has no memory of the run before.
       let exitCode = 0
       const root = createRoot(deps)
-      for (const spec of commands) {
+      for (const spec of [...commands, complete]) {
         addCommand(root, {
           spec,
+          hidden: spec === complete,
           act: async (options, args) => {
             exitCode = await runCommand(spec, { deps, output, options, args, commands })
           },
         })
       }
       try {
-        await root.parseAsync(argv, { from: 'user' })
+        const bare = argv.length === 0 ? root : argv.length === 1 ? root.commands.find(isGroup(argv[0])) : undefined
+        if (bare) bare.outputHelp()
+        else await root.parseAsync(argv, { from: 'user' })
         return exitCode
       } catch (error) {
-        return explainUsage(error, { output, forBackups: isForBackups(argv, commands) })
+        const place = placeOf(argv, commands)
+        const forBackups = commands.some(spec => spec.name === place && spec.forBackups === true)
+        return explainUsage(error, { output, forBackups, place })
       }
     },
   }
 }
+
+/** A group alone, which does nothing itself. */
+const isGroup =
+  (name: string | undefined) =>
+  (command: Command): boolean =>
+    command.name() === name && GROUPS.has(command.name()) && command.commands.length > 0
 
 type Running = {
   deps: CliDeps
@@ -47,13 +67,15 @@ type Running = {
 
 const runCommand = async (spec: CommandSpec, running: Running): Promise<number> => {
   const { deps, output, options, args, commands } = running
+  const context = createContext(deps, { options, output, commands })
   try {
-    return await spec.run(createContext(deps, { options, output, commands }), { options, args })
+    return await spec.run(context, { options, args })
   } catch (error) {
-    const failure = asFailure(error)
-    const next = failure.code === 'usage' ? withHelp(failure, spec) : failure
+    const failure = await explained(asFailure(error), context)
     const { forBackups = false } = spec
-    output.failure(next, { json: options.flag('json'), forBackups })
+    const socketGiven = options.has('socket') || Boolean(deps.env['GHCONNECT_SOCKET'])
+    const advice = adviceOn(failure, { command: spec.name, who: await deps.who(), socketGiven })
+    output.failure(failure, { json: options.flag('json'), forBackups, advice })
     if (failure.code === 'internal' && failure.cause instanceof Error) {
       const { describeError, redact } = await import('../platform/log.ts')
       const cause = redact(describeError(failure.cause))
@@ -63,19 +85,26 @@ const runCommand = async (spec: CommandSpec, running: Running): Promise<number> 
   }
 }
 
+const explained = async (failure: Failure, { configFile, socketGiven }: Context): Promise<Failure> => {
+  if (failure.code !== 'daemon-absent' || socketGiven) return failure
+  const { withStartError } = await import('./last-start.ts')
+  return withStartError(failure, configFile)
+}
+
 /** 75 is a soft skip to borgmatic, 74 no code of the contract with Backup Utilities: both mean that the store cannot be had. */
 const exitForBackups = ({ entry: { exit } }: Failure): number => (exit === 74 || exit === 75 ? 69 : exit)
 
-/** Where the parser gives up it does not say at which command. */
-const isForBackups = (argv: readonly string[], commands: readonly CommandSpec[]): boolean =>
-  commands.some(({ name, forBackups }) => {
-    const words = name.split(' ')
-    const at = argv.indexOf(words[0] ?? '')
-    return forBackups === true && at >= 0 && words.every((word, more) => argv[at + more] === word)
-  })
-
-const withHelp = (failure: Failure, spec: CommandSpec): Failure =>
-  new Failure('usage', `${failure.message} (ghconnect ${spec.name} --help)`, { cause: failure })
+/** Where the parser gives up it does not say at which command: the longest name, or group, that was typed. */
+const placeOf = (argv: readonly string[], commands: readonly CommandSpec[]): string => {
+  const names = new Set(commands.flatMap(({ name }) => [name, name.split(' ')[0] ?? '']))
+  let place = ''
+  for (const word of argv) {
+    const longer = place === '' ? word : `${place} ${word}`
+    if (names.has(longer)) place = longer
+    else if (place !== '') break
+  }
+  return place
+}
 
 const createRoot = (deps: CliDeps): Command => {
   const root = configure(new Command('ghconnect'), deps)
@@ -91,6 +120,9 @@ const configure = (command: Command, deps: CliDeps): Command =>
   command
     .exitOverride()
     .helpOption('-h, --help', 'show help')
+    .configureHelp({
+      subcommandTerm: each => [each.name(), each.usage().replace(/\[options\] ?|\[command\]/g, '')].join(' ').trim(),
+    })
     .configureOutput({
       writeOut: text => deps.stdout.write(text),
       // What was wrong with the command line is told once, in the form of all failures.
@@ -100,13 +132,16 @@ const configure = (command: Command, deps: CliDeps): Command =>
 
 type Act = (options: Options, args: readonly string[]) => Promise<void>
 
-const addCommand = (root: Command, { spec, act }: { spec: CommandSpec; act: Act }): void => {
+type Addition = { spec: CommandSpec; act: Act; hidden: boolean }
+
+const addCommand = (root: Command, { spec, act, hidden }: Addition): void => {
   const words = spec.name.split(' ')
-  const parent = words.length > 1 ? groupOf(root, words[0] ?? '') : root
+  const parent = words.length > 1 ? groupOf(root, words[0] ?? '', topicOf(spec)) : root
   const command = parent.createCommand(words.at(-1)).copyInheritedSettings(parent)
+  if (parent === root) command.helpGroup(`${topicOf(spec) ?? 'Commands'}:`)
   command
     .summary(spec.summary)
-    .description([sentence(spec.summary), spec.details].filter(Boolean).join('\n\n'))
+    .description([sentence(spec.summary), spec.details && unwrapped(spec.details)].filter(Boolean).join('\n\n'))
     .addHelpText('after', examples(spec.examples))
     .allowExcessArguments(false)
   for (const argument of spec.arguments ?? []) {
@@ -116,15 +151,16 @@ const addCommand = (root: Command, { spec, act }: { spec: CommandSpec; act: Act 
   for (const option of [...spec.options, ...GLOBAL_OPTIONS]) command.addOption(toOption(option))
   if (spec.passThrough) command.passThroughOptions()
   command.action(() => act(readOptions(command), command.args))
-  parent.addCommand(command)
+  parent.addCommand(command, { hidden })
 }
 
-const groupOf = (root: Command, name: string): Command => {
+const groupOf = (root: Command, name: string, topic = 'Commands'): Command => {
   const known = root.commands.find(command => command.name() === name)
   if (known) return known
   const group = root
     .createCommand(name)
     .copyInheritedSettings(root)
+    .helpGroup(`${topic}:`)
     .description(GROUPS.get(name) ?? name)
   group.addHelpText('after', () => examples(group.commands.map(command => `ghconnect ${name} ${command.name()}`)))
   root.addCommand(group)
@@ -132,10 +168,12 @@ const groupOf = (root: Command, name: string): Command => {
 }
 
 const GROUPS = new Map([
-  ['config', 'the configuration file'],
-  ['keys', "the App's private keys"],
-  ['snapshot', 'backups of the credentials'],
-  ['recovery-key', 'the second way to snapshots and store'],
+  ['cluster', 'share the credentials among several nodes'],
+  ['config', 'check the configuration file'],
+  ['debug', 'gather what helps somebody else to see what is wrong'],
+  ['keys', "list, add and retire the App's private keys"],
+  ['snapshot', 'back up, restore and verify the credentials'],
+  ['recovery-key', 'manage recovery keys'],
 ])
 
 const toOption = (spec: OptionSpec): Option => {
@@ -156,6 +194,7 @@ const readOptions = (command: Command): Options => {
       if (value === '') throw new Failure('usage', `the value of --${dashed(name)} is empty`)
       return typeof value === 'string' ? value : undefined
     },
+    has: name => values.get(name) !== undefined,
     flag: name => values.get(name) === true,
     list(name) {
       const value = values.get(name)
@@ -166,20 +205,26 @@ const readOptions = (command: Command): Options => {
 
 const dashed = (name: string): string => name.replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)
 
+/** The help is wrapped once, at the terminal's width. */
+const unwrapped = (text: string): string => text.replaceAll('\n', ' ')
+
 const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 
 const examples = (lines: readonly string[]): string =>
   `\n${lines.length === 1 ? 'Example' : 'Examples'}:\n${lines.map(line => `  ${line}`).join('\n')}`
 
-const explainUsage = (error: unknown, { output, forBackups }: { output: Output; forBackups: boolean }): number => {
+type Place = { output: Output; forBackups: boolean; place: string }
+
+const explainUsage = (error: unknown, { output, forBackups, place }: Place): number => {
   if (!(error instanceof CommanderError)) {
     const failure = asFailure(error)
     output.failure(failure, { json: false, forBackups })
     return failure.entry.exit
   }
   if (error.exitCode === 0) return 0
-  const message = error.code === 'commander.help' ? 'a command is missing' : error.message.replace(/^error: /, '')
-  const failure = new Failure('usage', message.replaceAll('\n', ' '), { cause: error })
+  const message = error.message.replace(/^error: /, '')
+  const next = `See \`${['ghconnect', place].filter(Boolean).join(' ')} --help\`.`
+  const failure = new Failure('usage', message.replaceAll('\n', ' '), { cause: error, next })
   output.failure(failure, { json: false, forBackups })
   return failure.entry.exit
 }

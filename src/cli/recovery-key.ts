@@ -1,12 +1,11 @@
 // The recovery key, made and shown once: by its own command, and before an account is connected.
 
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { Failure } from '../domain/errors.ts'
 import type { Secret } from '../domain/secret.ts'
 import { RecoveryKeysAnswer } from '../domain/wire.ts'
 import type { Client } from './client.ts'
 import type { Context } from './command.ts'
+import { readLine } from './confirm.ts'
 
 const PATH = '/v1/recovery-keys'
 
@@ -45,12 +44,17 @@ export const askForRecoveryKey = async (
   const { recipients } = await listRecoveryKeys(client)
   if (recipients.length > 0) return
   if (!deps.stdin.isTTY || !deps.stderr.isTTY) throw new Failure('usage', WITHOUT_TERMINAL)
-  output.note('No recovery key exists yet. It opens snapshots, and this store should its own key be lost.')
+  output.note(
+    'No recovery key exists yet. It decrypts snapshots, and unlocks the store if this machine loses its own key.',
+  )
   if (!/^(y(es)?)?$/i.test(await ask(context, 'Make one now and show it once? [Y/n] '))) {
-    throw new Failure('usage', 'no recovery key was made; --without-recovery-key connects without one')
+    output.note(
+      `Warning: Continuing without a recovery key. ${LOSS} Make one later with \`ghconnect recovery-key create\`.`,
+    )
+    return
   }
   const { file, recipient } = await makeRecoveryKey(context, client)
-  output.note(`\n${file}`)
+  for (const line of ['', ...file.split('\n')]) output.note(line)
   for (;;) {
     const answer = await ask(context, 'Keep it away from this machine. Type KEPT once you have it: ')
     if (answer.toUpperCase() === 'KEPT') break
@@ -59,17 +63,13 @@ export const askForRecoveryKey = async (
   await keepRecipient(client, recipient)
 }
 
+const LOSS = 'Snapshots are unencrypted, and losing the store key means losing the connection.'
 const WITHOUT_TERMINAL =
   'no recovery key exists; run `ghconnect recovery-key create > FILE` first and keep FILE elsewhere, or give --without-recovery-key'
 
 const ask = async ({ deps, output }: Context, question: string): Promise<string> => {
   output.prompt(question)
-  const lines = createInterface({ input: deps.stdin })
-  const ended = once(lines, 'close').then(() => ['\u0004'])
-  const [typed] = await Promise.race([once(lines, 'line'), ended])
-  lines.close()
-  deps.stdin.pause()
-  const text = String(typed)
-  if (text === '\u0004') throw new Failure('usage', 'standard input ended before the answer')
-  return text.trim()
+  const typed = await readLine(deps.stdin)
+  if (typed === undefined) throw new Failure('usage', 'standard input ended before the answer')
+  return typed
 }

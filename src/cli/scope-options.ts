@@ -5,13 +5,22 @@ import { parseWith, TokenAnswer, TokenRequest } from '../domain/wire.ts'
 import type { Context, Options, OptionSpec } from './command.ts'
 
 export const SCOPE_OPTIONS: readonly OptionSpec[] = [
-  { flags: '--profile NAME', description: 'the profile to ask under; needed where several would do' },
-  { flags: '--installation ID', description: 'an installation, by id or account; needed where there are several' },
+  {
+    flags: '--profile NAME',
+    description: 'the profile to ask under; needed where several would do',
+    complete: 'own-profiles',
+  },
+  {
+    flags: '--installation ID',
+    description: 'an installation, by id or account; needed where there are several',
+    complete: 'installations',
+  },
   { flags: '--repo NAME', description: 'only this repository (may be given again)', repeatable: true },
   {
     flags: '--permission NAME=ACCESS',
     description: 'only this permission: read, write or admin (may be given again)',
     repeatable: true,
+    complete: 'permissions',
   },
   { flags: '--min-ttl TIME', description: 'how long the token must last at least, such as 10m; 40m at most' },
   { flags: '--admin', description: 'ask the admin socket, where any scope is given' },

@@ -1,24 +1,30 @@
 // Follows the daemon's state while something long goes on: polls, and asks sooner when an event comes.
 
-import { type Code, Failure, isCode } from '../domain/errors.ts'
-import { Status } from '../domain/wire.ts'
+import { Failure, isCode } from '../domain/errors.ts'
+import { SeenStatus } from '../domain/wire.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Client } from './client.ts'
 
-const POLL_MS = 1_000
+export const POLL_MS = 1_000
 /** A daemon that is being restarted is back long before. */
 const PATIENCE_MS = 15_000
 
 /**
  * Looks at the status again and again until `look` gives something. Throws what `look` throws, `daemon-absent` where the
- * daemon stays away, and whatever else `client` throws.
+ * daemon stays away, and whatever else `client` throws. `onPolling`: the daemon refuses its events, and is only asked each second.
  */
 export const followStatus = async <T>(
   client: Client,
-  { clock, look }: { clock: Clock; look: (status: Status) => T | undefined },
+  options: { clock: Clock; look: (status: SeenStatus) => T | undefined; onPolling: () => void },
 ): Promise<T> => {
+  const { clock, look, onPolling } = options
   let wake = new AbortController()
-  const subscription = client.subscribe(() => wake.abort())
+  const subscription = client.subscribe(
+    () => wake.abort(),
+    refused => {
+      if (refused) onPolling()
+    },
+  )
   let absentSinceMs: number | undefined
   try {
     for (;;) {
@@ -40,7 +46,10 @@ export const followStatus = async <T>(
   }
 }
 
-const askPatiently = async (client: Client): Promise<Status | Failure> => {
+/** What a command says then, once. */
+export const POLLING = 'ghconnect: the daemon refuses an event stream; asking for its status each second instead'
+
+const askPatiently = async (client: Client): Promise<SeenStatus | Failure> => {
   try {
     return await getStatus(client)
   } catch (error) {
@@ -49,31 +58,11 @@ const askPatiently = async (client: Client): Promise<Status | Failure> => {
   }
 }
 
-export const getStatus = (client: Client): Promise<Status> =>
-  client.call({ method: 'GET', path: '/v1/status', answer: Status })
-
-/** The failure that a state is to somebody who wants to be connected; undefined where it is none, or not yet. */
-export const failureOfState = (status: Pick<Status, 'state' | 'meaning'>): Failure | undefined => {
-  const code = STATE_CODES.get(status.state)
-  return code && new Failure(code, status.meaning)
-}
-
-const STATE_CODES = new Map<string, Code>([
-  ['disconnected', 'not-connected'],
-  ['disconnecting', 'not-connected'],
-  ['key-lost', 'key-lost'],
-  ['quarantined', 'quarantined'],
-  ['locked', 'locked'],
-  ['awaiting-unlock', 'locked'],
-  ['suspended', 'suspended'],
-  ['uninstalled', 'installation-not-found'],
-  ['app-deleted', 'app-not-found'],
-  ['key-rejected', 'key-rejected'],
-  ['blocked', 'ip-blocked'],
-])
+export const getStatus = (client: Client): Promise<SeenStatus> =>
+  client.call({ method: 'GET', path: '/v1/status', answer: SeenStatus })
 
 /** What stood between the machine and GitHub at the last call, as a failure of ours. */
-export const failureOfLastCall = (status: Status): Failure | undefined => {
+export const failureOfLastCall = (status: SeenStatus): Failure | undefined => {
   const last = status.last_failure
   return last && new Failure(isCode(last.code) ? last.code : 'unreachable', last.detail)
 }

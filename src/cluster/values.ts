@@ -5,7 +5,15 @@ import { z } from 'zod'
 import { canonicalJson } from '../domain/canonical-json.ts'
 import type { Answer, Ask, Member, SharedRecord, SharedToken, TokenOf } from '../domain/cluster.ts'
 import { type Code, isCode } from '../domain/errors.ts'
-import { connectionSchema, grantedSchema, installationsSchema, scopeSchema } from '../domain/record.ts'
+import {
+  generationSchema,
+  grantedSchema,
+  isTokenLife,
+  scopeSchema,
+  storedConnection,
+  storedInstallations,
+  storedTimeSchema,
+} from '../domain/record.ts'
 import { scopeKey } from '../domain/scope.ts'
 import { Secret } from '../domain/secret.ts'
 import type { Keyring, Stamp } from './sealing.ts'
@@ -110,12 +118,13 @@ const secret = z.string().transform(text => new Secret(text))
 const count = z.int().min(0)
 
 const recordSchema: z.ZodType<SharedRecord> = z.strictObject({
-  version: z.strictObject({ generation: count, sequence: count, id: z.string() }),
+  version: z.strictObject({ generation: generationSchema, sequence: count, id: z.string() }),
   appId: z.exactOptional(z.int()),
-  floor: count,
-  connection: connectionSchema,
-  installations: installationsSchema,
-  keys: z.array(z.strictObject({ fingerprint: z.string(), pem: secret, addedAtMs: z.number() })),
+  floor: generationSchema,
+  // What an earlier version wrote while its clock was wrong counts: a record that is refused would stand there for ever.
+  connection: storedConnection,
+  installations: storedInstallations,
+  keys: z.array(z.strictObject({ fingerprint: z.string(), pem: secret, addedAtMs: storedTimeSchema })),
   recipients: z.array(z.string()),
   signers: z.array(z.string()),
   by: z.string(),
@@ -133,10 +142,15 @@ const tokenSchema: z.ZodType<SharedToken> = z
     expiresAtMs: z.number(),
     key: z.string(),
   })
+  .refine(isTokenLife, { path: ['expiresAtMs'] })
   // The key is worked out, never believed.
   .transform(token => ({ ...token, key: scopeKey(token.profile, token.scope) }))
 
-const tokenOfSchema: z.ZodType<TokenOf> = z.strictObject({ appId: z.int(), generation: count, token: tokenSchema })
+const tokenOfSchema: z.ZodType<TokenOf> = z.strictObject({
+  appId: z.int(),
+  generation: generationSchema,
+  token: tokenSchema,
+})
 
 const memberSchema: z.ZodType<Member> = z.strictObject({
   node: z.string(),

@@ -1,6 +1,7 @@
 // Judges this machine's clock by the `Date` of an answer that is GitHub's own.
 
 import { type Layer, ok, skipped, warning } from './check.ts'
+import { CATALOGUE } from './errors.ts'
 import type { PassageAnswer } from './passage.ts'
 import type { CheckRow } from './wire-check.ts'
 
@@ -21,5 +22,5 @@ export const clockRow = (answer: PassageAnswer | undefined, why: string): CheckR
   const said = `This machine's clock is ${apart} s ${behind > 0 ? 'behind' : 'ahead of'} GitHub's`
   if (apart < WORTH_A_WORD_S) return ok({ layer }, `${said}.`)
   const times = `it says ${new Date(hereMs).toISOString()}, GitHub ${new Date(githubMs).toISOString()}`
-  return warning({ layer }, `${said}: ${times}.`, 'Set the clock (NTP). The daemon reckons with the offset meanwhile.')
+  return warning({ layer }, `${said}: ${times}.`, CATALOGUE['clock-skew'].next)
 }

@@ -5,6 +5,7 @@ import { type App, appSettingsUrl, type Installation } from './connection.ts'
 import { Failure } from './errors.ts'
 import { findInstallation, type Profile } from './policy.ts'
 import { describePermissions, type Permissions, permissionsCover } from './scope.ts'
+import { isoTime } from './wire.ts'
 import type { CheckRow } from './wire-check.ts'
 
 export type KeyProof = { readonly fingerprint: string; readonly asked: Asked<App> }
@@ -49,7 +50,7 @@ export const judgeKeys = (
 
 const keyRow = ({ fingerprint: subject, asked }: KeyProof, working: KeyProof): CheckRow => {
   const of = { layer: 'key', subject, tookMs: asked.tookMs } as const
-  if (!asked.failure) return ok(of, 'GitHub takes what it signs.')
+  if (!asked.failure) return ok(of, 'GitHub accepts this key.')
   if (layerOf(asked.failure.code) !== 'key') return skipped(of, fails(layerOf(asked.failure.code)))
   const evidence = `${asked.failure.message}; ${working.fingerprint} signs in its place.`
   return warning(of, evidence, 'Take it out with `ghconnect keys retire`, once the other one is proven.')
@@ -74,9 +75,8 @@ export const judgeInstallations = (
   const install = `Install it: ${app.htmlUrl}/installations/new`
   if (found.length === 0) {
     const of = { layer: 'installation', tookMs: asked.tookMs } as const
-    const row = context.isAwaited
-      ? warning(of, 'The App is not installed yet.', install)
-      : failed(of, new Failure('installation-not-found', 'GitHub lists no installation of the App'), install)
+    const said = context.isAwaited ? 'the App is not installed yet' : 'GitHub lists no installation of the App'
+    const row = failed(of, new Failure('installation-not-found', said), install)
     return { rows: [row], live: [], closedBy: 'the App is not installed' }
   }
   const concerned = found.map(installation => ({
@@ -86,7 +86,12 @@ export const judgeInstallations = (
   const rows = concerned.map(({ installation }) => installationRow(installation, asked.tookMs))
   const astray = profiles.filter(({ installation: wanted }) => !findInstallation(found, wanted))
   return {
-    rows: [...rows, ...astray.map(profile => astrayRow(profile, { install, tookMs: asked.tookMs }))],
+    rows: [
+      ...rows,
+      ...astray.map(profile =>
+        astrayRow(profile, { install, tookMs: asked.tookMs, isAll: astray.length === profiles.length }),
+      ),
+    ],
     live: concerned.filter(({ installation }) => installation.suspendedAtMs === undefined),
   }
 }
@@ -97,12 +102,15 @@ const installationRow = ({ account, id, suspendedAtMs, repositorySelection }: In
     const whole = repositorySelection === 'all' ? 'all repositories' : 'selected repositories'
     return ok(of, `Installation ${id} on ${whole}.`)
   }
-  const since = new Date(suspendedAtMs).toISOString()
+  const since = isoTime(suspendedAtMs)
   const next = `Let an owner of ${account.login} unsuspend it in the account's settings.`
   return failed(of, new Failure('suspended', `installation ${id} is suspended since ${since}`), next)
 }
 
-const astrayRow = (profile: Profile, { install, tookMs }: { install: string; tookMs: number }): CheckRow => {
+const astrayRow = (
+  profile: Profile,
+  { install, tookMs, isAll }: { install: string; tookMs: number; isAll: boolean },
+): CheckRow => {
   const { name, installation } = profile
   const of = {
     layer: 'installation',
@@ -113,7 +121,9 @@ const astrayRow = (profile: Profile, { install, tookMs }: { install: string; too
     const evidence = `Profile ${name} names no installation, and there are several.`
     return warning(of, evidence, 'Name one with `installation` in the profile.')
   }
-  return warning(of, `Profile ${name} names ${installation}, where the App is not installed.`, install)
+  const evidence = `Profile ${name} names ${installation}, where the App is not installed.`
+  // With no other profile, no local process gets a token.
+  return isAll ? failed(of, new Failure('installation-not-found', evidence), install) : warning(of, evidence, install)
 }
 
 /** What profiles ask for beyond what the installation was granted. */
@@ -206,6 +216,7 @@ const quotaRow = (
   const said = `${remaining} of ${limit} requests are left, until it is reset in ${many(minutes, 'minute')}`
   if (remaining > reserve) return ok(of, `${said}.`)
   const next = 'Find out who uses the tokens so much; what is in use is served until it ends.'
+  if (remaining === 0) return failed(of, new Failure('quota', `${said}; no token can be minted before that`), next)
   return warning(of, `${said}; below ${reserve} no token is refreshed ahead.`, next)
 }
 

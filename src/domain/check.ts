@@ -43,6 +43,7 @@ const LAYER_OF: Partial<Record<Code, Layer>> = {
   dns: 'dns',
   'proxy-unreachable': 'proxy',
   'proxy-authentication': 'proxy',
+  'proxy-auth-scheme': 'proxy',
   'proxy-refused': 'proxy',
   tls: 'tls',
   'ip-blocked': 'egress',
@@ -85,7 +86,7 @@ export const warning = (of: Of, evidence: string, next: string): CheckRow => ({
   next,
 })
 
-export const failed = (of: Of, failure: Failure, next: string = failure.entry.next): CheckRow => ({
+export const failed = (of: Of, failure: Failure, next: string = failure.next): CheckRow => ({
   ...base(of),
   verdict: 'failed',
   evidence: sentence(failure.message),

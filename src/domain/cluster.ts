@@ -86,6 +86,7 @@ export type Answer =
 export const OF_THE_WAY: ReadonlySet<Code> = new Set<Code>([
   'proxy-unreachable',
   'proxy-authentication',
+  'proxy-auth-scheme',
   'proxy-refused',
   'portal',
   'dns',

@@ -98,10 +98,13 @@ export const isSameApp = (before: Connection, after: Connection): boolean =>
   before.host.machineId === after.host.machineId &&
   before.host.hostname === after.host.hostname
 
-/** The address of the App's settings page on GitHub, where its owner makes keys and deletes it. */
+/** What a JWT of the App names as `iss`: servers of before client ids take the id. */
+export const issuerOf = ({ clientId, id }: Pick<App, 'clientId' | 'id'>): string => clientId || String(id)
+
+/** The address of the App's settings page on GitHub, or of the list of Apps where its own is not known, where its owner makes keys and deletes it. */
 export const appSettingsUrl = (app: Pick<App, 'slug' | 'owner' | 'htmlUrl'>): string => {
   const origin = new URL(app.htmlUrl).origin
-  return `${origin}${ownerSettingsPath(app.owner)}/${app.slug}`
+  return `${origin}${ownerSettingsPath(app.owner)}${app.slug && `/${app.slug}`}`
 }
 
 /** The list of all Apps of an account: where to look when the App's own name is not known. */
@@ -124,6 +127,14 @@ export const ownerSettingsPath = (owner: Account): string => {
 /** One sentence on what the state means, one on what to do. */
 export type Explanation = { readonly meaning: string; readonly next: string }
 
+/** Of a sealed bundle that was restored without the key that opens it. */
+export const explainWaiting = (whose: string): Explanation => ({
+  meaning: `A sealed bundle of ${whose} was restored without its recovery key.`,
+  next: 'Run `ghconnect unlock --identity FILE` with the recovery key.',
+})
+
+export const NOTHING_TO_DO = 'Nothing to do.'
+
 export const explainConnection = (connection: Connection, githubUrl: string): Explanation => {
   switch (connection.kind) {
     case 'disconnected':
@@ -134,8 +145,8 @@ export const explainConnection = (connection: Connection, githubUrl: string): Ex
     case 'awaiting-app':
       return connection.conversion
         ? {
-            meaning: "GitHub was asked for the new App's key; its answer is not here yet.",
-            next: 'Wait: it is asked again by itself.',
+            meaning: 'The App was created. GitHub was asked for its key, and the answer is not here yet.',
+            next: 'Nothing is lost, and you can close this page: the daemon keeps asking for an hour, and continues automatically.',
           }
         : {
             meaning: `The App is to be created on GitHub by an owner of ${connection.account.login}.`,
@@ -152,7 +163,7 @@ export const explainConnection = (connection: Connection, githubUrl: string): Ex
         next: `Install it: ${connection.app.htmlUrl}/installations/new`,
       }
     case 'connected':
-      return { meaning: `Connected to ${connection.account.login} as ${connection.app.name}.`, next: 'Nothing to do.' }
+      return { meaning: `Connected to ${connection.account.login} as ${connection.app.name}.`, next: NOTHING_TO_DO }
     case 'suspended':
       return {
         meaning: `The installation is suspended: ${connection.evidence}.`,
@@ -166,7 +177,7 @@ export const explainConnection = (connection: Connection, githubUrl: string): Ex
     case 'app-deleted':
       return {
         meaning: `GitHub does not know the App any more: ${connection.evidence}.`,
-        next: 'Run `ghconnect disable --local`, then `ghconnect enable` for a new App.',
+        next: 'Run `ghconnect disable --local`, then `ghconnect enable` again for a new App.',
       }
     case 'key-rejected':
       return {
@@ -185,7 +196,7 @@ export const explainConnection = (connection: Connection, githubUrl: string): Ex
         meaning: `Disabling: ${DISABLE_MEANING[connection.step]}.`,
         next:
           connection.step === 'delete-app'
-            ? `Delete the App under ${appSettingsUrl(connection.app)}/advanced; it is noticed by itself. \`ghconnect disable --yes\` does not wait for it.`
+            ? `Delete the App under ${appSettingsUrl(connection.app)}/advanced; it is noticed by itself. \`ghconnect disable --no-wait\` does not wait for it.`
             : 'Wait: it is tried again by itself. `ghconnect disable --local` does not wait for GitHub.',
       }
     default:

@@ -8,7 +8,7 @@ type Entry = { status: number; exit: 0 | 64 | 65 | 69 | 70 | 74 | 75 | 77 | 78; 
  */
 export const CATALOGUE = {
   // What the caller did
-  usage: { status: 400, exit: 64, title: 'The command was used wrongly', next: 'See --help of the command.' },
+  usage: { status: 400, exit: 64, title: 'Wrong usage', next: 'See --help of the command.' },
   'invalid-request': {
     status: 400,
     exit: 65,
@@ -31,8 +31,8 @@ export const CATALOGUE = {
   'not-permitted': {
     status: 403,
     exit: 77,
-    title: 'The policy does not allow this',
-    next: 'Ask the administrator for a profile; `ghconnect explain` shows who would get what.',
+    title: 'Not permitted',
+    next: 'Ask an administrator for a profile; `sudo ghconnect explain` shows them who would get what.',
   },
   'peer-gone': {
     status: 403,
@@ -64,6 +64,12 @@ export const CATALOGUE = {
     title: 'Too many requests from this process',
     next: 'Wait, then ask again.',
   },
+  'too-many-streams': {
+    status: 429,
+    exit: 75,
+    title: 'Too many event streams of this user',
+    next: 'Close one, or poll instead.',
+  },
   'signed-out': {
     status: 401,
     exit: 77,
@@ -82,12 +88,12 @@ export const CATALOGUE = {
     status: 503,
     exit: 69,
     title: 'The appliance is not connected to GitHub',
-    next: 'Run `ghconnect status`, then `ghconnect enable`.',
+    next: 'Run `ghconnect enable --organization ORG`; `ghconnect status` shows the state.',
   },
   'already-connected': {
     status: 409,
     exit: 65,
-    title: 'The appliance is connected already',
+    title: 'There is a connection already',
     next: 'Run `ghconnect disable` first.',
   },
   'no-enable-pending': {
@@ -155,8 +161,14 @@ export const CATALOGUE = {
   locked: {
     status: 503,
     exit: 69,
-    title: 'The store is locked: its key cannot be had',
-    next: 'Give the store key (systemd credential `store.key` or [store] key_file), or run `ghconnect unlock --identity FILE`.',
+    title: 'The store is locked: its key is unavailable',
+    next: 'Provide the store key (systemd credential `store.key` or [store] key_file), or run `ghconnect unlock --identity FILE`.',
+  },
+  'nothing-locked': {
+    status: 409,
+    exit: 65,
+    title: 'Nothing is locked',
+    next: 'See `ghconnect status`. A sealed bundle is restored first: `ghconnect snapshot restore --input FILE`.',
   },
   'wrong-store-key': {
     status: 503,
@@ -192,7 +204,7 @@ export const CATALOGUE = {
     status: 507,
     exit: 74,
     title: 'The disk is full',
-    next: 'Free some space; nothing was changed, and the tokens at hand are still served.',
+    next: 'Free some space; nothing was changed. A store that could not be opened is tried again every 15 seconds.',
   },
   io: {
     status: 500,
@@ -204,7 +216,7 @@ export const CATALOGUE = {
     status: 503,
     exit: 74,
     title: 'The audit log cannot be written, so nothing is handed out',
-    next: 'Free space or mend the state folder; what cannot be audited is denied.',
+    next: 'Free space or fix the state folder; the daemon grants nothing it cannot log.',
   },
   configuration: {
     status: 503,
@@ -235,7 +247,7 @@ export const CATALOGUE = {
   'bundle-wrong-identity': {
     status: 422,
     exit: 78,
-    title: 'The identity does not open what is encrypted',
+    title: 'This recovery key does not match',
     next: 'Give the identity of one of the recipients; `ghconnect snapshot inspect FILE` lists those of a bundle.',
   },
   'bundle-untrusted': {
@@ -243,6 +255,12 @@ export const CATALOGUE = {
     exit: 78,
     title: 'The bundle was signed by an unknown machine, and a connection is alive here',
     next: 'Compare App, account and signer with `ghconnect snapshot inspect FILE`; then name the signer in [snapshot] trusted, or give --force.',
+  },
+  'bundle-other-github': {
+    status: 409,
+    exit: 78,
+    title: 'The bundle belongs to another GitHub',
+    next: 'Nothing was changed. Correct [github] url and api_url in the configuration, or restore again with --force.',
   },
   'bundle-sealed': {
     status: 409,
@@ -256,13 +274,19 @@ export const CATALOGUE = {
     status: 502,
     exit: 69,
     title: 'The web proxy cannot be reached',
-    next: 'Check [proxy] url and that the proxy runs.',
+    next: 'Start the proxy, or correct [proxy] url and run `systemctl reload ghconnectd`.',
   },
   'proxy-authentication': {
     status: 502,
     exit: 69,
-    title: 'The web proxy wants other credentials',
-    next: 'Check the user in [proxy] url and the password in [proxy] password_file.',
+    title: 'Proxy authentication failed',
+    next: 'Check the user in [proxy] url. Write the password to [proxy] password_file, or seal it: `systemd-ask-password -n | systemd-creds encrypt --name=proxy.password - /etc/ghconnectd/credentials/proxy.password`. Then run `systemctl restart ghconnectd`.',
+  },
+  'proxy-auth-scheme': {
+    status: 502,
+    exit: 69,
+    title: 'The web proxy offers no authentication that is supported',
+    next: 'Only Basic is supported: have the proxy offer it, or set [proxy] url to a relay such as cntlm or px.',
   },
   'proxy-refused': {
     status: 502,
@@ -273,20 +297,20 @@ export const CATALOGUE = {
   portal: {
     status: 502,
     exit: 69,
-    title: 'Something on the way answered in place of GitHub',
+    title: 'Something between here and GitHub intercepted the request',
     next: 'A portal, filter or proxy intercepts the connection; let the GitHub hosts pass.',
   },
   dns: {
     status: 502,
     exit: 69,
     title: 'The name of the GitHub host cannot be resolved',
-    next: 'Check the resolver of this machine.',
+    next: 'Correct the nameserver in /etc/resolv.conf.',
   },
   tls: {
     status: 502,
     exit: 69,
     title: 'The TLS certificate on the way to GitHub is not trusted',
-    next: 'If a corporate CA signs it on purpose, name it in [proxy] ca_file.',
+    next: 'If your company inspects TLS, name the file of its CA certificate in [proxy] ca_file and run `systemctl reload ghconnectd`. If not, find out who intercepts the connection.',
   },
   unreachable: {
     status: 502,
@@ -369,7 +393,7 @@ export const CATALOGUE = {
     status: 502,
     exit: 75,
     title: "This machine's clock disagrees with GitHub's",
-    next: 'Set the clock (NTP); the offset is learned meanwhile.',
+    next: "Set the clock: `timedatectl set-ntp true`. If no time server can be reached, run `timedatectl set-ntp false`, then `timedatectl set-time 'YYYY-MM-DD hh:mm:ss UTC'`. The daemon uses GitHub's time meanwhile.",
   },
   'key-rejected': {
     status: 502,
@@ -438,7 +462,7 @@ export const CATALOGUE = {
     next: 'It is tried again when the limit resets.',
   },
 
-  internal: { status: 500, exit: 70, title: 'An error of the program', next: 'See the journal, and report it.' },
+  internal: { status: 500, exit: 70, title: 'Internal error', next: 'See the journal, and report it.' },
 } as const satisfies Record<string, Entry>
 
 export type Code = keyof typeof CATALOGUE
@@ -449,11 +473,22 @@ export class Failure extends Error {
   readonly code: Code
   /** Seconds after which another try makes sense, where the cause says so. */
   readonly retryAfterSeconds: number | undefined
+  /** What to do: the catalogue's advice, unless this one problem has a better one. */
+  readonly next: string
 
-  constructor(code: Code, detail: string, options: { cause?: unknown; retryAfterSeconds?: number } = {}) {
+  constructor(
+    code: Code,
+    detail: string,
+    options: { cause?: unknown; retryAfterSeconds?: number; next?: string | undefined } = {},
+  ) {
+    const { stackTraceLimit } = Error
+    // Where it was thrown is of interest for what nobody foresaw. For a refused request it would be a tenth of the work.
+    if (code !== 'internal') Error.stackTraceLimit = 0
     super(detail, options.cause === undefined ? undefined : { cause: options.cause })
+    Error.stackTraceLimit = stackTraceLimit
     this.code = code
     this.retryAfterSeconds = options.retryAfterSeconds
+    this.next = options.next ?? CATALOGUE[code].next
   }
 
   get entry(): (typeof CATALOGUE)[Code] {
@@ -478,7 +513,7 @@ export const toProblem = (failure: Failure, instance?: string): Problem => ({
   title: failure.entry.title,
   status: failure.entry.status,
   detail: failure.message,
-  next: failure.entry.next,
+  next: failure.next,
   ...(instance === undefined ? {} : { instance }),
 })
 
@@ -488,14 +523,18 @@ export const isCode = (text: string): text is Code => Object.hasOwn(CATALOGUE, t
 export const asFailure = (thrown: unknown): Failure => {
   if (thrown instanceof Failure) return thrown
   const errno = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined
+  const message = thrown instanceof Error ? thrown.message : String(errno)
+  const path = thrown instanceof Error && 'path' in thrown ? String(thrown.path) : ''
+  const where = path === '' || message.includes(path) ? '' : `${path}: `
   if (errno === 'ENOSPC' || errno === 'EDQUOT' || errno === 'SQLITE_FULL') {
-    return new Failure('disk-full', 'no space left on the device', { cause: thrown })
+    const what = errno === 'EDQUOT' ? "this user's disk quota is used up" : 'no space left on the device'
+    return new Failure('disk-full', `${path === '' ? '' : `${path}: `}${what}`, { cause: thrown })
   }
   if (errno === 'SQLITE_CORRUPT' || errno === 'SQLITE_NOTADB') {
     return new Failure('store-corrupt', 'a page of the store fails its check', { cause: thrown })
   }
   if (typeof errno === 'string' && (errno.startsWith('SQLITE_IOERR') || IO_ERRORS.has(errno))) {
-    return new Failure('io', thrown instanceof Error ? thrown.message : errno, { cause: thrown })
+    return new Failure('io', `${where}${message}`, { cause: thrown })
   }
   return new Failure('internal', 'unexpected error', { cause: thrown })
 }
@@ -513,6 +552,11 @@ const IO_ERRORS = new Set([
   'EISDIR',
   'EMFILE',
   'ENFILE',
+  'EBUSY',
+  'EXDEV',
+  'ETXTBSY',
+  'ESTALE',
+  'ENXIO',
   'SQLITE_READONLY',
   'SQLITE_CANTOPEN',
 ])

@@ -19,6 +19,8 @@ export type Subject = {
   readonly groups?: readonly number[]
   readonly unit?: string | undefined
   readonly unitWithheld?: true
+  /** Why the units of this machine's processes are not seen: then none matches. */
+  readonly unitsHidden?: string
 }
 
 export type Reason = {
@@ -139,6 +141,9 @@ const explainUnits = ({ units }: Allow, subject: Subject): Reason => {
   if (units.length === 0) return { list, outcome: 'any', detail: 'any unit, or none' }
   const wanted = units.join(', ')
   if (subject.unitWithheld) return { list, outcome: 'no-match', detail: WITHHELD }
+  if (subject.unitsHidden !== undefined) {
+    return { list, outcome: 'no-match', detail: `no unit is known: ${subject.unitsHidden}` }
+  }
   if (!('unit' in subject)) return { list, outcome: 'depends', detail: `one of ${wanted}` }
   const { unit } = subject
   if (unit === undefined) {

@@ -1,7 +1,7 @@
 // Git's credential protocol (git-credential(1)): its attributes become a token request, and a token what git asks for.
 
 import { Failure } from './errors.ts'
-import type { TokenRequest } from './wire.ts'
+import type { TokenAnswer, TokenRequest } from './wire.ts'
 
 /** The media type by which a caller says that it speaks git's protocol. */
 export const GIT_CREDENTIAL = 'text/x-git-credential'
@@ -11,40 +11,62 @@ const USER = 'x-access-token'
 /** A clone shows its credential again with each request: with LFS that goes on for a while. */
 const MIN_TTL_SECONDS = 600
 
+/** `knowsEphemeral`: git offers the capability (2.46 and later) by which a credential can be marked as not to be stored. */
+export type GitRequest = { readonly request: TokenRequest; readonly knowsEphemeral: boolean }
+
 /**
  * The request in git's words, with two attributes of our helper's: `profile`, and `rejected` for what git erases. Undefined
  * where host or user are none of ours, so that git asks its other helpers. Throws `invalid-request`.
  */
-export const readGitCredential = (text: string, githubUrl: string): TokenRequest | undefined => {
-  const attributes = readAttributes(text)
+export const readGitCredential = (text: string, githubUrl: string): GitRequest | undefined => {
+  const { attributes, capabilities } = readAttributes(text)
   if (originOf(attributes) !== new URL(githubUrl).origin) return undefined
   const user = attributes.get('username')
   if (user !== undefined && user !== USER) return undefined
   const repository = readPath(attributes.get('path') ?? '')
   const profile = attributes.get('profile')
   const rejected = attributes.get('rejected')
-  return {
+  const request = {
     min_ttl_seconds: MIN_TTL_SECONDS,
     ...(repository && { installation: repository.owner, repositories: [repository.name] }),
     ...(profile !== undefined && { profile }),
     ...(rejected !== undefined && { rejected }),
   }
+  return { request, knowsEphemeral: capabilities.has('authtype') }
 }
 
-export const writeGitCredential = (token: string): string => `username=${USER}\npassword=${token}\n`
+/**
+ * Other helpers are handed what one of them answers: git 2.40 and later tells them when it ends, and 2.46 and later does not hand
+ * on what is `ephemeral`.
+ */
+export const writeGitCredential = (
+  { token, expires_at: expiresAt }: Pick<TokenAnswer, 'token' | 'expires_at'>,
+  knowsEphemeral: boolean,
+): string => {
+  const ephemeral = knowsEphemeral ? ['capability[]=authtype', 'ephemeral=1'] : []
+  const expiry = Math.floor(Date.parse(expiresAt) / 1000)
+  return [...ephemeral, `username=${USER}`, `password=${token}`, `password_expiry_utc=${expiry}`, ''].join('\n')
+}
 
-/** `key=value` lines up to the first empty one; of a key that stands twice the last counts. */
-const readAttributes = (text: string): ReadonlyMap<string, string> => {
+type Attributes = { readonly attributes: ReadonlyMap<string, string>; readonly capabilities: ReadonlySet<string> }
+
+/** `key=value` lines up to the first empty one; of a key that stands twice the last counts. Of a list (`key[]`) all do, since its last empty value. */
+const readAttributes = (text: string): Attributes => {
   if (text.includes('\0')) throw new Failure('invalid-request', 'body: holds a NUL')
   const [block = ''] = text.split(/\r?\n\r?\n/)
   const attributes = new Map<string, string>()
+  const capabilities = new Set<string>()
   for (const line of block.split(/\r?\n/)) {
     if (line === '') continue
     const mark = line.indexOf('=')
     if (mark < 1) throw new Failure('invalid-request', 'body: a line is not KEY=VALUE')
-    attributes.set(line.slice(0, mark), line.slice(mark + 1))
+    const [key, value] = [line.slice(0, mark), line.slice(mark + 1)]
+    attributes.set(key, value)
+    if (key !== 'capability[]') continue
+    if (value === '') capabilities.clear()
+    else capabilities.add(value)
   }
-  return attributes
+  return { attributes, capabilities }
 }
 
 /** Only what is plainly a host: what a URL parser would make something else of is nobody's. */

@@ -12,6 +12,10 @@ export type Peer = {
   readonly unit?: string
   /** Where it may well be in a unit, but this kernel has no proof of it and `[policy] weak_pid` does not stand in: no unit matches. */
   readonly unitWithheld?: true
+  /** N where the process runs below `user-N.slice`: whose login it belongs to, whatever uid it shows. Never used to grant. */
+  readonly userSlice?: number
+  /** When the process started, in clock ticks since boot: with the pid it names the process. Undefined where /proc hides it. */
+  readonly startTicks?: number
 }
 
 /** A user or group: the name that the administrator wrote, and the id that the system gave for it at load. */
@@ -32,6 +36,11 @@ export type Profile = {
   readonly permissions?: Permissions
   readonly allow: Allow
 }
+
+/** What a profile may be called, in the configuration and in each request. */
+export const PROFILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+/** A unit that can run a process, by its full name. */
+export const UNIT_NAME = /^[A-Za-z0-9:_.\\@-]{1,255}\.(?:service|scope)$/
 
 export type Policy = { readonly profiles: readonly Profile[] }
 

@@ -80,6 +80,13 @@ export const repositoriesCover = (
 /** What GitHub says it granted: names of repositories where it was asked for some, and permissions. */
 export type Granted = { readonly repositories?: readonly string[]; readonly permissions: Permissions }
 
+/** The same grant with the list of names that the scope holds already, where they are equal: in memory once, not twice. */
+export const shareNames = ({ repositories: asked }: Scope, granted: Granted): Granted => {
+  const names = granted.repositories
+  const isSame = asked && names?.length === asked.length && names.every((name, at) => name === asked[at])
+  return isSame ? { ...granted, repositories: asked } : granted
+}
+
 /**
  * Throws `scope-mismatch` unless the grant is what was asked for, plus `metadata: read` at most. Where all was
  * asked for (no repositories, or no permissions), there is nothing to compare.
@@ -133,6 +140,16 @@ export const unitePermissions = (sets: readonly (Permissions | undefined)[]): Pe
   return Object.fromEntries(united)
 }
 
-/** A scope for a person. */
-export const describeScope = (scope: Scope): string =>
-  `installation ${scope.installation}, ${scope.repositories?.join(' ') ?? 'all repositories'}, ${describePermissions(scope.permissions)}`
+/** A scope for a person, whole: the audit log's words. */
+export const describeScope = ({ installation, repositories, permissions }: Scope): string =>
+  `installation ${installation}, ${repositories?.join(' ') ?? 'all repositories'}, ${describePermissions(permissions)}`
+
+const MAX_NAMES = 10
+
+/** The same for events and answers: of 500 repositories the first few. */
+export const summarizeScope = (scope: Scope): string => {
+  const { repositories = [] } = scope
+  if (repositories.length <= MAX_NAMES) return describeScope(scope)
+  const first = repositories.slice(0, MAX_NAMES)
+  return describeScope({ ...scope, repositories: [...first, `and ${repositories.length - MAX_NAMES} more`] })
+}

@@ -16,6 +16,11 @@ export class Secret {
     return this.#value
   }
 
+  /** Not a secret: how much memory it takes. */
+  get length(): number {
+    return this.#value.length
+  }
+
   toString(): string {
     return '[secret]'
   }

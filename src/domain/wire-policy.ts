@@ -1,17 +1,25 @@
 // The API's shapes for policy and audit, beside those of wire.ts.
 
 import { z } from 'zod'
+import { UNIT_NAME } from './policy.ts'
 import { TokenRequest } from './wire.ts'
 
 export const ExplainRequest = z.lazy(() => {
   const { profile, installation, repositories, permissions } = TokenRequest.unwrap().shape
-  const name = z.string().min(1).max(256)
+  const name = z
+    .string()
+    .max(256)
+    .regex(/^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+$/u, 'must be a name without control characters')
   return z
     .strictObject({
       profile,
       user: name.optional().describe('A user, as if a process of his asked'),
       group: name.optional().describe('A group that the process is in'),
-      unit: name.optional().describe('The systemd unit that the process is in'),
+      unit: z
+        .string()
+        .regex(UNIT_NAME, 'must be the full name of a .service or .scope unit')
+        .optional()
+        .describe('The systemd unit that the process is in'),
       pid: z.int().positive().optional().describe('A live process: what it would get if it asked now'),
       installation,
       repositories,
@@ -44,6 +52,10 @@ export const ExplainAnswer = z.lazy(() =>
       outcome: z.enum(['granted', 'depends', 'not-permitted', 'profile-required', 'repositories-required']),
       detail: z.string(),
     }),
+    withheld: z
+      .strictObject({ code: z.string(), detail: z.string(), next: z.string() })
+      .optional()
+      .describe('Why no token is served now, whatever the policy says'),
     profiles: z.array(
       z.strictObject({
         profile: z.string(),

@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { Failure } from './errors.ts'
+import { PROFILE_NAME } from './policy.ts'
 
 const access = z.enum(['read', 'write', 'admin'])
 const permissions = z.record(z.string().regex(/^[a-z][a-z0-9_]{0,63}$/), access)
@@ -9,6 +10,7 @@ const login = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/, 'must be the 
 const repositoryName = z
   .string()
   .regex(/^[A-Za-z0-9._-]{1,100}$/, 'must be the name of a repository, without its owner')
+const profileName = z.string().regex(PROFILE_NAME, 'must be a name of letters, digits and . _ -')
 const installation = z.union([z.int().positive(), login, z.string().regex(/^\d{1,18}$/)])
 /** ISO 8601 in UTC, milliseconds included. */
 const time = z.iso.datetime()
@@ -19,7 +21,7 @@ const MAX_REPOSITORIES = 500
 export const TokenRequest = z.lazy(() =>
   z
     .strictObject({
-      profile: z.string().min(1).max(64).optional(),
+      profile: profileName.optional(),
       installation: installation.optional().describe('An id, or the login of the account'),
       repositories: z.array(repositoryName).min(1).max(MAX_REPOSITORIES).optional(),
       repository_ids: z.array(z.int().positive()).min(1).max(MAX_REPOSITORIES).optional(),
@@ -88,7 +90,11 @@ export const ImportRequest = z.lazy(() =>
 export const DisableQuery = z.lazy(() =>
   z.strictObject({
     local: z.enum(['true', 'false']).optional().describe('Only this machine: GitHub is not called'),
-    yes: z.enum(['true', 'false']).optional().describe('Do not wait until the App is deleted on GitHub'),
+    wait: z
+      .enum(['true', 'false'])
+      .optional()
+      .describe('`false`: shred the key at once, without waiting until the owner has deleted the App on GitHub'),
+    yes: z.enum(['true', 'false']).optional().describe('Deprecated: `yes=true` means `wait=false`'),
   }),
 )
 
@@ -123,7 +129,19 @@ export const RestoreRequest = z.lazy(() =>
     identity: identity
       .optional()
       .describe('An age identity file that opens the bundle; without it a sealed bundle waits for unlock'),
-    force: z.boolean().optional().describe('Take a bundle of an unknown signer over a live connection'),
+    force: z
+      .boolean()
+      .optional()
+      .describe('Accept an unknown signer over a live connection, or a bundle of another GitHub'),
+  }),
+)
+const configuration = z
+  .array(z.strictObject({ path: z.string(), text: z.string() }))
+  .optional()
+  .describe('The configuration that the bundle was exported with; it is never applied')
+export const ExportQuery = z.lazy(() =>
+  z.strictObject({
+    config: z.enum(['true', 'false']).optional().describe('Put the text of the configuration into the bundle'),
   }),
 )
 export const RestoreAnswer = z.lazy(() =>
@@ -133,6 +151,7 @@ export const RestoreAnswer = z.lazy(() =>
     meaning: z.string(),
     next: z.string(),
     warnings: z.array(z.string()),
+    configuration,
   }),
 )
 export type RestoreAnswer = z.infer<typeof RestoreAnswer>
@@ -162,7 +181,7 @@ export const PublicStatus = z.strictObject({
   version: z.string(),
 })
 
-export const Status = z.lazy(() =>
+const wholeStatus = () =>
   PublicStatus.extend({
     account: AccountBody.optional(),
     app: z
@@ -181,6 +200,7 @@ export const Status = z.lazy(() =>
       .optional()
       .describe('What stood between this machine and GitHub at the last call, if anything did'),
     proxy: z.string().optional().describe('The web proxy in use, without its password'),
+    clock_known: z.boolean().optional().describe('Whether GitHub has told its time since the start'),
     clock_offset_seconds: z.number().describe("GitHub's clock minus this machine's"),
     generation: z.int(),
     role: z.enum(['single', 'leader', 'follower', 'replica']),
@@ -188,8 +208,13 @@ export const Status = z.lazy(() =>
     recovery_recipients: z.array(z.string()).describe('To whom snapshots and database keys are encrypted'),
     signer: z.string().describe('The public key that signs the bundles of this machine'),
     warnings: z.array(Warning),
-  }),
+  })
+export const Status = z.lazy(wholeStatus)
+/** What a client accepts: the whole status, or, where the store is closed or on token.sock, its public part alone. */
+export const SeenStatus = z.lazy(() =>
+  wholeStatus().partial().required({ state: true, since: true, meaning: true, next: true, version: true }),
 )
+export type SeenStatus = z.infer<typeof SeenStatus>
 export type Status = z.infer<typeof Status>
 export type PublicStatus = z.infer<typeof PublicStatus>
 
@@ -215,6 +240,19 @@ export const RefreshAnswer = z.lazy(() =>
 )
 export type RefreshAnswer = z.infer<typeof RefreshAnswer>
 
+export const RevokeRequest = z.lazy(() =>
+  z.strictObject({ all: z.literal(true).describe('Every live token; nothing less can be asked for') }),
+)
+export const RevokeAnswer = z.lazy(() =>
+  z.strictObject({
+    revoked: z.int(),
+    remaining: z.int().describe('No longer served; GitHub accepts them until they end, or until one of the next tries'),
+    remaining_end_at: time.optional(),
+    failed: z.array(z.strictObject({ code: z.string(), detail: z.string(), tokens: z.int() })),
+  }),
+)
+export type RevokeAnswer = z.infer<typeof RevokeAnswer>
+
 export const StateAnswer = z.lazy(() => z.strictObject({ state: z.string(), meaning: z.string(), next: z.string() }))
 export type StateAnswer = z.infer<typeof StateAnswer>
 
@@ -222,8 +260,10 @@ export type StateAnswer = z.infer<typeof StateAnswer>
 export const EventBody = z.lazy(() =>
   z.strictObject({
     event: z
-      .enum(['state', 'token-refreshed', 'refresh-failed', 'step', 'change'])
-      .describe('`change`: something of App, account, installation or keys, as `detail` says'),
+      .enum(['state', 'token-refreshed', 'refresh-failed', 'step', 'change', 'lagged'])
+      .describe(
+        '`change`: something of App, account, installation or keys, as `detail` says. `lagged`: the listener read too slowly, and its stream ends',
+      ),
     at: time,
     state: z.string().optional(),
     scope: z.string().optional().describe('installation, repositories and permissions, for a person'),
@@ -259,4 +299,9 @@ export const parseWith = <T>(schema: z.ZodType<T>, value: unknown): T => {
   throw new Failure('invalid-request', `${path || 'body'}: ${what}`)
 }
 
-export const isoTime = (ms: number): string => new Date(ms).toISOString()
+/** Never throws: what is shown must not stop what shows it. */
+export const isoTime = (ms: number): string =>
+  new Date(Math.min(Math.max(ms || 0, -LATEST_DATE_MS), LATEST_DATE_MS)).toISOString()
+
+/** Of what a Date holds. */
+const LATEST_DATE_MS = 8.64e15

@@ -2,9 +2,9 @@
 
 import type { KeyObject } from 'node:crypto'
 import { createHash, createPrivateKey, createPublicKey, sign, verify } from 'node:crypto'
-import { Failure } from '../domain/errors.ts'
 import { Secret } from '../domain/secret.ts'
 import type { GitHubClock } from './clock.ts'
+import { findPrivatePem, invalid, notRsa } from './key-text.ts'
 
 /** A private key of the App. `fingerprint` is as GitHub's settings page shows it: `SHA256:` and base64 of the DER public key's digest. */
 export type AppKey = { readonly fingerprint: string; readonly privateKey: KeyObject }
@@ -40,17 +40,13 @@ export const createAppJwts = (githubClock: GitHubClock): AppJwts => {
   }
 }
 
-/**
- * Reads a PEM however it was damaged on its way: CRLF, blanks, `\n` in place of line breaks, text around it; PKCS#1 or PKCS#8.
- * Throws `invalid-key`, also for what is no RSA key of 2048 bits or more.
- */
-export const readPrivateKey = (pem: string): AppKey => {
-  const privateKey = parseKey(mendPem(pem))
-  if (privateKey.asymmetricKeyType !== 'rsa') {
-    throw new Failure('invalid-key', `a key of an App is RSA, this one is ${privateKey.asymmetricKeyType}`)
-  }
+/** Reads the PEM in `text` (PKCS#1 or PKCS#8), however it arrived. Throws `invalid-key`, also for what is no RSA key of 2048 bits or more. */
+export const readPrivateKey = (text: string): AppKey => {
+  const privateKey = parseKey(findPrivatePem(text))
+  if (privateKey.asymmetricKeyType !== 'rsa')
+    throw invalid(notRsa((privateKey.asymmetricKeyType ?? 'unknown').toUpperCase()))
   const bits = privateKey.asymmetricKeyDetails?.modulusLength ?? 0
-  if (bits < 2048) throw new Failure('invalid-key', `the RSA key has ${bits} bits, GitHub's have 2048`)
+  if (bits < 2048) throw invalid(`the RSA key has ${bits} bits, GitHub's have 2048`)
   const publicKey = proveKey(privateKey)
   const der = publicKey.export({ type: 'spki', format: 'der' })
   return { fingerprint: `SHA256:${createHash('sha256').update(der).digest('base64')}`, privateKey }
@@ -69,34 +65,11 @@ const signJwt = (issuer: string, key: AppKey, nowS: number): string => {
 
 const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
-/** The longest PEM of an RSA key that anyone makes (16384 bits) is 13 kB. */
-const LONGEST_PEM = 64 * 1024
-const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----([^]*?)-----END \1-----/g
-
-const mendPem = (text: string): string => {
-  if (text.length > LONGEST_PEM) throw new Failure('invalid-key', 'the text is too long for a PEM file')
-  const blocks = [...text.replaceAll(/\\r|\\n/g, '\n').matchAll(BLOCK)]
-  const [block] = blocks.filter(([, label = '']) => label.endsWith('PRIVATE KEY'))
-  if (!block) {
-    const found = blocks[0]?.[1]
-    throw new Failure(
-      'invalid-key',
-      found ? `the PEM holds a ${found}, not a private key` : 'there is no PEM in the text',
-    )
-  }
-  const [, label = '', body = ''] = block
-  if (label.startsWith('ENCRYPTED') || body.includes('Proc-Type:')) {
-    throw new Failure('invalid-key', 'the private key is protected by a passphrase; take that off first')
-  }
-  const base64 = body.replaceAll(/\s/g, '')
-  return `-----BEGIN ${label}-----\n${base64.replaceAll(/.{64}(?=.)/g, '$&\n')}\n-----END ${label}-----\n`
-}
-
 const parseKey = (pem: string): KeyObject => {
   try {
     return createPrivateKey(pem)
   } catch (error) {
-    throw new Failure('invalid-key', 'the PEM does not hold a readable private key', { cause: error })
+    throw invalid('the PEM does not hold a readable private key', error)
   }
 }
 
@@ -107,7 +80,7 @@ const proveKey = (privateKey: KeyObject): KeyObject => {
     const publicKey = createPublicKey(privateKey)
     if (verify('sha256', sample, publicKey, sign('sha256', sample, privateKey))) return publicKey
   } catch (error) {
-    throw new Failure('invalid-key', 'the private key is damaged: it does not sign', { cause: error })
+    throw invalid('the private key is damaged: it does not sign', error)
   }
-  throw new Failure('invalid-key', 'the private key is damaged: its signatures do not hold')
+  throw invalid('the private key is damaged: its signatures do not hold')
 }

@@ -6,8 +6,11 @@ import { textOf } from './refusals.ts'
 export type Conditional = {
   /** The header of a request for the same thing again; none where it was never answered. */
   headersFor(key: string): Readonly<Record<string, string>>
-  /** What counts: a 304 is the answer of before. */
-  resolve(key: string, answer: Answer): Answer
+  /**
+   * What `read` makes of the answer that counts: of the earlier one after a 304. An answer is remembered only if `read` does not throw:
+   * one that was cut on the way has the ETag of the whole.
+   */
+  resolve<T>(key: string, answer: Answer, read: (answer: Answer) => T): T
 }
 
 /** Pages of installations and the App itself; what is more is forgotten, and asked for in whole. */
@@ -20,16 +23,17 @@ export const createConditional = (): Conditional => {
       const etag = known.get(key)?.etag
       return etag === undefined ? {} : { 'if-none-match': etag }
     },
-    resolve(key, answer) {
+    resolve(key, answer, read) {
       const former = known.get(key)
-      if (answer.status === 304 && former) return former.answer
-      const etag = textOf(answer.headers, 'etag')
+      if (answer.status === 304 && former) return read(former.answer)
       known.delete(key)
+      const content = read(answer)
+      const etag = textOf(answer.headers, 'etag')
       if (etag !== '' && answer.status === 200) {
         if (known.size >= MOST) known.clear()
         known.set(key, { etag, answer })
       }
-      return answer
+      return content
     },
   }
 }

@@ -1,40 +1,8 @@
-// The App's installations as GitHub lists them, and lists that come in pages.
+// Lists of GitHub's that come in pages.
 
-import { z } from 'zod'
-import type { Installation } from '../domain/connection.ts'
 import { Failure } from '../domain/errors.ts'
-import { accountSchema, httpUrlSchema, idSchema, permissionsSchema, timeSchema } from './answers.ts'
 import type { AnswerHeaders } from './refusals.ts'
 import { textOf } from './refusals.ts'
-
-const fields = {
-  id: idSchema,
-  repository_selection: z.enum(['all', 'selected']),
-  permissions: permissionsSchema,
-  html_url: httpUrlSchema,
-  suspended_at: timeSchema.nullish(),
-}
-
-export const installationSchema = z.lazy(() =>
-  z.object({ ...fields, account: accountSchema }).transform(
-    (body): Installation => ({
-      id: body.id,
-      account: body.account,
-      repositorySelection: body.repository_selection,
-      permissions: body.permissions,
-      htmlUrl: body.html_url,
-      ...(typeof body.suspended_at === 'number' && { suspendedAtMs: body.suspended_at }),
-    }),
-  ),
-)
-
-/** An account that is being deleted shows as null: such an installation serves nothing, and must not hide the others. */
-const orphanSchema = z.lazy(() => z.object({ account: z.null() }).transform(() => undefined))
-
-export const installationsSchema = z.lazy(() => z.array(z.union([orphanSchema, installationSchema])))
-
-/** Beside what is kept of an installation: when it was changed last, its repositories included. */
-export const changeTimesSchema = z.lazy(() => z.array(z.object({ id: idSchema, updated_at: timeSchema.nullish() })))
 
 /** An entry that means nothing to us is undefined; it counts when pages are. */
 export type Page<T> = { readonly items: readonly (T | undefined)[]; readonly headers: AnswerHeaders }

@@ -37,7 +37,11 @@ const RULES: readonly Rule[] = [
   { status: [404], says: /integration not found/i, code: 'app-not-found' },
   { status: [404], route: / \/app\/installations\/\{/, code: 'installation-not-found' },
   // Absent or hidden: GitHub answers alike.
-  { status: [404], route: / \/repos\/\{owner\}\/\{repo\}$/, code: 'repository-not-accessible' },
+  {
+    status: [404],
+    route: / \/(?:repos\/\{owner\}\/\{repo\}|repositories\/\{repository_id\})$/,
+    code: 'repository-not-accessible',
+  },
   { status: [403], says: /installation has been suspended/i, code: 'suspended' },
   { status: [403], says: /IP allow list/i, code: 'ip-blocked' },
   { status: [403], says: POLICY, code: 'account-policy' },
@@ -46,7 +50,8 @@ const RULES: readonly Rule[] = [
   { status: [422], says: /repository that does not exist or is not accessible/i, code: 'repository-not-accessible' },
   { status: [422], says: /permissions requested are not granted/i, code: 'permission-not-granted' },
   { status: [429], code: 'quota' },
-  { status: [403], says: /rate limit/i, code: 'quota' },
+  // The older wording of a secondary limit, which servers of GitHub Enterprise still use.
+  { status: [403], says: /rate limit|abuse detection/i, code: 'quota' },
   { status: [403], when: headers => textOf(headers, 'retry-after') !== '', code: 'quota' },
   { status: [403], when: headers => textOf(headers, 'x-ratelimit-remaining') === '0', code: 'quota' },
   { status: [401], says: /bad credentials|requires authentication/i, code: 'bad-credentials' },

@@ -8,14 +8,14 @@ import type { Secret } from '../domain/secret.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { Outbound } from '../platform/outbound.ts'
-import type { ConvertedApp, MintedToken, Repository } from './answers.ts'
-import { appSchema, conversionSchema, readAnswer, repositoriesSchema, tokenSchema } from './answers.ts'
+import type { ConvertedApp, Listed, MintedToken, Repository, Schemas } from './answers.ts'
+import { createSchemas, readAnswer, toMinted } from './answers.ts'
 import type { AppKey } from './app-jwt.ts'
 import { createAppJwts } from './app-jwt.ts'
 import type { GitHubClock } from './clock.ts'
 import { createConditional } from './conditional.ts'
 import { createGenuineFetch, findFailure } from './genuine.ts'
-import { changeTimesSchema, installationSchema, installationsSchema, PAGE_SIZE, readPages } from './installations.ts'
+import { PAGE_SIZE, readPages } from './installations.ts'
 import { createKeyVerdicts, type KeyState } from './key-verdicts.ts'
 import type { Quota } from './quotas.ts'
 import { createQuotas } from './quotas.ts'
@@ -24,7 +24,7 @@ import type { Answer, AnswerHeaders } from './refusals.ts'
 import { classify } from './refusals.ts'
 import { createSurvey, type Survey } from './survey.ts'
 
-export type { ConvertedApp, MintedToken, Repository } from './answers.ts'
+export type { ConvertedApp, Listed, MintedToken, Repository } from './answers.ts'
 export type { AppKey } from './app-jwt.ts'
 export type { KeyState } from './key-verdicts.ts'
 export type { Quota } from './quotas.ts'
@@ -36,8 +36,11 @@ export type AppIdentity = { readonly issuer: string; readonly keys: readonly App
 export type GitHub = Survey & {
   /** `POST /app-manifests/{code}/conversions`, without credentials. Throws `code-rejected` where GitHub says 404 or 422. */
   convertManifest(code: string): Promise<ConvertedApp>
+  /** `GET /`, without credentials: an address on GitHub's pages as the API's root names it. Undefined where it names none. */
+  findPagesUrl(): Promise<string | undefined>
   getApp(as: AppIdentity): Promise<App>
-  listInstallations(as: AppIdentity): Promise<readonly Installation[]>
+  /** `known`: as they were last; one whose entry cannot be read is as it was, as that says nothing of its end. */
+  listInstallations(as: AppIdentity, known?: readonly Installation[]): Promise<readonly Installation[]>
   getInstallation(as: AppIdentity, id: number): Promise<Installation>
   /** Mints a new token each time: nothing is cached here. */
   mint(as: AppIdentity, scope: Scope): Promise<MintedToken>
@@ -48,7 +51,7 @@ export type GitHub = Survey & {
   revoke(token: Secret): Promise<void>
   /** Whether GitHub accepts the token at this moment. */
   accepts(token: Secret): Promise<boolean>
-  listRepositories(token: Secret): Promise<readonly Repository[]>
+  listRepositories(token: Secret): Promise<Listed<Repository>>
   /** Resolves when the App is not installed there (any more), be it that the App is gone, or when GitHub has taken the order (202). */
   uninstall(as: AppIdentity, id: number): Promise<void>
   /** What GitHub last said of an installation's quota, if it did. */
@@ -72,6 +75,7 @@ const REPLICATION_MS = 30_000
 const MOST_REPOSITORIES = 500
 /** Refusals of a caller that GitHub knows. */
 const OF_THE_KNOWN = new Set([304, 403, 422, 429])
+const MOST_WARNINGS = 200
 const INSTALLATION = '/app/installations/{installation_id}'
 
 export const createGitHub = (deps: {
@@ -92,6 +96,15 @@ export const createGitHub = (deps: {
   const warned = new Set<string>()
   const conditional = createConditional()
   const changedMs = new Map<number, number>()
+  let built: Schemas | undefined
+  /** Built with the first answer: a start reads none. */
+  const schemas = (): Schemas => (built ??= createSchemas({ warn, pagesUrl: () => pagesOf(deps.settings().apiUrl) }))
+  /** Once for each: what is new at GitHub stays there. */
+  const warn = (what: string): void => {
+    if (warned.has(what) || warned.size >= MOST_WARNINGS) return
+    warned.add(what)
+    log.warn('GitHub answers with something that this version does not know; it is left aside', { what })
+  }
 
   /** Cheap, and made for each call, so that changed settings hold for the next one. */
   const octokitFor = async (route: string, signer?: { issuer: string; key: AppKey }): Promise<Octokit> => {
@@ -172,10 +185,14 @@ export const createGitHub = (deps: {
   }
 
   /** What is looked at again and again; that it is as before costs no quota. */
-  const lookAsApp = async (as: AppIdentity, route: string, parameters: Parameters = {}): Promise<Answer> => {
+  const lookAsApp = async <T>(
+    as: AppIdentity,
+    { route, parameters = {} }: { route: string; parameters?: Parameters },
+    read: (answer: Answer) => T,
+  ): Promise<T> => {
     const key = JSON.stringify([deps.settings().apiUrl, as.issuer, route, parameters])
     const answer = await askAsApp(as, route, { ...parameters, headers: conditional.headersFor(key) })
-    return conditional.resolve(key, answer)
+    return conditional.resolve(key, answer, read)
   }
 
   const askWithToken = async (
@@ -184,32 +201,47 @@ export const createGitHub = (deps: {
     parameters: Parameters = {},
     installation: number | undefined = minted.get(token)?.installation,
   ): Promise<Answer> => {
-    const headers = { authorization: `token ${token.reveal()}` }
+    const headers = { authorization: `Bearer ${token.reveal()}` }
     return ask(await octokitFor(route), route, { ...parameters, headers }, installation)
   }
 
   return {
-    ...createSurvey(askWithToken),
+    ...createSurvey(askWithToken, schemas),
 
     async convertManifest(code) {
       const route = 'POST /app-manifests/{code}/conversions'
-      return readAnswer(conversionSchema, await ask(await octokitFor(route), route, { code }))
+      return readAnswer(schemas().conversion, await ask(await octokitFor(route), route, { code }))
+    },
+
+    async findPagesUrl() {
+      const route = 'GET /'
+      return readAnswer(schemas().root, await ask(await octokitFor(route), route, {}))
     },
 
     async getApp(as) {
-      return readAnswer(appSchema, await lookAsApp(as, 'GET /app'))
+      return lookAsApp(as, { route: 'GET /app' }, answer => readAnswer(schemas().app, answer))
     },
 
-    listInstallations: as =>
-      readPages(async page => {
-        const answer = await lookAsApp(as, 'GET /app/installations', { per_page: PAGE_SIZE, page })
-        for (const { id, updated_at: atMs } of changeTimesSchema.safeParse(answer.body).data ?? [])
+    async listInstallations(as, known = []) {
+      const unread = new Set<number | undefined>()
+      const readPage = (answer: Answer) => {
+        for (const { id, updated_at: atMs } of schemas().changeTimes.safeParse(answer.body).data?.items ?? [])
           changedMs.set(id, atMs ?? 0)
-        return { items: readAnswer(installationsSchema, answer), headers: answer.headers }
-      }),
+        const items = readAnswer(schemas().installations, answer).map(entry => {
+          if (entry && 'unread' in entry) unread.add(entry.unread)
+          return entry && 'id' in entry ? entry : undefined
+        })
+        return { items, headers: answer.headers }
+      }
+      const found = await readPages(page =>
+        lookAsApp(as, { route: 'GET /app/installations', parameters: { per_page: PAGE_SIZE, page } }, readPage),
+      )
+      const mayBeUnread = ({ id }: Installation): boolean => unread.has(id) || unread.has(undefined)
+      return [...found, ...known.filter(one => mayBeUnread(one) && !found.some(({ id }) => id === one.id))]
+    },
 
     async getInstallation(as, id) {
-      return readAnswer(installationSchema, await askAsApp(as, `GET ${INSTALLATION}`, { installation_id: id }))
+      return readAnswer(schemas().installation, await askAsApp(as, `GET ${INSTALLATION}`, { installation_id: id }))
     },
 
     async mint(as, scope) {
@@ -227,7 +259,7 @@ export const createGitHub = (deps: {
         },
         installation,
       )
-      const token = readAnswer(tokenSchema, answer)
+      const token = toMinted(readAnswer(schemas().token, answer), scope)
       minted.set(token.token, { installation, atMs: clock.monotonic() })
       return token
     },
@@ -253,11 +285,16 @@ export const createGitHub = (deps: {
       }
     },
 
-    listRepositories: token =>
-      readPages(async page => {
+    async listRepositories(token) {
+      let isWhole = true
+      const items = await readPages(async page => {
         const answer = await askWithToken(token, 'GET /installation/repositories', { per_page: PAGE_SIZE, page })
-        return { items: readAnswer(repositoriesSchema, answer), headers: answer.headers }
-      }),
+        const list = readAnswer(schemas().repositories, answer)
+        isWhole &&= list.isWhole
+        return { items: list.items, headers: answer.headers }
+      })
+      return { items, isWhole }
+    },
 
     async uninstall(as, id) {
       try {
@@ -284,6 +321,12 @@ const assertMintable = ({ repositories, permissions }: Scope): void => {
   if (permissions && Object.keys(permissions).length === 0) {
     throw new Failure('invalid-request', 'a token has at least one permission, or all without a list')
   }
+}
+
+/** Where GitHub's pages are, by the address of its API: `api.HOST`, or `HOST/api/v3`. */
+const pagesOf = (apiUrl: string): string => {
+  const { protocol, host } = new URL(apiUrl)
+  return `${protocol}//${host.replace(/^api\./, '')}`
 }
 
 const isRefusal = (error: unknown, ...codes: readonly Failure['code'][]): error is Failure =>

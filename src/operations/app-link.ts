@@ -1,6 +1,6 @@
 // GitHub as the operations see it: called as the stored App, never while quarantined, every outcome noted.
 
-import { type Installation, isLive, mayCallOut } from '../domain/connection.ts'
+import { type Installation, isLive, issuerOf, mayCallOut } from '../domain/connection.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
 import type { Scope } from '../domain/scope.ts'
 import type { Secret } from '../domain/secret.ts'
@@ -10,6 +10,7 @@ import type {
   ConvertedApp,
   GitHub,
   KeyState,
+  Listed,
   MintedToken,
   Quota,
   Repository,
@@ -23,6 +24,8 @@ export type Outcome = { readonly failure: Failure; readonly atMs: number }
 
 export type AppLink = {
   convertManifest(code: string): Promise<ConvertedApp>
+  /** An address on GitHub's pages, as its API names it. A failure is not noted as trouble: no App depends on it. */
+  findPagesUrl(): Promise<string | undefined>
   /** As another App than the stored one: to prove a key before it is stored. */
   getAppAs(identity: AppIdentity): Promise<App>
   getApp(): Promise<App>
@@ -32,10 +35,11 @@ export type AppLink = {
   mint(scope: Scope): Promise<MintedToken>
   revoke(token: Secret): Promise<void>
   accepts(token: Secret): Promise<boolean>
-  listRepositories(token: Secret): Promise<readonly Repository[]>
+  listRepositories(token: Secret): Promise<Listed<Repository>>
   uninstall(id: number): Promise<void>
   readonly peekRepositories: GitHub['peekRepositories']
   readonly hasRepository: GitHub['hasRepository']
+  readonly findRepository: GitHub['findRepository']
   findQuota(installation: number): Quota | undefined
   /** When an installation was changed last, where GitHub said so. */
   findChangedMs(installation: number): number | undefined
@@ -87,16 +91,20 @@ export const createAppLink = (deps: {
     if (keys?.stored !== record.keys) {
       keys = { stored: record.keys, parsed: record.keys.map(key => deps.readKey(key.pem.reveal())) }
     }
-    return { issuer: record.connection.app.clientId, keys: keys.parsed }
+    return { issuer: issuerOf(record.connection.app), keys: keys.parsed }
   }
 
-  const observed = async <T>(call: () => Promise<T>, as?: AppIdentity): Promise<T> => {
-    const { connection, generation } = store.connection.read()
-    if (!mayCallOut(connection)) {
+  const assertMayCall = (): void => {
+    if (!mayCallOut(store.connection.read().connection)) {
       throw new Failure('quarantined', 'no call goes out while the credentials are quarantined')
     }
     const mute = deps.findMute?.()
     if (mute) throw mute
+  }
+
+  const observed = async <T>(call: () => Promise<T>, as?: AppIdentity): Promise<T> => {
+    const { generation } = store.connection.read()
+    assertMayCall()
     const number = ++begun
     const judge = (outcome: typeof trouble): void => {
       if (number < judged) return
@@ -135,10 +143,14 @@ export const createAppLink = (deps: {
 
   return {
     convertManifest: code => observed(() => github.convertManifest(code)),
+    async findPagesUrl() {
+      assertMayCall()
+      return github.findPagesUrl()
+    },
     getAppAs: as => observed(() => github.getApp(as), as),
     getApp: () => asStored(as => github.getApp(as)),
     listInstallationsAs: as => observed(() => github.listInstallations(as), as),
-    listInstallations: () => asStored(as => github.listInstallations(as)),
+    listInstallations: () => asStored(as => github.listInstallations(as, store.connection.read().installations)),
     getInstallation: id => asStored(as => github.getInstallation(as, id)),
     mint: scope => asStored(as => github.mint(as, scope)),
     revoke: token => observed(() => github.revoke(token)),
@@ -147,6 +159,7 @@ export const createAppLink = (deps: {
     uninstall: id => asStored(as => github.uninstall(as, id)),
     peekRepositories: (token, installation) => observed(() => github.peekRepositories(token, installation)),
     hasRepository: (token, of) => observed(() => github.hasRepository(token, of)),
+    findRepository: (token, of) => observed(() => github.findRepository(token, of)),
     findQuota: installation => github.findQuota(installation),
     findChangedMs: installation => github.findChangedMs(installation),
     keyState: fingerprint => github.keyState(fingerprint),

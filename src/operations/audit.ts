@@ -6,7 +6,8 @@ import type { AuditRowBody, AuditVerdict } from '../domain/wire-policy.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { AuditArchive } from '../store/audit-archive.ts'
-import type { AuditRow, AuditStore, Link } from '../store/audit-store.ts'
+import type { Drop } from '../store/audit-chain.ts'
+import type { AuditEvent, AuditRow, AuditStore, Link } from '../store/audit-store.ts'
 
 export type AuditLog = {
   /** What the trail writes to: whoever follows is told of each row. */
@@ -17,36 +18,96 @@ export type AuditLog = {
   follow(listener: (row: AuditRowBody) => void, onEnd?: () => void): () => void
   /** Follows the chain from the oldest row that is held. Others are served meanwhile. Throws what reading throws, but for damage. */
   verify(): Promise<AuditVerdict>
-  /** Moves what is more than the log is to hold to the archive. Never throws: it is tried again. */
-  rotate(): void
+  /**
+   * Moves what is more than the log is to hold to the archive, a few rows a turn, and drops the archive's oldest files where both take more
+   * of the disk than they may. Never rejects: it is tried again.
+   */
+  rotate(): Promise<void>
   close(): void
 }
 
 /** About 8 MB: as much as is looked through at each start. */
 const KEPT_ROWS = 20_000
-const ROTATE_MS = 10 * 60_000
+const ROTATE_MS = 60_000
 /** Takes about 5 ms. */
 const ROWS_AT_ONCE = 250
+/** Moved in one turn of the event loop: each is written to one file, and overwritten in the other. */
+export const MOVED_AT_ONCE = 25
+/** Lets those who wait for an answer go first. */
+const PAUSE_MS = 5
+/** With less than this free, the archive makes room, so that the next rows can be written; */
+const SPARE_BYTES = 64 * 1024 * 1024
+/** but keeps a quarter: a process that can fill the disk must not be able to empty the log. */
+const KEPT_SHARE = 1 / 4
 
 export const createAuditLog = (deps: {
   audit: AuditStore
   archive: AuditArchive
   clock: Pick<Clock, 'every' | 'sleep'>
   log: Log
+  /** [audit] max_size */
+  maxBytes: () => number
+  /** Where the files are; undefined where it cannot be told. */
+  freeBytes: () => number | undefined
+  /** As of the audit trail. */
+  record: (event: Omit<AuditEvent, 'atMs'>) => void
   keptRows?: number
 }): AuditLog => {
-  const { audit, archive, clock, log, keptRows = KEPT_ROWS } = deps
+  const { audit, archive, clock, log, maxBytes, keptRows = KEPT_ROWS } = deps
   const listeners = new Map<(row: AuditRowBody) => void, () => void>()
+  let rotating: Promise<void> | undefined
+  const ended = new AbortController()
 
-  const rotate = (): void => {
+  /** Fewer where the rows are large. */
+  const rowsToKeep = (): number => {
+    const { db } = audit.bytes()
+    const most = maxBytes() * KEPT_SHARE
+    return db <= most ? keptRows : Math.floor((keptRows * most) / db)
+  }
+  const dropOldest = async (): Promise<void> => {
+    while (!ended.signal.aborted) {
+      const oldest = archive.findOldest()
+      if (!oldest) return
+      const { db, wal } = audit.bytes()
+      const bytes = db + wal + archive.bytes()
+      const free = deps.freeBytes() ?? Number.POSITIVE_INFINITY
+      if (bytes <= (free < SPARE_BYTES ? maxBytes() * KEPT_SHARE : maxBytes())) return
+      deps.record(dropEvent(oldest))
+      archive.drop(oldest)
+      log.info('the oldest rows of the audit log were dropped', { first: oldest.first, last: oldest.last.sequence })
+      await clock.sleep(PAUSE_MS, ended.signal)
+    }
+  }
+  const moveOld = async (): Promise<void> => {
+    const step = { limit: MOVED_AT_ONCE, moveOut: archive.append }
+    let rows = 0
+    for (let moved = 1; moved > 0 && !ended.signal.aborted; rows += moved) {
+      moved = audit.rotate({ keep: rowsToKeep(), ...step })
+      await clock.sleep(PAUSE_MS, ended.signal)
+    }
+    if (rows > 0) log.info('old rows of the audit log were moved to the archive', { rows })
+  }
+  const rotateNow = async (): Promise<void> => {
     try {
-      const rows = audit.rotate({ keep: keptRows, moveOut: archive.append })
-      if (rows > 0) log.info('old rows of the audit log were moved to the archive', { rows })
+      await dropOldest()
+      await moveOld()
+      await dropOldest()
     } catch (error) {
       log.error('the audit log could not be rotated', { error: asFailure(error) })
     }
   }
-  const timer = clock.every(ROTATE_MS, rotate)
+  const rotate = (): Promise<void> => {
+    rotating ??= rotateNow().finally(() => {
+      rotating = undefined
+    })
+    return rotating
+  }
+  const timer = clock.every(ROTATE_MS, () => void rotate())
+
+  const tell = (rows: readonly AuditRow[]): void => {
+    if (listeners.size === 0) return
+    for (const row of rows.map(toBody)) for (const listener of listeners.keys()) listener(row)
+  }
 
   const rowsBehind = (after: number, limit: number): readonly AuditRow[] => {
     const old = after < audit.anchor().sequence ? archive.list({ after, limit }) : []
@@ -54,13 +115,44 @@ export const createAuditLog = (deps: {
     return [...old, ...(old.length < limit ? audit.list({ after: at, limit: limit - old.length }) : [])]
   }
 
-  /** A rotation may go on meanwhile: where a row stands is asked anew for each step. */
-  const step = (from: Link): Link => {
+  /** The place before the first row that is held. */
+  const beginning = (): Link => archive.anchor() ?? audit.anchor()
+
+  /** A rotation may run meanwhile: where a row stands is asked again for each step. */
+  const step = (from: Link, see: (row: AuditRow) => void): Link => {
     const anchor = audit.anchor().sequence
-    if (from.sequence >= anchor) return audit.check(from, ROWS_AT_ONCE)
-    const next = archive.check(from, ROWS_AT_ONCE)
+    if (from.sequence >= anchor) return audit.check(from, ROWS_AT_ONCE, see)
+    const next = archive.check(from, ROWS_AT_ONCE, see)
     if (next.sequence > from.sequence) return next
     throw new Failure('store-corrupt', `row ${from.sequence + 1} of the audit log is missing`)
+  }
+
+  /** Throws `store-corrupt`. `told`: the place before the first row, and that of the last one so far. */
+  const followChain = async (told: (start: Link, at: Link) => void): Promise<void> => {
+    const drops = new Map<number, string>()
+    const see = (row: AuditRow): void => {
+      const last = findDropped(row)
+      if (last) drops.set(last.sequence, last.hash)
+    }
+    let start = beginning()
+    let at = start
+    for (;;) {
+      told(start, at)
+      const next = step(at, see)
+      if (next.sequence === at.sequence) break
+      at = next
+      // Those who wait for a token come first.
+      await clock.sleep(0)
+      const now = beginning()
+      if (now.sequence > start.sequence) start = now
+      if (start.sequence > at.sequence) at = start
+    }
+    if (start.sequence > 0 && drops.get(start.sequence) !== start.hash) {
+      throw new Failure(
+        'store-corrupt',
+        `rows 1 to ${start.sequence} of the audit log are missing, and no row says that they were dropped`,
+      )
+    }
   }
 
   return {
@@ -68,8 +160,18 @@ export const createAuditLog = (deps: {
       ...audit,
       append(event) {
         const row = audit.append(event)
-        if (listeners.size > 0) for (const listener of listeners.keys()) listener(toBody(row))
+        tell([row])
         return row
+      },
+      appendAll(events) {
+        const rows = audit.appendAll(events)
+        tell(rows)
+        return rows
+      },
+      appendSoon(events) {
+        const appended = audit.appendSoon(events)
+        tell(appended.rows)
+        return appended
       },
     },
     read({ after, limit }) {
@@ -81,34 +183,41 @@ export const createAuditLog = (deps: {
       return () => void listeners.delete(listener)
     },
     async verify() {
-      const start = archive.anchor() ?? audit.anchor()
-      let at = start
-      const verdict = (): Omit<AuditVerdict, 'intact'> => ({
-        first: at.sequence > start.sequence ? start.sequence + 1 : 0,
-        last: at.sequence,
-        last_hash: at.hash,
-      })
+      let verdict: Omit<AuditVerdict, 'intact'> = { first: 0, last: 0, last_hash: '' }
       try {
-        for (let next = step(at); next.sequence > at.sequence; next = step(at)) {
-          at = next
-          // Whoever waits for a token comes first.
-          await clock.sleep(0)
-        }
-        return { intact: true, ...verdict() }
+        await followChain((start, at) => {
+          const first = at.sequence > start.sequence ? start.sequence + 1 : 0
+          verdict = { first, last: at.sequence, last_hash: at.hash }
+        })
+        return { intact: true, ...verdict }
       } catch (error) {
         const failure = asFailure(error)
         if (failure.code !== 'store-corrupt') throw failure
-        return { intact: false, ...verdict(), problem: failure.message }
+        return { intact: false, ...verdict, problem: failure.message }
       }
     },
     rotate,
     close() {
+      ended.abort()
       timer.cancel()
       for (const onEnd of listeners.values()) onEnd()
       listeners.clear()
       archive.close()
     },
   }
+}
+
+/** The event that is durable before the rows go: by it, `verify` knows a drop from a removal. */
+const dropEvent = ({ first, last }: Drop): Omit<AuditEvent, 'atMs'> => ({
+  event: 'audit.dropped',
+  detail: `rows ${first} to ${last.sequence}, the last one with hash ${last.hash}`,
+})
+
+/** The last of the rows that this row says were dropped. */
+const findDropped = ({ event, detail = '' }: AuditEvent): Link | undefined => {
+  if (event !== 'audit.dropped') return undefined
+  const [, sequence, hash = ''] = /^rows \d+ to (\d{1,15}), the last one with hash ([0-9a-f]{64})$/.exec(detail) ?? []
+  return sequence === undefined ? undefined : { sequence: Number(sequence), hash }
 }
 
 const toBody = ({ sequence, atMs, peer, hashedToken, hash, ...event }: AuditRow): AuditRowBody => {

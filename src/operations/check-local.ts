@@ -2,6 +2,7 @@
 
 import { failed, ok, skipAll, skipped, warning } from '../domain/check.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
+import { isoTime } from '../domain/wire.ts'
 import type { CheckRow } from '../domain/wire-check.ts'
 
 /** What the store tells of itself. */
@@ -26,7 +27,7 @@ export type LocalDeps = {
     readonly profiles: number
     /** Why the file on the disk was refused, where older settings hold. */
     readonly refused?: string | undefined
-    readonly doubts: readonly { readonly unit: string; readonly doubt: string }[]
+    readonly doubts: readonly { readonly said: string; readonly next: string }[]
   }
   /** Reads the store's pages, and tries its key as the next start would. Gives the evidence, and throws what is wrong. */
   examineStore(): string
@@ -67,8 +68,7 @@ const configurationRow = ({ file, profiles, refused, doubts }: ReturnType<LocalD
   const [doubt] = doubts
   if (!doubt) return ok(of, `${said}.`)
   const more = doubts.length > 1 ? `, and ${doubts.length - 1} more` : ''
-  const next = 'Correct it in the configuration, or install the unit: until then it admits nobody.'
-  return warning(of, `${said}. The policy names ${doubt.unit}: ${doubt.doubt}${more}.`, next)
+  return warning(of, `${said}. ${doubt.said}${more}.`, doubt.next)
 }
 
 const storeRow = (deps: LocalDeps): CheckRow => {
@@ -84,10 +84,11 @@ const storeRow = (deps: LocalDeps): CheckRow => {
   }
 }
 
-const recoveryRow = ({ recipients, isWrapped }: Vault): CheckRow => {
+const recoveryRow = ({ isLive, recipients, isWrapped }: Vault): CheckRow => {
   const of = { layer: 'recovery-key' } as const
+  if (!isLive && recipients.length === 0) return skipped(of, 'there is no App to lose')
   if (recipients.length === 0) {
-    const evidence = 'None exists: snapshots leave in clear, and a lost store key loses everything.'
+    const evidence = 'None exists: snapshots are unencrypted, and losing the store key means losing the connection.'
     return warning(of, evidence, 'Run `ghconnect recovery-key create` and keep what it prints away from this machine.')
   }
   if (!isWrapped) {
@@ -100,7 +101,7 @@ const recoveryRow = ({ recipients, isWrapped }: Vault): CheckRow => {
 const backupRow = ({ isLive, isFollower, generation, lastExport }: Vault, nowMs: number): CheckRow => {
   const of = { layer: 'backup' } as const
   if (!isLive) return skipped(of, 'there is no App to lose')
-  const next = 'Run `ghconnect snapshot export`, or see why the backup does not.'
+  const next = "Run `ghconnect snapshot export`, or find out why the scheduled backup isn't running."
   const last = readLastExport(lastExport)
   const isFresh = last && last.generation === generation && nowMs - last.atMs < STALE_MS
   if (isFollower && !isFresh) return skipped(of, 'no fresh export was made here, and another node of the cluster leads')
@@ -108,7 +109,7 @@ const backupRow = ({ isLive, isFollower, generation, lastExport }: Vault, nowMs:
   const age = nowMs - last.atMs
   const days = Math.floor(age / DAY_MS)
   const ago = days < 1 ? 'less than a day ago' : days === 1 ? 'a day ago' : `${days} days ago`
-  const when = `${new Date(last.atMs).toISOString().slice(0, 16)}Z (${ago})`
+  const when = `${isoTime(last.atMs).slice(0, 16)}Z (${ago})`
   if (last.generation !== generation) {
     const evidence = `The last export, of ${when}, is of generation ${last.generation}; this is ${generation}, with other keys.`
     return warning(of, evidence, next)

@@ -2,7 +2,7 @@
 
 import type { Asked } from '../domain/check.ts'
 import type { Look } from '../domain/check-github.ts'
-import { type App, type Connection, type Installation, isLive } from '../domain/connection.ts'
+import { type App, type Connection, type Installation, isLive, issuerOf } from '../domain/connection.ts'
 import type { Role } from '../domain/cluster.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
 import { ADMIN_PROFILE, type Grant, type Profile } from '../domain/policy.ts'
@@ -25,7 +25,7 @@ export type Patient = {
   /** By GitHub's clock, as well as it is known. */
   githubNowMs(): number
   vault(): Vault
-  /** Throws what is wrong with the store's pages. */
+  /** Throws what is wrong with the store's pages, or why the audit log cannot be written. */
   checkStore(): void
   /** Until when, by the wall clock, GitHub wants no calls, as a rate limit said: not the doctor's either. */
   findRest(): number | undefined
@@ -45,6 +45,7 @@ export const createPatient = (deps: {
   tokens: Pick<Tokens, 'obtain' | 'renew' | 'rests'>
   drift: Pick<Drift, 'findRest'>
   findMute: () => Failure | undefined
+  findUnwritten: () => Failure | undefined
   role: () => Role
   recovery: Pick<Recovery, 'recipients'>
   githubClock: Pick<GitHubClock, 'now'>
@@ -76,19 +77,23 @@ export const createPatient = (deps: {
       const { generation, connection } = store.connection.read()
       return {
         generation,
-        isLive: isLive(connection),
+        isLive: isLive(connection) && connection.kind !== 'disconnecting',
         recipients: deps.recovery.recipients(),
         isFollower: deps.role() !== 'single' && deps.role() !== 'leader',
         isWrapped: store.hasRecoveryWrap(),
         lastExport: store.facts.find(LAST_EXPORT),
       }
     },
-    checkStore: () => store.check(),
+    checkStore() {
+      store.check()
+      const unwritten = deps.findUnwritten()
+      if (unwritten) throw unwritten
+    },
     findRest: () => deps.drift.findRest(),
     proveKeys() {
       const { connection, keys } = store.connection.read()
       if (!isLive(connection)) return []
-      const issuer = connection.app.clientId
+      const issuer = issuerOf(connection.app)
       return keys.map(({ fingerprint, pem }) => ({
         fingerprint,
         proof: link.getAppAs({ issuer, keys: [deps.readKey(pem.reveal())] }),

@@ -5,6 +5,7 @@ import { clockRow } from '../domain/check-clock.ts'
 import { hostsToAllow } from '../domain/check-hosts.ts'
 import { judgeWay, type Trip } from '../domain/check-way.ts'
 import { Failure } from '../domain/errors.ts'
+import { failureOfState } from '../domain/state-failure.ts'
 import type { Profile } from '../domain/policy.ts'
 import { isoTime } from '../domain/wire.ts'
 import type { CheckReport, CheckRow } from '../domain/wire-check.ts'
@@ -16,7 +17,7 @@ import { type Patient, within } from './check-patient.ts'
 
 export type CheckDeps = Omit<LocalDeps, 'nowMs' | 'monotonic'> & {
   readonly clock: Pick<Clock, 'now' | 'monotonic' | 'sleep'>
-  state(): string
+  standing(): { readonly state: string; readonly meaning: string; readonly next: string }
   /** Why no call may leave this machine, where none may. */
   silence(): string | undefined
   readonly examine: Outbound['examine']
@@ -80,10 +81,14 @@ const examineAll = async (deps: CheckDeps, tell: (row: CheckRow) => void): Promi
   const network = examineNetwork(deps, { beganMs, tell: tellAll })
   tellAll(checkLocally({ ...deps, nowMs: () => clock.now(), monotonic: () => clock.monotonic() }))
   await Promise.all([network, examineCluster(deps, beganMs).then(row => tellAll([row]))])
+  const standing = deps.standing()
+  // During and after a disable nothing is wrong; in any other state without tokens something is, even if no layer shows it.
+  const failure = /^disconnect(ed|ing)$/.test(standing.state) ? undefined : failureOfState(standing)
+  if (failure && verdictOf(rows) !== 'failed') tellAll([failed({ layer: 'app' }, failure, standing.next)])
   const ordered = orderRows(rows)
   return {
     verdict: verdictOf(ordered),
-    state: deps.state(),
+    state: standing.state,
     checked_at: checkedAt,
     took_ms: Math.round(clock.monotonic() - beganMs),
     rows: ordered,

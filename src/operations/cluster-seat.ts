@@ -235,6 +235,13 @@ export const createClusterSeat = (deps: {
     marginMs: before => (memory.find() && !isInStep() ? Math.min(before, CUT_OFF_MARGIN_MS) : before),
     mint: (grant, wish) => deps.exchange().mint(grant, wish),
     minted: token => deps.exchange().minted(token),
+    tokensTo: generation =>
+      memory.find()
+        ? link()
+            .tokens()
+            .filter(of => of.generation <= generation)
+            .map(({ token }) => token)
+        : [],
     wantAhead: grants => deps.exchange().wantAhead(grants),
     isHome(host) {
       if (!memory.find()) return false

@@ -184,6 +184,7 @@ export const createClusterDesk = (deps: {
       const member = memory.find()
       if (member) {
         if (member.role === role) return
+        trail.record({ event: 'cluster.join', detail: `${deps.cluster}, as ${role}` })
         memory.join(role)
         if (replica) await link.resign()
         else link.stand()
@@ -235,6 +236,7 @@ export const createClusterDesk = (deps: {
         try {
           await link.readRecord()
           await deps.replicate.settleUnder(held)
+          trail.record({ event: 'cluster.reseal', detail: deps.cluster })
           return await link.reseal(held)
         } finally {
           await held.release()

@@ -3,42 +3,47 @@
 import type { Installation } from '../domain/connection.ts'
 import { Failure } from '../domain/errors.ts'
 import {
-  ADMIN_PROFILE,
   admits,
   authorize,
   authorizeAdmin,
   findInstallation,
   type Grant,
+  type Peer,
   type Policy,
   type Wanted,
 } from '../domain/policy.ts'
-import type { Secret } from '../domain/secret.ts'
 import type { TokenRequest } from '../domain/wire.ts'
-import type { Clock } from '../platform/clock.ts'
 import type { Attested } from '../platform/peer.ts'
-import type { AppLink } from './app-link.ts'
 import type { Journey } from './journey.ts'
-import type { Tokens } from './tokens.ts'
+import type { RepositoryNames } from './repository-names.ts'
 
 /** Who asks, and by which socket. `connection` is the same object for all requests of one socket connection. */
-export type Caller = { readonly socket: 'token' | 'admin'; readonly attested: Attested; readonly connection: object }
+/** `attested`: one object for each connection. */
+export type Caller = { readonly socket: 'token' | 'admin'; readonly attested: Attested }
+
+/** Administrators have no allowance, and a share of the cache of their own. */
+export const chargedTo = ({ socket, attested }: Caller): Peer | undefined =>
+  socket === 'token' ? attested.peer : undefined
 
 export type Decisions = {
   /** For a request that names its repositories, or none. Throws `not-permitted`, `profile-required` and their like. */
   decide(request: TokenRequest, caller: Caller): Grant
   /** The same request with names in place of ids, so that one repository has one name in the policy and in the cache. */
   nameRepositories(request: TokenRequest, caller: Caller): Promise<TokenRequest>
+  /**
+   * The same request for the one repository with this id. Throws `not-permitted` where no installation that the caller's profiles
+   * reach has it, `rate-limited` where the caller has looked up too many.
+   */
+  narrowTo(repositoryId: number, request: TokenRequest, caller: Caller): Promise<TokenRequest>
 }
 
 export const createDecisions = (deps: {
   policy: () => Policy
   journey: Journey
-  tokens: Tokens
-  link: AppLink
-  clock: Pick<Clock, 'monotonic'>
+  names: Pick<RepositoryNames, 'list' | 'find'>
 }): Decisions => {
-  const { journey, tokens } = deps
-  const listed = new Map<number, { names: ReadonlyMap<number, string>; atMs: number }>()
+  const { journey } = deps
+  // A large request goes with its answer: its decision must not keep it.
   const made = new WeakMap<Attested, WeakMap<TokenRequest, Made>>()
 
   const authorizeFor = (request: TokenRequest, caller: Caller): Grant => {
@@ -49,39 +54,36 @@ export const createDecisions = (deps: {
     return authorize(policy, caller.attested.peer, { wanted, installations })
   }
 
-  /** Whose repositories the ids are of: nothing is listed that no profile of the caller's reaches. */
-  const installationOfIds = ({ profile, installation: wanted }: TokenRequest, caller: Caller): number => {
+  /** Whose repositories an id may be of: GitHub is asked of nothing that no profile of the caller's reaches. */
+  const reachedBy = ({ profile, installation: wanted }: TokenRequest, caller: Caller): readonly Installation[] => {
     const { installations } = journey.read()
-    const policy = deps.policy()
+    const named = wanted === undefined ? installations : [findInstallation(installations, wanted)]
+    const admitting =
+      caller.socket === 'admin' && profile === undefined
+        ? installations
+        : deps
+            .policy()
+            .profiles.filter(p => profile === undefined || p.name === profile)
+            .filter(p => caller.socket === 'admin' || admits(p.allow, caller.attested.peer))
+            .map(p => findInstallation(installations, p.installation))
+    return [...new Set(admitting)].filter(i => i !== undefined).filter(i => named.includes(i))
+  }
+
+  const installationOfIds = (request: TokenRequest, caller: Caller): number => {
+    const { profile, installation: wanted } = request
     if (caller.socket === 'admin' && profile === undefined) {
       const anything = wanted === undefined ? {} : { installation: wanted }
-      return authorizeAdmin(policy, { wanted: anything, installations }).scope.installation
+      const { installations } = journey.read()
+      return authorizeAdmin(deps.policy(), { wanted: anything, installations }).scope.installation
     }
-    const reached = policy.profiles
-      .filter(p => profile === undefined || p.name === profile)
-      .filter(p => caller.socket === 'admin' || admits(p.allow, caller.attested.peer))
-      .map(p => findInstallation(installations, p.installation))
-      .filter(i => i !== undefined && (wanted === undefined || findInstallation(installations, wanted) === i))
-    const [installation, ...others] = new Set(reached)
+    const [installation, ...others] = reachedBy(request, caller)
     if (!installation) throw new Failure('not-permitted', NOT_PERMITTED)
     if (others.length > 0) throw new Failure('profile-required', 'profiles of several installations admit this process')
     return installation.id
   }
 
-  /** Asked for once a minute: who may ask for tokens is not to make calls to GitHub at will. */
-  const namesIn = async (installation: number, token: Secret): Promise<ReadonlyMap<number, string>> => {
-    const known = listed.get(installation)
-    if (known && deps.clock.monotonic() - known.atMs < LISTED_MS) return known.names
-    const atMs = deps.clock.monotonic()
-    const names = new Map((await deps.link.listRepositories(token)).map(({ id, name }) => [id, name]))
-    listed.set(installation, { names, atMs })
-    return names
-  }
-
   const namesOf = async (ids: readonly number[], request: TokenRequest, caller: Caller): Promise<string[]> => {
-    const scope = { installation: installationOfIds(request, caller), permissions: { metadata: 'read' } } as const
-    const { token } = await tokens.obtain({ profile: ADMIN_PROFILE, scope })
-    const names = await namesIn(scope.installation, token)
+    const names = await deps.names.list(installationOfIds(request, caller), chargedTo(caller))
     return ids.map(id => {
       const name = names.get(id)
       if (name === undefined) throw new Failure('not-permitted', NOT_PERMITTED)
@@ -107,10 +109,20 @@ export const createDecisions = (deps: {
       const { repository_ids: ids, ...rest } = request
       return ids ? { ...rest, repositories: await namesOf(ids, request, caller) } : request
     },
+    async narrowTo(repositoryId, request, caller) {
+      let failed: unknown
+      for (const installation of reachedBy(request, caller)) {
+        try {
+          const name = await deps.names.find(installation, repositoryId, chargedTo(caller))
+          if (name !== undefined) return { ...request, installation: installation.id, repositories: [name] }
+        } catch (error) {
+          failed ??= error
+        }
+      }
+      throw failed ?? new Failure('not-permitted', NOT_PERMITTED)
+    },
   }
 }
-
-const LISTED_MS = 60_000
 
 type Made = {
   readonly policy: Policy

@@ -13,8 +13,8 @@ import type { Tokens } from './tokens.ts'
 export type DisableWish = {
   /** GitHub is not called: for what cannot be reached, or must not be disturbed (a clone). */
   readonly local: boolean
-  /** Does not wait until the owner has deleted the App. */
-  readonly yes: boolean
+  /** Until the owner has deleted the App, at most 24 hours; else the key is shredded at once. */
+  readonly wait: boolean
 }
 
 export type Disable = {
@@ -143,7 +143,7 @@ export const createDisable = (deps: {
   const resume = (): Promise<void> =>
     journey.read().connection.kind === 'disconnecting' ? journey.alone(goOn) : Promise.resolve()
 
-  const begin = async ({ local, yes }: DisableWish): Promise<Connection> => {
+  const begin = async ({ local, wait }: DisableWish): Promise<Connection> => {
     const { connection } = journey.read()
     // A clone must never touch its original's App, so from quarantine every disable is a local one.
     if (!isLive(connection) || local || connection.kind === 'quarantined') {
@@ -174,7 +174,7 @@ export const createDisable = (deps: {
     }
     await goOn()
     const left = journey.read().connection
-    if (yes && left.kind === 'disconnecting') finish(remainder(left))
+    if (!wait && left.kind === 'disconnecting') finish(remainder(left))
     return journey.read().connection
   }
 

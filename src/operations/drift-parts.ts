@@ -1,5 +1,6 @@
 // Drift with its parts, over one store: what it looks at, whom it tells, and whose tokens it doubts.
 
+import { Failure } from '../domain/errors.ts'
 import { ADMIN_PROFILE } from '../domain/policy.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
@@ -27,7 +28,10 @@ export const assembleDrift = (deps: {
   const repositoriesOf = async (installation: number): Promise<string[]> => {
     const scope = { installation, permissions: { metadata: 'read' } } as const
     const { token } = await tokens.obtain({ profile: ADMIN_PROFILE, scope })
-    return (await link.listRepositories(token)).map(({ name }) => name)
+    const { items, isWhole } = await link.listRepositories(token)
+    // One that cannot be read is not gone.
+    if (!isWhole) throw new Failure('github-unexpected', 'a repository of the list cannot be read')
+    return items.map(({ name }) => name)
   }
   return createDrift({
     ...deps,

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { type Account, type Connection, type Host, type Installation, isLive } from '../domain/connection.ts'
 import { Failure } from '../domain/errors.ts'
+import { isLoopback } from '../domain/github-addresses.ts'
 import { foldName } from '../domain/scope.ts'
 import { sameText } from '../domain/secret.ts'
 import type { AppKey, ConvertedApp } from '../github/request.ts'
@@ -10,8 +11,10 @@ import type { Clock, Timer } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { StoredKey } from '../store/connection-store.ts'
 import type { AppLink } from './app-link.ts'
+import { within } from './check-patient.ts'
 import type { Events } from './events.ts'
 import type { Journey } from './journey.ts'
+import type { Trail } from './trail.ts'
 
 /** Where GitHub sent the owner's browser to. `trusted`: an administrator typed it. */
 type Redirect = { readonly code: string; readonly state?: string; readonly trusted: boolean }
@@ -19,7 +22,7 @@ type Redirect = { readonly code: string; readonly state?: string; readonly trust
 export type Enabling = { readonly url: string; readonly expiresAtMs: number; readonly how: 'manifest' | 'import' }
 
 export type Enable = {
-  /** Throws `already-connected`, `enable-in-progress`. A pending enable is started over: its link dies. */
+  /** Throws `already-connected`, `enable-in-progress`, and `configuration` where pages and API are of two GitHubs. A pending enable is started over: its link dies. */
   begin(account: Account): Promise<Enabling>
   /**
    * GitHub's redirect, or what an administrator pasted. `state` binds it to this enable; only admin.sock may leave it out.
@@ -37,18 +40,24 @@ export type Enable = {
 const LINK_MS = 60 * 60_000
 const POLL_MS = 3_000
 const RETRY_CONVERSION_MS = 5_000
+/** For GitHub to say where its pages are. */
+const PAGES_MS = 4_000
 
 export const createEnable = (deps: {
   journey: Journey
   link: AppLink
+  trail: Pick<Trail, 'record'>
   events: Events
   clock: Clock
   log: Log
   readKey: (pem: string) => AppKey
   exportKey: (key: AppKey, addedAtMs: number) => StoredKey
   host: () => Host
+  addresses: () => { readonly url: string; readonly apiUrl: string }
   /** The form's address: our page for a manifest, GitHub's pre-filled form for an enterprise. */
   formUrl: (account: Account, state: string) => string
+  /** Why our page listens nowhere, if it does not. */
+  pageFault?: () => Failure | undefined
   /** The first token proves the whole way; called once the App is installed. */
   onConnected: () => Promise<void>
 }): Enable => {
@@ -79,15 +88,41 @@ export const createEnable = (deps: {
     return connection
   }
 
+  /** An App made on the pages of one GitHub is unknown to the API of another. An API that does not answer is left to the other checks. */
+  const assertOneGithub = async (): Promise<void> => {
+    const { url, apiUrl } = deps.addresses()
+    const [pages, api] = [new URL(url), new URL(apiUrl)]
+    // Every other pair is proven by its names (github-addresses.ts).
+    if (pages.origin === api.origin || !(isLoopback(pages.hostname) || isLoopback(api.hostname))) return
+    const untilMs = clock.monotonic() + PAGES_MS
+    const asked = await within(link.findPagesUrl(), { clock, untilMs, what: 'GitHub' })
+    if (asked.failure) return log.debug('the API did not say where its pages are', { error: asked.failure })
+    if (asked.value === undefined || originOf(asked.value) === originOf(url)) return
+    const { origin } = new URL(asked.value)
+    throw new Failure(
+      'configuration',
+      `github.url is ${url}, but the API at github.api_url (${apiUrl}) belongs to the GitHub at ${origin}`,
+      { next: `Set github.url to ${origin}, or github.api_url to the API of ${url}; then enable again.` },
+    )
+  }
+
   const begin = async (account: Account): Promise<Enabling> => {
     const { connection } = journey.read()
-    if (isLive(connection))
-      throw new Failure('already-connected', `the state is ${connection.kind}, with ${connection.account.login}`)
+    if (isLive(connection)) {
+      const { next } = journey.explain()
+      throw new Failure('already-connected', `the state is ${connection.kind}, with ${connection.account.login}`, {
+        next: connection.kind === 'connected' ? undefined : next,
+      })
+    }
     if (connection.kind === 'awaiting-app' && connection.conversion) {
       throw new Failure('enable-in-progress', `for ${connection.account.login}`)
     }
+    // Where another process has the page's port, it would be handed the form.
+    const absent = account.type === 'enterprise' ? undefined : deps.pageFault?.()
+    if (absent) throw absent
     const state = randomBytes(16).toString('hex')
     const expiresAtMs = clock.now() + LINK_MS
+    deps.trail.record({ event: 'connection.enable', detail: account.login })
     journey.to({ kind: 'awaiting-app', sinceMs: clock.now(), account, state, expiresAtMs })
     return {
       url: deps.formUrl(account, state),
@@ -221,7 +256,10 @@ export const createEnable = (deps: {
   }
 
   return {
-    begin: account => journey.alone(() => begin(account)),
+    async begin(account) {
+      if (!isLive(journey.read().connection)) await assertOneGithub()
+      return journey.alone(() => begin(account))
+    },
     findPending: state => pending(state),
     async complete({ code, ...redirect }) {
       // Anybody may come here: who knows no state that is pending waits for nobody, and nobody waits for him.
@@ -236,3 +274,7 @@ export const createEnable = (deps: {
     resume,
   }
 }
+
+/** Of a web address; names of one host count as one. */
+const originOf = (url: string): string =>
+  new URL(url).origin.replace(/:\/\/(?:127\.\d+\.\d+\.\d+|\[::1\])(?=:|$)/, '://localhost')

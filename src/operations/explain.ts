@@ -1,6 +1,6 @@
 // Explains the policy: who would get what, for a caller that is described, and for a process that lives.
 
-import { Failure } from '../domain/errors.ts'
+import { asFailure, Failure } from '../domain/errors.ts'
 import { explain, type Subject } from '../domain/explain.ts'
 import type { Peer, Policy } from '../domain/policy.ts'
 import type { Scope } from '../domain/scope.ts'
@@ -19,17 +19,26 @@ export type Directory = {
   groupName(gid: number): string | undefined
   groupsOfUser(name: string, gid: number): readonly number[]
   findProcess(pid: number): Peer | undefined
+  /** Why a process that is there cannot be seen; without a pid, those of other users. */
+  findHiding(pid?: number): string | undefined
+  /** What to do about it. */
+  readonly hidingNext: string
 }
 
 /** Throws `invalid-request` for users, groups and processes that there are not. */
 export const createExplain =
-  (deps: { policy: () => Policy; journey: Pick<Journey, 'read'>; directory: Directory }): Explain =>
+  (deps: { policy: () => Policy; journey: Pick<Journey, 'read' | 'requireServing'>; directory: Directory }): Explain =>
   (request, asker) => {
     const { directory } = deps
     const { installations } = deps.journey.read()
     const subject = subjectOf(request, directory)
     // The kernel is the same for all: what it cannot prove of the one who asks it cannot prove of anybody.
-    const believed: Subject = asker.unitWithheld ? { ...subject, unitWithheld: true } : subject
+    const hiding = request.pid === undefined ? directory.findHiding() : undefined
+    const believed: Subject = {
+      ...subject,
+      ...(asker.unitWithheld && { unitWithheld: true }),
+      ...(hiding !== undefined && { unitsHidden: hiding }),
+    }
     const { profile, installation, repositories, permissions } = request
     const { profiles, decision } = explain(deps.policy(), believed, {
       wanted: {
@@ -52,6 +61,7 @@ export const createExplain =
         ...(unit !== undefined && { unit }),
       },
       decision,
+      ...withheldBy(deps.journey),
       profiles: profiles.map(({ scope, reasons, ...one }) => ({
         ...one,
         reasons: [...reasons],
@@ -59,6 +69,17 @@ export const createExplain =
       })),
     }
   }
+
+/** Whatever the policy says: why no token is served now. */
+const withheldBy = ({ requireServing }: Pick<Journey, 'requireServing'>): Pick<ExplainAnswer, 'withheld'> => {
+  try {
+    requireServing()
+    return {}
+  } catch (error) {
+    const { code, message, next } = asFailure(error)
+    return { withheld: { code, detail: message, next } }
+  }
+}
 
 const scopeBody = ({ installation, repositories, permissions }: Scope): ScopeBody => ({
   installation,
@@ -69,7 +90,13 @@ const scopeBody = ({ installation, repositories, permissions }: Scope): ScopeBod
 const subjectOf = (request: ExplainRequest, directory: Directory): Subject => {
   if (request.pid !== undefined) {
     const peer = directory.findProcess(request.pid)
-    if (!peer) throw new Failure('invalid-request', `pid: there is no process ${request.pid}`)
+    if (!peer) {
+      const hiding = directory.findHiding(request.pid)
+      if (hiding === undefined) throw new Failure('invalid-request', `pid: there is no process ${request.pid}`)
+      throw new Failure('invalid-request', `pid: process ${request.pid} is hidden: ${hiding}`, {
+        next: directory.hidingNext,
+      })
+    }
     const { uid, gid, groups, unit } = peer
     return { uid, gid, groups, unit }
   }

@@ -13,7 +13,7 @@ import type { Tokens } from './tokens.ts'
 /** In bytes. */
 export type Sizes = {
   readonly store: { readonly db: number; readonly wal: number }
-  readonly audit: { readonly db: number; readonly wal: number; readonly archive: number }
+  readonly audit: { readonly db: number; readonly wal: number; readonly archive: number; readonly most: number }
 }
 
 /** Times of tokens are by this machine's clock, and not by GitHub's. */

@@ -16,14 +16,21 @@ export type GatewayRequest = {
   readonly target: GatewayTarget
   /** Without credentials and without what is for one hop. */
   readonly headers: Readonly<Record<string, string>>
-  /** Bytes can be sent twice; what streams cannot. */
-  readonly body?: Exclude<OutboundRequest['body'], string | undefined>
+  /** Called once the caller is known to be allowed. Bytes can be sent twice; what streams cannot. Absent: there is no body. */
+  readonly readBody?: () => Promise<RequestBody>
   readonly signal: AbortSignal
 }
 
+export type RequestBody = Exclude<OutboundRequest['body'], string | undefined>
+
 export type Gateway = {
   /** GitHub's answer, streaming, redirects and refusals included. Throws what a token request throws, what the way out throws, and `portal`. */
-  forward(request: GatewayRequest, caller: Caller): Promise<OutboundResponse>
+  forward(request: GatewayRequest, caller: Caller): Promise<Forwarded>
+}
+
+export type Forwarded = OutboundResponse & {
+  /** The profile that the caller named, or that only the path could tell: what follows this answer is asked for under it. */
+  readonly profile?: string
 }
 
 /** For the head of an answer, the upload before it included. */
@@ -34,7 +41,7 @@ const LAG_MS = 2_000
 const LIFE_MS = 3_600_000
 
 export const createGateway = (deps: {
-  desk: Pick<TokenDesk, 'answer'>
+  desk: Pick<TokenDesk, 'answer' | 'narrowTo'>
   outbound: Pick<Outbound, 'send'>
   clock: Pick<Clock, 'sleep'>
   settings: () => { readonly apiUrl: string }
@@ -42,8 +49,11 @@ export const createGateway = (deps: {
 }): Gateway => {
   const { desk } = deps
 
-  const send = async (request: GatewayRequest, token: string): Promise<OutboundResponse> => {
-    const { method, target, body, signal } = request
+  const send = async (
+    request: GatewayRequest,
+    { body, token }: { body: RequestBody | undefined; token: string },
+  ): Promise<OutboundResponse> => {
+    const { method, target, signal } = request
     const response = await deps.outbound.send({
       method,
       url: addressOf(target, deps.settings().apiUrl),
@@ -58,37 +68,59 @@ export const createGateway = (deps: {
   }
 
   /** Where the profile alone does not say which token is meant, the repository in the path does. */
-  const choose = async (
-    { profile, repository }: GatewayTarget,
-    caller: Caller,
-  ): Promise<{ wanted: TokenRequest; answer: TokenAnswer }> => {
+  const choose = async (target: GatewayTarget, caller: Caller): Promise<Chosen> => {
+    const { profile } = target
     const wanted: TokenRequest = profile === undefined ? {} : { profile }
     try {
-      return { wanted, answer: await desk.answer(wanted, caller) }
+      return { wanted, answer: await desk.answer(wanted, caller), ...(profile !== undefined && { profile }) }
     } catch (error) {
-      if (!repository || !(error instanceof Failure) || !AMBIGUOUS.has(error.code)) throw error
-      const narrowed = { ...wanted, installation: repository.owner, repositories: [repository.name] }
-      return { wanted: narrowed, answer: await desk.answer(narrowed, caller) }
+      if (!(error instanceof Failure) || !AMBIGUOUS.has(error.code)) throw error
+      const narrowed = await narrow(wanted, target, caller)
+      if (!narrowed) throw error
+      const answer = await desk.answer(narrowed, caller)
+      return { wanted: narrowed, answer, ...(answer.profile !== undefined && { profile: answer.profile }) }
     }
+  }
+
+  const narrow = async (
+    wanted: TokenRequest,
+    { repository, repositoryId }: GatewayTarget,
+    caller: Caller,
+  ): Promise<TokenRequest | undefined> => {
+    if (repositoryId !== undefined) return desk.narrowTo(repositoryId, { request: wanted, caller })
+    return repository && { ...wanted, installation: repository.owner, repositories: [repository.name] }
+  }
+
+  const exchange = async (
+    request: GatewayRequest,
+    { wanted, answer }: Chosen,
+    caller: Caller,
+  ): Promise<OutboundResponse> => {
+    request.signal.throwIfAborted()
+    const body = await request.readBody?.()
+    const first = await send(request, { body, token: answer.token })
+    const isBytes = body === undefined || body instanceof Uint8Array
+    if (!isBytes || !isRefusal(first, answer)) return first
+    first.body.destroy()
+    if (isFresh(first, answer)) {
+      await deps.clock.sleep(LAG_MS, request.signal)
+      caller.attested.assertAlive()
+      return send(request, { body, token: answer.token })
+    }
+    const renewed = await desk.answer({ ...wanted, rejected: hashToken(new Secret(answer.token)) }, caller)
+    return send(request, { body, token: renewed.token })
   }
 
   return {
     async forward(request, caller) {
-      const { wanted, answer } = await choose(request.target, caller)
-      const first = await send(request, answer.token)
-      const isBytes = request.body === undefined || request.body instanceof Uint8Array
-      if (!isBytes || !isRefusal(first, answer)) return first
-      first.body.destroy()
-      if (isFresh(first, answer)) {
-        await deps.clock.sleep(LAG_MS, request.signal)
-        caller.attested.assertAlive()
-        return send(request, answer.token)
-      }
-      const renewed = await desk.answer({ ...wanted, rejected: hashToken(new Secret(answer.token)) }, caller)
-      return send(request, renewed.token)
+      const chosen = await choose(request.target, caller)
+      const { profile } = chosen
+      return { ...(await exchange(request, chosen, caller)), ...(profile !== undefined && { profile }) }
     },
   }
 }
+
+type Chosen = { readonly wanted: TokenRequest; readonly answer: TokenAnswer; readonly profile?: string }
 
 const AMBIGUOUS = new Set<Failure['code']>(['profile-required', 'installation-required', 'repositories-required'])
 

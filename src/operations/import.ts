@@ -9,6 +9,7 @@ import type { Clock } from '../platform/clock.ts'
 import type { StoredKey } from '../store/connection-store.ts'
 import type { AppLink } from './app-link.ts'
 import type { Journey } from './journey.ts'
+import type { Trail } from './trail.ts'
 
 export type ImportWish = {
   readonly appId?: number
@@ -24,6 +25,7 @@ export type ImportApp = (wish: ImportWish) => Promise<Connection>
 export const createImport = (deps: {
   journey: Journey
   link: AppLink
+  trail: Pick<Trail, 'record'>
   clock: Clock
   readKey: (pem: string) => AppKey
   exportKey: (key: AppKey, addedAtMs: number) => StoredKey
@@ -54,6 +56,10 @@ export const createImport = (deps: {
       host: deps.host(),
       enabledAtMs: now,
     }
+    deps.trail.record({
+      event: 'connection.import',
+      detail: `${app.name} for ${account.login}, key ${key.fingerprint}`,
+    })
     journey.to(next, { keys: [deps.exportKey(key, now)], installations: [], newGeneration: true })
     return next
   }

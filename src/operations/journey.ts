@@ -3,6 +3,7 @@
 import {
   type Connection,
   explainConnection,
+  explainWaiting,
   type Explanation,
   isLive,
   type Live,
@@ -38,6 +39,8 @@ export const createJourney = (deps: {
   clock: Clock
   githubUrl: () => string
   seat?: () => Seat | undefined
+  /** A sealed bundle that waits for its recovery key. */
+  findWaiting?: () => { readonly account?: { readonly login: string }; readonly hostname: string } | undefined
 }): Journey => {
   const { store, events, trail } = deps
   let last: Promise<unknown> = Promise.resolve()
@@ -52,7 +55,7 @@ export const createJourney = (deps: {
     if (before.kind === after.kind && stepOf(before) === stepOf(after)) return
     const { meaning, next } = explainConnection(after, deps.githubUrl())
     // The change is on the disk: that the log cannot be written must neither hide it nor stop what follows.
-    trail.owe({ event: `connection.${after.kind}`, detail: `from ${before.kind}: ${meaning} ${next}` })
+    trail.owe({ event: `connection.${after.kind}`, detail: `from ${before.kind}: ${meaning}` })
     if (after.kind === 'connected' && before.kind === 'awaiting-installation') {
       trail.owe({ event: 'dotcom_connection.create', detail: after.account.login })
     }
@@ -69,7 +72,10 @@ export const createJourney = (deps: {
       if (shut) throw shut
       const { connection } = store.connection.read()
       if (mayServe(connection) && isLive(connection)) return connection
-      const { meaning } = explainConnection(connection, deps.githubUrl())
+      const waiting = connection.kind === 'disconnected' ? deps.findWaiting?.() : undefined
+      const { meaning, next } = waiting
+        ? explainWaiting(waiting.account?.login ?? waiting.hostname)
+        : explainConnection(connection, deps.githubUrl())
       throw new Failure(
         connection.kind === 'quarantined'
           ? 'quarantined'
@@ -77,6 +83,7 @@ export const createJourney = (deps: {
             ? 'key-lost'
             : 'not-connected',
         meaning,
+        { next },
       )
     },
     to(connection, change = {}) {

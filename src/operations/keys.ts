@@ -1,6 +1,6 @@
 // The App's private keys: a second one is proven and signs, the former is the fallback until it is retired.
 
-import { appSettingsUrl, isLive, type Live } from '../domain/connection.ts'
+import { appSettingsUrl, isLive, issuerOf, type Live } from '../domain/connection.ts'
 import { Failure } from '../domain/errors.ts'
 import type { Secret } from '../domain/secret.ts'
 import { isoTime } from '../domain/wire.ts'
@@ -33,7 +33,7 @@ const MOST_KEYS = 2
 export const createKeys = (deps: {
   journey: Journey
   link: AppLink
-  trail: Pick<Trail, 'owe'>
+  trail: Pick<Trail, 'record'>
   events: Pick<Events, 'emit'>
   clock: Pick<Clock, 'now'>
   readKey: (pem: string) => AppKey
@@ -52,25 +52,25 @@ export const createKeys = (deps: {
 
   /** Throws unless GitHub takes a signature of this key alone, for the App of the connection. */
   const prove = async ({ app }: Live, key: AppKey): Promise<void> => {
-    const found = await link.getAppAs({ issuer: app.clientId, keys: [key] })
+    const found = await link.getAppAs({ issuer: issuerOf(app), keys: [key] })
     if (found.id !== app.id) {
       throw new Failure('key-mismatch', `GitHub says that the key belongs to App ${found.id}, not to ${app.id}`)
     }
   }
 
-  /** GitHub is asked while others go on; what was found is stored only where they changed nothing of it. */
-  const store = (generation: number, keys: readonly StoredKey[]): Promise<void> =>
+  /** GitHub is asked while others go on; what was found is stored only where they changed nothing of it, and once it is in the log. */
+  const store = (
+    generation: number,
+    { keys, event, detail }: { keys: readonly StoredKey[]; event: string; detail: string },
+  ): Promise<void> =>
     journey.alone(async () => {
       const connection = assertRotatable()
       if (journey.read().generation !== generation)
         throw new Failure('not-connected', 'the connection was changed meanwhile; try again')
+      deps.trail.record({ event, detail })
       journey.to(connection, { keys, newGeneration: true })
+      deps.events.emit({ event: 'change', state: journey.read().connection.kind, detail })
     })
-
-  const tell = (event: string, detail: string): void => {
-    deps.trail.owe({ event, detail })
-    deps.events.emit({ event: 'change', state: journey.read().connection.kind, detail })
-  }
 
   const assertRoom = ({ kind }: Live, keys: readonly StoredKey[]): void => {
     // Where GitHub takes none of them, the older one makes room: no proof could retire it.
@@ -89,9 +89,12 @@ export const createKeys = (deps: {
     assertRoom(connection, keys)
     await prove(connection, key).catch(explainMismatch(connection, fingerprint))
     const added = deps.exportKey(key, deps.clock.now())
-    await store(generation, [added, ...keys].slice(0, MOST_KEYS))
     const [former] = keys
-    tell('connection.key-add', `${fingerprint} signs now${former ? `, ${former.fingerprint} is the fallback` : ''}`)
+    await store(generation, {
+      keys: [added, ...keys].slice(0, MOST_KEYS),
+      event: 'connection.key-add',
+      detail: `${fingerprint} signs now${former ? `, ${former.fingerprint} is the fallback` : ''}`,
+    })
     await deps.check()
     return { added: fingerprint, alreadyHeld: false }
   }
@@ -110,8 +113,8 @@ export const createKeys = (deps: {
     if (!signs) throw new Failure('last-key', `${named ?? 'it'} is the only one`)
     if (retired.length === 0) return { retired, deleteOnGitHub }
     await prove(connection, deps.readKey(signs.pem.reveal())).catch(keepAll(signs.fingerprint))
-    await store(generation, stays)
-    tell('connection.key-retire', `${retired.join(' and ')} no more; ${signs.fingerprint} signs`)
+    const detail = `${retired.join(' and ')} no more; ${signs.fingerprint} signs`
+    await store(generation, { keys: stays, event: 'connection.key-retire', detail })
     return { retired, deleteOnGitHub }
   }
 

@@ -2,7 +2,8 @@
 
 import { isSameApp } from '../domain/connection.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
-import { assertGranted, type Scope, type ScopeKey } from '../domain/scope.ts'
+import { storedTokenTimes } from '../domain/record.ts'
+import { assertGranted, type Scope, type ScopeKey, shareNames } from '../domain/scope.ts'
 import type { GitHubClock } from '../github/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { Store } from '../store/database.ts'
@@ -37,6 +38,13 @@ export const createMinting = (deps: {
         .catch(reason => deps.log.warn('a token could not be revoked', { error: asFailure(reason) }))
       throw error
     }
-    return { key, profile, scope, token, granted, mintedAtMs: deps.githubClock.now(), expiresAtMs }
+    return {
+      key,
+      profile,
+      scope,
+      token,
+      granted: shareNames(scope, granted),
+      ...storedTokenTimes({ mintedAtMs: deps.githubClock.now(), expiresAtMs }),
+    }
   }
 }

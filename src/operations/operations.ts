@@ -15,6 +15,7 @@ import type { Journey } from './journey.ts'
 import type { Keys } from './keys.ts'
 import type { RefreshHistory } from './refresh-history.ts'
 import type { Recovery } from './recovery.ts'
+import type { RevokeAll } from './revoke-all.ts'
 import type { Snapshots } from './snapshots.ts'
 import type { StatusReport } from './status.ts'
 import type { TokenDesk } from './token-desk.ts'
@@ -24,6 +25,7 @@ export type Operations = {
   readonly enable: Enable
   readonly importApp: ImportApp
   readonly disable: Disable
+  readonly revokeAll: RevokeAll
   readonly keys: Keys
   readonly desk: TokenDesk
   readonly gateway: Gateway

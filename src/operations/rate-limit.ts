@@ -1,99 +1,119 @@
-// Rate limit by peer: no process, and no unit, keeps the others from their answers or uses up GitHub's quota for itself.
+// Rate limits by holder: nobody keeps the others from their answers or uses up GitHub's quota alone.
 
+import { type Allowance, fill, fullLevel, type Level, take } from '../domain/allowance.ts'
 import { Failure } from '../domain/errors.ts'
+import { holderOf } from '../domain/holder.ts'
 import type { Peer } from '../domain/policy.ts'
 import type { Clock } from '../platform/clock.ts'
 
 export type RateLimit = {
   /**
-   * For each request on token.sock. Throws `rate-limited` where the peer has used up its share while others ask as well: what
-   * nobody else wants it may have.
+   * For each request on token.sock. Throws `rate-limited` where the holder has used up its share while others ask as well: it may
+   * use any capacity that others leave idle.
    */
   takeAnswer(peer: Peer): void
   /** For each request that GitHub may have to be asked for. Throws `rate-limited`. */
   takeMint(peer: Peer): void
+  /** For a look at the daemon's health by the service manager. False where this share, which all of them have together, is used up. */
+  takeProbe(): boolean
 }
-
-type Allowance = { readonly perSecond: number; readonly burst: number }
 
 /** A job that asks once a second for each of 500 repositories is within it. */
 export const ANSWERS: Allowance = { perSecond: 500, burst: 2_000 }
-/** GitHub gives an installation 5,000 requests an hour, for everything. */
+/** All units of one uid together. */
+export const ANSWERS_OF_UID: Allowance = { perSecond: 1_000, burst: 4_000 }
+/** GitHub gives an installation 5,000 requests an hour, for everything: a uid has no more for having several units. */
 export const MINTS: Allowance = { perSecond: 1, burst: 600 }
+export const PROBES: Allowance = { perSecond: 20, burst: 100 }
 /** Others ask as long as the last of them did so within this time. */
 const CONTENDED_MS = 1_000
-const MAX_PEERS = 4_096
+const MAX_ACCOUNTS = 4_096
 
-type Bucket = { readonly key: string; readonly answers: Level; readonly mints: Level; dropped: boolean }
-type Level = { left: number; atMs: number }
+type Account = { readonly name: string; readonly answers: Level; readonly mints: Level; dropped: boolean }
+/** Its own, and that of its uid where units of it share one. */
+type Accounts = { readonly own: Account; readonly ofUid: Account | undefined }
 
 export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): RateLimit => {
   const { clock } = deps
-  const buckets = new Map<string, Bucket>()
-  /** A connection's peer is one object: its key is put together once. */
-  const known = new WeakMap<Peer, Bucket>()
-  let latest: { key: string; atMs: number } | undefined
-  /** When somebody else than `latest` asked last. */
+  const accounts = new Map<string, Account>()
+  /** A connection's peer is one object: its accounts are looked up once. */
+  const known = new WeakMap<Peer, Accounts>()
+  const probes = fullLevel(PROBES, clock.monotonic())
+  let latest: { name: string; atMs: number } | undefined
+  /** When another holder than `latest` asked last. */
   let otherAtMs = Number.NEGATIVE_INFINITY
 
-  const bucketOf = (peer: Peer): Bucket => {
+  const accountsOf = (peer: Peer): Accounts => {
     const found = known.get(peer)
-    if (found && !found.dropped) return found
-    const key = `${peer.uid}\n${peer.unit ?? ''}`
-    const bucket = buckets.get(key) ?? open(key)
-    known.set(peer, bucket)
-    return bucket
+    if (found && !found.own.dropped && !found.ofUid?.dropped) return found
+    const { name, uid } = holderOf(peer)
+    const ofUid = uid === undefined ? undefined : accountOf(`all of uid ${uid}`, ANSWERS_OF_UID)
+    const made = { own: accountOf(name, ANSWERS, ofUid), ofUid }
+    known.set(peer, made)
+    return made
   }
-  const open = (key: string): Bucket => {
+  const accountOf = (name: string, ofAnswers: Allowance, kept?: Account): Account => {
+    const found = accounts.get(name)
+    if (found) return found
     const nowMs = clock.monotonic()
-    if (buckets.size >= MAX_PEERS) {
-      // Whoever asked longest ago has most of his share back.
-      const [oldest] = buckets.values()
-      if (oldest) {
-        oldest.dropped = true
-        buckets.delete(oldest.key)
+    if (accounts.size >= MAX_ACCOUNTS) {
+      // A holder that has its share back loses nothing by being forgotten.
+      const dropped = fullestOf(accounts.values(), kept, nowMs)
+      if (dropped) {
+        dropped.dropped = true
+        accounts.delete(dropped.name)
       }
     }
-    const bucket = {
-      key,
-      answers: { left: ANSWERS.burst, atMs: nowMs },
-      mints: { left: MINTS.burst, atMs: nowMs },
-      dropped: false,
-    }
-    buckets.set(key, bucket)
-    return bucket
+    const account = { name, answers: fullLevel(ofAnswers, nowMs), mints: fullLevel(MINTS, nowMs), dropped: false }
+    accounts.set(name, account)
+    return account
   }
-  const isContended = (key: string, nowMs: number): boolean => {
-    if (latest?.key !== key) {
+  const isContended = (name: string, nowMs: number): boolean => {
+    if (latest?.name !== name) {
       otherAtMs = latest?.atMs ?? otherAtMs
-      latest = { key, atMs: nowMs }
+      latest = { name, atMs: nowMs }
     } else latest.atMs = nowMs
     return nowMs - otherAtMs < CONTENDED_MS
   }
 
   return {
     takeAnswer(peer) {
-      const { key, answers } = bucketOf(peer)
+      const { own, ofUid } = accountsOf(peer)
       const nowMs = clock.monotonic()
-      const contended = isContended(key, nowMs)
-      if (!take(answers, ANSWERS, nowMs) && contended) throw refusal('requests', answers, ANSWERS)
+      const contended = isContended(own.name, nowMs)
+      const empty = take(own.answers, ofUid?.answers, nowMs)
+      if (empty && contended) throw refusal('requests', empty)
     },
     takeMint(peer) {
-      const { mints } = bucketOf(peer)
-      if (!take(mints, MINTS, clock.monotonic())) throw refusal('requests for new tokens', mints, MINTS)
+      const { own, ofUid } = accountsOf(peer)
+      const empty = take(own.mints, ofUid?.mints, clock.monotonic())
+      if (empty) throw refusal('requests for new tokens', empty)
     },
+    takeProbe: () => take(probes, undefined, clock.monotonic()) === undefined,
   }
 }
 
-const take = (level: Level, { perSecond, burst }: Allowance, nowMs: number): boolean => {
-  level.left = Math.min(burst, level.left + ((nowMs - level.atMs) / 1000) * perSecond)
-  level.atMs = nowMs
-  if (level.left < 1) return false
-  level.left -= 1
-  return true
+/** The one that has used the least of what it may ask for; the oldest of several. */
+const fullestOf = (accounts: Iterable<Account>, kept: Account | undefined, nowMs: number): Account | undefined => {
+  let fullest: Account | undefined
+  let least = Number.POSITIVE_INFINITY
+  for (const account of accounts) {
+    if (account === kept) continue
+    const used = Math.max(usedOf(account.answers, nowMs), usedOf(account.mints, nowMs))
+    if (used >= least) continue
+    fullest = account
+    least = used
+    if (used === 0) break
+  }
+  return fullest
 }
 
-const refusal = (what: string, { left }: Level, { perSecond, burst }: Allowance): Failure =>
+const usedOf = (level: Level, nowMs: number): number => {
+  fill(level, nowMs)
+  return 1 - level.left / level.allowance.burst
+}
+
+const refusal = (what: string, { left, allowance: { perSecond, burst } }: Level): Failure =>
   new Failure('rate-limited', `more than ${burst} ${what} at once, or ${perSecond} a second, of this user and unit`, {
     retryAfterSeconds: Math.max(1, Math.ceil((1 - left) / perSecond)),
   })

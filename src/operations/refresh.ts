@@ -1,7 +1,8 @@
 // The heartbeat: at each tick of the cron, what is due is minted and what waits goes on.
 
-import type { Host } from '../domain/connection.ts'
+import { type Host, isTrouble } from '../domain/connection.ts'
 import { asFailure } from '../domain/errors.ts'
+import { failureOfState } from '../domain/state-failure.ts'
 import type { RefreshAnswer } from '../domain/wire.ts'
 import type { Clock, Timer } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
@@ -10,6 +11,7 @@ import type { Drift } from './drift.ts'
 import type { Enable } from './enable.ts'
 import type { Journey } from './journey.ts'
 import { quarantineIfMoved } from './quarantine.ts'
+import type { RevokeAll } from './revoke-all.ts'
 import type { Tokens } from './tokens.ts'
 
 export type Heartbeat = {
@@ -30,6 +32,7 @@ export const createHeartbeat = (deps: {
   tokens: Tokens
   enable: Enable
   disable: Disable
+  revokeAll: Pick<RevokeAll, 'resume' | 'findRemaining'>
   drift: Drift
   /** Whether it is for this node to go on with what is under way, and to ask GitHub what became of the App. */
   leads?: () => boolean
@@ -58,6 +61,7 @@ export const createHeartbeat = (deps: {
     beating = true
     try {
       await journey.inTurn(async () => quarantineIfMoved(deps))
+      await deps.revokeAll.resume()
       if (deps.leads?.() ?? true) {
         await deps.enable.resume()
         await deps.disable.resume()
@@ -65,7 +69,8 @@ export const createHeartbeat = (deps: {
       }
       const isProven = await prove()
       const outcomes = await tokens.refresh()
-      if (!isProven || outcomes.some(outcome => outcome.failure)) retrySoon()
+      const isLeft = deps.revokeAll.findRemaining() !== undefined
+      if (!isProven || isLeft || outcomes.some(outcome => outcome.failure)) retrySoon()
       deps.onBeat?.()
     } catch (error) {
       log.error('a refresh ended early', { error: asFailure(error) })
@@ -111,6 +116,10 @@ export const createHeartbeat = (deps: {
       await deps.drift.check({ force: true })
       journey.requireServing()
       const outcomes = await tokens.refresh({ force: true })
+      // Nothing was asked of GitHub, which must not look as if GitHub had agreed.
+      const { kind } = journey.read().connection
+      const trouble = outcomes.length === 0 && isTrouble(kind) && failureOfState({ state: kind, ...journey.explain() })
+      if (trouble) throw trouble
       return {
         refreshed: outcomes.filter(outcome => !outcome.failure).length,
         failed: outcomes.flatMap(({ scope, failure }) =>

@@ -13,6 +13,7 @@ import type { Store } from '../store/database.ts'
 import type { Journey } from './journey.ts'
 import type { Agreed, Memory } from './membership.ts'
 import { RECIPIENTS } from './recovery.ts'
+import { isRevocation } from './revoke-all.ts'
 import type { ChangeOptions } from './seat.ts'
 import type { Trail } from './trail.ts'
 
@@ -41,8 +42,8 @@ export const createReplicate = (deps: {
   trail: Pick<Trail, 'owe'>
   log: Log
   digestOf: (content: Omit<SharedRecord, 'version' | 'floor' | 'by'> & { readonly generation: number }) => string
-  /** A record took the place of what stood here. `voided`: its tokens with it. `changed`: the ids of installations that are others now. */
-  onApplied: (change: { voided: boolean; changed: readonly number[] }) => void
+  /** A record took the place of what stood here. `voided`: its tokens with it; `revoked`: GitHub takes them no more. `changed`: the ids of installations that are others now. */
+  onApplied: (change: { voided: boolean; revoked: boolean; changed: readonly number[] }) => void
   /** This node leaves its cluster, since it cannot ask it. */
   onLeave: () => void
 }): Replicate => {
@@ -99,7 +100,8 @@ export const createReplicate = (deps: {
       log.error('a change of this node lost against another one', { detail })
     }
     log.info('the record of the cluster holds here now', { generation, sequence: version.sequence, by: record.by })
-    deps.onApplied({ voided: voided || dropsKey, changed: changedOf(held.installations, installations) })
+    const revoked = isRevocation(held.connection, connection)
+    deps.onApplied({ voided: voided || dropsKey, revoked, changed: changedOf(held.installations, installations) })
     void link.announce()
   }
 

@@ -8,6 +8,8 @@ import type { AppLink } from './app-link.ts'
 export type Restraint = {
   /** Throws `quota` where a rate limit said to wait, or no more than `reserve` requests are left to the installation. */
   assertMayMint(installation: number, reserve: number): void
+  /** Whether more than half of the installation's quota is left, as far as GitHub told. */
+  isPlentiful(installation: number): boolean
   /** A rate limit is the installation's: all of its scopes rest. */
   note(installation: number, failure: Failure): void
   /** Rate limits are asked for anew: an administrator wants to know. */
@@ -18,7 +20,11 @@ export type Restraint = {
 /** `untilMs` by the wall clock. */
 export type Rest = { readonly installation: number; readonly untilMs: number }
 
-export const createRestraint = (deps: { link: AppLink; clock: Clock; githubClock: GitHubClock }): Restraint => {
+export const createRestraint = (deps: {
+  link: Pick<AppLink, 'findQuota'>
+  clock: Pick<Clock, 'now' | 'monotonic'>
+  githubClock: Pick<GitHubClock, 'now'>
+}): Restraint => {
   const { link, clock, githubClock } = deps
   /** By the monotonic clock. */
   const resting = new Map<number, { failure: Failure; untilMs: number }>()
@@ -35,6 +41,10 @@ export const createRestraint = (deps: { link: AppLink; clock: Clock; githubClock
         `${quota.remaining} of ${quota.limit} requests are left until the limit is reset`,
         quota.resetAtMs - githubClock.now(),
       )
+    },
+    isPlentiful(installation) {
+      const quota = link.findQuota(installation)
+      return !quota || quota.remaining * 2 > quota.limit || quota.resetAtMs <= githubClock.now()
     },
     note(installation, failure) {
       if (failure.code !== 'quota') return

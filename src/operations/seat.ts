@@ -1,6 +1,6 @@
 // A node's seat in its cluster, as the other operations see it. A single node has none, and each of them works as if nobody else existed.
 
-import type { MintWish, Role } from '../domain/cluster.ts'
+import type { MintWish, Role, SharedToken } from '../domain/cluster.ts'
 import type { Host } from '../domain/connection.ts'
 import type { Failure } from '../domain/errors.ts'
 import type { Grant } from '../domain/policy.ts'
@@ -36,6 +36,8 @@ export type Seat = {
   /** A token of the leader's; `undefined`: this node mints. Throws what the leader met with. */
   mint(grant: Grant, wish: MintWish): Promise<StoredToken | undefined>
   minted(token: StoredToken): void
+  /** What the cluster has of this generation and those before it. */
+  tokensTo(generation: number): readonly SharedToken[]
   /** Scopes in use here that are due. */
   wantAhead(grants: readonly Grant[]): void
   /** Whether credentials of that host are at home here: enabled on a machine of the same cluster. */

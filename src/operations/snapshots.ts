@@ -3,9 +3,11 @@
 import { createHash } from 'node:crypto'
 import { type Connection, type Host, isLive } from '../domain/connection.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
+import { assertSameGithub, type GithubAddresses } from '../domain/github-addresses.ts'
 import { ADMIN_PROFILE } from '../domain/policy.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Clock } from '../platform/clock.ts'
+import type { ConfigText } from '../platform/config-texts.ts'
 import type { Log } from '../platform/log.ts'
 import type { BundleOptions } from '../snapshot/bundle.ts'
 import type { BundleContent } from '../snapshot/content.ts'
@@ -21,10 +23,15 @@ import type { Tokens } from './tokens.ts'
 import type { Trail } from './trail.ts'
 import { createWaitingRoom, type WaitingBundle } from './waiting-bundle.ts'
 
+export type ExportWish = {
+  /** Put the configuration's text into the settings of the bundle. */
+  readonly withConfig: boolean
+}
+
 export type RestoreWish = {
   /** What may open the payload; none at hand: a sealed bundle waits for `unlock`. */
   readonly identities: readonly Secret[]
-  /** Take a bundle of an unknown signer over a live connection. */
+  /** Take a bundle of an unknown signer over a live connection, or of another GitHub than the configured one. */
   readonly force: boolean
 }
 
@@ -33,20 +40,24 @@ export type Restored = {
   readonly header: BundleHeader
   /** Sentences for whoever reads the backup's log. */
   readonly warnings: readonly string[]
+  /** Of the bundle, where it was opened and has it. */
+  readonly configuration?: readonly ConfigText[]
 }
 
 export type Snapshots = {
-  /** The bundle, in memory that is the caller's to give back. */
-  export(): Promise<Uint8Array>
-  /** Throws `bundle-corrupt`, `bundle-newer`, `bundle-wrong-identity`, `bundle-untrusted`; then nothing was changed. */
+  /** The bundle, in memory that is the caller's to give back. Throws `configuration` where its text holds a secret. */
+  export(wish?: ExportWish): Promise<Uint8Array>
+  /** Throws `bundle-corrupt`, `bundle-newer`, `bundle-wrong-identity`, `bundle-untrusted`, `bundle-other-github`; then nothing was changed. */
   restore(bundle: Uint8Array, wish: RestoreWish): Promise<Restored>
   /**
    * Completes the restore that waits for an identity. Throws `invalid-request` where none waits, `bundle-untrusted` where a connection
-   * came to life since, and nobody forced that restore.
+   * came to life since, and `bundle-other-github` where the configuration names another GitHub, unless that restore was forced.
    */
   unlock(identities: readonly Secret[]): Promise<Restored>
   /** The header of the bundle that waits, if one does. */
   findWaiting(): BundleHeader | undefined
+  /** Whether an export is the sealed bundle that waits, since there is nothing else. */
+  exportsWaiting(): boolean
   /** Forgets the bundle that waits. */
   dropWaiting(): void
   /** This machine takes the place of the one that the credentials were enabled on. */
@@ -89,6 +100,8 @@ export const createSnapshots = (deps: {
   host: () => Host
   isHome?: (host: Host) => boolean
   settings: () => SnapshotSettings
+  /** Throws where no status can be told of this record. */
+  assertTellable: (record: ConnectionRecord) => void
   /** The key is proven and a token minted at once where GitHub can be reached; told to whoever waits by the state. */
   onRestored: () => void
 }): Snapshots => {
@@ -108,6 +121,15 @@ export const createSnapshots = (deps: {
     return [`The bundle was ${what}; this signer is not known here.`]
   }
 
+  /** Before the swap: what cannot be shown would make a daemon that cannot be asked. */
+  const assertTellable = (record: ConnectionRecord): void => {
+    try {
+      deps.assertTellable(record)
+    } catch (error) {
+      throw new Failure('bundle-corrupt', 'the connection in the bundle cannot be described', { cause: error })
+    }
+  }
+
   const isSame = (header: BundleHeader): boolean => {
     const mark = store.facts.find(RESTORED)
     return JSON.stringify(mark) === JSON.stringify(markOf(header, journey.read().generation))
@@ -122,6 +144,7 @@ export const createSnapshots = (deps: {
       nowMs: clock.now(),
       ...(deps.isHome && { isHome: deps.isHome }),
     })
+    assertTellable({ ...content, connection })
     const number = store.number()
     trail.record({
       event: 'snapshot.restore',
@@ -175,9 +198,12 @@ export const createSnapshots = (deps: {
       }
     }
     const content = await tools.openBundle(bundle, wish.identities)
+    warnings.push(...assertSameGithub(content, deps.settings().github, wish))
     // A stranger's bundle brings no recovery keys along but those whose identity is here: whoever has one reads each later snapshot.
     const recipients = isTrusted(header) ? header.recipients : await Promise.all(wish.identities.map(tools.recipientOf))
-    return { outcome: 'restored', header, warnings: [...warnings, ...(await take({ header, content, recipients }))] }
+    warnings.push(...(await take({ header, content, recipients })))
+    const { configuration } = content.settings
+    return { outcome: 'restored', header, warnings, ...(configuration && { configuration }) }
   }
 
   /** For the doctor, who tells how old the last one is. */
@@ -190,32 +216,46 @@ export const createSnapshots = (deps: {
     }
   }
 
+  /** The sealed bundle that waits, where there is nothing else. */
+  const findSole = (): ReturnType<typeof waiting.find> => {
+    const waits = waiting.find()
+    return waits && journey.read().connection.kind === 'disconnected' ? waits : undefined
+  }
+
   return {
-    async export() {
-      const waits = waiting.find()
-      if (waits && journey.read().connection.kind === 'disconnected') {
+    async export(wish = { withConfig: false }) {
+      const waits = findSole()
+      if (waits) {
         // All that there is: anything else would, in time, push it out of the backups.
         trail.record({ event: 'snapshot.export', detail: 'the sealed bundle that waits, as it is' })
         return Buffer.from(waits.bundle)
       }
-      const content = contentOf({ record: journey.read(), tokens: tokens.live() }, deps.settings())
+      const content = contentOf({ record: journey.read(), tokens: tokens.live() }, deps.settings(), wish)
       const bundle = await tools.writeBundle(content, {
         recipients: recovery.recipients(),
         signer: recovery.signer(),
         createdMs: clock.now(),
         hostname: deps.host().hostname,
       })
+      trail.record({
+        event: 'snapshot.export',
+        detail: `${content.connection.kind}, generation ${content.generation}${wish.withConfig ? ', with the configuration' : ''}`,
+      })
       noteExport(content.generation)
-      trail.record({ event: 'snapshot.export', detail: `${content.connection.kind}, generation ${content.generation}` })
       return bundle
     },
     restore: (bundle, wish) => journey.alone(() => restore(bundle, wish)),
     unlock: identities =>
       journey.alone(async () => {
         const waits = waiting.find()
-        if (!waits) throw new Failure('invalid-request', 'no sealed bundle waits for an identity')
+        if (!waits)
+          throw new Failure(
+            'nothing-locked',
+            'the store key opens the store, and no sealed bundle waits for a recovery key',
+          )
         return restore(waits.bundle, { identities, force: store.facts.find(FORCED) === digestOf(waits.header) })
       }),
+    exportsWaiting: () => findSole() !== undefined,
     findWaiting: () => waiting.find()?.header,
     dropWaiting() {
       if (deps.waiting.find()) waiting.remove()
@@ -234,9 +274,10 @@ export const createSnapshots = (deps: {
           host: deps.host(),
         }
         const kept = connection.kind === 'quarantined' ? adopted : { ...connection, host: deps.host() }
-        journey.to(kept, { newGeneration: true })
         trail.record({ event: 'connection.adopt', detail: `from ${connection.host.hostname}` })
+        // Before the state: a proof that is owed to a connection that does not serve yet is asked for when it does.
         store.facts.put(UNPROVEN, true)
+        journey.to(kept, { newGeneration: true })
         deps.onRestored()
       }),
     async prove() {
@@ -255,14 +296,15 @@ export const createSnapshots = (deps: {
 export type SnapshotSettings = {
   readonly trusted: readonly string[]
   readonly includeToken: boolean
-  readonly githubUrl: string
-  readonly apiUrl: string
+  readonly github: GithubAddresses
+  configuration(): readonly ConfigText[]
 }
 
 /** What a bundle holds of a store's content; for the export of a daemon and for the one without. */
 export const contentOf = (
   from: { record: ConnectionRecord; tokens: readonly StoredToken[] },
   settings: SnapshotSettings,
+  { withConfig }: ExportWish,
 ): BundleContent => ({
   generation: from.record.generation,
   connection: from.record.connection,
@@ -270,7 +312,11 @@ export const contentOf = (
   facts: {},
   keys: from.record.keys,
   tokens: settings.includeToken ? from.tokens : [],
-  settings: { github_url: settings.githubUrl, api_url: settings.apiUrl },
+  settings: {
+    github_url: settings.github.url,
+    api_url: settings.github.apiUrl,
+    ...(withConfig && { configuration: [...settings.configuration()] }),
+  },
 })
 
 const markOf = (header: BundleHeader, generation: number) => ({ header: digestOf(header), generation })

@@ -1,9 +1,12 @@
 // Status: what the daemon is in, what that means, and what to do next.
 
-import { explainConnection, type Host, type Installation, isLive } from '../domain/connection.ts'
+import { explainConnection, explainWaiting, type Host, type Installation, isLive } from '../domain/connection.ts'
+import { CATALOGUE, type Failure } from '../domain/errors.ts'
+import { worstWarning } from '../domain/warnings.ts'
 import { isoTime, type PublicStatus, type Status } from '../domain/wire.ts'
 import type { GitHubClock } from '../github/clock.ts'
 import type { Clock } from '../platform/clock.ts'
+import type { ConnectionRecord } from '../store/connection-store.ts'
 import type { AppLink } from './app-link.ts'
 import type { Journey } from './journey.ts'
 import type { Policy } from '../domain/policy.ts'
@@ -11,15 +14,19 @@ import type { Drift } from './drift.ts'
 import { driftWarnings } from './drift-warnings.ts'
 import { keyWarnings } from './key-warnings.ts'
 import type { Recovery } from './recovery.ts'
+import type { RevokeAll } from './revoke-all.ts'
 import type { Seat } from './seat.ts'
 import type { Snapshots } from './snapshots.ts'
 import type { Tokens } from './tokens.ts'
 import type { Trail } from './trail.ts'
 
 export type StatusReport = {
-  whole(): Status
+  /** Of the record that holds, or of one that is to take its place. */
+  whole(record?: ConnectionRecord): Status
   /** What any local process may see. */
   brief(): PublicStatus
+  /** The same for an administrator: where the state asks for nothing, the next step is that of the worst warning. */
+  standing(): PublicStatus
   /** Why tokens cannot be served, or are about to run out; empty: all is well. */
   reasonsNotReady(): string[]
 }
@@ -27,11 +34,13 @@ export type StatusReport = {
 type Warning = Status['warnings'][number]
 
 const CLOCK_WARNING_S = 30
+const PUBLIC_NEXT = 'Ask an administrator: `sudo ghconnect status` says what is wrong.'
 
 export const createStatusReport = (deps: {
   journey: Journey
   tokens: Tokens
   link: AppLink
+  revokeAll: Pick<RevokeAll, 'findRemaining'>
   drift: Pick<Drift, 'findFlapping' | 'findRest'>
   policy: () => Policy
   recovery: Recovery
@@ -42,20 +51,22 @@ export const createStatusReport = (deps: {
   settings: () => { githubUrl: string; apiUrl: string; beforeExpiryMs: number }
   proxyFor: (url: string) => string | undefined
   featureWarnings: () => readonly Warning[]
-  /** Units of the policy that systemd does not know. */
-  doubtfulUnits: () => readonly { readonly unit: string; readonly doubt: string }[]
+  /** Why the configuration of the last reload was refused, until one is accepted. */
+  refused?: () => string | undefined
+  /** What is not as it was meant in the configuration, and units of the policy that systemd does not know. */
+  doubts: () => Readonly<Record<'settings' | 'units', readonly { readonly said: string; readonly next: string }[]>>
+  /** Why the settings page listens nowhere, if it does not. */
+  pageFault?: () => Failure | undefined
   host: () => Host
   version: string
   seat?: () => Seat | undefined
 }): StatusReport => {
   const { journey, tokens, link, clock } = deps
 
-  const brief = (): PublicStatus => {
-    const { connection } = journey.read()
+  const brief = ({ connection } = journey.read()): PublicStatus => {
     const waiting = deps.snapshots.findWaiting()
     if (waiting && connection.kind === 'disconnected') {
-      const meaning = `A sealed bundle of ${waiting.account?.login ?? waiting.hostname} was restored without its identity.`
-      const next = 'Run `ghconnect unlock --identity FILE` with the recovery key.'
+      const { meaning, next } = explainWaiting(waiting.account?.login ?? waiting.hostname)
       return { state: 'awaiting-unlock', since: isoTime(connection.sinceMs), meaning, next, version: deps.version }
     }
     const shut = deps.seat?.()?.findShut()
@@ -73,7 +84,8 @@ export const createStatusReport = (deps: {
     return { state: connection.kind, since: isoTime(connection.sinceMs), meaning, next, version: deps.version }
   }
 
-  const warnings = (): Warning[] => {
+  const warnings = (record = journey.read()): Warning[] => {
+    const { connection, keys } = record
     const found: Warning[] = []
     const trouble = link.findTrouble()
     if (trouble) {
@@ -82,33 +94,49 @@ export const createStatusReport = (deps: {
     }
     const unwritten = deps.trail.findTrouble()
     if (unwritten) {
-      const { code, message, entry } = unwritten
-      found.push({ code, detail: `${entry.title}: ${message}`, next: entry.next })
+      const { code, message, entry, next } = unwritten
+      found.push({ code, detail: `${entry.title}: ${message}`, next })
     }
-    const { connection, keys } = journey.read()
+    const unrevoked = deps.revokeAll.findRemaining()
+    if (unrevoked) {
+      const { failure, endsAtMs } = unrevoked
+      const why = failure ? `: ${failure.entry.title}: ${failure.message}` : ''
+      const detail = `Revoked tokens that GitHub still accepts: ${unrevoked.tokens}, until ${isoTime(endsAtMs)} at most${why}.`
+      const next = `They are tried again with each refresh. ${failure?.entry.next ?? ''}`.trim()
+      found.push({ code: 'tokens-unrevoked', detail, next })
+    }
     const offset = Math.round(deps.githubClock.offsetMs() / 1000)
     if (Math.abs(offset) >= CLOCK_WARNING_S) {
       const detail = `This machine's clock is ${Math.abs(offset)} s ${offset > 0 ? 'behind' : 'ahead of'} GitHub's.`
-      found.push({ code: 'clock', detail, next: 'Set the clock (NTP). The daemon reckons with the offset meanwhile.' })
+      found.push({ code: 'clock', detail, next: CATALOGUE['clock-skew'].next })
     }
-    if (deps.recovery.recipients().length === 0) {
+    // Before there is an App, nothing would be lost, and `enable` asks for one.
+    if (isLive(connection) && connection.kind !== 'disconnecting' && deps.recovery.recipients().length === 0) {
       found.push({
         code: 'no-recovery-key',
-        detail: 'No recovery key exists: snapshots leave in clear, and a lost store key loses everything.',
+        detail:
+          'No recovery key exists: snapshots are unencrypted, and losing the store key means losing the connection.',
         next: 'Run `ghconnect recovery-key create` and keep what it prints away from this machine.',
       })
     }
-    found.push(...deps.featureWarnings())
-    for (const { unit, doubt } of deps.doubtfulUnits()) {
-      const next = 'Correct it in the configuration, or install the unit: until then it admits nobody.'
-      found.push({ code: 'unknown-unit', detail: `The policy names ${unit}: ${doubt}.`, next })
+    const refused = deps.refused?.()
+    if (refused !== undefined) {
+      const detail = `The changed configuration was refused, and the previous settings still apply: ${refused}`
+      found.push({ code: 'config-refused', detail, next: 'Correct the file, then run `ghconnect reload`.' })
     }
+    const absent = deps.pageFault?.()
+    if (absent)
+      found.push({ code: absent.code, detail: `There is no settings page: ${absent.message}.`, next: absent.next })
+    found.push(...deps.featureWarnings())
+    const { settings, units } = deps.doubts()
+    for (const { said, next } of settings) found.push({ code: 'config-doubt', detail: `${said}.`, next })
+    for (const { said, next } of units) found.push({ code: 'unknown-unit', detail: `${said}.`, next })
     if (deps.snapshots.findWaiting() && connection.kind !== 'disconnected') {
       const detail = 'A sealed bundle waits for its identity; it would replace the connection.'
       found.push({ code: 'waiting-bundle', detail, next: 'Run `ghconnect unlock --identity FILE`.' })
     }
     found.push(...keyWarnings(keys, { link, nowMs: clock.now() }))
-    found.push(...driftWarnings(journey.read(), { policy: deps.policy(), drift: deps.drift, rests: tokens.rests() }))
+    found.push(...driftWarnings(record, { policy: deps.policy(), drift: deps.drift, rests: tokens.rests() }))
     found.push(...(deps.seat?.()?.warnings() ?? []))
     const isHome = isLive(connection) && deps.seat?.()?.isHome(connection.host)
     if (isLive(connection) && connection.kind !== 'quarantined' && !isHome) {
@@ -122,16 +150,32 @@ export const createStatusReport = (deps: {
     return found
   }
 
+  const standing = (record = journey.read()): PublicStatus => {
+    const seen = brief(record)
+    if (seen.state === 'connected') return { ...seen, next: worstWarning(warnings(record))?.next ?? seen.next }
+    // Whatever another state asks for would be refused.
+    const unwritten = deps.trail.findTrouble()
+    return unwritten ? { ...seen, next: unwritten.next } : seen
+  }
+
+  /** What any local process may see. It learns that there is a fault, not which one. */
+  const publicly = (): PublicStatus => {
+    const fault = deps.trail.findTrouble() ?? link.findTrouble()
+    const seen = brief()
+    return fault && seen.state === 'connected' ? { ...seen, next: PUBLIC_NEXT } : seen
+  }
+
   return {
-    brief,
-    whole() {
-      const { connection, generation, installations, keys } = journey.read()
+    brief: publicly,
+    standing,
+    whole(record = journey.read()) {
+      const { connection, generation, installations, keys } = record
       const counts = tokens.counts()
       const trouble = link.findTrouble()
       const { apiUrl, beforeExpiryMs } = deps.settings()
       const proxy = deps.proxyFor(apiUrl)
       return {
-        ...brief(),
+        ...standing(record),
         ...('account' in connection && { account: connection.account }),
         ...(isLive(connection) && {
           app: {
@@ -161,6 +205,7 @@ export const createStatusReport = (deps: {
           },
         }),
         ...(proxy !== undefined && { proxy }),
+        clock_known: deps.githubClock.findTold() !== undefined,
         clock_offset_seconds: Math.round(deps.githubClock.offsetMs() / 100) / 10,
         generation,
         role: deps.seat?.()?.role() ?? 'single',

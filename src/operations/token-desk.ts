@@ -7,9 +7,10 @@ import { isoTime, type TokenAnswer, type TokenRequest } from '../domain/wire.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { StoredToken } from '../store/token-store.ts'
 import type { AppLink } from './app-link.ts'
-import { type Caller, createDecisions } from './decisions.ts'
+import { type Caller, chargedTo, createDecisions } from './decisions.ts'
 import type { Drift } from './drift.ts'
 import type { Journey } from './journey.ts'
+import { createRepositoryNames } from './repository-names.ts'
 import type { RateLimit } from './rate-limit.ts'
 import type { TokenWish } from './token-wishes.ts'
 import type { Tokens } from './tokens.ts'
@@ -23,6 +24,8 @@ export type TokenDesk = {
    * Rejects with `not-permitted`, `peer-gone`, `audit-unavailable`, and what `Tokens.obtain` throws.
    */
   answer(request: TokenRequest, caller: Caller): TokenAnswer | Promise<TokenAnswer>
+  /** The same request for the one repository with this id. Unknown and denied ids reject alike with `not-permitted`. */
+  narrowTo(repositoryId: number, asked: { request: TokenRequest; caller: Caller }): Promise<TokenRequest>
   /** For what is refused before a request could be made of it: rejects with `not-permitted`, which is in the log then. */
   deny(detail: string, asked: { request: TokenRequest; caller: Caller }): Promise<never>
 }
@@ -38,7 +41,8 @@ export const createTokenDesk = (deps: {
   clock: Pick<Clock, 'monotonic'>
 }): TokenDesk => {
   const { journey, tokens, trail } = deps
-  const decisions = createDecisions(deps)
+  const names = createRepositoryNames(deps)
+  const decisions = createDecisions({ ...deps, names })
   const answers = new WeakMap<StoredToken, TokenAnswer>()
   const descriptions = new WeakMap<Grant, string>()
 
@@ -50,19 +54,27 @@ export const createTokenDesk = (deps: {
     return text
   }
 
-  /** The last steps, the same for a token at hand and for one that was minted. */
-  const handOver = (grant: Grant, token: StoredToken, caller: Caller): TokenAnswer => {
-    // The state may have changed while GitHub was asked: a disable stops serving at once.
+  /** The state may have changed since: a disable stops serving at once. */
+  const assertServed = ({ attested }: Caller): void => {
     journey.requireServing()
-    caller.attested.assertAlive()
-    const { connection, attested } = caller
-    trail.granted({
-      connection,
+    attested.assertAlive()
+  }
+
+  /** The last steps, the same for a token at hand and for one that was minted. */
+  const handOver = (grant: Grant, token: StoredToken, caller: Caller): TokenAnswer | Promise<TokenAnswer> => {
+    assertServed(caller)
+    const { attested } = caller
+    const written = trail.granted({
+      connection: attested,
       peer: attested.peer,
       profile: grant.profile,
       scope: describe(grant),
       token: token.token,
     })
+    return written ? written.then(() => (assertServed(caller), answerWith(token))) : answerWith(token)
+  }
+
+  const answerWith = (token: StoredToken): TokenAnswer => {
     const account = findInstallation(journey.read().installations, token.scope.installation)?.account.login ?? ''
     const known = answers.get(token)
     if (known?.account === account) return known
@@ -74,26 +86,29 @@ export const createTokenDesk = (deps: {
   const obtain = async (request: TokenRequest, caller: Caller): Promise<{ grant: Grant; token: StoredToken }> => {
     const grant = decisions.decide(request, caller)
     try {
-      return { grant, token: await tokens.obtain(grant, wishOf(request)) }
+      return { grant, token: await tokens.obtain(grant, wishOf(request), chargedTo(caller)) }
     } catch (error) {
+      if (error instanceof Failure && error.code === 'repository-not-accessible')
+        throw await names.explain(error, grant.scope, chargedTo(caller))
       // A reinstalled App has a new installation id: looked up once more, and authorized anew.
       const stale = error instanceof Failure && error.code === 'installation-not-found'
       if (!stale || !(await deps.drift.lookAgain())) throw error
       const renewed = decisions.decide(request, caller)
-      return { grant: renewed, token: await tokens.obtain(renewed, wishOf(request)) }
+      return { grant: renewed, token: await tokens.obtain(renewed, wishOf(request), chargedTo(caller)) }
     }
   }
 
-  const answerAtHand = (request: TokenRequest, caller: Caller): TokenAnswer | undefined => {
+  const answerAtHand = (request: TokenRequest, caller: Caller): TokenAnswer | Promise<TokenAnswer> | undefined => {
     journey.requireServing()
-    if (request.repository_ids || request.rejected !== undefined) return undefined
+    // Ids are authorized before they are looked up, and once more as names.
+    if (request.repository_ids) return undefined
     const grant = decisions.decide(request, caller)
-    const token = tokens.find(grant, wishOf(request))
+    if (request.rejected !== undefined) return undefined
+    const token = tokens.find(grant, wishOf(request), chargedTo(caller))
     return token && handOver(grant, token, caller)
   }
 
   const answerLater = async (request: TokenRequest, caller: Caller): Promise<TokenAnswer> => {
-    if (caller.socket === 'token') deps.rateLimit.takeMint(caller.attested.peer)
     const { grant, token } = await obtain(await decisions.nameRepositories(request, caller), caller)
     return handOver(grant, token, caller)
   }
@@ -105,21 +120,24 @@ export const createTokenDesk = (deps: {
   ): Promise<never> => {
     const failure = asFailure(error)
     if (failure.code === 'not-permitted' || failure.code === 'peer-gone') {
-      trail.denied({ peer: caller.attested.peer, detail: failure.message, wanted: describeRequest(request) })
+      await trail.denied({ peer: caller.attested.peer, detail: failure.message, wanted: describeRequest(request) })
     }
     throw failure
   }
 
   return {
+    narrowTo(repositoryId, asked) {
+      const { request, caller } = asked
+      return decisions.narrowTo(repositoryId, request, caller).catch(error => refuse(error, asked))
+    },
     deny: (detail, asked) => refuse(new Failure('not-permitted', detail), asked),
     answer(request, caller) {
+      const refused = (error: unknown): Promise<never> => refuse(error, { request, caller })
       try {
-        return (
-          answerAtHand(request, caller) ??
-          answerLater(request, caller).catch(error => refuse(error, { request, caller }))
-        )
+        const answer = answerAtHand(request, caller) ?? answerLater(request, caller)
+        return answer instanceof Promise ? answer.catch(refused) : answer
       } catch (error) {
-        return refuse(error, { request, caller })
+        return refused(error)
       }
     },
   }

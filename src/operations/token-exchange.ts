@@ -98,7 +98,8 @@ export const createTokenExchange = (deps: {
       const { code, message, retryAfterSeconds } = asFailure(error)
       const told = {
         kind: 'failure',
-        code,
+        // 0.1.0 cannot read the newer code.
+        code: code === 'proxy-auth-scheme' ? 'proxy-authentication' : code,
         detail: message,
         ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
       } as const

@@ -1,36 +1,17 @@
-// The tokens at hand: one entry per holder and scope, in memory and, where it can be written, on the disk.
+// The cache of tokens: one entry per profile and scope, in memory and, where it can be written, on the disk; bounded by shares.
 
-import type { Installation } from '../domain/connection.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
-import type { Grant } from '../domain/policy.ts'
-import { canonicalScope, type Scope, type ScopeKey, scopeKey } from '../domain/scope.ts'
+import { holderOf } from '../domain/holder.ts'
+import type { Grant, Peer } from '../domain/policy.ts'
+import { type ScopeKey, scopeKey } from '../domain/scope.ts'
 import type { GitHubClock } from '../github/clock.ts'
+import type { Clock, Timer } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { Store } from '../store/database.ts'
 import type { StoredToken } from '../store/token-store.ts'
+import { type Held, newEntry, weigh, weighToken } from './token-entry.ts'
+import { CACHE_LIMITS, type CacheLimits, createShares, type Usage } from './token-shares.ts'
 import { hashToken } from './trail.ts'
-
-export type Held = {
-  readonly key: ScopeKey
-  readonly profile: string
-  readonly scope: Scope
-  current?: StoredToken
-  next?: StoredToken
-  minting?: Promise<StoredToken>
-  /** GitHub may have narrowed what it was minted for. */
-  doubtful?: true
-  /** By the monotonic clock. */
-  askedAtMs: number
-  failures: number
-  failure?: Failure
-  /** The installations as they were known when it failed: what was refused may be granted since they changed. */
-  failedUnder?: readonly Installation[]
-  /** By the monotonic clock: no mint is tried before. */
-  retryAtMs: number
-  forcedAtMs: number
-  /** 0 to 1: spreads the mints of scopes that were asked for together. */
-  readonly jitter: number
-}
 
 export type ShelfCounts = {
   readonly live: number
@@ -40,15 +21,26 @@ export type ShelfCounts = {
   readonly inUseExpiresAtMs?: number
   /** GitHub is asked for so many at this moment. */
   readonly minting: number
+  /** Entries with and without a token, the bytes that they are charged for, and how many had to make room since the start. */
+  readonly cache: { readonly entries: number; readonly bytes: number; readonly evicted: number }
 }
 
 export type TokenShelf = {
-  /** The entry of a grant, made where there is none. Throws `rate-limited` where there are too many. */
-  hold(grant: Grant): Held
+  /** Makes no entry. */
+  find(grant: Grant): Held | undefined
+  /**
+   * The entry of a grant, made where there is none: for a mint that is allowed and begins now. When the cache is full others go
+   * (`Shares`), or it throws `rate-limited`. `by`: the process that asks; none for the daemon itself, administrators and other nodes.
+   */
+  open(grant: Grant, by?: Peer): Held
+  /** An entry that nobody here had asked for is charged to the first who does. */
+  claim(held: Held, by: Peer): void
   all(): Iterable<Held>
   /** Milliseconds of life by GitHub's clock; none without a token. */
   remaining(token: Pick<StoredToken, 'expiresAtMs'> | undefined): number
-  put(held: Held, token: StoredToken): void
+  /** Into the slot where it belongs: beside a token that still lasts, else in its place. Returns it as it is held. */
+  put(held: Held, token: Omit<StoredToken, 'slot'>): StoredToken
+  fail(held: Held, failure: Failure): void
   /** The settled `next` takes the place of `current`; a `current` at its end gives way at once. */
   promote(held: Held): void
   /** Takes the token out of whichever slot it is in by now; tells whether it was in one. */
@@ -59,7 +51,13 @@ export type TokenShelf = {
   live(): readonly StoredToken[]
   /** Of the live tokens, by GitHub's clock. In use: `askedAtMs` is `sinceMs` or later. */
   counts(sinceMs: number): ShelfCounts
+  /** How much room is taken, by accounted bytes. */
+  usage(): Usage
+  findPeer(holder: string): Peer | undefined
+  /** Throws where the disk refuses; memory is empty then all the same. */
   drop(): void
+  /** Writes at once what waits to be written; for a stop. */
+  flush(): void
   /** Takes over the tokens of a restored bundle. */
   take(tokens: readonly StoredToken[]): void
   /** Takes over tokens of another node, where they last longer than those at hand; gives those. */
@@ -68,32 +66,81 @@ export type TokenShelf = {
 
 /** A token with less life than this is handed out only when no other can be had. */
 export const FLOOR_MS = 60_000
-const MAX_HELD = 50_000
 const SLOTS = ['current', 'next'] as const
+/** No answer waits for the disk: many mints share one write. A kill meanwhile costs these tokens, which end within the hour. */
+const SAVE_MS = 30
+/** Entries in one write, and in one turn of the event loop. */
+const SAVED_AT_ONCE = 100
 
 /** Of two that end at once, the one that all nodes have is the one. */
 const isSame = (a: Pick<StoredToken, 'token' | 'expiresAtMs'>, b: typeof a): boolean =>
   a.expiresAtMs === b.expiresAtMs && hashToken(a.token) === hashToken(b.token)
 
+const tokensOf = (held: Held | undefined): StoredToken[] =>
+  SLOTS.map(slot => held?.[slot]).filter(token => token !== undefined)
+
 export const createTokenShelf = (deps: {
   store: Store
+  clock: Pick<Clock, 'after'>
   githubClock: GitHubClock
   log: Log
   settings: () => { readonly settleMs: number }
   random: () => number
+  limits?: CacheLimits
 }): TokenShelf => {
   const { store, githubClock } = deps
   const all = new Map<ScopeKey, Held>()
+  const shares = createShares<Held>(deps.limits ?? CACHE_LIMITS)
+  let evicted = 0
 
   const remaining: TokenShelf['remaining'] = token => (token ? token.expiresAtMs - githubClock.now() : 0)
 
   /** Memory decides: a disk that takes nothing costs a mint after the next start, and no answer now. */
-  const persist = (write: () => void): void => {
+  const noteUnwritten = (error: unknown): void =>
+    deps.log.error('tokens cannot be written; they are held in memory', { error: asFailure(error) })
+  const persist = (write: () => Promise<void>): void => {
     try {
-      write()
+      write().catch(noteUnwritten)
     } catch (error) {
-      deps.log.error('tokens cannot be written; they are held in memory', { error: asFailure(error) })
+      noteUnwritten(error)
     }
+  }
+
+  /** Entries whose rows on the disk are not yet what memory holds, and the store that they belong to. */
+  const changed = new Set<ScopeKey>()
+  let changedIn = store.number()
+  let timer: Timer | undefined
+
+  const save = (limit: number): void => {
+    const keys = [...changed.values().take(limit)]
+    for (const key of keys) changed.delete(key)
+    // Another store has other credentials, and begins without tokens.
+    if (keys.length === 0 || store.number() !== changedIn) return changed.clear()
+    persist(() =>
+      store.tokens.write(
+        keys.flatMap(key => tokensOf(all.get(key))),
+        keys,
+      ),
+    )
+  }
+
+  const saveInTurns = (): void => {
+    timer = undefined
+    save(SAVED_AT_ONCE)
+    if (changed.size > 0) timer = deps.clock.after(SAVE_MS, saveInTurns)
+  }
+
+  const saveSoon = (key: ScopeKey): void => {
+    if (store.number() !== changedIn) changed.clear()
+    changedIn = store.number()
+    changed.add(key)
+    timer ??= deps.clock.after(SAVE_MS, saveInTurns)
+  }
+
+  const flush = (): void => {
+    timer?.cancel()
+    timer = undefined
+    save(changed.size)
   }
 
   /** A grant is not changed once it is made, so its key is worked out once. */
@@ -106,38 +153,104 @@ export const createTokenShelf = (deps: {
     return key
   }
 
-  const hold = (grant: Grant): Held => {
-    const key = keyOf(grant)
-    const known = all.get(key)
-    if (known) return known
-    if (all.size >= MAX_HELD)
-      throw new Failure('rate-limited', 'too many different scopes are held', { retryAfterSeconds: 60 })
-    const held: Held = {
-      key,
-      profile: grant.profile,
-      scope: canonicalScope(grant.scope),
-      askedAtMs: Number.NEGATIVE_INFINITY,
-      failures: 0,
-      retryAtMs: Number.NEGATIVE_INFINITY,
-      forcedAtMs: Number.NEGATIVE_INFINITY,
-      jitter: deps.random(),
-    }
-    all.set(key, held)
+  const find = (grant: Grant): Held | undefined => all.get(keyOf(grant))
+
+  const add = (held: Held, by?: Peer): Held => {
+    held.weight = weigh(held)
+    all.set(held.key, held)
+    shares.charge(held, { holder: held.holder, peer: by })
     return held
   }
 
-  for (const token of store.tokens.all()) {
-    if (remaining(token) <= 0) persist(() => store.tokens.remove(token.key, token.slot))
-    else hold({ profile: token.profile, scope: token.scope })[token.slot] = token
+  const open: TokenShelf['open'] = (grant, by) => {
+    const held = find(grant)
+    if (held) return held
+    const made = add(newEntry(keyOf(grant), grant, { by, jitter: deps.random() }), by)
+    makeRoom(made)
+    if (shares.isWithin()) return made
+    forget(made)
+    throw new Failure('rate-limited', 'too many different scopes are asked for at once', { retryAfterSeconds: 60 })
   }
 
+  const makeRoom = (kept: Held): void => {
+    for (let excess = shares.findExcess(kept); excess; excess = shares.findExcess(kept)) {
+      evicted += 1
+      forget(excess)
+    }
+  }
+
+  const update = (held: Held): void => shares.update(held, weigh(held))
+
+  const forget = (held: Held): void => {
+    all.delete(held.key)
+    shares.remove(held)
+    if (held.current ?? held.next) saveSoon(held.key)
+  }
+
+  /** For a token that nobody waits for: no other entry goes for it. Undefined where there is no room. */
+  const findOrAdd = (token: Omit<StoredToken, 'slot'>): Held | undefined => {
+    // Tens of thousands come at a start: what they have already is not made again.
+    const key = scopeKey(token.profile, token.scope)
+    const known = all.get(key)
+    if (known) return known
+    const isOurs = token.key === key
+    const held = newEntry(isOurs ? token.key : key, token, { jitter: deps.random(), isCanonical: isOurs })
+    return shares.hasRoomFor(weigh(held) + weighToken(token)) ? add(held) : undefined
+  }
+
+  const slotFor = (held: Held): StoredToken['slot'] => (remaining(held.current) > FLOOR_MS ? 'next' : 'current')
+
+  /** Key and scope are those of the entry: the same texts once more would double its memory. */
+  const fitted = (
+    { key, scope }: Held,
+    token: Omit<StoredToken, 'slot'> | StoredToken,
+    slot: StoredToken['slot'],
+  ): StoredToken =>
+    'slot' in token && token.slot === slot && token.scope === scope ? token : { ...token, key, scope, slot }
+
+  /** A token that takes the place of `current` is newer than any `next`, which would take its place later. */
+  const setIn = (held: Held, token: StoredToken): void => {
+    if (token.slot === 'current') delete held.next
+    held[token.slot] = token
+    saveSoon(held.key)
+    held.failures = 0
+    held.retryAtMs = Number.NEGATIVE_INFINITY
+    delete held.failure
+    delete held.doubtful
+    update(held)
+  }
+
+  const load = (token: StoredToken): Held | undefined => {
+    const held = remaining(token) > 0 ? findOrAdd(token) : undefined
+    if (!held) return undefined
+    held[token.slot] = fitted(held, token, token.slot)
+    update(held)
+    return held
+  }
+
+  for (const token of store.tokens.all()) if (!load(token)) saveSoon(token.key)
+
   return {
-    hold,
+    find,
+    open,
+    claim: (held, by) => shares.charge(held, { holder: holderOf(by).name, peer: by }),
     all: () => all.values(),
     remaining,
     put(held, token) {
-      held[token.slot] = token
-      persist(() => store.tokens.put(token))
+      const stored = fitted(held, token, slotFor(held))
+      // Dropped while it was minted: who waits for it gets it, and it is not held.
+      if (all.get(held.key) !== held) return stored
+      setIn(held, stored)
+      makeRoom(held)
+      return stored
+    },
+    fail(held, failure) {
+      // Its cause would keep the whole answer of GitHub's in memory.
+      const { code, message, retryAfterSeconds } = failure
+      held.failure = new Failure(code, message, retryAfterSeconds === undefined ? {} : { retryAfterSeconds })
+      if (all.get(held.key) !== held) return
+      update(held)
+      makeRoom(held)
     },
     promote(held) {
       const { next } = held
@@ -146,30 +259,26 @@ export const createTokenShelf = (deps: {
       if (!settled && remaining(held.current) > FLOOR_MS) return
       held.current = { ...next, slot: 'current' }
       delete held.next
-      persist(() => store.tokens.promote(held.key))
+      update(held)
+      saveSoon(held.key)
     },
     discard(held, token) {
       const slot = SLOTS.find(one => held[one]?.token === token.token)
-      if (!slot) return false
+      if (!slot || all.get(held.key) !== held) return false
       delete held[slot]
-      persist(() => store.tokens.remove(held.key, slot))
+      update(held)
+      saveSoon(held.key)
       return true
     },
     doubt(installation) {
       for (const held of all.values()) if (held.scope.installation === installation) held.doubtful = true
     },
-    forget(held) {
-      all.delete(held.key)
-      if (held.current ?? held.next) persist(() => store.tokens.remove(held.key))
-    },
+    forget,
     live() {
       const nowMs = githubClock.now()
       const tokens: StoredToken[] = []
       for (const held of all.values()) {
-        for (const slot of SLOTS) {
-          const token = held[slot]
-          if (token && token.expiresAtMs > nowMs) tokens.push(token)
-        }
+        for (const token of tokensOf(held)) if (token.expiresAtMs > nowMs) tokens.push(token)
       }
       return tokens
     },
@@ -190,36 +299,39 @@ export const createTokenShelf = (deps: {
       return {
         live,
         minting,
+        cache: { entries: shares.usage().entries, bytes: shares.usage().bytes, evicted },
         ...(live > 0 && { oldestExpiresAtMs: expiry, oldestMintedAtMs: oldest, newestMintedAtMs: newest }),
         ...(Number.isFinite(inUse) && { inUseExpiresAtMs: inUse }),
       }
     },
+    usage: shares.usage,
+    findPeer: shares.findPeer,
     drop() {
       all.clear()
+      shares.clear()
+      changed.clear()
       store.tokens.clear()
     },
     take(tokens) {
-      const good = tokens.filter(token => remaining(token) > 0)
-      for (const token of good) hold({ profile: token.profile, scope: token.scope })[token.slot] = token
-      persist(() => store.tokens.putAll(good))
+      for (const token of tokens) {
+        const held = load(token)
+        if (held) saveSoon(held.key)
+      }
+      flush()
     },
+    flush,
     receive(tokens) {
       const taken: StoredToken[] = []
       for (const token of tokens) {
-        if (remaining(token) <= 0 || all.size >= MAX_HELD) continue
-        const held = hold({ profile: token.profile, scope: token.scope })
+        const held = remaining(token) > 0 ? findOrAdd(token) : undefined
+        if (!held) continue
         const newest = held.next ?? held.current
         if (newest && (newest.expiresAtMs > token.expiresAtMs || isSame(newest, token))) continue
-        const slot = remaining(held.current) > FLOOR_MS ? 'next' : 'current'
-        const stored = { ...token, slot } as const
-        held[slot] = stored
-        held.failures = 0
-        held.retryAtMs = Number.NEGATIVE_INFINITY
-        delete held.failure
-        delete held.doubtful
+        const stored = fitted(held, token, slotFor(held))
+        setIn(held, stored)
+        makeRoom(held)
         taken.push(stored)
       }
-      if (taken.length > 0) persist(() => store.tokens.putAll(taken))
       return taken
     },
   }

@@ -5,7 +5,8 @@ import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { StoredToken } from '../store/token-store.ts'
 import type { AppLink } from './app-link.ts'
-import type { Held, TokenShelf } from './token-shelf.ts'
+import type { Held } from './token-entry.ts'
+import type { TokenShelf } from './token-shelf.ts'
 import { hashToken, sameHash } from './trail.ts'
 
 export type TokenWish = {
@@ -18,8 +19,11 @@ export type TokenWish = {
 export type Wishes = {
   /** Whether the caller's wish is worth a token before its time: at most one in 5 minutes for a scope. */
   mayForce(held: Held): boolean
-  /** Drops the token of that hash where GitHub refuses it, too; tells whether another one has to be minted. */
-  dropRejected(held: Held, rejected: string): Promise<boolean>
+  /**
+   * Drops the token of that hash where GitHub refuses it, too; tells whether another one has to be minted. `allow` throws where
+   * GitHub may not be asked for this caller.
+   */
+  dropRejected(held: Held, rejected: string, allow: () => void): Promise<boolean>
 }
 
 const FORCED_MINT_EVERY_MS = 5 * 60_000
@@ -53,9 +57,11 @@ export const createWishes = (deps: {
 
   return {
     mayForce,
-    async dropRejected(held, rejected) {
+    async dropRejected(held, rejected, allow) {
       const refused = [held.current, held.next].find(token => token && sameHash(hashToken(token.token), rejected))
-      if (!refused || !mayForce(held) || (await isAccepted(held, refused))) return false
+      if (!refused || !mayForce(held)) return false
+      allow()
+      if (await isAccepted(held, refused)) return false
       if (!shelf.discard(held, refused)) return false
       shelf.promote(held)
       return held.current === undefined

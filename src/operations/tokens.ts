@@ -1,9 +1,9 @@
 // The tokens at hand: one per holder and scope, minted once, refreshed ahead, kept when GitHub does not answer.
 
 import type { MintWish } from '../domain/cluster.ts'
-import { asFailure, type Code, type Failure } from '../domain/errors.ts'
-import { ADMIN_PROFILE, type Grant } from '../domain/policy.ts'
-import { describeScope } from '../domain/scope.ts'
+import { asFailure, type Failure } from '../domain/errors.ts'
+import type { Grant, Peer } from '../domain/policy.ts'
+import { describeScope, summarizeScope } from '../domain/scope.ts'
 import { isoTime } from '../domain/wire.ts'
 import type { GitHubClock } from '../github/clock.ts'
 import type { Clock } from '../platform/clock.ts'
@@ -14,29 +14,35 @@ import type { AppLink } from './app-link.ts'
 import type { Events } from './events.ts'
 import type { Journey } from './journey.ts'
 import { createMintTally, type MintCause, type MintCounts } from './mint-tally.ts'
+import { createMintTurns } from './mint-turns.ts'
 import { createMinting } from './minting.ts'
-import { inParallel } from './pool.ts'
+import type { RateLimit } from './rate-limit.ts'
+import { createRefreshAhead, FOR_GOOD, IN_USE_MS, type RefreshAhead, type RefreshSettings } from './refresh-ahead.ts'
 import { backoffMs, createRestraint, type Rest } from './restraint.ts'
 import type { Seat } from './seat.ts'
-import { createTokenShelf, FLOOR_MS, type Held, type ShelfCounts } from './token-shelf.ts'
+import { type CacheLimits, UNCLAIMED, type Usage } from './token-shares.ts'
+import { type Held, profileOf } from './token-entry.ts'
+import { createTokenShelf, FLOOR_MS, type ShelfCounts } from './token-shelf.ts'
 import { createWishes, type TokenWish } from './token-wishes.ts'
 import { hashToken, type Trail } from './trail.ts'
 
-export type Tokens = {
+export type Tokens = RefreshAhead & {
   /** What is at hand and good enough, without asking GitHub. The caller was authorized for `grant` before. */
-  find(grant: Grant, wish?: Pick<TokenWish, 'minTtlMs'>): StoredToken | undefined
-  /** The caller was authorized for `grant` before. Throws what GitHub, or the way there, answers where no token is at hand. */
-  obtain(grant: Grant, wish?: TokenWish): Promise<StoredToken>
+  find(grant: Grant, wish?: Pick<TokenWish, 'minTtlMs'>, by?: Peer): StoredToken | undefined
+  /**
+   * The caller was authorized for `grant` before. `by`: the process on token.sock that asks; where GitHub has to be asked, its
+   * allowance is taken and its holder is charged for the entry. Throws `rate-limited`, `quota`, and what GitHub, or the way there,
+   * answers where no token is cached.
+   */
+  obtain(grant: Grant, wish?: TokenWish, by?: Peer): Promise<StoredToken>
   /** Mints anew, whatever is at hand. Throws what GitHub, or the way there, answers. */
   renew(grant: Grant): Promise<StoredToken>
-  /** Mints ahead what is in use and due. Never throws; `force`: also what is not due. */
-  refresh(options?: { force?: boolean }): Promise<readonly RefreshOutcome[]>
-  /** Of scopes in use on another node: mints those that are due here. Never throws. */
-  refreshFor(grants: readonly Grant[]): Promise<void>
   /** All tokens that GitHub may still accept, to be revoked. */
   live(): readonly StoredToken[]
   /** Forgets everything, on disk too. */
   drop(): void
+  /** Writes at once what waits to be written; for a stop. */
+  flush(): void
   /** Takes over the tokens of a restored bundle. */
   take(tokens: readonly StoredToken[]): void
   /** The tokens of the installation may reach less than they say: each is minted anew before it is handed out again. */
@@ -46,22 +52,12 @@ export type Tokens = {
   /** Takes over tokens that another node minted, where they last longer than those at hand. */
   receive(tokens: readonly Omit<StoredToken, 'slot'>[], options?: { quiet?: boolean }): void
   counts(): TokenCounts
+  /** How much of the cache is used, and by whom. */
+  usage(): Usage
 }
 
 /** Times of tokens are by GitHub's clock. */
 export type TokenCounts = ShelfCounts & MintCounts & { readonly lastMintedAtMs?: number }
-
-export type RefreshOutcome = { readonly scope: string; readonly failure?: Failure }
-
-export type RefreshSettings = { readonly beforeExpiryMs: number; readonly settleMs: number }
-
-/** A scope is in use when it was asked for within this time. */
-const IN_USE_MS = 10 * 60_000
-/** Refreshing ahead leaves this much of an installation's quota to those who wait for an answer. */
-const QUOTA_RESERVE = 100
-const CONCURRENT_MINTS = 8
-/** What is wrong with the scope itself: not asked for ahead, as long as nobody got a token for it. */
-const FOR_GOOD = new Set<Code>(['permission-not-granted', 'repository-not-accessible'])
 
 export const createTokens = (deps: {
   store: Store
@@ -74,7 +70,9 @@ export const createTokens = (deps: {
   log: Log
   settings: () => RefreshSettings
   random: () => number
+  takeMint: RateLimit['takeMint']
   seat?: () => Seat | undefined
+  limits?: CacheLimits
 }): Tokens => {
   const { link, journey, clock } = deps
   const shelf = createTokenShelf(deps)
@@ -82,6 +80,7 @@ export const createTokens = (deps: {
   const restraint = createRestraint(deps)
   const wishes = createWishes({ ...deps, shelf })
   const mintHere = createMinting(deps)
+  const turns = createMintTurns()
   const tally = createMintTally()
   let lastMintedAtMs: number | undefined
 
@@ -95,7 +94,7 @@ export const createTokens = (deps: {
       journey.requireServing()
       const { profile, scope } = held
       const seat = deps.seat?.()
-      const given = seat && (await seat.mint({ profile, scope }, wish))
+      const given = seat && (await heeding(held, seat.mint({ profile, scope }, wish)))
       if (given) {
         journey.requireServing()
         receive([given])
@@ -103,9 +102,7 @@ export const createTokens = (deps: {
         delete held.doubtful
         return given
       }
-      const minted = await mintHere(held)
-      const stored = { ...minted, slot: remaining(held.current) > FLOOR_MS ? 'next' : 'current' } as const
-      keep(held, stored)
+      const stored = keep(held, await turns.take(held.holder, () => mintAllowed(held, cause)))
       tally.succeeded(cause)
       return stored
     } catch (error) {
@@ -113,33 +110,44 @@ export const createTokens = (deps: {
     }
   }
 
-  const keep = (held: Held, token: StoredToken): void => {
-    shelf.put(held, token)
-    held.failures = 0
-    delete held.doubtful
-    held.retryAtMs = Number.NEGATIVE_INFINITY
-    delete held.failure
-    lastMintedAtMs = clock.now()
+  /** What was allowed before it waited for its turn may not be so any more. */
+  const mintAllowed = async (held: Held, cause: MintCause): Promise<Omit<StoredToken, 'slot'>> => {
+    journey.requireServing()
+    // A rest that began meanwhile; how much quota an order or a proof may use was decided before.
+    if (cause === 'demand') restraint.assertMayMint(held.scope.installation, 0)
+    return heeding(held, mintHere(held))
+  }
+
+  /** A rate limit holds from the moment that it is heard of: the next mint begins before this one is through. */
+  const heeding = async <T>({ scope }: Held, answer: Promise<T>): Promise<T> => {
     try {
-      deps.trail.record({
-        event: 'dotcom_connection.token_updated',
-        profile: held.profile,
-        scope: describeScope(held.scope),
-        hashedToken: hashToken(token.token),
-      })
+      return await answer
     } catch (error) {
-      // The grant is what must be in the log before it is answered; that denies by itself.
-      deps.log.error('a new token is not in the audit log', { error: asFailure(error) })
+      restraint.note(scope.installation, asFailure(error))
+      throw error
     }
+  }
+
+  const keep = (held: Held, minted: Omit<StoredToken, 'slot'>): StoredToken => {
+    const token = shelf.put(held, minted)
+    lastMintedAtMs = clock.now()
+    // GitHub has made it. The grant is the row that must be in the log before the answer, and takes this one along.
+    deps.trail.note({
+      event: 'dotcom_connection.token_updated',
+      profile: held.profile,
+      scope: describeScope(held.scope),
+      hashedToken: hashToken(token.token),
+    })
     tell(token)
     deps.seat?.()?.minted(token)
+    return token
   }
 
   const tell = (token: Omit<StoredToken, 'slot'>): void =>
     deps.events.emit({
       event: 'token-refreshed',
       ...profileOf(token),
-      scope: describeScope(token.scope),
+      scope: summarizeScope(token.scope),
       expires_at: isoTime(token.expiresAtMs),
     })
 
@@ -153,12 +161,11 @@ export const createTokens = (deps: {
   const noteFailure = (held: Held, failure: Failure): Failure => {
     held.failures += 1
     tally.failed(failure.code)
-    held.failure = failure
     held.failedUnder = journey.read().installations
     held.retryAtMs = clock.monotonic() + backoffMs(failure, held.failures)
-    restraint.note(held.scope.installation, failure)
     // GitHub says that there is no such scope: a token of it reaches less than it says.
     if (FOR_GOOD.has(failure.code)) for (const token of [held.current, held.next]) if (token) shelf.discard(held, token)
+    shelf.fail(held, failure)
     return failure
   }
 
@@ -166,58 +173,44 @@ export const createTokens = (deps: {
   const mayBeGranted = ({ failedUnder }: Held, { code }: Failure): boolean =>
     FOR_GOOD.has(code) && failedUnder !== journey.read().installations
 
-  const isDue = (held: Held, force: boolean): boolean => {
-    if (held.minting) return false
-    if (force) return true
-    if (held.next || (!held.current && held.failure && FOR_GOOD.has(held.failure.code))) return false
-    const { beforeExpiryMs } = deps.settings()
-    const inUse = clock.monotonic() - held.askedAtMs < IN_USE_MS
-    // Jitter brings a mint forward by up to a tenth: never later than promised.
-    return (
-      inUse && held.retryAtMs <= clock.monotonic() && remaining(held.current) < beforeExpiryMs * (1 + held.jitter / 10)
-    )
-  }
-
-  const isForgotten = (held: Held): boolean =>
-    remaining(held.current) <= 0 && !held.next && !held.minting && clock.monotonic() - held.askedAtMs >= IN_USE_MS
-
-  const refreshOne = async (held: Held, cause: MintCause): Promise<RefreshOutcome> => {
-    const scope = describeScope(held.scope)
-    try {
-      restraint.assertMayMint(held.scope.installation, cause === 'forced' ? -1 : QUOTA_RESERVE)
-      await mint(held, cause, cause === 'forced' ? { renew: true } : {})
-      return { scope }
-    } catch (error) {
-      const failure = asFailure(error)
-      deps.events.emit({
-        event: 'refresh-failed',
-        ...profileOf(held),
-        scope,
-        detail: `${failure.code}: ${failure.message}`,
-      })
-      return { scope, failure }
-    }
-  }
-
-  const refreshAll = async (due: readonly Held[], cause: MintCause): Promise<RefreshOutcome[]> => {
-    const outcomes: RefreshOutcome[] = []
-    await inParallel(due, CONCURRENT_MINTS, async held => void outcomes.push(await refreshOne(held, cause)))
-    return outcomes
-  }
-
-  const ask = (grant: Grant): Held => {
-    const held = shelf.hold(grant)
+  const ask = (held: Held, by?: Peer): Held => {
     held.askedAtMs = clock.monotonic()
+    if (by && held.holder === UNCLAIMED) shelf.claim(held, by)
     return held
+  }
+
+  const handOut = <T extends StoredToken | undefined>(held: Held, token: T): T => {
+    if (token) held.handedOut = true
+    return token
   }
 
   const atHand = (held: Held, { minTtlMs = 0 }: Pick<TokenWish, 'minTtlMs'>): StoredToken | undefined => {
     if (held.doubtful) return undefined
     shelf.promote(held)
     const { current, next } = held
-    if (current && remaining(current) >= Math.max(minTtlMs, FLOOR_MS)) return current
-    return next && remaining(next) >= minTtlMs ? next : undefined
+    if (current && remaining(current) >= Math.max(minTtlMs, FLOOR_MS)) return handOut(held, current)
+    return handOut(held, next && remaining(next) >= minTtlMs ? next : undefined)
   }
+
+  /** Another token for one that GitHub refuses. */
+  const replaceRejected = async (held: Held, rejected: string, by?: Peer): Promise<void> => {
+    const dropped = await wishes.dropRejected(held, rejected, () => by && deps.takeMint(by))
+    if (dropped) await mint(held, 'rejected', { rejected })
+  }
+
+  /** The order: GitHub may be asked, then the caller's allowance, and only then there is an entry. */
+  const mintFor = (grant: Grant, wish: TokenWish, by?: Peer): Promise<StoredToken> => {
+    const known = shelf.find(grant)
+    restraint.assertMayMint(grant.scope.installation, 0)
+    if (known?.minting) return known.minting
+    const failure = known?.failure
+    if (failure && known.retryAtMs > clock.monotonic() && !mayBeGranted(known, failure)) throw failure
+    if (by) deps.takeMint(by)
+    const held = known ?? ask(shelf.open(grant, by))
+    return mint(held, remaining(held.current) > FLOOR_MS ? 'forced' : 'demand', wish)
+  }
+
+  const ahead = createRefreshAhead({ ...deps, shelf, restraint, mint })
 
   // What stood in the way is gone: nobody waits for the end of a rest that it caused.
   link.onRecovery(() => {
@@ -225,64 +218,45 @@ export const createTokens = (deps: {
   })
 
   return {
-    find(grant, wish = {}) {
+    find(grant, wish = {}, by) {
       journey.requireServing()
-      return atHand(ask(grant), wish)
+      const held = shelf.find(grant)
+      return held && atHand(ask(held, by), wish)
     },
-    async obtain(grant, wish = {}) {
+    async obtain(grant, wish = {}, by) {
       journey.requireServing()
-      const held = ask(grant)
-      if (wish.rejected !== undefined) {
-        if (await wishes.dropRejected(held, wish.rejected)) await mint(held, 'rejected', { rejected: wish.rejected })
-      }
-      const good = atHand(held, wish)
+      const first = shelf.find(grant)
+      if (first && wish.rejected !== undefined) await replaceRejected(first, wish.rejected, by)
+      const known = shelf.find(grant)
+      const good = known && atHand(ask(known, by), wish)
       if (good) return good
-      const { current, failure, doubtful } = held
+      const doubtful = known?.doubtful
+      const current = known?.current
       // Who comes while one is minted waits for it, which costs nothing more.
-      if (current && remaining(current) > FLOOR_MS && !held.minting && !doubtful && !wishes.mayForce(held))
-        return current
+      if (current && remaining(current) > FLOOR_MS && !known.minting && !doubtful && !wishes.mayForce(known))
+        return handOut(known, current)
       try {
-        restraint.assertMayMint(held.scope.installation, 0)
-        if (failure && held.retryAtMs > clock.monotonic() && !mayBeGranted(held, failure)) throw failure
-        const minted = await tally.wait(mint(held, remaining(current) > FLOOR_MS ? 'forced' : 'demand', wish))
-        return doubtful ? (atHand(held, wish) ?? minted) : minted
+        const minted = await tally.wait(mintFor(grant, wish, by))
+        const held = shelf.find(grant)
+        if (!held) return minted
+        return handOut(held, doubtful ? (atHand(held, wish) ?? minted) : minted)
       } catch (error) {
         // What is still good for a moment is better than nothing, and says itself how long.
-        if (held.current && remaining(held.current) > 0) return held.current
+        if (known?.current && remaining(known.current) > 0) return handOut(known, known.current)
         throw error
       }
     },
     async renew(grant) {
       journey.requireServing()
-      return mint(shelf.hold(grant), 'proof', { renew: true })
+      return mint(shelf.open(grant), 'proof', { renew: true })
     },
-    async refresh({ force = false } = {}) {
-      const due: Held[] = []
-      const { installations } = journey.read()
-      if (force) restraint.forgive()
-      for (const held of shelf.all()) {
-        // Where the App is installed elsewhere by now, what was for the former installation has ended with it.
-        const isElsewhere = installations.length > 0 && !installations.some(({ id }) => id === held.scope.installation)
-        shelf.promote(held)
-        if (isElsewhere) shelf.forget(held)
-        else if (isDue(held, force)) due.push(held)
-        else if (isForgotten(held)) shelf.forget(held)
-      }
-      const seat = deps.seat?.()
-      if (seat && !force && !seat.refreshesAhead()) {
-        seat.wantAhead(due.map(({ profile, scope }) => ({ profile, scope })))
-        return []
-      }
-      return refreshAll(due, force ? 'forced' : 'refresh')
-    },
-    async refreshFor(grants) {
-      const due = grants.map(ask).filter(held => isDue(held, false))
-      await refreshAll(due, 'refresh')
-    },
+    refresh: ahead.refresh,
+    refreshFor: ahead.refreshFor,
     doubt: shelf.doubt,
     rests: restraint.rests,
     live: shelf.live,
     drop: shelf.drop,
+    flush: shelf.flush,
     take: shelf.take,
     receive,
     counts: () => ({
@@ -290,8 +264,6 @@ export const createTokens = (deps: {
       ...(lastMintedAtMs !== undefined && { lastMintedAtMs }),
       ...tally.read(),
     }),
+    usage: shelf.usage,
   }
 }
-
-const profileOf = ({ profile }: Pick<StoredToken, 'profile'>): { profile?: string } =>
-  profile === ADMIN_PROFILE ? {} : { profile }

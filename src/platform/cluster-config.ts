@@ -1,6 +1,6 @@
 // The table [cluster] of the configuration: where etcd is, and how this node shows that it belongs there.
 
-import type { Failure } from '../domain/errors.ts'
+import { isLoopback } from '../domain/github-addresses.ts'
 
 export type ClusterConfig = {
   /** Names the cluster within etcd. */
@@ -27,26 +27,25 @@ export type ClusterTable = {
   readonly secret_file: string
 }
 
+/** `wrong` is told of each key that cannot be as it is. */
 export const toClusterConfig = (
   raw: ClusterTable,
-  complain: (path: readonly PropertyKey[], message: string) => Failure,
+  wrong: (key: keyof ClusterTable, message: string) => void,
 ): ClusterConfig => {
-  const wrong = (key: keyof ClusterTable, message: string): Failure => complain(['cluster', key], message)
   if (raw.endpoints.length > 0 && !/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(raw.name))
-    throw wrong('name', 'must be a name of letters, digits and . _ -')
+    wrong('name', 'must be a name of letters, digits and . _ -')
   for (const endpoint of raw.endpoints) {
-    const { protocol, hostname, pathname, search, hash, username } = new URL(endpoint)
-    if (pathname !== '/' || search || hash || username) throw wrong('endpoints', 'must be https://HOST:PORT each')
-    if (protocol === 'http:' && !/^(127\.\d+\.\d+\.\d+|\[::1\]|localhost)$/.test(hostname))
-      throw wrong('endpoints', 'must be https, or http on loopback')
+    const { protocol, hostname, pathname } = new URL(endpoint)
+    if (pathname !== '/') wrong('endpoints', 'must be https://HOST:PORT each')
+    else if (protocol === 'http:' && !isLoopback(hostname)) wrong('endpoints', 'must be https, or http on loopback')
   }
   const schemes = new Set(raw.endpoints.map(endpoint => new URL(endpoint).protocol))
-  if (schemes.size > 1) throw wrong('endpoints', 'must all be https, or all http')
+  if (schemes.size > 1) wrong('endpoints', 'must all be https, or all http')
   if ((raw.cert_file === '') !== (raw.key_file === ''))
-    throw wrong(raw.cert_file ? 'cert_file' : 'key_file', 'cert_file and key_file belong together')
-  if (raw.cert_file !== '' && raw.ca_file === '') throw wrong('ca_file', 'must be named beside cert_file')
+    wrong(raw.cert_file ? 'cert_file' : 'key_file', 'cert_file and key_file belong together')
+  if (raw.cert_file !== '' && raw.ca_file === '') wrong('ca_file', 'must be named beside cert_file')
   if ((raw.user === '') !== (raw.password_file === ''))
-    throw wrong(raw.user ? 'user' : 'password_file', 'user and password_file belong together')
+    wrong(raw.user ? 'user' : 'password_file', 'user and password_file belong together')
   return {
     name: raw.name,
     endpoints: raw.endpoints.map(endpoint => endpoint.replace(/\/$/, '')),

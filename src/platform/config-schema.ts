@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { FEATURE_NAMES } from '../domain/features.ts'
+import { PROFILE_NAME, UNIT_NAME } from '../domain/policy.ts'
 import { isRecipientSpelling } from '../domain/recovery-recipient.ts'
 
 const DURATION_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 }
@@ -18,17 +19,36 @@ const duration = (least: number, most: number) =>
     return z.NEVER
   })
 
+const MEBIBYTE = 1024 * 1024
+const UNIT_BYTES: Readonly<Record<string, number>> = { MiB: MEBIBYTE, GiB: 1024 * MEBIBYTE }
+
+/** In bytes. */
+const size = (leastMiB: number) =>
+  z.string().transform((text, context): number => {
+    const [, count, unit = ''] = /^(\d{1,6})(MiB|GiB)$/.exec(text) ?? []
+    const bytes = Number(count) * (UNIT_BYTES[unit] ?? Number.NaN)
+    if (bytes >= leastMiB * MEBIBYTE) return bytes
+    context.addIssue({
+      code: 'custom',
+      message: `must be a size of ${leastMiB}MiB or more, such as "512MiB" or "1GiB"`,
+    })
+    return z.NEVER
+  })
+
 /** Known to be good: the library that checks others is not loaded for it. */
 export const DEFAULT_SCHEDULE = '*/5 * * * *'
 
-const webUrl = z.url({ protocol: /^https?$/, message: 'must be an http or https URL' })
+/** Without a login, however it is spelt (a URL parser reads a backslash as a slash): addresses are shown, and stored in bundles. */
+export const isPublicAddress = (text: string): boolean => !/[@\\?#\s]/.test(text)
+
+const webUrl = z
+  .url({ protocol: /^https?$/, message: 'must be an http or https URL' })
+  .refine(isPublicAddress, 'must have no user, password, query or fragment')
 const access = z.enum(['read', 'write', 'admin'])
 const permissions = z.record(z.string().regex(/^[a-z][a-z0-9_]*$/, 'permissions are spelt with a-z, 0-9 and _'), access)
-const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a name of letters, digits and . _ -')
+const name = z.string().regex(PROFILE_NAME, 'must be a name of letters, digits and . _ -')
 /** The suffixes of units that can run a process. */
-const unit = z
-  .string()
-  .regex(/^[A-Za-z0-9:_.\\@-]+\.(service|scope)$/, 'must be the full name of a .service or .scope unit')
+const unit = z.string().regex(UNIT_NAME, 'must be the full name of a .service or .scope unit')
 
 /** What a profile and a feature have in common: where, and who. */
 const scopeAndCallers = {
@@ -67,7 +87,7 @@ export const FeatureTables = z.partialRecord(z.enum(FEATURE_NAMES), FeatureTable
 
 const SinkTable = z.strictObject({
   name,
-  profile: z.string(),
+  profile: name,
   path: z.string().startsWith('/', 'must be an absolute path'),
   mode: z
     .string()
@@ -89,8 +109,8 @@ export const File = z.strictObject({
   appliance: z.strictObject({ hostname: z.string().min(1).optional(), url: webUrl.optional() }).prefault({}),
   github: z
     .strictObject({
-      url: webUrl.default('https://github.com'),
-      api_url: webUrl.default('https://api.github.com'),
+      url: webUrl.optional(),
+      api_url: webUrl.optional(),
       api_version: z
         .string()
         .regex(/^\d{4}-\d{2}-\d{2}$/, 'must be a date such as 2026-03-10')
@@ -134,6 +154,7 @@ export const File = z.strictObject({
       include_token: z.boolean().default(true),
     })
     .prefault({}),
+  audit: z.strictObject({ max_size: size(64).prefault('1GiB') }).prefault({}),
   web: z
     .strictObject({
       listen: z.string().default('127.0.0.1:8470'),

@@ -20,7 +20,8 @@ export const writeDurably = (path: string, content: Uint8Array | string, mode: n
     renameSync(beside, path)
   } catch (error) {
     rmSync(beside, { force: true })
-    throw error
+    // Calls on a descriptor do not say which file they were for.
+    throw error instanceof Error && !('path' in error) ? Object.assign(error, { path }) : error
   }
   syncFolder(dirname(path))
 }

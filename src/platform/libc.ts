@@ -154,11 +154,13 @@ export const findGroup = (name: string): number | undefined =>
 /** All groups that a login of the user is in, its own (`gid`) among them. */
 export const groupsOfUser = (name: string, gid: number): number[] => {
   const calls = native()
-  const count = new Int32Array([MAX_GROUPS])
-  const groups = new Uint32Array(MAX_GROUPS)
-  // Where there are more than the kernel lets a process have, those that fit are told.
-  calls.getgrouplist(name, gid, groups, count)
-  return [...groups.subarray(0, Math.min(count[0] ?? 0, MAX_GROUPS))]
+  for (let size = FEW_GROUPS; ; size = MAX_GROUPS) {
+    const count = new Int32Array([size])
+    const groups = new Uint32Array(size)
+    // Where there are more than the kernel lets a process have, those that fit are told.
+    if (calls.getgrouplist(name, gid, groups, count) < 0 && size < MAX_GROUPS) continue
+    return [...groups.subarray(0, Math.min(count[0] ?? 0, size))]
+  }
 }
 
 export const userName = (uid: number): string | undefined => lookUp(`user ${uid}`, calls => calls.getpwuid(uid))?.name
@@ -283,6 +285,8 @@ const CLOCK_BOOTTIME = 7
 const [SOCKADDR_BYTES, SIGSET_BYTES, SIG_SETMASK, SIG_DFL, SIG_IGN] = [110, 128, 2, 0, 1]
 const IGNORED_BY_NODE = [13, 25] // SIGPIPE, SIGXFSZ
 const [F_GETFL, F_SETFL, O_NONBLOCK] = [3, 4, 0o4000]
+/** Room for all groups would be 256 KiB a call outside of the heap: it is made for those few users alone that have more. */
+const FEW_GROUPS = 64
 const MAX_GROUPS = 65_536
 const [SOL_SOCKET, SO_PEERCRED, SO_PEERGROUPS, SO_PEERPIDFD] = [1, 17, 59, 77]
 const [AF_UNIX, SOCK_DGRAM, SOCK_CLOEXEC, MSG_NOSIGNAL] = [1, 2, 0o2000000, 0x4000]

@@ -1,6 +1,6 @@
 // One daemon a state folder: a lock that the kernel drops with its holder, however that ends.
 
-import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { asFailure, Failure } from '../domain/errors.ts'
 import { tryLock } from './libc.ts'
@@ -16,8 +16,7 @@ export const lockStateFolder = (folder: string): StateLock => {
   const fd = open(path)
   try {
     if (!tryLock(fd)) throw new Failure('state-in-use', `${folder} is held by ${describeHolder(path)}`)
-    ftruncateSync(fd)
-    writeSync(fd, `${process.pid}\n`, 0)
+    writePid(fd)
   } catch (error) {
     closeSync(fd)
     throw asFailure(error)
@@ -30,6 +29,14 @@ export const lockStateFolder = (folder: string): StateLock => {
     },
   }
 }
+
+/** For messages alone, so that a full disk is no reason not to start. Over what stands there: a truncated file would need a new block. */
+const writePid = (fd: number): void => {
+  try {
+    writeSync(fd, `${String(process.pid).padEnd(PID_WIDTH)}\n`, 0)
+  } catch {}
+}
+const PID_WIDTH = 10
 
 const open = (path: string): number => {
   try {

@@ -6,7 +6,7 @@ import { Failure } from '../domain/errors.ts'
 export type Journey = {
   /** Host and port of the target. */
   readonly host: string
-  /** The proxy's URL without its password; undefined: direct. */
+  /** The proxy's address as `ProxyAddress` prints it; undefined: direct. */
   readonly proxy: string | undefined
   /** `proxy`: on the way to it, or waiting for it to open the way. */
   stage: 'proxy' | 'target'
@@ -30,13 +30,18 @@ export const explainDelay = (journey: Journey, deadlineMs: number): Failure => {
 /** A CONNECT that the proxy did not answer with 200, or its 407 to a request without a tunnel. */
 export const explainRefusal = (
   journey: Journey,
-  answer: { status: number; reason: string; squid?: string },
+  answer: { status: number; reason: string; squid?: string; offers?: readonly string[] },
 ): Failure => {
-  const { status, reason, squid } = answer
+  const { status, reason, squid, offers = [] } = answer
   const said = `the proxy ${journey.proxy} answered ${[status, reason, squid && `(${squid})`].filter(Boolean).join(' ')}`
   const detail = `${said} when asked for ${journey.host}`
   switch (status) {
     case 407:
+      // With the right password too: an administrator who tries others may lock the account.
+      if (offers.length > 0 && !offers.includes('basic')) {
+        const schemes = offers.map(scheme => SCHEME_NAMES.get(scheme) ?? scheme).join(', ')
+        return new Failure('proxy-auth-scheme', `${detail}: it offers ${schemes}, and only Basic is supported`)
+      }
       return new Failure('proxy-authentication', detail)
     // It tried and did not get there: no rule of the proxy's that anyone could change.
     case 502:
@@ -46,6 +51,25 @@ export const explainRefusal = (
     default:
       return new Failure('proxy-refused', detail)
   }
+}
+
+const SCHEME_NAMES: ReadonlyMap<string, string> = new Map([
+  ['negotiate', 'Negotiate'],
+  ['ntlm', 'NTLM'],
+  ['digest', 'Digest'],
+  ['kerberos', 'Kerberos'],
+  ['bearer', 'Bearer'],
+])
+
+/** The schemes of `Proxy-Authenticate` (RFC 9110, 11.3), in lower case: each challenge is a scheme, alone or before its parameters. */
+export const schemesOf = (header: string | readonly string[] | undefined): readonly string[] => {
+  const challenges = (typeof header === 'string' ? [header] : (header ?? [])).flatMap(value =>
+    value.replaceAll(/"(?:[^"\\]|\\.)*"/g, '').split(','),
+  )
+  const schemes = challenges.flatMap(
+    part => /^\s*([a-z][\w-]{0,30})(?:\s+[^=\s]|\s*$)/i.exec(part)?.[1]?.toLowerCase() ?? [],
+  )
+  return [...new Set(schemes)].slice(0, 10)
 }
 
 export const explainError = (journey: Journey, error: unknown): Failure => {
@@ -66,7 +90,8 @@ export const explainError = (journey: Journey, error: unknown): Failure => {
   }
   if (isTls(code)) {
     const issuer = !atProxy && journey.issuer ? `, issued by ${journey.issuer}` : ''
-    return new Failure('tls', `the certificate of ${who}${issuer}: ${message.split('\n')[0]}`, options)
+    // Behind the semicolon is what Node advises to its own users.
+    return new Failure('tls', `the certificate of ${who}${issuer}: ${message.split(/[\n;]/)[0]}`, options)
   }
   if (code.startsWith('HPE_')) return new Failure('portal', `${who} answered with what is no HTTP: ${message}`, options)
   const socks = explainSocks(journey, message)

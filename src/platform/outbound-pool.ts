@@ -2,14 +2,22 @@
 
 import { Agent as HttpAgent, type ClientRequest } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
-import { checkServerIdentity, createSecureContext, getCACertificates, type PeerCertificate } from 'node:tls'
+import {
+  checkServerIdentity,
+  createSecureContext,
+  getCACertificates,
+  type PeerCertificate,
+  type SecureContext,
+} from 'node:tls'
 import { ProxyAgent } from 'proxy-agent'
 
 export type Pool = { readonly agent: ProxyAgent; destroy(): void }
 
+/** Kept for the next calls. */
+export const MOST_IDLE = 16
+
 export type PoolDeps = {
-  /** Trusted besides the system's roots, as PEM. */
-  readonly ca: string | undefined
+  readonly secureContext: SecureContext
   /** The proxy with its password; empty: direct. */
   readonly proxyFor: (url: URL) => string
   /** Ends a connection to the proxy that is still being made. */
@@ -20,8 +28,8 @@ export type PoolDeps = {
 const IDLE_MS = 20_000
 
 export const createPool = (deps: PoolDeps): Pool => {
-  const trust = { secureContext: trusting(deps.ca), rejectUnauthorized: true }
-  const keep = { keepAlive: true, maxFreeSockets: 16 }
+  const trust = { secureContext: deps.secureContext, rejectUnauthorized: true }
+  const keep = { keepAlive: true, maxFreeSockets: MOST_IDLE }
   const httpAgent = new HttpAgent({ ...keep, timeout: IDLE_MS })
   const httpsAgent = new HttpsAgent({ ...keep, ...trust, timeout: IDLE_MS })
   const agent = new ProxyAgent({
@@ -78,8 +86,20 @@ const identityOf =
   (known: string, certificate: PeerCertificate): Error | undefined =>
     checkServerIdentity(host ?? known, certificate)
 
+/**
+ * What is trusted besides the system's roots, as PEM, makes a context. The last one is kept for reloads: each takes a megabyte that the
+ * collector does not see, and milliseconds.
+ */
+export const createTrust = (): ((ca: string | undefined) => SecureContext) => {
+  let last: { readonly ca: string | undefined; readonly secureContext: SecureContext } | undefined
+  return ca => {
+    if (!last || last.ca !== ca) last = { ca, secureContext: trusting(ca) }
+    return last.secureContext
+  }
+}
+
 /** The system's roots, or Node's own on a machine without any, and the private ones: for GitHub and an `https:` proxy alike. */
-const trusting = (ca: string | undefined) => {
+const trusting = (ca: string | undefined): SecureContext => {
   const system = getCACertificates('system')
   const roots = system.length > 0 ? [...system, ...getCACertificates('extra')] : getCACertificates('default')
   return createSecureContext({ ca: [...new Set(roots), ...(ca === undefined ? [] : [ca])] })

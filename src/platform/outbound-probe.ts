@@ -58,11 +58,11 @@ const pass = async (
   const sinceMs = (fromMs: number): number => Math.round(performance.now() - fromMs)
   const left = (): number => Math.max(1, deadlineMs - (performance.now() - beganMs))
   const url = new URL(text)
-  const proxy = way.proxyFor(url)?.shown
-  const steps: Steps = { host: url.host, isTls: url.protocol === 'https:', proxy, tookMs: 0 }
+  const proxy = way.proxyFor(url)
+  const steps: Steps = { host: url.host, isTls: url.protocol === 'https:', proxy: proxy?.toString(), tookMs: 0 }
   const end = (ending: Partial<Steps> = {}): Passage => ({ ...steps, ...ending, tookMs: sinceMs(beganMs) })
 
-  const name = new URL(proxy ?? text).hostname.replace(/^\[|\]$/g, '')
+  const name = (proxy?.host ?? url.hostname).replace(/^\[|\]$/g, '')
   if (isIP(name) === 0) {
     steps.name = name
     try {

@@ -8,22 +8,31 @@ import {
   request as requestHttp,
 } from 'node:http'
 import { request as requestHttps } from 'node:https'
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import type { Socket } from 'node:net'
 import { type DetailedPeerCertificate, TLSSocket } from 'node:tls'
 import { Failure } from '../domain/errors.ts'
-import { explainDelay, explainError, explainRefusal, type Journey } from './outbound-errors.ts'
+import { explainDelay, explainError, explainRefusal, type Journey, schemesOf } from './outbound-errors.ts'
+import { MOST_IDLE } from './outbound-pool.ts'
+import type { ProxyAddress } from './proxy-address.ts'
 
 export type OutboundRequest = {
   readonly method: string
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
-  readonly body?: Uint8Array | string | Readable
+  readonly body?: Uint8Array | string | StreamedBody
   readonly signal?: AbortSignal
   /** For connection, TLS and the head of the answer together; 30 s where it is not given. */
   readonly deadlineMs?: number
   readonly witness?: Witness
 }
+
+/**
+ * A body that is read once, while it is sent. A function, so that no stream waits with an error that nobody listens to: the request
+ * iterates it as soon as it exists, and what it throws is what `send` throws.
+ */
+export type StreamedBody = () => AsyncIterable<Uint8Array>
 
 /** Filled in while a request makes its way over a fresh connection, for whoever wants to know how far it came. Monotonic times. */
 export type Witness = {
@@ -48,8 +57,8 @@ export type OutboundResponse = {
 /** What the request is made over. */
 export type Way = {
   agent(): Promise<Agent>
-  /** The proxy without its password; undefined: direct. */
-  proxyFor(url: URL): { readonly shown: string } | undefined
+  /** Undefined: direct. */
+  proxyFor(url: URL): ProxyAddress | undefined
   /** Ends a connection to the proxy that is still being made for this request: the agent alone would leave it open. */
   abandon(request: ClientRequest): void
   /** Aborted when everything is to end. */
@@ -62,7 +71,7 @@ export const travel = async (
   request: OutboundRequest & { deadlineMs: number },
 ): Promise<OutboundResponse> => {
   const agent = await way.agent()
-  const isRepeatable = REPEATABLE.has(request.method.toUpperCase()) && !(request.body instanceof Readable)
+  const isRepeatable = REPEATABLE.has(request.method.toUpperCase()) && typeof request.body !== 'function'
   for (let tries = 1; ; tries++) {
     const trip = { isStale: false }
     try {
@@ -74,7 +83,8 @@ export const travel = async (
 }
 
 const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
-const MAX_TRIES = 3
+/** All idle connections may have been closed meanwhile, as many as the pool keeps; behind them a new one is made. */
+const MAX_TRIES = MOST_IDLE + 1
 /** Ours to set, or the proxy's to see. */
 const DROPPED = new Set(['host', 'connection', 'proxy-authorization', 'proxy-connection'])
 
@@ -88,10 +98,10 @@ const travelOnce = (
   if (way.closing.aborted) throw new Failure('unreachable', `${request.url}: the daemon is stopping`)
   const url = parseTarget(request.url)
   const proxy = way.proxyFor(url)
-  const isTunnel = proxy !== undefined && (url.protocol === 'https:' || proxy.shown.startsWith('socks'))
+  const isTunnel = proxy !== undefined && (url.protocol === 'https:' || proxy.isSocks)
   const journey: Journey = {
     host: url.host,
-    proxy: proxy?.shown,
+    proxy: proxy?.toString(),
     stage: proxy === undefined ? 'target' : 'proxy',
     issuer: undefined,
     hasPage: false,
@@ -129,7 +139,6 @@ const travelOnce = (
   call.once('close', () => {
     signal?.removeEventListener('abort', onAbort)
     way.closing.removeEventListener('abort', onClosing)
-    if (body instanceof Readable) body.destroy()
   })
 
   // What the agents of proxy-agent say of their CONNECT; for a plain request through a proxy there is no status.
@@ -163,7 +172,8 @@ const travelOnce = (
     if (!settle()) return
     resolve({ status: response.statusCode ?? 0, headers: response.headers, body: response })
   })
-  if (body instanceof Readable) body.once('error', fail).pipe(call)
+  // An answer that comes before the body is read ends the pipeline, too; nothing is left to say then.
+  if (typeof body === 'function') pipeline(body, call).catch(fail)
   else call.end(body)
   return promise
 }
@@ -188,7 +198,8 @@ const parseTarget = (text: string): URL => {
 
 const refusalOf = (status: number, reason = '', headers: IncomingHttpHeaders = {}) => {
   const squid = headers['x-squid-error']
-  return { status, reason, ...(typeof squid === 'string' && { squid }) }
+  const offers = schemesOf(headers['proxy-authenticate'])
+  return { status, reason, offers, ...(typeof squid === 'string' && { squid }) }
 }
 
 const isCode = (error: Error, code: string): boolean => 'code' in error && error.code === code

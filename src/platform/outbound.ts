@@ -3,11 +3,12 @@
 import type { ClientRequest } from 'node:http'
 import { Failure } from '../domain/errors.ts'
 import { createFetch, type Fetch } from './outbound-fetch.ts'
-import type { Pool, PoolDeps } from './outbound-pool.ts'
+import type { createTrust, Pool, PoolDeps } from './outbound-pool.ts'
 import type { Probe } from './outbound-probe.ts'
 import type { OutboundRequest, OutboundResponse, Way } from './outbound-request.ts'
+import type { ProxyAddress } from './proxy-address.ts'
 import { createExclusions } from './proxy-exclusions.ts'
-import { parseProxyUrl, type ProxySettings } from './proxy-settings.ts'
+import type { ProxySettings } from './proxy-settings.ts'
 
 export type { Fetch } from './outbound-fetch.ts'
 export type { OutboundRequest, OutboundResponse } from './outbound-request.ts'
@@ -16,7 +17,7 @@ export { type ProxySettings, proxySettingsFrom } from './proxy-settings.ts'
 export type Outbound = {
   /**
    * One request, no redirects followed, the body streamed. An aborted signal rethrows its reason, and breaks off the body.
-   * Throws `proxy-unreachable`, `proxy-authentication`, `proxy-refused`, `dns`, `tls`, `portal`, `unreachable`, `timeout`.
+   * Throws `proxy-unreachable`, `proxy-authentication`, `proxy-auth-scheme`, `proxy-refused`, `dns`, `tls`, `portal`, `unreachable`, `timeout`.
    */
   send(request: OutboundRequest): Promise<OutboundResponse>
   /**
@@ -24,8 +25,8 @@ export type Outbound = {
    * body is read whole, up to 16 MiB, within the deadline. Same errors as `send`, and `github-unexpected`.
    */
   readonly fetch: Fetch
-  /** The proxy for a URL, without its password, as `status` shows it; undefined: direct. */
-  proxyFor(url: string): string | undefined
+  /** The proxy for a URL, as `status` shows it; undefined: direct. */
+  proxyFor(url: string): ProxyAddress | undefined
   /** How far a request comes under the settings in force, on a connection of its own. Never throws. */
   readonly examine: Probe
   /** New settings for all calls that begin after it; those under way end as they began. */
@@ -41,17 +42,18 @@ export type OutboundDeps = {
   readonly maxBytes?: number
 }
 
-/** Throws `configuration` for a URL or an exclusion that makes no sense. Nothing is connected before the first call. */
+/** Throws `configuration` for an exclusion that makes no sense. Nothing is connected before the first call. */
 export const createOutbound = (settings: ProxySettings, deps: OutboundDeps = {}): Outbound => {
   const { deadlineMs = 30_000, maxBytes = 16 * 2 ** 20 } = deps
+  const openPool = createPools()
   let active = settings
-  let current = openLine(settings)
+  let current = openLine(settings, openPool)
   const lines = new Set([current])
   let isClosed = false
   let probe: Promise<Probe> | undefined
   const openProbe = async (): Promise<Probe> => {
     const { createProbe } = await import('./outbound-probe.ts')
-    return createProbe(() => ({ ...openLine(active), ca: active.ca }))
+    return createProbe(() => ({ ...openLine(active, openPool), ca: active.ca }))
   }
   const send = async (request: OutboundRequest): Promise<OutboundResponse> => {
     if (isClosed) throw new Failure('unreachable', 'the way out is closed: the daemon is stopping')
@@ -71,10 +73,10 @@ export const createOutbound = (settings: ProxySettings, deps: OutboundDeps = {})
     send,
     fetch: createFetch({ send, deadlineMs, maxBytes }),
     examine: async examination => (await (probe ??= openProbe()))(examination),
-    proxyFor: url => current.proxyFor(new URL(url))?.shown,
+    proxyFor: url => current.proxyFor(new URL(url)),
     reload(next) {
       const old = current
-      current = openLine(next)
+      current = openLine(next, openPool)
       active = next
       lines.add(current)
       old.retire(() => lines.delete(old))
@@ -95,8 +97,8 @@ type Line = Way & {
   destroy(): void
 }
 
-const openLine = (settings: ProxySettings): Line => {
-  const proxy = settings.url === undefined ? undefined : parseProxy(settings.url)
+const openLine = (settings: ProxySettings, openPool: OpenPool): Line => {
+  const { proxy } = settings
   const isExcluded = createExclusions(settings.exclude)
   const proxyFor = (url: URL) => (proxy === undefined || isExcluded(url) ? undefined : proxy)
   const closing = new AbortController()
@@ -110,7 +112,7 @@ const openLine = (settings: ProxySettings): Line => {
   }
   return {
     async agent() {
-      pool ??= openPool({ ca: settings.ca, dials, proxyFor: url => proxyFor(url)?.url ?? '' })
+      pool ??= openPool({ ca: settings.ca, dials, proxyFor: url => proxyFor(url)?.reveal() ?? '' })
       return (await pool).agent
     },
     proxyFor,
@@ -133,18 +135,19 @@ const openLine = (settings: ProxySettings): Line => {
   }
 }
 
+type OpenPool = (
+  options: Omit<PoolDeps, 'secureContext'> & {
+    /** Trusted besides the system's roots, as PEM. */
+    readonly ca: string | undefined
+  },
+) => Promise<Pool>
+
 /** Its code is loaded with the first call: a start makes none. */
-const openPool = async (deps: PoolDeps): Promise<Pool> => {
-  const { createPool } = await import('./outbound-pool.ts')
-  return createPool(deps)
-}
-
-type Proxy = { readonly url: string; readonly shown: string }
-
-const parseProxy = (text: string): Proxy => {
-  const url = parseProxyUrl(text, '[proxy] url')
-  // The proxy resolves the names: an appliance behind a firewall often cannot.
-  const href = url.protocol === 'socks5:' ? url.href.replace('socks5:', 'socks5h:') : url.href
-  url.password = ''
-  return { url: href, shown: url.href.replace(/\/$/, '') }
+const createPools = (): OpenPool => {
+  let trust: ReturnType<typeof createTrust> | undefined
+  return async ({ ca, ...deps }) => {
+    const pool = await import('./outbound-pool.ts')
+    trust ??= pool.createTrust()
+    return pool.createPool({ ...deps, secureContext: trust(ca) })
+  }
 }

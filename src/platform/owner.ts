@@ -2,7 +2,8 @@
 
 import { statSync } from 'node:fs'
 
-export type Owner = { readonly uid: number; readonly gid: number }
+/** `groups`: all that a login of it is in; its own alone where they are not given. */
+export type Owner = { readonly uid: number; readonly gid: number; readonly groups?: readonly number[] }
 
 /** Throws what the disk says where the folder cannot be looked at. */
 export const ownerOf = (folder: string): Owner => {
@@ -14,7 +15,7 @@ export const ownerOf = (folder: string): Owner => {
 export const actAs = async <T>(owner: Owner, work: () => Promise<T>): Promise<T> => {
   if (process.geteuid?.() !== 0 || owner.uid === 0) return work()
   const before = { uid: process.geteuid(), gid: process.getegid?.() ?? 0, groups: process.getgroups?.() ?? [] }
-  process.setgroups?.([owner.gid])
+  process.setgroups?.([...(owner.groups ?? [owner.gid])])
   process.setegid?.(owner.gid)
   process.seteuid?.(owner.uid)
   try {

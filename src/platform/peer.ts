@@ -5,6 +5,7 @@ import type { Socket } from 'node:net'
 import { Failure } from '../domain/errors.ts'
 import type { Peer } from '../domain/policy.ts'
 import { bootTimeMs, closeFd, isPidFdAlive, peerCredentials, peerGroups, peerPidFd } from './libc.ts'
+import { findHiding } from './proc-hiding.ts'
 
 /** A peer and the handle by which it is known to live still. One per connection. */
 export type Attested = {
@@ -21,8 +22,9 @@ export type Attest = (socket: Socket) => Attested
 export type AttestDeps = {
   /** [policy] weak_pid, asked for each connection: whether a unit counts where only a start time guards against a reused pid. */
   readonly weakPid: () => boolean
-  /** Stands in for an old kernel in tests. */
+  /** Stand in for an old kernel, and for its clock, in tests. */
   readonly peerPidFd?: (fd: number) => number | undefined
+  readonly bootTimeMs?: () => number
 }
 
 /** To be called when the connection is accepted: without a pidfd, a process that started later than this is not the peer. */
@@ -30,16 +32,24 @@ export const createAttest =
   (deps: AttestDeps): Attest =>
   socket => {
     const fd = descriptorOf(socket)
-    const acceptedMs = bootTimeMs()
+    const acceptedMs = (deps.bootTimeMs ?? bootTimeMs)()
     const { credentials, groups, pidfd } = ask(fd, deps.peerPidFd ?? peerPidFd)
     const life = pidfd === undefined ? watchStartTime(credentials.pid, acceptedMs) : watchPidFd(pidfd)
     try {
       life.assertAlive()
       const withheld = pidfd === undefined && !deps.weakPid()
-      const unit = withheld ? undefined : unitOf(credentials.pid)
-      // The pid was not free for another process before this moment, so the unit is that of the peer.
+      const cgroup = cgroupOf(credentials.pid)
+      const unit = withheld ? undefined : parseCgroup(cgroup)
+      const userSlice = parseUserSlice(cgroup)
+      const startTicks = findStartTicks(credentials.pid)
+      // The pid was not free for another process before this moment, so unit and start time are those of the peer.
       life.assertAlive()
-      const known = { ...(unit !== undefined && { unit }), ...(withheld && ({ unitWithheld: true } as const)) }
+      const known = {
+        ...(unit !== undefined && { unit }),
+        ...(withheld && ({ unitWithheld: true } as const)),
+        ...(userSlice !== undefined && { userSlice }),
+        ...(startTicks !== undefined && { startTicks }),
+      }
       return { peer: { ...credentials, groups, ...known }, ...life }
     } catch (error) {
       life.release()
@@ -54,7 +64,7 @@ export const createAttest =
 export const findProcess = (pid: number): Peer | undefined => {
   const before = findStartTicks(pid)
   const status = readProc(pid, 'status') ?? ''
-  const unit = unitOf(pid)
+  const unit = parseCgroup(cgroupOf(pid))
   // The second of four: the effective ids are those that a socket tells.
   const [uid, gid] = ['Uid', 'Gid'].map(key => new RegExp(`^${key}:\\s+\\d+\\s+(\\d+)`, 'm').exec(status)?.[1])
   const groups = /^Groups:(.*)$/m.exec(status)?.[1]?.trim().split(/\s+/).filter(Boolean).map(Number)
@@ -68,11 +78,21 @@ export const findProcess = (pid: number): Peer | undefined => {
  * never counts; nor does anything below a folder that is neither slice nor unit. Names stay as they are, escapes included.
  */
 export const parseCgroup = (text: string): string | undefined => {
+  const outermost = pathIn(text).find(part => !SLICE.test(part))
+  return outermost !== undefined && UNIT.test(outermost) ? outermost : undefined
+}
+
+/** N of `/user.slice/user-N.slice/...`, which the system's manager makes for each user that logs in; undefined elsewhere. */
+export const parseUserSlice = (text: string): number | undefined => {
+  const [first, second = ''] = pathIn(text)
+  const [, uid] = (first === 'user.slice' && /^user-(\d{1,10})\.slice$/.exec(second)) || []
+  return uid === undefined ? undefined : Number(uid)
+}
+
+const pathIn = (text: string): string[] => {
   const lines = text.split('\n')
   const line = lines.find(l => /^\d+:name=systemd:\//.test(l)) ?? lines.find(l => l.startsWith('0::/'))
-  const path = line?.slice(line.indexOf(':/') + 2) ?? ''
-  const outermost = path.split('/').find(part => !SLICE.test(part))
-  return outermost !== undefined && UNIT.test(outermost) ? outermost : undefined
+  return (line?.slice(line.indexOf(':/') + 2) ?? '').split('/')
 }
 
 const SLICE = /^[\w:.\\@-]+\.slice$/
@@ -108,6 +128,8 @@ const watchStartTime = (pid: number, acceptedMs: number): Life => {
   let released = false
   return {
     assertAlive() {
+      const hiding = startedTicks === undefined ? findHiding(pid) : undefined
+      if (hiding !== undefined) throw new Failure('peer-gone', `process ${pid} is hidden: ${hiding}`)
       if (released || startedTicks === undefined || findStartTicks(pid) !== startedTicks) {
         throw new Failure('peer-gone', `process ${pid} has ended`)
       }
@@ -131,7 +153,7 @@ const findStartTicks = (pid: number): number | undefined => {
   return state === undefined || state === 'Z' || state === 'X' ? undefined : Number(rest[18])
 }
 
-const unitOf = (pid: number): string | undefined => parseCgroup(readProc(pid, 'cgroup') ?? '')
+const cgroupOf = (pid: number): string => readProc(pid, 'cgroup') ?? ''
 
 /** Undefined where the process is gone or hidden from us: then there is no unit, and the second look at it decides. */
 const readProc = (pid: number, file: 'stat' | 'status' | 'cgroup'): string | undefined => {

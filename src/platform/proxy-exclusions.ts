@@ -21,11 +21,23 @@ export const createExclusions = (entries: readonly string[]): Exclusions => {
   }
 }
 
+/** Whether `createExclusions` accepts it. */
+export const isExclusion = (entry: string): boolean => findRule(entry) !== undefined
+
+/** An entry as messages show it: only where nothing but a host is written so, as any other may be an address with a password. */
+export const showEntry = (entry: string): string =>
+  LIKE_A_HOST.test(entry) ? JSON.stringify(entry.slice(0, 80)) : 'an entry (not shown, as it may hold a password)'
+
+const LIKE_A_HOST = /^(?:[\w.*<>[\]"';-]*(?::\d*)?|(?:[\da-f]*:){2,}[\da-f.]*)(?:\/\d*)?$/i
+
 const parseRule = (entry: string): Rule => {
-  const rule = entry === '*' ? { port: undefined, matches: () => true } : (addressRule(entry) ?? nameRule(entry))
-  if (!rule) throw new Failure('configuration', `[proxy] exclude: ${JSON.stringify(entry)} is no host, suffix or block`)
+  const rule = findRule(entry)
+  if (!rule) throw new Failure('configuration', `[proxy] exclude: ${showEntry(entry)} is no host, suffix or block`)
   return rule
 }
+
+const findRule = (entry: string): Rule | undefined =>
+  entry === '*' ? { port: undefined, matches: () => true } : (addressRule(entry) ?? nameRule(entry))
 
 const ADDRESS =
   /^(?:\[(?<bracketed>[0-9a-f:.]+)\]|(?<v4>[\d.]+)|(?<v6>[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*))(?:\/(?<bits>\d{1,3})|(?<=[\d.\]]):(?<port>\d{1,5}))?$/i

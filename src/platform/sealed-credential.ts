@@ -25,18 +25,32 @@ export const openSealed = ({ path, name }: SealedCredential): Buffer | undefined
   }
 }
 
+/** Throws `locked`. */
+export const encryptTo = (
+  path: string,
+  content: Buffer,
+  { name, withKey }: Pick<SealedCredential, 'name' | 'withKey'>,
+): void => {
+  try {
+    systemdCreds(['encrypt', `--with-key=${withKey}`, `--name=${name}`, '-', path], content)
+  } catch (error) {
+    throw new Failure('locked', `no store key could be sealed to ${path}: ${reasonOf(error)}`, { cause: error })
+  }
+}
+
 /** Seals `content` to this machine. A file that stands there is kept beside under the name of the moment, never replaced. */
 export const seal = (content: Buffer, { path, name, withKey }: SealedCredential, nowMs: number): void => {
   const beside = `${path}.${process.pid}.new`
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   rmSync(beside, { force: true })
   try {
-    systemdCreds(['encrypt', `--with-key=${withKey}`, `--name=${name}`, '-', beside], content)
+    encryptTo(beside, content, { name, withKey })
     if (existsSync(path))
       renameSync(path, `${path}.lost-${new Date(nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, '')}`)
     // A link, unlike a rename, replaces nothing.
     linkSync(beside, path)
   } catch (error) {
+    if (error instanceof Failure) throw error
     throw new Failure('locked', `no store key could be sealed to ${path}: ${reasonOf(error)}`, { cause: error })
   } finally {
     rmSync(beside, { force: true })

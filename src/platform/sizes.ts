@@ -1,6 +1,6 @@
-// How many bytes the state folder's databases hold; what is not there holds none.
+// How many bytes the state folder's databases hold, and how many are free; what is not there holds none.
 
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 export const stateSizes = (state: string) => ({
@@ -8,7 +8,7 @@ export const stateSizes = (state: string) => ({
   audit: { ...sizesOf(join(state, 'audit.db')), archive: sizeBelow(join(state, 'audit')) },
 })
 
-const sizesOf = (database: string) => ({ db: sizeOf(database), wal: sizeOf(`${database}-wal`) })
+export const sizesOf = (database: string) => ({ db: sizeOf(database), wal: sizeOf(`${database}-wal`) })
 
 /** Follows a link; 0 where there is no such file, or it cannot be looked at. */
 const sizeOf = (path: string): number => {
@@ -19,8 +19,18 @@ const sizeOf = (path: string): number => {
   }
 }
 
+/** On the file system that holds `path`; undefined where it cannot be asked. */
+export const freeBytes = (path: string): number | undefined => {
+  try {
+    const { bavail, bsize } = statfsSync(path)
+    return bavail * bsize
+  } catch {
+    return undefined
+  }
+}
+
 /** Of all files below the folder. */
-const sizeBelow = (folder: string): number => {
+export const sizeBelow = (folder: string): number => {
   try {
     return readdirSync(folder, { withFileTypes: true, recursive: true })
       .filter(entry => entry.isFile())

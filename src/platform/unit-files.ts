@@ -1,20 +1,27 @@
 // Whether systemd knows a unit by name: a profile for a unit that is misspelt admits nobody, and is better told than found out.
 
+import type { Policy } from '../domain/policy.ts'
+import type { Doubt } from './config-findings.ts'
 import { existsSync, lstatSync, readlinkSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { findHiding, HIDING_NEXT } from './proc-hiding.ts'
 
-export type UnitDoubt = { readonly unit: string; readonly doubt: string }
+export type UnitDoubt = { readonly unit: string; readonly doubt: string; readonly next: string }
+
+const NEXT = 'Correct it in the configuration, or install the unit: until then it admits nobody.'
 
 /**
- * Units without a file, and names that are an alias: processes are in the unit that it stands for. Nothing is doubted where systemd
+ * All of them where /proc hides processes. Else units without a file, and names that are an alias: processes are in the unit that it stands for. Nothing is doubted where systemd
  * is not the service manager, nor of scopes, which come and go without a file. An error would be wrong: a unit may be installed later.
  */
 export const doubtfulUnits = (units: readonly string[], root = '/'): readonly UnitDoubt[] => {
+  const hiding = units.length > 0 ? findHiding() : undefined
+  if (hiding !== undefined) return [{ unit: [...new Set(units)].join(', '), doubt: hiding, next: HIDING_NEXT }]
   // As sd_booted(3) has it.
   if (!existsSync(join(root, 'run/systemd/system'))) return []
   return [...new Set(units)].flatMap(unit => {
     const doubt = doubtOf(unit, root)
-    return doubt === undefined ? [] : [{ unit, doubt }]
+    return doubt === undefined ? [] : [{ unit, doubt, next: NEXT }]
   })
 }
 
@@ -53,3 +60,10 @@ const FOLDERS = [
   'lib/systemd/system',
   'run/systemd/generator.late',
 ]
+
+/** What a policy says of units that systemd does not know. */
+export const unitDoubts = ({ profiles }: Policy): Doubt[] =>
+  doubtfulUnits(profiles.flatMap(({ allow }) => allow.units)).map(({ unit, doubt, next }) => ({
+    said: `The policy names ${unit}: ${doubt}`,
+    next,
+  }))

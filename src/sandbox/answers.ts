@@ -4,7 +4,7 @@ import { z } from 'zod'
 import type { ApiContext } from './exchange.ts'
 import { Refusal } from './refusal.ts'
 
-const DOCUMENTATION = 'https://docs.github.com/rest'
+export const DOCUMENTATION = 'https://docs.github.com/rest'
 
 export const refusalResponse = (refusal: Refusal): Response =>
   Response.json(
@@ -34,12 +34,16 @@ export const readBody = async (c: ApiContext): Promise<Record<string, unknown>> 
 
 export type Page<T> = { items: T[]; headers: Record<string, string> }
 
-/** The part of a list that `per_page` and `page` ask for, with GitHub's `Link` header. */
+/** The part of a list that `per_page` and `page` ask for, with GitHub's `Link` header: the address asked for, with another page. */
 export const paginate = <T>(c: ApiContext, all: readonly T[], address: string): Page<T> => {
   const perPage = Math.min(numberOf(c.req.query('per_page'), 30), 100)
   const page = numberOf(c.req.query('page'), 1)
   const last = Math.max(1, Math.ceil(all.length / perPage))
-  const link = (rel: string, to: number): string => `<${address}?per_page=${perPage}&page=${to}>; rel="${rel}"`
+  const link = (rel: string, to: number): string => {
+    const query = new URL(c.req.url).searchParams
+    query.set('page', String(to))
+    return `<${address}?${query.toString()}>; rel="${rel}"`
+  }
   const links = [
     ...(page > 1 ? [link('prev', page - 1)] : []),
     ...(page < last ? [link('next', page + 1), link('last', last)] : []),

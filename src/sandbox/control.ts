@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { isoSeconds } from './clock.ts'
 import { Fault } from './faults.ts'
 import type { Parts } from './parts.ts'
-import type { Account, App, Installation } from './records.ts'
+import type { Account, App, Installation, Repository } from './records.ts'
 import { Refusal } from './refusal.ts'
 import { describeState } from './state.ts'
 import { MAX_KEYS } from './world.ts'
@@ -53,15 +53,14 @@ export const createControl = (parts: Parts): Hono => {
     if (!found) throw new Refusal(404, `no installation ${id}`)
     return found
   }
+  const repository = (owner: string, name: string): Repository => {
+    const found = world.findRepository(owner, name)
+    if (!found) throw new Refusal(404, `no repository ${owner}/${name}`)
+    return found
+  }
   const idsOf = (owner: Account, chosen: 'all' | string[]): ReadonlySet<number> | undefined => {
     if (chosen === 'all') return undefined
-    return new Set(
-      chosen.map(name => {
-        const found = world.findRepository(owner.login, name)
-        if (!found) throw new Refusal(404, `no repository ${owner.login}/${name}`)
-        return found.id
-      }),
-    )
+    return new Set(chosen.map(name => repository(owner.login, name).id))
   }
 
   control.get('/state', c => c.json(describeState(parts)))
@@ -110,6 +109,13 @@ export const createControl = (parts: Parts): Hono => {
     const { owner, name } = await body(c.req, NewRepository)
     if (world.findRepository(owner, name)) throw new Refusal(409, `${owner}/${name} is taken`)
     return c.json({ id: world.createRepository(account(owner), name).id, owner, name }, 201)
+  })
+  control.post('/repositories/:owner/:name/rename', async c => {
+    const { name } = await body(c.req, z.strictObject({ name: z.string().min(1) }))
+    const renamed = repository(c.req.param('owner'), c.req.param('name'))
+    if (world.findRepository(renamed.owner.login, name)) throw new Refusal(409, `${name} is taken`)
+    world.renameRepository(renamed, name)
+    return c.json({ id: renamed.id, name })
   })
   control.post('/apps', async c => {
     const wanted = await body(c.req, NewApp)

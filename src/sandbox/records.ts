@@ -22,7 +22,19 @@ export type Repository = {
   owner: Account
   name: string
   createdAtMs: number
-  issues: number
+  /** In the order of their numbers, which begin with 1. */
+  issues: Issue[]
+  /** `owner/name` as it was before: GitHub leads on from there. */
+  formerNames: string[]
+}
+
+export type Issue = {
+  id: number
+  nodeId: string
+  title: string
+  body: string | null
+  createdAtMs: number
+  author: App
 }
 
 export type AppKey = { id: number; publicKey: KeyObject; fingerprint: string; createdAtMs: number }

@@ -2,25 +2,47 @@
 
 import { createHash } from 'node:crypto'
 import type { Hono } from 'hono'
-import { paginate, readBody } from './answers.ts'
-import { isoSeconds } from './clock.ts'
+import { DOCUMENTATION, paginate, readBody } from './answers.ts'
 import { tokenOf, type ApiContext, type ApiEnv } from './exchange.ts'
 import { API_PREFIX, type Parts } from './parts.ts'
 import { covers } from './permissions.ts'
 import type { Repository, Token } from './records.ts'
 import { notFound, Refusal } from './refusal.ts'
-import { botOf, BREAKING_VERSION, fullRepository, repository, type Json } from './shapes.ts'
+import { fullRepository, issue, repository, type Json } from './shapes.ts'
 import { repositoriesOfToken } from './tokens.ts'
+
+/** GitHub's own links and redirects name a repository by its id. */
+const REPOSITORY = ['/repos/:owner/:name', '/repositories/:id'] as const
 
 export const addRepositoryRoutes = (api: Hono<ApiEnv>, parts: Parts): void => {
   const { world, url } = parts
+
+  const named = (c: ApiContext): Repository | undefined => {
+    const { owner = '', name = '', id } = c.req.param()
+    return id === undefined ? world.findRepository(owner, name) : world.repositories.get(Number(id))
+  }
   /** A repository outside the token's scope answers as one that does not exist. */
-  const reach = (c: ApiContext): Repository => {
+  const covered = (c: ApiContext, wanted: Repository | undefined): wanted is Repository => {
     const { caller } = c.env.exchange
-    const wanted = world.findRepository(c.req.param('owner') ?? '', c.req.param('name') ?? '')
-    if (!wanted || caller.kind !== 'token' || !repositoriesOfToken(world, caller.token).includes(wanted))
-      throw notFound()
+    return wanted !== undefined && caller.kind === 'token' && repositoriesOfToken(world, caller.token).includes(wanted)
+  }
+  const reach = (c: ApiContext): Repository => {
+    const wanted = named(c)
+    if (!covered(c, wanted)) throw notFound()
     return wanted
+  }
+  const byId = (r: Repository, rest: string): string => `${url}${API_PREFIX}/repositories/${r.id}${rest}`
+  /** From a former name GitHub leads on to the id, query included. */
+  const moved = (c: ApiContext): Response | undefined => {
+    const { owner = '', name = '' } = c.req.param()
+    const renamed = named(c) ? undefined : world.findRenamed(owner, name)
+    if (!covered(c, renamed)) return undefined
+    const { pathname, search } = new URL(c.req.url)
+    const rest = pathname.slice(API_PREFIX.length).split('/').slice(4)
+    const location = byId(renamed, [...(rest.length > 0 ? [''] : []), ...rest].join('/') + search)
+    const status = c.req.method === 'GET' || c.req.method === 'HEAD' ? 301 : 307
+    const message = status === 301 ? 'Moved Permanently' : 'Temporary Redirect'
+    return c.json({ message, url: location, documentation_url: DOCUMENTATION }, status, { location })
   }
 
   const readable = (c: ApiContext): Json => {
@@ -47,36 +69,60 @@ export const addRepositoryRoutes = (api: Hono<ApiEnv>, parts: Parts): void => {
       page.headers,
     )
   })
-  api.get('/repos/:owner/:name', c => c.json(fullRepository(url, reach(c), versionOf(c))))
-  api.get('/repos/:owner/:name/contents', c => {
-    const { content: _content, encoding: _encoding, ...entry } = readable(c)
-    return c.json([entry])
-  })
-  api.get('/repos/:owner/:name/contents/:path{.+}', c => {
-    const file = readable(c)
-    if (c.req.param('path') !== file['path']) throw notFound()
-    return c.json(file)
-  })
-  api.post('/repos/:owner/:name/issues', async c => {
-    const wanted = reach(c)
-    const token = tokenOf(c)
-    need(token, 'issues', 'write')
-    const { title, body } = await readBody(c)
-    if (typeof title !== 'string' || title === '')
-      throw new Refusal(422, 'Invalid request.\n\n"title" wasn\'t supplied.')
-    wanted.issues += 1
-    const issue = issueOf(url, wanted, {
-      id: parts.random.int(2_800_000_000, 3_900_000_000),
-      nodeId: `I_kwDO${parts.random.alphanumeric(10)}`,
-      title,
-      body: typeof body === 'string' ? body : null,
-      at: isoSeconds(parts.clock.nowMs()),
-      user: botOf(url, token.installation.app),
+  for (const path of ['/repos/:owner/:name', '/repos/:owner/:name/*'])
+    api.use(path, async (c, next) => {
+      const answer = moved(c)
+      if (!answer) await next()
+      return answer
     })
-    return c.json(versionOf(c) >= BREAKING_VERSION ? issue : { ...issue, assignee: null }, 201, {
-      location: String(issue['url']),
+  for (const base of REPOSITORY) {
+    api.get(base, c => c.json(fullRepository(url, reach(c), versionOf(c))))
+    api.get(`${base}/contents`, c => {
+      const { content: _content, encoding: _encoding, ...entry } = readable(c)
+      return c.json([entry])
     })
-  })
+    api.get(`${base}/contents/:path{.+}`, c => {
+      const file = readable(c)
+      if (c.req.param('path') !== file['path']) throw notFound()
+      return c.json(file)
+    })
+    api.get(`${base}/issues`, c => {
+      const wanted = reach(c)
+      need(tokenOf(c), 'issues', 'read')
+      const numbers = wanted.issues.map((_, at) => at + 1)
+      // The newest comes first where nothing else is asked for.
+      if (c.req.query('direction') !== 'asc') numbers.reverse()
+      const page = paginate(c, numbers, byId(wanted, '/issues'))
+      return c.json(
+        page.items.map(number => issue(url, wanted, number, versionOf(c))),
+        200,
+        page.headers,
+      )
+    })
+    api.get(`${base}/issues/:number{\\d+}`, c => {
+      const wanted = reach(c)
+      need(tokenOf(c), 'issues', 'read')
+      return c.json(issue(url, wanted, Number(c.req.param('number')), versionOf(c)))
+    })
+    api.post(`${base}/issues`, async c => {
+      const wanted = reach(c)
+      const token = tokenOf(c)
+      need(token, 'issues', 'write')
+      const { title, body } = await readBody(c)
+      if (typeof title !== 'string' || title === '')
+        throw new Refusal(422, 'Invalid request.\n\n"title" wasn\'t supplied.')
+      wanted.issues.push({
+        id: parts.random.int(2_800_000_000, 3_900_000_000),
+        nodeId: `I_kwDO${parts.random.alphanumeric(10)}`,
+        title,
+        body: typeof body === 'string' ? body : null,
+        createdAtMs: parts.clock.nowMs(),
+        author: token.installation.app,
+      })
+      const made = issue(url, wanted, wanted.issues.length, versionOf(c))
+      return c.json(made, 201, { location: String(made['url']) })
+    })
+  }
 }
 
 const versionOf = (c: ApiContext): string => c.env.exchange.version
@@ -110,36 +156,5 @@ const readme = (url: string, r: Repository): Json => {
     content: `${Buffer.from(text).toString('base64')}\n`,
     encoding: 'base64',
     _links: { self, git, html: page },
-  }
-}
-
-type NewIssue = { id: number; nodeId: string; title: string; body: string | null; at: string; user: Json }
-
-const issueOf = (url: string, r: Repository, issue: NewIssue): Json => {
-  const repositoryUrl = `${url}${API_PREFIX}/repos/${r.owner.login}/${r.name}`
-  const self = `${repositoryUrl}/issues/${r.issues}`
-  return {
-    id: issue.id,
-    node_id: issue.nodeId,
-    number: r.issues,
-    url: self,
-    repository_url: repositoryUrl,
-    html_url: `${url}/${r.owner.login}/${r.name}/issues/${r.issues}`,
-    labels_url: `${self}/labels{/name}`,
-    comments_url: `${self}/comments`,
-    events_url: `${self}/events`,
-    title: issue.title,
-    body: issue.body,
-    user: issue.user,
-    state: 'open',
-    locked: false,
-    labels: [],
-    assignees: [],
-    milestone: null,
-    comments: 0,
-    created_at: issue.at,
-    updated_at: issue.at,
-    closed_at: null,
-    author_association: 'NONE',
   }
 }

@@ -68,7 +68,9 @@ export const startSandbox = async ({ host = '127.0.0.1', port = 0, seed, tls }: 
     { overrideGlobalObjects: false },
   )
   server.on('request', (incoming, outgoing) => {
-    void listen(incoming, outgoing)
+    // A client that hangs up ends its own answer, and not the sandbox.
+    for (const half of [incoming, outgoing]) half.on('error', () => outgoing.destroy())
+    listen(incoming, outgoing).catch(() => outgoing.destroy())
   })
   return {
     url,

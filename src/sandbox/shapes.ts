@@ -2,7 +2,8 @@
 
 import { isoSeconds } from './clock.ts'
 import { API_PREFIX } from './parts.ts'
-import type { Account, App, Installation, Repository, Token } from './records.ts'
+import { notFound } from './refusal.ts'
+import type { Account, App, Installation, Issue, Repository, Token } from './records.ts'
 
 export type Json = Record<string, unknown>
 
@@ -164,7 +165,7 @@ export const repository = (url: string, r: Repository, version: string): Json =>
     stargazers_count: 0,
     watchers_count: 0,
     forks_count: 0,
-    open_issues_count: r.issues,
+    open_issues_count: r.issues.length,
     language: null,
     has_issues: true,
     has_projects: true,
@@ -182,7 +183,7 @@ export const repository = (url: string, r: Repository, version: string): Json =>
     topics: [],
     visibility: 'private',
     forks: 0,
-    open_issues: r.issues,
+    open_issues: r.issues.length,
     watchers: 0,
     default_branch: 'main',
   }
@@ -194,6 +195,43 @@ export const fullRepository = (url: string, r: Repository, version: string): Jso
   network_count: 0,
   subscribers_count: 0,
 })
+
+export const issue = (url: string, r: Repository, number: number, version: string): Json => {
+  const { id, nodeId, title, body, createdAtMs, author } = issueAt(r, number)
+  const repositoryUrl = `${url}${API_PREFIX}/repos/${r.owner.login}/${r.name}`
+  const self = `${repositoryUrl}/issues/${number}`
+  return {
+    id,
+    node_id: nodeId,
+    number,
+    url: self,
+    repository_url: repositoryUrl,
+    html_url: `${url}/${r.owner.login}/${r.name}/issues/${number}`,
+    labels_url: `${self}/labels{/name}`,
+    comments_url: `${self}/comments`,
+    events_url: `${self}/events`,
+    title,
+    body,
+    user: botOf(url, author),
+    state: 'open',
+    locked: false,
+    labels: [],
+    ...(version >= BREAKING_VERSION ? {} : { assignee: null }),
+    assignees: [],
+    milestone: null,
+    comments: 0,
+    created_at: isoSeconds(createdAtMs),
+    updated_at: isoSeconds(createdAtMs),
+    closed_at: null,
+    author_association: 'NONE',
+  }
+}
+
+const issueAt = (r: Repository, number: number): Issue => {
+  const found = r.issues[number - 1]
+  if (!found) throw notFound()
+  return found
+}
 
 const userLinks = (url: string, login: string): Json => {
   const api = `${url}${API_PREFIX}/users/${encodeURIComponent(login)}`

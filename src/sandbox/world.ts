@@ -20,6 +20,8 @@ export type World = {
   findAccount(login: string): Account | undefined
   findEnterprise(slug: string): Account | undefined
   findRepository(owner: string, name: string): Repository | undefined
+  /** By a name that it had, unless another one has that now. */
+  findRenamed(owner: string, name: string): Repository | undefined
   /** By App id or by client id, as `iss` may be either. */
   findAppByIssuer(issuer: string): App | undefined
   findAppBySlug(slug: string): App | undefined
@@ -27,6 +29,7 @@ export type World = {
   repositoriesOf(installation: Installation): Repository[]
   createAccount(kind: AccountKind, login: string, enterprise?: string): Account
   createRepository(owner: Account, name: string): Repository
+  renameRepository(repository: Repository, name: string): void
   /** An App without a key. Throws an Error with GitHub's text where the name will not do. */
   createApp(draft: AppDraft): App
   renameApp(app: App, name: string): void
@@ -80,6 +83,8 @@ export const createWorld = ({ clock, random, keys }: WorldDeps): World => {
     findAccount: login => accounts.find(a => a.kind !== 'Enterprise' && same(a.login, login)),
     findEnterprise: slug => accounts.find(a => a.kind === 'Enterprise' && same(a.login, slug)),
     findRepository: (owner, name) => repositories.values().find(r => same(r.owner.login, owner) && same(r.name, name)),
+    findRenamed: (owner, name) =>
+      repositories.values().find(r => r.formerNames.some(former => same(former, `${owner}/${name}`))),
     findAppByIssuer: issuer =>
       (/^\d+$/.test(issuer) ? apps.get(Number(issuer)) : undefined) ??
       apps.values().find(app => app.clientId === issuer),
@@ -104,9 +109,21 @@ export const createWorld = ({ clock, random, keys }: WorldDeps): World => {
     },
     createRepository: (owner, name) => {
       const id = nextId('repository')
-      const repository = { id, nodeId: nodeId('R'), owner, name, createdAtMs: clock.nowMs(), issues: 0 }
+      const repository = {
+        id,
+        nodeId: nodeId('R'),
+        owner,
+        name,
+        createdAtMs: clock.nowMs(),
+        issues: [],
+        formerNames: [],
+      }
       repositories.set(id, repository)
       return repository
+    },
+    renameRepository: (repository, name) => {
+      repository.formerNames.push(`${repository.owner.login}/${repository.name}`)
+      repository.name = name
     },
     createApp: draft => {
       const slug = freeSlug(draft.name)

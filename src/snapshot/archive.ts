@@ -68,8 +68,8 @@ export const memoryBefore = ({ buffer, byteOffset, length }: Buffer): Buffer =>
 export const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 /**
- * Plain files of known names and sizes, each at most once; no more than zeros after the end. node-tar decodes the header blocks alone:
- * its parser would decompress, follow extension headers and skip what it does not like.
+ * Plain files of known names and sizes, each at most once, with the very bytes that `pack` writes: for one content there is one archive.
+ * node-tar decodes the header blocks alone: its parser would decompress, follow extension headers and skip what it does not like.
  */
 export function* unpack(
   bytes: Uint8Array,
@@ -78,6 +78,7 @@ export function* unpack(
 ): Generator<Entry, undefined> {
   const archive = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const seen = new Set<string>()
+  const expected = Buffer.alloc(BLOCK)
   let offset = 0
   for (;;) {
     if (offset + BLOCK > archive.length) throw corrupt(`${what} is cut short`)
@@ -88,6 +89,8 @@ export function* unpack(
     if (limit === undefined) throw corrupt(`${what} holds ${quote(name)}, which has no place in it`)
     if (seen.has(name)) throw corrupt(`${what} holds ${name} twice`)
     if (size > limit) throw corrupt(`${name} has ${size} bytes, ${limit} are the most`)
+    writeBlock(expected.fill(0), 0, { name, size })
+    if (!block.equals(expected)) throw corrupt(`the header of ${name} in ${what} is not as ghconnectd writes it`)
     seen.add(name)
     const start = offset + BLOCK
     offset = start + padded(size)
@@ -96,8 +99,8 @@ export function* unpack(
     yield { name, bytes: archive.subarray(start, start + size) }
   }
   const rest = archive.subarray(offset)
-  if (rest.length < 2 * BLOCK || rest.length % BLOCK !== 0) throw corrupt(`the end of ${what} is cut short`)
-  if (!isZero(rest)) throw corrupt(`${what} goes on after its end`)
+  if (rest.length < 2 * BLOCK) throw corrupt(`the end of ${what} is cut short`)
+  if (rest.length > 2 * BLOCK || !isZero(rest)) throw corrupt(`${what} goes on after its end`)
 }
 
 const readBlock = (block: Buffer, what: string): { name: string; size: number } => {

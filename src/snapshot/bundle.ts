@@ -1,6 +1,7 @@
 // The bundle: one signed tar that is written, proven, described and opened, all in memory.
 
 import { Failure } from '../domain/errors.ts'
+import { storedTime } from '../domain/record.ts'
 import type { Secret } from '../domain/secret.ts'
 import { digestOf, memoryBefore, pack, unpack } from './archive.ts'
 import { type BundleContent, contentToPayload, payloadToContent } from './content.ts'
@@ -46,7 +47,7 @@ export const writeBundle = async (content: BundleContent, options: BundleOptions
   const payload = { name: recipients.length > 0 ? SEALED : CLEAR, bytes: file, isRoomy: true } as const
   const header: BundleHeader = {
     ...subject,
-    created: new Date(createdMs).toISOString(),
+    created: new Date(storedTime(createdMs)).toISOString(),
     format: FORMAT,
     hostname,
     payload: { name: payload.name, sha256, size: file.length },
@@ -124,6 +125,10 @@ const readOuter = (bundle: Uint8Array): { header: BundleHeader; payload: Uint8Ar
 const readSigned = (bundle: Uint8Array): { header: BundleHeader; payload: Uint8Array } => {
   if (bundle.length === 0) throw corrupt('the bundle is empty')
   if (bundle.length > MAX_BUNDLE_BYTES) throw corrupt(`the bundle has more than ${MAX_BUNDLE_BYTES} bytes`)
+  const bytes = Buffer.from(bundle.buffer, bundle.byteOffset, bundle.length)
+  const start = bytes.indexOf('header.json\0')
+  const isTar = bytes.toString('latin1', 257, 262) === 'ustar'
+  if (start > 0 && !isTar) throw corrupt(describeNoise(bytes.subarray(0, start)))
   const entries = unpack(bundle, 'the bundle', findOuterLimit)
   const first = entries.next().value
   if (first?.name !== 'header.json') throw corrupt('the bundle does not begin with header.json')
@@ -136,6 +141,17 @@ const readSigned = (bundle: Uint8Array): { header: BundleHeader; payload: Uint8A
     throw corrupt(`the signature is not that of ${header.signer} over header.json`)
   }
   return { header, payload: payload.bytes }
+}
+
+/** A login shell that prints, on ssh. Long words are left out, as they may be a token or a part of a key. */
+const describeNoise = (noise: Uint8Array): string => {
+  const text = Buffer.from(noise.subarray(0, 65_536)).toString('latin1')
+  const shown = text.replaceAll(/[A-Za-z0-9+/_=-]{24,}/g, '[...]').slice(0, 80)
+  const escaped = JSON.stringify(shown).replaceAll(
+    /[^\x20-\x7e]/g,
+    byte => `\\u${byte.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+  return `${noise.length} bytes come before the bundle and begin ${escaped}; a login shell that prints is the usual cause`
 }
 
 /** What the header tells of the payload's content. */

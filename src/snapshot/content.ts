@@ -5,7 +5,15 @@ import { z } from 'zod'
 import { canonicalJson } from '../domain/canonical-json.ts'
 import { type Connection, type Installation, isLive } from '../domain/connection.ts'
 import { Failure } from '../domain/errors.ts'
-import { connectionSchema, grantedSchema, installationsSchema, scopeSchema } from '../domain/record.ts'
+import {
+  connectionSchema,
+  generationSchema,
+  grantedSchema,
+  installationsSchema,
+  isTokenLife,
+  scopeSchema,
+  timeSchema,
+} from '../domain/record.ts'
 import { type Granted, type Scope, type ScopeKey, scopeKey } from '../domain/scope.ts'
 import { Secret } from '../domain/secret.ts'
 import { digestOf, type Entry, FIRST_CONTENT, pack, roomFor, unpack } from './archive.ts'
@@ -34,8 +42,11 @@ export type BundleContent = {
   readonly facts: Readonly<Record<string, unknown>>
   readonly keys: readonly BundleKey[]
   readonly tokens: readonly BundleToken[]
-  readonly settings: Readonly<Record<string, unknown>>
+  readonly settings: BundleSettings
 }
+
+/** Other names are left aside. */
+export type BundleSettings = Readonly<z.infer<typeof settingsFile>>
 
 export const MAX_KEYS = 25
 const KIB = 1024
@@ -123,7 +134,7 @@ export const payloadToContent = (payload: Uint8Array): BundleContent => {
     facts,
     keys,
     tokens,
-    settings: readFile(object, files, 'settings.json'),
+    settings: readFile(settingsFile, files, 'settings.json'),
   }
 }
 
@@ -133,6 +144,14 @@ const toEntry = (name: string, value: unknown): Entry => ({ name, bytes: Buffer.
 
 const object = z.lazy(() => z.record(z.string(), z.unknown()))
 
+const settingsFile = z.lazy(() =>
+  z.looseObject({
+    github_url: z.string().optional(),
+    api_url: z.string().optional(),
+    configuration: z.array(z.object({ path: z.string(), text: z.string() })).optional(),
+  }),
+)
+
 const fileSchema = z.lazy(() => z.strictObject({ name: z.string(), sha256: z.string(), size: z.int() }))
 const inventoryFile = z.lazy(() => z.strictObject({ files: z.array(fileSchema) }))
 
@@ -140,23 +159,25 @@ const connectionFile = z.lazy(() =>
   z.strictObject({
     connection: connectionSchema,
     facts: object,
-    generation: z.int().nonnegative(),
+    generation: generationSchema,
     installations: installationsSchema,
-    keys: z.array(z.strictObject({ addedAtMs: z.number(), file: z.string(), fingerprint: z.string() })).max(MAX_KEYS),
+    keys: z.array(z.strictObject({ addedAtMs: timeSchema, file: z.string(), fingerprint: z.string() })).max(MAX_KEYS),
   }),
 )
 
 const tokenFile = z.lazy(() =>
   z.array(
-    z.strictObject({
-      slot: z.enum(['current', 'next']),
-      profile: z.string(),
-      scope: scopeSchema,
-      token: z.string().min(1),
-      granted: grantedSchema,
-      mintedAtMs: z.number(),
-      expiresAtMs: z.number(),
-    }),
+    z
+      .strictObject({
+        slot: z.enum(['current', 'next']),
+        profile: z.string(),
+        scope: scopeSchema,
+        token: z.string().min(1),
+        granted: grantedSchema,
+        mintedAtMs: z.number(),
+        expiresAtMs: z.number(),
+      })
+      .refine(isTokenLife, { path: ['expiresAtMs'] }),
   ),
 )
 

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { canonicalJson } from '../domain/canonical-json.ts'
 import { type ConnectionKind, TROUBLES } from '../domain/connection.ts'
 import { Failure } from '../domain/errors.ts'
+import { generationSchema } from '../domain/record.ts'
 import { isSignerName } from './signing.ts'
 
 export const FORMAT = 1
@@ -38,7 +39,7 @@ const schema = z.lazy(() =>
     /** ISO 8601 in UTC, milliseconds included. */
     created: z.iso.datetime({ precision: 3 }),
     format: z.literal(FORMAT),
-    generation: z.int().nonnegative(),
+    generation: generationSchema,
     hostname: printable,
     payload: z.strictObject({
       name: z.enum([SEALED, CLEAR]),

@@ -5,20 +5,30 @@ import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Failure } from '../domain/errors.ts'
 import { syncFolder } from '../platform/files.ts'
-import { type AuditRow, assertFollows, chainEvent, type Link, readRow, type StoredRow } from './audit-chain.ts'
+import { sizeBelow, sizesOf } from '../platform/sizes.ts'
+import { type AuditRow, assertFollows, type Drop, type Link, readRow, type StoredRow } from './audit-chain.ts'
 import { makePrivateFolder } from './folders.ts'
 import { assertNotNewer, AUDIT_MIGRATIONS, migrate } from './schema.ts'
-import { createEncrypted, type Database, guard, openEncrypted } from './sqlite.ts'
+import { createEncrypted, type Database, guard, keepLogShort, openEncrypted } from './sqlite.ts'
 
 export type AuditArchive = {
-  /** Durable on return. `from` is the place before the first row; rows that are here already are passed over. */
-  append(rows: readonly AuditRow[], from: Link): void
+  /**
+   * Durable on return. `from` is the place before the first row; rows that are here already are passed over. Throws `store-corrupt`
+   * where one does not follow the row before it.
+   */
+  append(rows: readonly StoredRow[], from: Link): void
   /** As of the log; what was removed from the archive is left out. */
   list(options: { after: number; limit: number }): readonly AuditRow[]
   /** The place before the first row that is held; undefined where none is. */
   anchor(): Link | undefined
   /** As of the log: throws `store-corrupt`, also where a file in the middle is gone. */
-  check(from: Link, limit: number): Link
+  check(from: Link, limit: number, see?: (row: AuditRow) => void): Link
+  /** The rows of the oldest file; undefined while it is the only one, which is still written. */
+  findOldest(): Drop | undefined
+  /** Removes that file. */
+  drop(oldest: Drop): void
+  /** On the disk. */
+  bytes(): number
   close(): void
 }
 
@@ -26,15 +36,17 @@ export type ArchiveOptions = {
   /** `state/audit`: in it a folder for each log, in that files named by their first row, so that they sort. */
   readonly folder: string
   readonly databaseKey: string
-  /** A file that has as many rows is full. */
+  /** A file that has as many rows is full, */
   readonly rowsPerFile?: number
+  /** and so is one that has as many bytes. */
+  readonly bytesPerFile?: () => number
 }
 
 /** About 40 MB. */
 const ROWS_PER_FILE = 100_000
 
 export const createAuditArchive = (options: ArchiveOptions): AuditArchive => {
-  const { databaseKey, rowsPerFile = ROWS_PER_FILE } = options
+  const { databaseKey, rowsPerFile = ROWS_PER_FILE, bytesPerFile = () => Number.POSITIVE_INFINITY } = options
   const folder = join(options.folder, nameOfLog(databaseKey))
   let open: { first: number; file: ArchiveFile } | undefined
 
@@ -70,6 +82,8 @@ export const createAuditArchive = (options: ArchiveOptions): AuditArchive => {
     syncFolder(folder)
     return fileAt(from.sequence + 1)
   }
+  const isFull = (file: ArchiveFile): boolean =>
+    file.head().sequence - file.anchor().sequence >= rowsPerFile || file.bytes() >= bytesPerFile()
   /** The file that holds the row behind a place, or the first one after it. */
   const findBehind = (sequence: number): ArchiveFile | undefined => {
     const all = firsts()
@@ -83,21 +97,17 @@ export const createAuditArchive = (options: ArchiveOptions): AuditArchive => {
     append(rows, from) {
       const last = firsts().at(-1)
       let file = last === undefined ? undefined : fileAt(last)
-      let at = from
-      const chained: StoredRow[] = []
-      for (const { hash, sequence: _, ...event } of rows) {
-        const row = chainEvent(event, at)
-        if (row.hash !== hash) throw new Failure('store-corrupt', `row ${row.sequence} of the audit log was changed`)
-        at = row
-        chained.push(row)
-      }
       const held = file?.head().sequence ?? 0
-      const fresh = held > from.sequence ? chained.filter(row => row.sequence > held) : chained
-      const [next] = fresh
-      if (next === undefined) return
-      const before =
-        next.sequence - 1 === from.sequence ? from : chained.find(row => row.sequence === next.sequence - 1)
-      if (!file || file.head().hash !== before?.hash || file.count() >= rowsPerFile) file = begin(before ?? from)
+      const fresh: StoredRow[] = []
+      let [before, at] = [from, from]
+      for (const row of rows) {
+        assertFollows(row, at)
+        at = row
+        if (row.sequence > held) fresh.push(row)
+        else before = row
+      }
+      if (fresh.length === 0) return
+      if (!file || file.head().hash !== before.hash || isFull(file)) file = begin(before)
       file.add(fresh)
     },
     list({ after, limit }) {
@@ -115,16 +125,28 @@ export const createAuditArchive = (options: ArchiveOptions): AuditArchive => {
       const [first] = firsts()
       return first === undefined ? undefined : fileAt(first).anchor()
     },
-    check(from, limit) {
-      const file = findBehind(from.sequence)
-      if (!file) return from
+    check(from, limit, see) {
       let last = from
-      for (const row of file.rows(from.sequence, limit)) {
-        assertFollows(row, last)
+      for (const row of findBehind(from.sequence)?.rows(from.sequence, limit) ?? []) {
+        const read = assertFollows(row, last)
         last = { sequence: row.sequence, hash: row.hash }
+        see?.(read)
       }
       return last
     },
+    findOldest() {
+      const [first, ...others] = firsts()
+      return first === undefined || others.length === 0 ? undefined : { first, last: fileAt(first).head() }
+    },
+    drop({ first }) {
+      if (open?.first === first) {
+        open.file.close()
+        open = undefined
+      }
+      for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(pathOf(first) + suffix, { force: true })
+      syncFolder(folder)
+    },
+    bytes: () => sizeBelow(folder),
     close() {
       open?.file.close()
       open = undefined
@@ -141,7 +163,7 @@ const FILE = /^(\d{12})\.db$/
 type ArchiveFile = {
   head(): Link
   anchor(): Link
-  count(): number
+  bytes(): number
   rows(after: number, limit: number): readonly StoredRow[]
   add(rows: readonly StoredRow[]): void
   close(): void
@@ -150,9 +172,9 @@ type ArchiveFile = {
 const openFile = (db: Database): ArchiveFile =>
   guard(db.name, () => {
     assertNotNewer(db, AUDIT_MIGRATIONS)
+    keepLogShort(db)
     const last = db.prepare<[], Link>('SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1')
     const anchor = db.prepare<[], Link>('SELECT sequence, hash FROM anchor')
-    const count = db.prepare<[], number>('SELECT count(*) FROM events').pluck()
     const after = db.prepare<[number, number], StoredRow>(
       'SELECT sequence, body, hash FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?',
     )
@@ -168,7 +190,7 @@ const openFile = (db: Database): ArchiveFile =>
     return {
       head: () => guard(db.name, () => last.get() ?? getAnchor()),
       anchor: () => guard(db.name, getAnchor),
-      count: () => guard(db.name, () => count.get() ?? 0),
+      bytes: () => sizesOf(db.name).db,
       rows: (sequence, limit) => guard(db.name, () => after.all(sequence, limit)),
       add: rows => guard(db.name, () => add.immediate(rows)),
       close: () => void db.close(),

@@ -34,20 +34,24 @@ export const chainEvent = (event: AuditEvent, previous: Link): StoredRow => {
   return { sequence, body, hash: createHash('sha256').update(body).digest('hex') }
 }
 
-/** Throws `store-corrupt` naming the row, unless it is the one that follows `previous`. */
-export const assertFollows = (row: StoredRow, previous: Link): void => {
+/** Returns the row. Throws `store-corrupt` naming it, unless it is the one that follows `previous`. */
+export const assertFollows = (row: StoredRow, previous: Link): AuditRow => {
   const wanted = previous.sequence + 1
   if (row.sequence !== wanted) throw broken(wanted, row.sequence > wanted ? 'is missing' : 'stands twice')
   if (createHash('sha256').update(row.body).digest('hex') !== row.hash) throw broken(wanted, 'was changed')
-  const told = parseBody(row)
-  if (told.sequence !== wanted) throw broken(wanted, 'was moved there from elsewhere')
-  if (told.previous !== previous.hash) throw broken(wanted, 'does not follow the row before it')
+  const { previous: told, ...event } = parseBody(row)
+  if (event.sequence !== wanted) throw broken(wanted, 'was moved there from elsewhere')
+  if (told !== previous.hash) throw broken(wanted, 'does not follow the row before it')
+  return { ...event, hash: row.hash }
 }
 
 export const readRow = (row: StoredRow): AuditRow => {
   const { previous: _, ...event } = parseBody(row)
   return { ...event, hash: row.hash }
 }
+
+/** Rows that leave the archive: from `first` to `last`. */
+export type Drop = { readonly first: number; readonly last: Link }
 
 const broken = (sequence: number, how: string): Failure =>
   new Failure('store-corrupt', `row ${sequence} of the audit log ${how}`)

@@ -1,11 +1,12 @@
 // The audit log: a hash chain in a database of its own, which outlives disable and restore.
 
 import { randomBytes } from 'node:crypto'
-import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { asFailure, Failure } from '../domain/errors.ts'
 import { syncFolder, writeDurably } from '../platform/files.ts'
 import type { Log } from '../platform/log.ts'
+import { sizesOf } from '../platform/sizes.ts'
 import {
   type AuditEvent,
   type AuditRow,
@@ -16,15 +17,31 @@ import {
   type StoredRow,
 } from './audit-chain.ts'
 import { makePrivateFolder, shred } from './folders.ts'
-import { KEY_BYTES, unwrapDatabaseKey, wrapDatabaseKey } from './key.ts'
+import { KEY_BYTES, wrapDatabaseKey } from './key.ts'
+import { settleWrapped } from './wrapped-key.ts'
 import { assertNotNewer, AUDIT_MIGRATIONS, migrate } from './schema.ts'
-import { checkPages, createEncrypted, type Database, guard, openEncrypted } from './sqlite.ts'
+import {
+  checkPages,
+  commitSoon,
+  createEncrypted,
+  type Database,
+  findFullDisk,
+  guard,
+  keepLogShort,
+  openEncrypted,
+} from './sqlite.ts'
 
 export type { AuditEvent, AuditRow, Link } from './audit-chain.ts'
 
 export type AuditStore = {
   /** Durable on return. Throws `audit-unavailable`. */
   append(event: AuditEvent): AuditRow
+  /** All of them or none, in one write to the disk. */
+  appendAll(events: readonly AuditEvent[]): readonly AuditRow[]
+  /** The same, and the event loop does not wait: they are durable when `durable` resolves. It rejects with `audit-unavailable`, too. */
+  appendSoon(events: readonly AuditEvent[]): { rows: readonly AuditRow[]; durable: Promise<void> }
+  /** `disk-full` where no space is left for it. */
+  findFullDisk(): Failure | undefined
   /** Rows with a higher sequence than `after`, oldest first. */
   list(options: { after?: number; limit: number }): readonly AuditRow[]
   /**
@@ -32,18 +49,23 @@ export type AuditStore = {
    * A tail that was cut off shows only where the journal's copies are compared with the rows.
    */
   verify(): { rows: number; lastHash: string }
-  /** The same for at most `limit` rows behind `from`: returns the place of the last one, and `from` where there are no more. */
-  check(from: Link, limit: number): Link
+  /**
+   * The same for at most `limit` rows behind `from`: returns the place of the last one, and `from` where there are no more. `see` is
+   * called with each.
+   */
+  check(from: Link, limit: number, see?: (row: AuditRow) => void): Link
   /** The last row's place in the chain; sequence 0 where there was none yet. */
   head(): Link
   /** The place before the first row that stands here: of the last one that was moved out, or sequence 0. */
   anchor(): Link
   /**
-   * Keeps the newest `keep` rows. The others are handed to `moveOut`, oldest first, with the place before them, then removed; the
-   * chain goes on from the last of them. Where `moveOut` throws, the rows it was given stay; after a kill it may be given rows again.
-   * Returns how many were removed.
+   * Hands the oldest rows, `limit` at most and none of the newest `keep`, to `moveOut` with the place before them, then removes them; the
+   * chain continues from the last of them. Where `moveOut` throws, the rows stay; after a kill it may be given rows again.
+   * Returns how many were removed: 0 where none is left to move.
    */
-  rotate(options: { keep: number; moveOut: (rows: readonly AuditRow[], from: Link) => void }): number
+  rotate(options: { keep: number; limit: number; moveOut: (rows: readonly StoredRow[], from: Link) => void }): number
+  /** On the disk. */
+  bytes(): { readonly db: number; readonly wal: number }
   /** The database key in hexadecimal: for the recovery key, by which alone the log is read where the store key is lost. */
   databaseKey(): string
   close(): void
@@ -82,6 +104,7 @@ export const openAudit = (options: AuditOptions): AuditStore =>
   })
 
 const createAuditStore = (db: Database, databaseKey: Buffer): AuditStore => {
+  keepLogShort(db)
   const last = db.prepare<[], Link>('SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1')
   const anchor = db.prepare<[], Link>('SELECT sequence, hash FROM anchor')
   const after = db.prepare<[number, number], StoredRow>(
@@ -99,11 +122,37 @@ const createAuditStore = (db: Database, databaseKey: Buffer): AuditStore => {
   }
   const head = (): Link => last.get() ?? getAnchor()
   // The head is read within the transaction, so that two writers cannot fork the chain.
-  const append = db.transaction((event: AuditEvent): StoredRow => {
-    const row = chainEvent(event, head())
-    insert.run(row)
-    return row
+  const insertAll = db.transaction((events: readonly AuditEvent[]): StoredRow[] => {
+    let at = head()
+    return events.map(event => {
+      const row = chainEvent(event, at)
+      insert.run(row)
+      at = row
+      return row
+    })
   })
+  const unavailable = (error: unknown): Failure => {
+    const { code, message, next } = asFailure(error)
+    return new Failure('audit-unavailable', `${db.name} cannot be written: ${message}`, {
+      cause: error,
+      next: code === 'disk-full' ? next : undefined,
+    })
+  }
+  const appendAll = (events: readonly AuditEvent[]): AuditRow[] => {
+    try {
+      return guard(db.name, () => insertAll.immediate(events)).map(readRow)
+    } catch (error) {
+      throw unavailable(error)
+    }
+  }
+  const appendSoon: AuditStore['appendSoon'] = events => {
+    try {
+      const { result, durable } = commitSoon(db, () => insertAll.immediate(events))
+      return { rows: result.map(readRow), durable: durable.catch(error => Promise.reject(unavailable(error))) }
+    } catch (error) {
+      throw unavailable(error)
+    }
+  }
   const removeRows = db.transaction((link: Link): number => {
     const { changes } = removeTo.run(link.sequence)
     moveAnchor.run(link.sequence, link.hash)
@@ -112,14 +161,13 @@ const createAuditStore = (db: Database, databaseKey: Buffer): AuditStore => {
 
   return {
     append(event) {
-      try {
-        return readRow(guard(db.name, () => append.immediate(event)))
-      } catch (error) {
-        throw new Failure('audit-unavailable', `${db.name} cannot be written: ${asFailure(error).message}`, {
-          cause: error,
-        })
-      }
+      const [row] = appendAll([event])
+      if (row === undefined) throw new Failure('internal', 'a row was appended, and there is none')
+      return row
     },
+    appendAll,
+    appendSoon,
+    findFullDisk: () => findFullDisk(db.name),
     list: ({ after: sequence = 0, limit }) => guard(db.name, () => after.all(sequence, limit).map(readRow)),
     verify: () =>
       guard(db.name, () => {
@@ -132,36 +180,32 @@ const createAuditStore = (db: Database, databaseKey: Buffer): AuditStore => {
         }
         return { rows, lastHash: previous.hash }
       }),
-    check: (from, limit) =>
+    check: (from, limit, see) =>
       guard(db.name, () => {
         let at = from
         for (const row of after.all(from.sequence, limit)) {
-          assertFollows(row, at)
+          const read = assertFollows(row, at)
           at = { sequence: row.sequence, hash: row.hash }
+          see?.(read)
         }
         return at
       }),
     head: () => guard(db.name, head),
     anchor: () => guard(db.name, getAnchor),
-    rotate: ({ keep, moveOut }) =>
+    rotate: ({ keep, limit, moveOut }) =>
       guard(db.name, () => {
-        const limit = head().sequence - keep
-        let removed = 0
-        for (;;) {
-          const from = getAnchor()
-          const rows = after.all(from.sequence, Math.max(0, Math.min(BATCH, limit - from.sequence)))
-          const end = rows.at(-1)
-          if (end === undefined) return removed
-          moveOut(rows.map(readRow), from)
-          removed += removeRows.immediate(end)
-        }
+        const from = getAnchor()
+        const rows = after.all(from.sequence, Math.max(0, Math.min(limit, head().sequence - keep - from.sequence)))
+        const end = rows.at(-1)
+        if (end === undefined) return 0
+        moveOut(rows, from)
+        return removeRows.immediate(end)
       }),
+    bytes: () => sizesOf(db.name),
     databaseKey: () => databaseKey.toString('hex'),
     close: () => void db.close(),
   }
 }
-
-const BATCH = 1_000
 
 const keyPath = (path: string): string => path.replace(/(\.db)?$/, '.key')
 
@@ -175,7 +219,7 @@ const readKey = (options: AuditOptions): Buffer => {
     begin(options, paths)
     log.info('began an audit log', { path })
   }
-  const databaseKey = unwrapDatabaseKey(storeKey, readFileSync(paths.key), paths.key)
+  const databaseKey = settleWrapped(storeKey, paths.key)
   if (!existsSync(path)) {
     if (!existsSync(paths.unfinished)) throw new Failure('store-corrupt', `${path} is gone, and ${paths.key} is not`)
     renameSync(paths.unfinished, path)

@@ -2,9 +2,9 @@
 
 import type { Connection, Installation } from '../domain/connection.ts'
 import { Failure } from '../domain/errors.ts'
-import { connectionSchema, installationsSchema } from '../domain/record.ts'
+import { MAX_GENERATION, storedConnection, storedInstallations, storedTime } from '../domain/record.ts'
 import { Secret } from '../domain/secret.ts'
-import { decode, encode } from './record.ts'
+import { decode, encode, type OnRepaired } from './record.ts'
 import { type Database, guard } from './sqlite.ts'
 
 /** A private key of the App as PEM (PKCS#8). The first of a record signs; the others are fallbacks. */
@@ -37,8 +37,8 @@ export type ConnectionStore = {
 }
 
 /** Reads the record once. Throws `store-corrupt` where it is malformed; `write` throws what the disk says, and then nothing was changed. */
-export const createConnectionStore = (db: Database): ConnectionStore => {
-  let record = guard(db.name, () => load(db))
+export const createConnectionStore = (db: Database, onRepaired?: OnRepaired): ConnectionStore => {
+  let record = guard(db.name, () => load(db, onRepaired))
   return {
     read: () => record,
     write(change) {
@@ -55,7 +55,10 @@ export const createConnectionStore = (db: Database): ConnectionStore => {
 }
 
 export const merge = (record: ConnectionRecord, change: ConnectionChange): ConnectionRecord => ({
-  generation: change.generation ?? Math.max(record.generation, change.above ?? 0) + (change.newGeneration ? 1 : 0),
+  generation: Math.min(
+    change.generation ?? Math.max(record.generation, change.above ?? 0) + (change.newGeneration ? 1 : 0),
+    MAX_GENERATION,
+  ),
   connection: change.connection ?? record.connection,
   installations: change.installations ?? record.installations,
   keys: change.keys ?? record.keys,
@@ -65,16 +68,16 @@ export const merge = (record: ConnectionRecord, change: ConnectionChange): Conne
 export const saveConnection = (db: Database, record: ConnectionRecord): void => {
   const put = db.prepare<[string, string]>('INSERT OR REPLACE INTO meta VALUES (?, ?)')
   put.run('generation', String(record.generation))
-  put.run('connection', encode(connectionSchema, record.connection, 'the connection'))
-  put.run('installations', encode(installationsSchema, record.installations, 'the list of installations'))
+  put.run('connection', encode(storedConnection, record.connection, 'the connection'))
+  put.run('installations', encode(storedInstallations, record.installations, 'the list of installations'))
   db.prepare('DELETE FROM keys').run()
   const add = db.prepare<[number, string, string, number]>('INSERT INTO keys VALUES (?, ?, ?, ?)')
   for (const [position, key] of record.keys.entries()) {
-    add.run(position, key.fingerprint, key.pem.reveal(), key.addedAtMs)
+    add.run(position, key.fingerprint, key.pem.reveal(), storedTime(key.addedAtMs))
   }
 }
 
-const load = (db: Database): ConnectionRecord => {
+const load = (db: Database, onRepaired: OnRepaired = () => {}): ConnectionRecord => {
   const find = db.prepare<[string], string>('SELECT value FROM meta WHERE name = ?').pluck()
   const get = (name: string): string => {
     const value = find.get(name)
@@ -82,7 +85,7 @@ const load = (db: Database): ConnectionRecord => {
     return value
   }
   const generation = Number(get('generation'))
-  if (!Number.isSafeInteger(generation) || generation < 0) {
+  if (!Number.isInteger(generation) || generation < 0 || generation > MAX_GENERATION) {
     throw new Failure('store-corrupt', `the generation in ${db.name} is malformed`)
   }
   const keys = db
@@ -90,9 +93,13 @@ const load = (db: Database): ConnectionRecord => {
     .all()
   return {
     generation,
-    connection: decode(connectionSchema, get('connection'), 'the connection'),
-    installations: decode(installationsSchema, get('installations'), 'the list of installations'),
-    keys: keys.map(row => ({ fingerprint: row.fingerprint, pem: new Secret(row.pem), addedAtMs: row.addedAtMs })),
+    connection: decode(storedConnection, get('connection'), { what: 'the connection', onRepaired }),
+    installations: decode(storedInstallations, get('installations'), { what: 'the list of installations', onRepaired }),
+    keys: keys.map(({ fingerprint, pem, addedAtMs: told }) => {
+      const addedAtMs = storedTime(told)
+      if (addedAtMs !== told) onRepaired(`addedAtMs of the key ${fingerprint}`)
+      return { fingerprint, pem: new Secret(pem), addedAtMs }
+    }),
   }
 }
 

@@ -2,8 +2,8 @@
 
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
-import { Failure } from '../domain/errors.ts'
+import { dirname, join } from 'node:path'
+import { asFailure, Failure } from '../domain/errors.ts'
 import { writeDurably } from '../platform/files.ts'
 import type { Log } from '../platform/log.ts'
 import {
@@ -26,10 +26,11 @@ import {
   removeLeftovers,
   shred,
 } from './folders.ts'
-import { KEY_BYTES, unwrapDatabaseKey, wrapDatabaseKey } from './key.ts'
+import { KEY_BYTES, WITHOUT_RECOVERY_KEY, wrapDatabaseKey } from './key.ts'
 import { parseJson } from './record.ts'
 import { assertNotNewer, migrate, STORE_MIGRATIONS } from './schema.ts'
 import { checkPages, createEncrypted, type Database, guard, openEncrypted, openReadOnly } from './sqlite.ts'
+import { readWrapped, settleWrapped } from './wrapped-key.ts'
 import { createTokenStore, type StoredToken, type TokenStore } from './token-store.ts'
 
 export type Store = {
@@ -76,10 +77,7 @@ export const openStore = (options: StoreOptions): Store =>
       connection: { read: () => opened.connection.read(), write: change => opened.connection.write(change) },
       tokens: {
         all: () => opened.tokens.all(),
-        put: token => opened.tokens.put(token),
-        putAll: tokens => opened.tokens.putAll(tokens),
-        promote: key => opened.tokens.promote(key),
-        remove: (key, slot) => opened.tokens.remove(key, slot),
+        write: (tokens, gone) => opened.tokens.write(tokens, gone),
         clear: () => opened.tokens.clear(),
       },
       facts: { find: name => opened.facts.find(name), put: (name, value) => opened.facts.put(name, value) },
@@ -127,7 +125,7 @@ export const readStore = (options: { folder: string; storeKey: Buffer }): StoreC
     const number = existsSync(options.folder) ? findCurrent(options.folder) : undefined
     if (number === undefined) return undefined
     const folder = numberedFolder(options.folder, number)
-    const databaseKey = unwrapFile(options.storeKey, join(folder, 'key'))
+    const databaseKey = unwrapFile(readWrapped, options.storeKey, join(folder, 'key'))
     const db = openReadOnly(join(folder, 'store.db'), databaseKey.toString('hex'))
     try {
       assertNotNewer(db, STORE_MIGRATIONS)
@@ -153,7 +151,7 @@ export const readDatabaseKey = (options: { folder: string; storeKey: Buffer }): 
   guard(options.folder, () => {
     const number = existsSync(options.folder) ? findCurrent(options.folder) : undefined
     if (number === undefined) return undefined
-    return unwrapFile(options.storeKey, join(numberedFolder(options.folder, number), 'key'))
+    return unwrapFile(readWrapped, options.storeKey, join(numberedFolder(options.folder, number), 'key'))
   })
 
 type Opened = {
@@ -178,10 +176,11 @@ const openCurrent = (options: StoreOptions): Opened => {
 }
 
 const openNumber = (options: StoreOptions, number: number): Opened => {
+  const { log } = options
   const folder = numberedFolder(options.folder, number)
   const keyPath = join(folder, 'key')
   if (!existsSync(folder)) throw new Failure('store-corrupt', `${folder} is gone, and \`current\` names it`)
-  const databaseKey = options.databaseKey ?? unwrapFile(options.storeKey, keyPath)
+  const databaseKey = options.databaseKey ?? unwrapFile(settleWrapped, options.storeKey, keyPath)
   const db = openEncrypted(join(folder, 'store.db'), databaseKey.toString('hex'))
   try {
     assertNotNewer(db, STORE_MIGRATIONS)
@@ -191,8 +190,10 @@ const openNumber = (options: StoreOptions, number: number): Opened => {
       number,
       db,
       databaseKey,
-      connection: createConnectionStore(db),
-      tokens: createTokenStore(db),
+      connection: createConnectionStore(db, what =>
+        log.warn('a stored value was out of its bounds and was repaired', { what }),
+      ),
+      tokens: createTokenStore(db, place => log.warn('a stored token was malformed and was removed', place)),
       facts: createFactStore(db),
     }
   } catch (error) {
@@ -201,9 +202,15 @@ const openNumber = (options: StoreOptions, number: number): Opened => {
   }
 }
 
-const unwrapFile = (storeKey: Buffer, path: string): Buffer => {
-  if (!existsSync(path)) throw new Failure('store-corrupt', `${path} is gone`)
-  return unwrapDatabaseKey(storeKey, readFileSync(path), path)
+/** `read`: `readWrapped` or `settleWrapped`. */
+const unwrapFile = (read: typeof readWrapped, storeKey: Buffer, path: string): Buffer => {
+  try {
+    return read(storeKey, path)
+  } catch (error) {
+    const { code, message } = asFailure(error)
+    if (code !== 'wrong-store-key' || existsSync(join(dirname(path), 'key.age'))) throw error
+    throw new Failure(code, message, { cause: error, next: WITHOUT_RECOVERY_KEY })
+  }
 }
 
 /** The first start was killed before `current` was made, or someone removed it: the only store that opens is the one. */

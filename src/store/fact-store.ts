@@ -10,7 +10,12 @@ export type FactStore = {
   put(name: string, value: unknown): void
 }
 
+/** Throws `store-corrupt` where one of them cannot be read: found at the start, and not when it is asked for. */
 export const createFactStore = (db: Database): FactStore => {
+  const [bad] = guard(db.name, () =>
+    db.prepare<[], string>('SELECT name FROM facts WHERE NOT json_valid(value) LIMIT 1').pluck().all(),
+  )
+  if (bad !== undefined) throw new Failure('store-corrupt', `the fact ${bad} in the store is no JSON`)
   const select = db.prepare<[string], string>('SELECT value FROM facts WHERE name = ?').pluck()
   const insert = db.prepare<[string, string]>('INSERT OR REPLACE INTO facts VALUES (?, ?)')
   return {

@@ -96,7 +96,7 @@ export const shred = (path: string): void => {
   if (status?.isDirectory()) {
     const keys = readdirSync(path).filter(name => name === 'key' || name.startsWith('key.') || name.startsWith('.key'))
     for (const name of keys) {
-      zero(join(path, name))
+      overwrite(join(path, name))
       rmSync(join(path, name), { force: true })
     }
     if (keys.length > 0) syncFolder(path)
@@ -114,7 +114,8 @@ const swapLink = (folder: string, number: number): void => {
   syncFolder(folder)
 }
 
-const zero = (path: string): void => {
+/** With zeros, in place, durably; what is no file is left alone. */
+export const overwrite = (path: string): void => {
   if (!lstatSync(path).isFile()) return
   const fd = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW)
   try {

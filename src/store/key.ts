@@ -8,17 +8,27 @@ export const KEY_BYTES = 32
 
 /**
  * The 256-bit store key: 32 raw bytes or 64 hexadecimal digits, from systemd's credential where it passes one, else
- * from the file. Throws `locked` where it cannot be had, `configuration` where others may read the file.
+ * from the file. Throws `locked` where it is unavailable, `configuration` where others may read the file.
+ * `mayMake`: there is no store and no sealed key, so that the advice may be to make a key; a store is opened by its own key alone.
  */
-export const readStoreKey = (source: { credential?: Buffer; keyFile?: string }): Buffer => {
-  if (source.credential !== undefined) return parseStoreKey(source.credential, 'the systemd credential store.key')
+export const readStoreKey = (source: {
+  credential?: Buffer
+  keyFile?: string
+  mayMake?: boolean
+  /** False where the store has no recovery key: `unlock` is of no help then. */
+  mayUnlock?: boolean
+}): Buffer => {
+  const advise = source.mayMake === true ? howToMake : source.mayUnlock === false ? howToReturn : howToUnlock
+  if (source.credential !== undefined)
+    return parseStoreKey(source.credential, 'the systemd credential store.key', advise)
   if (source.keyFile === undefined || source.keyFile === '') {
     throw new Failure(
       'locked',
-      `systemd passes no credential store.key (\`journalctl -u ghconnectd-credentials\` says why), and [store] key_file names no file; ${howToMake('FILE')}`,
+      `systemd passes no credential store.key (\`journalctl -u ghconnectd-credentials\` says why), and [store] key_file names no file; ${advise('FILE')}`,
+      { next: nextOf(advise) },
     )
   }
-  return parseStoreKey(readKeyFile(source.keyFile), source.keyFile)
+  return parseStoreKey(readKeyFile(source.keyFile, advise), source.keyFile, advise)
 }
 
 /**
@@ -49,7 +59,7 @@ export const unwrapDatabaseKey = (storeKey: Buffer, wrapped: Buffer, path: strin
   try {
     return Buffer.concat([decipher.update(sealed), decipher.final()])
   } catch (error) {
-    throw new Failure('wrong-store-key', `the store key does not open ${path}`, { cause: error })
+    throw new Failure('wrong-store-key', `${path} was sealed with another key`, { cause: error })
   }
 }
 
@@ -63,7 +73,21 @@ const digest = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).dig
 
 const howToMake = (path: string): string => `make one with \`openssl rand -out ${path} 32\` and \`chmod 600 ${path}\``
 
-const parseStoreKey = (bytes: Buffer, from: string): Buffer => {
+const howToUnlock = (): string =>
+  'bring back the key that the store was made with, or run `ghconnect unlock --identity FILE` with a recovery key; do not make a new key, which would not open the store'
+
+const howToReturn = (): string =>
+  'bring back the key that the store was made with; do not make a new key, which would not open the store'
+
+/** What to do where a store has no recovery key. */
+export const WITHOUT_RECOVERY_KEY =
+  'Bring back the key that the store was made with, or restore a snapshot: `ghconnect snapshot restore --input FILE`.'
+
+type Advise = (path: string) => string
+
+const nextOf = (advise: Advise): string | undefined => (advise === howToReturn ? WITHOUT_RECOVERY_KEY : undefined)
+
+const parseStoreKey = (bytes: Buffer, from: string, advise: Advise): Buffer => {
   const text = bytes.toString('latin1').replace(/\r?\n$/, '')
   if (/^[0-9a-fA-F]{64}$/.test(text)) return Buffer.from(text, 'hex')
   if (bytes.length === KEY_BYTES && !/^[0-9a-fA-F]{32}$/.test(text)) return Buffer.from(bytes)
@@ -75,14 +99,15 @@ const parseStoreKey = (bytes: Buffer, from: string): Buffer => {
         : `holds ${bytes.length > LARGEST_BYTES ? 'too many' : bytes.length} bytes`
   throw new Failure(
     'locked',
-    `${from} ${found} in place of 32 bytes or 64 hexadecimal digits; ${howToMake(from.startsWith('/') ? from : 'FILE')}`,
+    `${from} ${found} in place of 32 bytes or 64 hexadecimal digits; ${advise(from.startsWith('/') ? from : 'FILE')}`,
+    { next: nextOf(advise) },
   )
 }
 
 /** Of a longer file no more is read: it is none of ours. */
 const LARGEST_BYTES = 1024
 
-const readKeyFile = (path: string): Buffer => {
+const readKeyFile = (path: string, advise: Advise): Buffer => {
   let fd: number
   try {
     // A FIFO in its place must not hang the start.
@@ -90,13 +115,14 @@ const readKeyFile = (path: string): Buffer => {
   } catch (error) {
     const absent = error instanceof Error && 'code' in error && error.code === 'ENOENT'
     const detail = absent
-      ? `${path} does not exist; ${howToMake(path)}`
-      : `${path} cannot be read; give it to the user of the daemon (\`chown\`, \`chmod 600\`)`
-    throw new Failure('locked', detail, { cause: error })
+      ? `${path} does not exist; ${advise(path)}`
+      : `${path} cannot be read; \`sudo ghconnect config check\` prints the command that opens it to the daemon`
+    throw new Failure('locked', detail, { cause: error, next: nextOf(advise) })
   }
   try {
     const status = fstatSync(fd)
-    if (!status.isFile()) throw new Failure('locked', `${path} is no file; ${howToMake('FILE')}`)
+    if (!status.isFile())
+      throw new Failure('locked', `${path} is not a file; ${advise('FILE')}`, { next: nextOf(advise) })
     if ((status.mode & 0o077) !== 0) {
       throw new Failure('configuration', `[store] key_file ${path} is open to others; run \`chmod 600 ${path}\``)
     }

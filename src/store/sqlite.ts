@@ -1,6 +1,7 @@
 // The encrypted SQLite files: pragmas in their order, files born unreadable to others, errors named. Owns better-sqlite3.
 
 import { closeSync, openSync, statfsSync, statSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { default as Sqlite } from 'better-sqlite3'
 import { asFailure, Failure } from '../domain/errors.ts'
@@ -73,6 +74,38 @@ export const guard = <T>(path: string, work: () => T): T => {
   }
 }
 
+/** Merges the write-ahead log a tenth as much at a time, ten times as often: no write holds the event loop for long. */
+export const keepLogShort = (db: Database): void => void db.pragma('wal_autocheckpoint=100')
+
+/**
+ * Runs `write`, one transaction, and leaves the wait for the disk to a thread: the event loop goes on. `durable` resolves when the commit
+ * is on the disk, and rejects with `disk-full` or `io` where it may not be. Every other commit waits itself, and takes these along.
+ */
+export const commitSoon = <T>(db: Database, write: () => T): { result: T; durable: Promise<void> } => {
+  db.pragma('synchronous=NORMAL')
+  try {
+    return { result: guard(db.name, write), durable: syncLog(db.name) }
+  } finally {
+    db.pragma('synchronous=FULL')
+  }
+}
+
+/** The log is one file as long as the database is open; no lock hangs on it, so that opening it once more ends none. */
+const syncLog = async (path: string): Promise<void> => {
+  try {
+    const log = await open(`${path}-wal`)
+    try {
+      await log.datasync()
+    } finally {
+      await log.close()
+    }
+  } catch (error) {
+    // The database was closed meanwhile, which merges the log, synced, before it removes it.
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return
+    throw toFailure(path, error)
+  }
+}
+
 const BUSY_MS = 5_000
 const HEX_KEY = /^[0-9a-f]{64}$/
 
@@ -126,11 +159,12 @@ const toFailure = (path: string, error: unknown): Failure => {
   if (code === 'SQLITE_NOTADB' || code.startsWith('SQLITE_CORRUPT')) {
     return new Failure('store-corrupt', `a page of ${path} fails its check`, { cause: error })
   }
-  if (code === 'SQLITE_FULL' || (code.startsWith('SQLITE_IOERR') && isFull(path))) {
-    return new Failure('disk-full', `no space is left for ${path}`, { cause: error })
-  }
+  // Before the disk is looked at: it may be full as well.
   if (code === 'SQLITE_IOERR_SHORT_READ') {
     return new Failure('store-corrupt', `${path} is cut short`, { cause: error })
+  }
+  if (code === 'SQLITE_FULL' || (code.startsWith('SQLITE_IOERR') && isFull(path))) {
+    return noSpace(path, error)
   }
   if (/^SQLITE_(BUSY|LOCKED|PROTOCOL)/.test(code)) {
     return new Failure('state-in-use', `another process is writing to ${path}`, { cause: error })
@@ -140,6 +174,15 @@ const toFailure = (path: string, error: unknown): Failure => {
   }
   return asFailure(error)
 }
+
+/** The file system of this file is as good as full. */
+export const findFullDisk = (path: string): Failure | undefined => (isFull(path) ? noSpace(path) : undefined)
+
+const noSpace = (path: string, cause?: unknown): Failure =>
+  new Failure('disk-full', `no space is left for ${path}`, {
+    next: `Free some space: \`df -h ${dirname(path)}\` shows the file system. Nothing was changed. A store that could not be opened is tried again every 15 seconds.`,
+    ...(cause !== undefined && { cause }),
+  })
 
 /** SQLite says SQLITE_FULL of ENOSPC when it writes, but SQLITE_IOERR where a quota ends or the -shm file cannot grow. */
 const isFull = (path: string): boolean => {

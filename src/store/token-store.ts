@@ -1,10 +1,11 @@
 // The tokens at hand, so that a restart costs GitHub nothing.
 
-import { grantedSchema, scopeSchema } from '../domain/record.ts'
-import type { Granted, Scope, ScopeKey } from '../domain/scope.ts'
+import { Failure } from '../domain/errors.ts'
+import { grantedSchema, isTokenLife, scopeSchema } from '../domain/record.ts'
+import { type Granted, type Scope, type ScopeKey, shareNames } from '../domain/scope.ts'
 import { Secret } from '../domain/secret.ts'
 import { decode, encode } from './record.ts'
-import { type Database, guard } from './sqlite.ts'
+import { commitSoon, type Database, guard } from './sqlite.ts'
 
 export type StoredToken = {
   readonly key: ScopeKey
@@ -20,40 +21,54 @@ export type StoredToken = {
 }
 
 export type TokenStore = {
+  /** A row that is malformed is removed, and told: another token can be minted. */
   all(): readonly StoredToken[]
-  /** Durable on return; replaces the one in the same slot. */
-  put(token: StoredToken): void
-  /** Many, in one transaction. */
-  putAll(tokens: readonly StoredToken[]): void
-  /** `next` becomes `current`. */
-  promote(key: ScopeKey): void
-  remove(key: ScopeKey, slot?: StoredToken['slot']): void
+  /**
+   * In one transaction: first all rows of the keys `gone` go, then each token takes its slot. Throws where that fails; durable when the
+   * promise resolves.
+   */
+  write(tokens: readonly StoredToken[], gone?: readonly ScopeKey[]): Promise<void>
   clear(): void
 }
 
-export const createTokenStore = (db: Database): TokenStore => {
+export const createTokenStore = (
+  db: Database,
+  onRemoved: (place: { key: string; error: Failure }) => void = () => {},
+): TokenStore => {
   const select = db.prepare<[], Row>('SELECT * FROM tokens')
   const insert = db.prepare<Row>(
     `INSERT OR REPLACE INTO tokens
      VALUES (@key, @slot, @profile, @scope, @token, @granted, @minted_at_ms, @expires_at_ms)`,
   )
-  // Where there is no `next`, `current` stays.
-  const promote = db.prepare<[string]>(`UPDATE OR REPLACE tokens SET slot = 'current' WHERE key = ? AND slot = 'next'`)
   const removeBoth = db.prepare<[string]>('DELETE FROM tokens WHERE key = ?')
   const removeOne = db.prepare<[string, string]>('DELETE FROM tokens WHERE key = ? AND slot = ?')
   const clear = db.prepare('DELETE FROM tokens')
+
+  const readAll = (): StoredToken[] => {
+    const tokens: StoredToken[] = []
+    const malformed: { key: ScopeKey; slot: StoredToken['slot']; error: Failure }[] = []
+    // Row by row: all rows of 50,000 tokens at once would double the memory of a start.
+    for (const row of select.iterate()) {
+      try {
+        tokens.push(fromRow(row))
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error
+        malformed.push({ key: row.key, slot: row.slot, error })
+      }
+    }
+    for (const { key, slot, error } of malformed) {
+      if (!db.readonly) removeOne.run(key, slot)
+      onRemoved({ key, error })
+    }
+    return tokens
+  }
+  const replaceRows = db.transaction((tokens: readonly StoredToken[], gone: readonly ScopeKey[]): void => {
+    for (const key of gone) removeBoth.run(key)
+    for (const token of tokens) insert.run(toRow(token))
+  })
   return {
-    all: () => guard(db.name, () => select.all().map(fromRow)),
-    put: token => void guard(db.name, () => insert.run(toRow(token))),
-    putAll: tokens =>
-      guard(db.name, () =>
-        db.transaction(() => {
-          for (const token of tokens) insert.run(toRow(token))
-        })(),
-      ),
-    promote: key => void guard(db.name, () => promote.run(key)),
-    remove: (key, slot) =>
-      void guard(db.name, () => (slot === undefined ? removeBoth.run(key) : removeOne.run(key, slot))),
+    all: () => guard(db.name, readAll),
+    write: (tokens, gone = []) => commitSoon(db, () => replaceRows(tokens, gone)).durable,
     clear: () => void guard(db.name, () => clear.run()),
   }
 }
@@ -80,13 +95,17 @@ const toRow = (token: StoredToken): Row => ({
   expires_at_ms: token.expiresAtMs,
 })
 
-const fromRow = (row: Row): StoredToken => ({
-  key: row.key,
-  slot: row.slot,
-  profile: row.profile,
-  scope: decode(scopeSchema, row.scope, 'the scope of a token'),
-  token: new Secret(row.token),
-  granted: decode(grantedSchema, row.granted, 'the grant of a token'),
-  mintedAtMs: row.minted_at_ms,
-  expiresAtMs: row.expires_at_ms,
-})
+const fromRow = (row: Row): StoredToken => {
+  const times = { mintedAtMs: row.minted_at_ms, expiresAtMs: row.expires_at_ms }
+  if (!isTokenLife(times)) throw new Failure('store-corrupt', 'the times of a token are out of bounds')
+  const scope = decode(scopeSchema, row.scope, { what: 'the scope of a token' })
+  return {
+    key: row.key,
+    slot: row.slot,
+    profile: row.profile,
+    scope,
+    token: new Secret(row.token),
+    granted: shareNames(scope, decode(grantedSchema, row.granted, { what: 'the grant of a token' })),
+    ...times,
+  }
+}

@@ -11,6 +11,12 @@ import { hopPage, statePage } from './way-pages.ts'
 
 const LOOK_GAP_MS = 1_000
 
+/** GitHub could not be reached, and the daemon goes on asking for the key. */
+const isAskedAgain = ({ entry: { status } }: Failure, { operations }: WebDeps): boolean => {
+  const { connection } = operations().journey.read()
+  return (status === 502 || status === 504) && connection.kind === 'awaiting-app' && connection.conversion !== undefined
+}
+
 export const addReturnRoutes = (
   app: Hono<Env>,
   deps: WebDeps,
@@ -49,6 +55,8 @@ export const addReturnRoutes = (
       return c.redirect(`${connection.app.htmlUrl}/installations/new${query}`, 303)
     } catch (error) {
       const failure = asFailure(error)
+      // The code is stored, and asked for again: to the owner nothing has failed.
+      if (!session && isAskedAgain(failure, deps)) return c.redirect('/done', 303)
       if (!session || failure.code === 'internal') throw failure
       session.said = { failure: failureFacts(failure) }
       return hop(c, session)

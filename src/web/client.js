@@ -260,6 +260,11 @@ const pathOf = (element, part) => {
   return steps.length === 0 ? undefined : `:scope > ${steps.join(' > ')}`
 }
 
+const POLL_MS = 15_000
+/** A daemon that is restarted is back before. */
+const LOST_MS = 10_000
+const REFUSED_MS = MINUTE_MS
+
 const follow = () => {
   let due
   let missed = false
@@ -268,15 +273,40 @@ const follow = () => {
     if (document.hidden) missed = true
     else due = setTimeout(() => void update().catch(() => {}), 300)
   }
-  const events = new EventSource(shell.dataset.events)
-  for (const name of ['message', 'state', 'step', 'token-refreshed', 'refresh-failed'])
-    events.addEventListener(name, soon)
-  // A daemon that was restarted has more to tell than it tells.
+  // Without events the page asks by itself, and says so.
+  const notice = document.getElementById('polling')
+  let lost
+  let polling
+  const poll = () => {
+    if (polling) return
+    polling = setInterval(soon, POLL_MS)
+    notice.textContent = notice.dataset.text
+    soon()
+  }
   let opened = false
-  events.addEventListener('open', () => {
-    if (opened) soon()
-    opened = true
-  })
+  const listen = () => {
+    const events = new EventSource(shell.dataset.events)
+    for (const name of ['message', 'state', 'step', 'token-refreshed', 'refresh-failed'])
+      events.addEventListener(name, soon)
+    events.addEventListener('open', () => {
+      clearTimeout(lost)
+      clearInterval(polling)
+      lost = polling = undefined
+      notice.textContent = ''
+      // A daemon that was restarted has more to tell than it tells.
+      if (opened) soon()
+      opened = true
+    })
+    events.addEventListener('error', () => {
+      // The browser asks again by itself, but not where it was refused.
+      if (events.readyState !== EventSource.CLOSED) lost ??= setTimeout(poll, LOST_MS)
+      else {
+        poll()
+        setTimeout(listen, REFUSED_MS)
+      }
+    })
+  }
+  listen()
   document.addEventListener('visibilitychange', () => {
     if (document.hidden || !missed) return
     missed = false

@@ -15,7 +15,7 @@ const PATIENCE_MS = 1_500
 export const addConnectionForms = (addForm: AddForm, deps: WebDeps): void => {
   const { operations, clock, log } = deps
 
-  const disable = async (wish: { local: boolean; yes: boolean }): Promise<void> => {
+  const disable = async (wish: { local: boolean; wait: boolean }): Promise<void> => {
     const under = operations().disable.begin(wish)
     await Promise.race([under, clock.sleep(PATIENCE_MS)])
     under.catch((error: unknown) => log.error('a disable failed', { error: asFailure(error) }))
@@ -38,7 +38,7 @@ export const addConnectionForms = (addForm: AddForm, deps: WebDeps): void => {
     const { kind } = operations().journey.read().connection
     if (kind !== 'awaiting-app' && kind !== 'awaiting-installation' && kind !== 'key-lost')
       throw new Failure('no-enable-pending', `the state is ${kind}`)
-    await operations().disable.begin({ local: true, yes: false })
+    await operations().disable.begin({ local: true, wait: true })
     return { to: 'overview', notice: 'canceled' }
   })
   addForm('import', 'importApp', async fields => {
@@ -54,7 +54,7 @@ export const addConnectionForms = (addForm: AddForm, deps: WebDeps): void => {
     const { connection } = operations().journey.read()
     if ('account' in connection && foldName(fields.text('account')) !== foldName(connection.account.login))
       throw new Failure('invalid-request', `account: type ${connection.account.login} to confirm`)
-    await disable({ local: fields.flag('local'), yes: false })
+    await disable({ local: fields.flag('local'), wait: true })
     const { kind } = operations().journey.read().connection
     return { to: 'overview', ...(kind === 'disconnected' && { notice: 'disabled' }) }
   })
@@ -62,7 +62,7 @@ export const addConnectionForms = (addForm: AddForm, deps: WebDeps): void => {
     const { connection } = operations().journey.read()
     if (isLive(connection) && connection.kind !== 'disconnecting')
       throw new Failure('already-connected', 'there is no disable under way')
-    await disable({ local: false, yes: true })
+    await disable({ local: false, wait: false })
     return { to: 'overview', notice: 'disabled' }
   })
   addForm('refresh', 'overview', async () => {

@@ -60,6 +60,8 @@ export type WebDeps = {
   readonly log: Log
   readonly version: string
   readonly settings: () => WebSettings
+  /** For a request without a session; all of them share one allowance. False where it is used up. */
+  readonly takeStranger: () => boolean
 }
 
 /** A request as the handlers see it. */

@@ -16,13 +16,12 @@ import { OPEN_ROUTES } from './model.ts'
 import { frameOf, noteDeed } from './requests.ts'
 import { createReturns } from './returns.ts'
 import { addSessionRoutes } from './session-routes.ts'
-import { createSessions, type Visitor } from './sessions.ts'
+import { createSessions, type Sessions, SESSION_COOKIE, type Visitor } from './sessions.ts'
 import { localPath } from './views/parts.ts'
 import { views } from './views/views.ts'
 
 export type { AppForm, WebDeps } from './deps.ts'
 
-const SESSION_COOKIE = 'ghconnect_session'
 /** Not a secret, and sent to all pages: which language a person chose. */
 const LANGUAGE_COOKIE = 'ghconnect_language'
 const YEAR_S = 365 * 24 * 60 * 60
@@ -31,14 +30,28 @@ const FRONT_CODE = 'front'
 const FRONT_MS = 5 * 60_000
 
 export const createWeb = (deps: WebDeps): ((incoming: IncomingMessage, outgoing: ServerResponse) => void) => {
-  const app = createApp(deps)
+  const sessions = createSessions(deps)
+  const app = createApp(deps, sessions)
   const listener = getRequestListener((request, env) => app.fetch(request, env), { overrideGlobalObjects: false })
-  return (incoming, outgoing) => void listener(incoming, outgoing)
+  return (incoming, outgoing) => {
+    const { url = '', headers } = incoming
+    if (sessions.covers(url, headers.cookie ?? '') || deps.takeStranger()) {
+      void listener(incoming, outgoing)
+      return
+    }
+    deps.clock.after(SLOWED_MS, () =>
+      outgoing
+        .writeHead(429, { 'content-type': 'text/plain', 'retry-after': '1', connection: 'close' })
+        .end('Too many requests without a session. Try again in a moment.\n'),
+    )
+  }
 }
 
-const createApp = (deps: WebDeps): Hono<Env> => {
+/** A refused request waits, so that a process that asks in a loop asks four times a second on each connection. */
+const SLOWED_MS = 250
+
+const createApp = (deps: WebDeps, sessions: Sessions): Hono<Env> => {
   const app = new Hono<Env>({ strict: false })
-  const sessions = createSessions(deps)
   const returns = createReturns()
 
   const signIn = (c: Context<Env>, visitor: Visitor): Response => {

@@ -1,7 +1,6 @@
 // The pages and forms of whoever is signed in, under the path of his session.
 
 import { type Context, Hono } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { asFailure, Failure } from '../domain/errors.ts'
 import { addCheckRoutes } from './check-routes.ts'
 import { confirmModel } from './confirm.ts'
@@ -48,15 +47,14 @@ export const addSessionRoutes = (
     c.set('session', session)
     await next()
   })
-  inside.post(
-    '*',
-    bodyLimit({
-      maxSize: MAX_FORM_BYTES,
-      onError() {
-        throw new Failure('body-too-large', `a form has at most ${MAX_FORM_BYTES / 1024} KiB`)
-      },
-    }),
-  )
+  inside.post('*', async (c, next) => {
+    // A browser tells the length of a form; what has none cannot be bounded before it is read.
+    const length = c.req.header('content-length')
+    if (length === undefined) throw new Failure('invalid-request', 'a form needs a content-length')
+    if (Number(length) > MAX_FORM_BYTES)
+      throw new Failure('body-too-large', `a form has at most ${MAX_FORM_BYTES / 1024} KiB`)
+    await next()
+  })
 
   const show = (
     c: Context<Env>,

@@ -23,6 +23,8 @@ export type Sessions = {
   begin(visitor: Visitor): { readonly session: Session; readonly cookie: string }
   /** `use`: a person did something. What a page fetches by itself does not keep a session alive. */
   find(prefix: string, options: { cookie: string; name: string | undefined; use: boolean }): Session | undefined
+  /** Whether a request for `path` with this Cookie header belongs to a session. Neither uses nor ends one. */
+  covers(path: string, cookies: string): boolean
   /** Whether it has not ended yet. */
   has(session: Session): boolean
   end(session: Session): void
@@ -30,6 +32,7 @@ export type Sessions = {
   onEnd(session: Session, callback: () => void): Timer
 }
 
+export const SESSION_COOKIE = 'ghconnect_session'
 const IDLE_MS = 15 * 60_000
 const CHECK_MS = 15_000
 const MAX_SESSIONS = 32
@@ -96,6 +99,11 @@ export const createSessions = ({ clock }: { clock: Pick<Clock, 'now' | 'monotoni
       if (use) touch(held)
       return held.session
     },
+    covers(path, cookies) {
+      const held = sessions.get(PREFIX.exec(path)?.[0] ?? '')
+      const cookie = COOKIE.exec(cookies)?.[1]
+      return held !== undefined && cookie !== undefined && timingSafeEqual(held.cookieHash, digest(cookie))
+    },
     has({ prefix }) {
       sweep()
       return sessions.has(prefix)
@@ -112,5 +120,8 @@ export const createSessions = ({ clock }: { clock: Pick<Clock, 'now' | 'monotoni
     },
   }
 }
+
+const PREFIX = /^\/s\/[0-9a-f]{32}(?=\/)/
+const COOKIE = new RegExp(`(?:^|;\\s*)${SESSION_COOKIE}=([\\w-]+)`)
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()

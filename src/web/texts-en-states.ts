@@ -55,7 +55,8 @@ export const STATES_EN = {
     createButton: 'Continue on GitHub',
     importButton: 'Give ID and key',
     importHint: 'Create the App on GitHub, then give its ID and key here.',
-    converting: 'GitHub was asked for the key of the new App; its answer is not here yet. It is asked again by itself.',
+    converting:
+      'The App was created, and this machine cannot get its key from GitHub yet. Nothing is lost: the daemon keeps asking for an hour, and continues automatically.',
     expires: 'Good until',
     installHint: 'Choose the account and the repositories on GitHub. It is noticed by itself.',
     installButton: 'Install the App on GitHub',

@@ -97,6 +97,7 @@ export const EN = {
     signOut: 'Sign out',
     skip: 'Skip to content',
     language: 'Language',
+    polling: 'No live updates at the moment: this page refreshes itself every 15 seconds.',
   },
   overview: {
     labels,

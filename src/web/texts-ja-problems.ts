@@ -2,6 +2,10 @@
 
 export type Words = { readonly title: string; readonly next: string }
 
+/** Of the problem, and of the warning. */
+export const CLOCK_ADVICE_JA =
+  "`timedatectl set-ntp true` で時計を合わせてください。タイムサーバーに接続できない場合は、`timedatectl set-ntp false` に続けて `timedatectl set-time 'YYYY-MM-DD hh:mm:ss UTC'` を実行してください。それまでの間、デーモンは GitHub の時刻を使用します。"
+
 export const PROBLEMS_JA: Readonly<Record<string, Words>> = {
   usage: { title: 'コマンドの使い方が正しくありません', next: 'コマンドの --help を参照してください。' },
   'invalid-request': { title: '入力内容に誤りがあります', next: '示された項目を修正してください。' },
@@ -13,7 +17,7 @@ export const PROBLEMS_JA: Readonly<Record<string, Words>> = {
   },
   'not-permitted': {
     title: 'ポリシーで許可されていません',
-    next: '管理者にプロファイルを依頼してください。`ghconnect explain` で、だれが何を取得できるかを確認できます。',
+    next: '管理者にプロファイルを依頼してください。管理者は `sudo ghconnect explain` で、だれが何を取得できるかを確認できます。',
   },
   'peer-gone': {
     title: '呼び出し元のプロセスを特定できません',
@@ -27,6 +31,10 @@ export const PROBLEMS_JA: Readonly<Record<string, Words>> = {
   'repositories-required': {
     title: 'プロファイルのリポジトリがパターンで指定されています',
     next: '`repositories` でリポジトリを指定してください。',
+  },
+  'too-many-streams': {
+    title: 'このユーザーのイベントストリームが多すぎます',
+    next: 'どれかを閉じるか、定期的に問い合わせてください。',
   },
   'rate-limited': { title: '要求が多すぎます', next: 'しばらく待ってから、もう一度お試しください。' },
   'signed-out': {
@@ -88,6 +96,10 @@ export const PROBLEMS_JA: Readonly<Record<string, Words>> = {
     title: 'ストアの鍵が得られないため、ロックされています',
     next: 'ストアの鍵 (systemd の資格情報 `store.key` または [store] key_file) を用意するか、回復キーでロックを解除してください。',
   },
+  'nothing-locked': {
+    title: 'ロックされているものはありません',
+    next: '`ghconnect status` で状態を確認してください。封印されたバンドルは、先に `ghconnect snapshot restore` で復元してください。',
+  },
   'wrong-store-key': {
     title: 'ストアの鍵がこのストアと一致しません',
     next: 'ストアを作成したときの鍵を用意するか、回復キーでロックを解除してください。',
@@ -110,12 +122,12 @@ export const PROBLEMS_JA: Readonly<Record<string, Words>> = {
   },
   'disk-full': {
     title: 'ディスクに空きがありません',
-    next: '空き容量を確保してください。何も変更されておらず、手元のトークンは引き続き提供されます。',
+    next: '空き容量を確保してください。何も変更されていません。開けなかったストアは 15 秒ごとに再試行されます。',
   },
   io: { title: '読み書きに失敗しました', next: '原因を確認し、パスの所有者とアクセス権を確かめてください。' },
   'audit-unavailable': {
     title: '監査ログに書き込めないため、トークンを提供できません',
-    next: '空き容量を確保するか、状態フォルダーを修復してください。記録できないものは許可されません。',
+    next: '空き容量を確保するか、状態フォルダーを修復してください。デーモンは、監査ログに記録できないものを許可しません。',
   },
   configuration: {
     title: '設定に誤りがあります',
@@ -139,6 +151,10 @@ export const PROBLEMS_JA: Readonly<Record<string, Words>> = {
     title: 'スナップショットは未知のマシンで署名されており、ここには有効な接続があります',
     next: '`ghconnect snapshot inspect FILE` で App、アカウント、署名者を確認し、署名者を [snapshot] trusted に追加するか --force を指定してください。',
   },
+  'bundle-other-github': {
+    title: 'スナップショットは別の GitHub のものです',
+    next: '何も変更されていません。設定の [github] url と api_url を修正するか、--force を指定して復元し直してください。',
+  },
   'bundle-sealed': {
     title: 'スナップショットは暗号化されており、回復キーがありません',
     next: '回復キーを渡してください。',
@@ -146,11 +162,15 @@ export const PROBLEMS_JA: Readonly<Record<string, Words>> = {
 
   'proxy-unreachable': {
     title: 'Web プロキシに接続できません',
-    next: '[proxy] url と、プロキシが動作していることを確認してください。',
+    next: 'プロキシを起動するか、[proxy] url を修正して `systemctl reload ghconnectd` を実行してください。',
   },
   'proxy-authentication': {
     title: 'Web プロキシの認証に失敗しました',
-    next: '[proxy] url のユーザーと [proxy] password_file のパスワードを確認してください。',
+    next: '[proxy] url のユーザーを確認してください。パスワードを [proxy] password_file に書くか、`systemd-ask-password -n | systemd-creds encrypt --name=proxy.password - /etc/ghconnectd/credentials/proxy.password` で封印し、`systemctl restart ghconnectd` を実行してください。',
+  },
+  'proxy-auth-scheme': {
+    title: 'Web プロキシが、対応している認証方式を提示していません',
+    next: '対応しているのは Basic 認証だけです。プロキシで Basic 認証を有効にするか、[proxy] url に cntlm や px などの中継プログラムを指定してください。',
   },
   'proxy-refused': {
     title: 'Web プロキシが GitHub への接続を拒否しています',
@@ -160,10 +180,13 @@ export const PROBLEMS_JA: Readonly<Record<string, Words>> = {
     title: 'GitHub 以外のものが応答しました',
     next: '途中のポータル、フィルター、プロキシが通信に割り込んでいます。GitHub の各ホストへの通信を通してください。',
   },
-  dns: { title: 'GitHub のホスト名を解決できません', next: 'このマシンの名前解決の設定を確認してください。' },
+  dns: {
+    title: 'GitHub のホスト名を解決できません',
+    next: '/etc/resolv.conf のネームサーバーを修正してください。',
+  },
   tls: {
     title: 'GitHub までの間の TLS 証明書を信頼できません',
-    next: '社内の認証局が意図して署名している場合は、[proxy] ca_file に指定してください。',
+    next: '社内で TLS 通信を検査している場合は、その CA 証明書のファイルを [proxy] ca_file に指定し、`systemctl reload ghconnectd` を実行してください。そうでない場合は、だれが通信に割り込んでいるかを調べてください。',
   },
   unreachable: {
     title: 'GitHub に接続できません',
@@ -218,7 +241,7 @@ export const PROBLEMS_JA: Readonly<Record<string, Words>> = {
 
   'clock-skew': {
     title: 'このマシンの時計が GitHub とずれています',
-    next: 'NTP で時計を合わせてください。それまではずれを補正します。',
+    next: CLOCK_ADVICE_JA,
   },
   'key-rejected': {
     title: 'GitHub が App の秘密鍵を拒否しています',
@@ -230,7 +253,7 @@ export const PROBLEMS_JA: Readonly<Record<string, Words>> = {
   },
   'installation-not-found': {
     title: 'App がインストールされていません',
-    next: 'アカウントに App をインストールしてください。',
+    next: 'アカウントに App をインストールしてください。アドレスは `ghconnect status` で確認できます。',
   },
   suspended: {
     title: 'インストールが一時停止されています',

@@ -55,7 +55,8 @@ export const STATES_JA: StateTexts = {
     createButton: 'GitHub に進む',
     importButton: 'ID と鍵を入力',
     importHint: 'GitHub で App を作成し、その ID と鍵をここで入力してください。',
-    converting: '新しい App の鍵を GitHub に要求しましたが、まだ応答がありません。自動的に再試行します。',
+    converting:
+      'App は作成されましたが、このマシンはまだ GitHub から鍵を取得できていません。失われたものはありません。1 時間のあいだ自動的に再試行し、取得でき次第続行します。',
     expires: '有効期限',
     installHint: 'GitHub でアカウントとリポジトリを選んでください。完了は自動的に検知します。',
     installButton: 'GitHub で App をインストール',

@@ -1,17 +1,29 @@
 // The lasting warnings and the features in Japanese; a test holds that no warning is missing.
 
 import type { FeatureName } from '../domain/features.ts'
-import type { Words } from './texts-ja-problems.ts'
+import { CLOCK_ADVICE_JA, type Words } from './texts-ja-problems.ts'
 
 /** Besides problems, what `GET /v1/status` warns of. */
 export const WARNINGS_JA: Readonly<Record<string, Words>> = {
   clock: {
     title: 'このマシンの時計が GitHub とずれています',
-    next: 'NTP で時計を合わせてください。それまではずれを補正します。',
+    next: CLOCK_ADVICE_JA,
+  },
+  'tokens-unrevoked': {
+    title: '失効させたトークンの一部を GitHub がまだ受け付けます',
+    next: '更新のたびに再試行されます。トークンは遅くとも 1 時間で期限切れになります。',
   },
   'no-recovery-key': {
     title: '回復キーがありません',
     next: '回復キーを作成し、このマシン以外の場所に保管してください。',
+  },
+  'config-refused': {
+    title: '変更された設定ファイルは拒否され、以前の設定が引き続き有効です',
+    next: 'ファイルを修正し、`ghconnect reload` を実行してください。',
+  },
+  'config-doubt': {
+    title: '設定に、使われない値または疑わしい値があります',
+    next: '設定または環境変数を修正し、`ghconnect config check` で確認してください。',
   },
   'unknown-unit': {
     title: 'ポリシーに、systemd にないユニットがあります',

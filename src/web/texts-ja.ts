@@ -46,6 +46,7 @@ export const JA: GeneralTexts = {
     signOut: 'サインアウト',
     skip: '本文へ移動',
     language: '言語',
+    polling: '現在、リアルタイム更新を利用できません。このページは 15 秒ごとに更新されます。',
   },
   overview: {
     labels: {

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { closeServer, createHttpServer, type Handler } from '../../src/api/sockets.ts'
 import { createClock } from '../../src/platform/clock.ts'
+import { createFakeClock } from '../support/fakes.ts'
 
 const { after } = createClock()
 const REQUEST = 'GET / HTTP/1.1\r\nhost: localhost\r\n\r\n'
@@ -73,4 +74,20 @@ test('what does not end within the grace is cut off', async t => {
   await once(server, 'request')
   await closeServer(server, 100, after)
   t.is(await said, '')
+})
+
+test('the grace is as long as the caller says, and not a moment longer', async t => {
+  const { server, path } = await listen(t, () => {})
+  const socket = connect(path)
+  socket.write(REQUEST)
+  const said = readAll(socket)
+  await once(server, 'request')
+  const clock = createFakeClock()
+  const closed = closeServer(server, 5_000, clock.after)
+  await clock.advance(4_900)
+  t.false(socket.readableEnded)
+  await clock.advance(100)
+  await closed
+  t.is(await said, '')
+  t.is(clock.waiting(), 0)
 })

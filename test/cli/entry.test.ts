@@ -2,11 +2,13 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { CONNECTED, startDaemon, TOKEN, TOKEN_ANSWER } from './rig.ts'
 
-const ENTRY = join(import.meta.dirname, '../../src/ghconnect.ts')
+const ROOT = join(import.meta.dirname, '../..')
+const ENTRY = join(ROOT, 'src/ghconnect.ts')
 
 const start = (argv: readonly string[]): ChildProcess =>
   spawn(process.execPath, ['--disable-sigusr1', ENTRY, ...argv], { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -61,6 +63,30 @@ test('the version is that of the package, and an unknown option ends with 64', a
   t.is(wrong.code, 64)
 })
 
+test('NODE_OPTIONS are not for the command line: `exec` hands them to its child', async t => {
+  const daemon = await startDaemon(t, ROUTES)
+  const packaged = readFileSync(join(ROOT, 'systemd/debian/ghconnect'), 'utf8')
+    .replace('/usr/lib/ghconnectd/node', process.execPath)
+    .replace('/usr/lib/ghconnectd/ghconnect.cjs', ENTRY)
+  for (const wrapper of [['sh', '-c', packaged, 'ghconnect'], [join(ROOT, 'scripts/ghconnect')]]) {
+    const run = ([program = '', ...words]: readonly string[], options?: string): Promise<Ended> => {
+      const { NODE_OPTIONS: _, ...env } = process.env
+      const stdio = ['ignore', 'pipe', 'pipe'] as const
+      return ended(
+        spawn(program, words, { stdio: [...stdio], env: { ...env, ...(options && { NODE_OPTIONS: options }) } }),
+      )
+    }
+    const print = 'echo "${NODE_OPTIONS-unset} ${GHCONNECT_NODE_OPTIONS-unset}"'
+    const exec = [...wrapper, 'exec', '--socket', daemon.folder, '--', 'sh', '-c', print]
+    t.like(await run(exec), { code: 0, stdout: 'unset unset\n', stderr: '' })
+    t.like(await run(exec, '--bogus --require /nope'), {
+      code: 0,
+      stdout: '--bogus --require /nope unset\n',
+      stderr: '',
+    })
+  }
+})
+
 test('waiting keeps the process alive, and it ends by itself', async t => {
   let questions = 0
   const daemon = await startDaemon(t, {
@@ -80,4 +106,14 @@ test('a token that could not be written is no success', async t => {
   const command = `"$0" "$1" token --socket "$2" >/dev/full`
   const ran = await ended(spawn('sh', ['-c', command, process.execPath, ENTRY, daemon.folder]))
   t.is(ran.code, 74)
+})
+
+test('a reader that goes after one line ends `audit` silently', async t => {
+  const row = { sequence: 1, at: CONNECTED.since, event: 'token.grant', uid: 0, detail: 'x'.repeat(4000), hash: 'h' }
+  const rows = Array.from({ length: 900 }, (_, at) => ({ ...row, sequence: at + 1 }))
+  const daemon = await startDaemon(t, { 'GET /v1/audit': { body: { rows } } })
+  const command = `{ "$0" "$1" audit --socket "$2"; echo "exit $?" >&2; } | head -n 1`
+  const ran = await ended(spawn('sh', ['-c', command, process.execPath, ENTRY, daemon.folder]))
+  t.regex(ran.stdout, /^TIME/)
+  t.is(ran.stderr, 'exit 0\n')
 })

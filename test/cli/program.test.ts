@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { Failure } from '../../src/domain/errors.ts'
 import { CONNECTED, runCli, startDaemon } from './rig.ts'
@@ -28,13 +28,12 @@ for (const command of COMMANDS) {
     t.is(ran.code, 64)
     t.is(ran.stdout, '')
     t.regex(ran.stderr, command.forBackups ? FOR_BACKUPS : FOR_PEOPLE)
+    t.true(ran.stderr.includes(`See \`ghconnect ${command.name} --help\`.`), ran.stderr)
   })
 }
 
 test('wrong uses end with 64 and say what is wrong', async t => {
   const wrong: [string, RegExp][] = [
-    ['', /a command is missing/],
-    ['config', /a command is missing/],
     ['tokn', /unknown command 'tokn' \(Did you mean token\?\)/],
     ['token extra', /too many arguments/],
     ['token --profile', /argument missing/],
@@ -64,6 +63,42 @@ test('wrong uses end with 64 and say what is wrong', async t => {
   }
   const empty = await runCli(['token', '--profile', ''])
   t.is(empty.code, 64)
+})
+
+test('alone, the program and each of its groups print their help, by topic', async t => {
+  const ran = await runCli([])
+  t.is(ran.code, 0)
+  t.is(ran.stderr, '')
+  const titles = [...ran.stdout.matchAll(/^(\S.*):$/gm)].map(([, title]) => title)
+  t.deepEqual(titles, [
+    'Options',
+    'Connect',
+    'Use tokens',
+    'Back up and recover',
+    'Diagnose',
+    'Administer',
+    'Commands',
+    'Examples',
+  ])
+  t.regex(ran.stdout, /^ {2}keys +list, add and retire the App's private keys?/m)
+  for (const group of ['config', 'keys', 'cluster', 'snapshot', 'recovery-key']) {
+    const of = await runCli([group])
+    t.is(of.code, 0, group)
+    t.regex(of.stdout, /^Usage: /, group)
+  }
+})
+
+test('the help of a command is wrapped once: no line of its text ends early', async t => {
+  for (const { name, details = '' } of COMMANDS) {
+    const { stdout } = await runCli([...name.split(' '), '--help'])
+    const text = stdout.split('\n\n')[2] ?? ''
+    const lines = text.split('\n')
+    if (details === '') continue
+    for (const [at, line] of lines.slice(0, -1).entries()) {
+      const [word = ''] = (lines[at + 1] ?? '').split(' ')
+      t.true(line.length + 1 + word.length > 78, `${name}: ${line}`)
+    }
+  }
 })
 
 test('the version is printed, and nothing else', async t => {
@@ -168,6 +203,116 @@ test('bash completes commands, options, choices and files', async t => {
   t.deepEqual(await complete('ghconnect', 'import', '--key', 'key'), ['keyfolder'])
   t.deepEqual(await complete('ghconnect', 'token', '--profile', ''), [])
   t.true((await complete('ghconnect', 'exec', '--', 'bas')).includes('bash'))
+})
+
+const PROFILES = {
+  profiles: [
+    { name: 'actions', permissions: { contents: 'write' }, repositories: ['web'] },
+    { name: 'mirror', permissions: { metadata: 'read' } },
+  ],
+}
+const FINGERPRINTS = [
+  'SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=',
+  'SHA256:bbbbbbb8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=',
+]
+
+/** A folder with the script of each shell, and a `ghconnect` that asks a daemon with two profiles and two keys. */
+const shellsWith = async (t: ExecutionContext) => {
+  const daemon = await startDaemon(t, {
+    'GET /v1/profiles': { body: PROFILES },
+    'GET /v1/installations': { status: 403, body: {} },
+    'GET /v1/keys': {
+      body: {
+        keys: FINGERPRINTS.map((fingerprint, at) => ({
+          fingerprint,
+          added_at: '2026-07-01T00:00:00.000Z',
+          signs: at === 0,
+          state: 'works',
+        })),
+      },
+    },
+  })
+  const folder = await mkdtemp(join(tmpdir(), 'ghconnect-cli-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  for (const shell of ['bash', 'zsh', 'fish']) {
+    await writeFile(join(folder, shell), (await runCli(['completion', shell])).stdout)
+  }
+  const config =
+    '[[profiles]]\nname = "actions"\nallow = { users = ["root"] }\n[[sinks]]\nname = "runner"\nprofile = "actions"\npath = "/run/t"\n'
+  await writeFile(join(folder, 'config.toml'), config)
+  const entry = join(import.meta.dirname, '../../src/ghconnect.ts')
+  await writeFile(join(folder, 'ghconnect'), `#!/bin/sh\nexec ${process.execPath} ${entry} "$@"\n`, { mode: 0o755 })
+  const env = {
+    PATH: `${folder}:${process.env['PATH']}`,
+    HOME: folder,
+    GHCONNECT_CONFIG: join(folder, 'config.toml'),
+    GHCONNECT_SOCKET: daemon.folder,
+  }
+  const ask = async (command: string, ...args: readonly string[]): Promise<string> =>
+    (await run(command, args, { env, cwd: folder })).stdout
+  return { ask, close: () => daemon.close() }
+}
+
+/** Answers of each shell's own completion; descriptions behind a tab where the shell shows them. */
+const SHELL_LINES: readonly [line: string[], values: string[], described: string[]][] = [
+  [
+    ['token', '--profile', ''],
+    ['actions', 'mirror'],
+    ['actions\tcontents: write on web', 'mirror\tmetadata: read on all repositories'],
+  ],
+  [['token', '--profile', 'mi'], ['mirror'], ['mirror\tmetadata: read on all repositories']],
+  [['explain', '--profile', 'ac'], ['actions'], ['actions\tcontents: write on web']],
+  [
+    ['token', '--permission', 'con'],
+    ['contents=read', 'contents=write'],
+    ['contents=read\tprofile actions', 'contents=write\tprofile actions'],
+  ],
+  [['sink', ''], ['runner'], ['runner\t/run/t, profile actions']],
+  [
+    ['keys', 'retire', '--fingerprint', ''],
+    FINGERPRINTS,
+    [`${FINGERPRINTS[0]}\tsigns, added 2026-07-01`, `${FINGERPRINTS[1]}\tthe fallback, added 2026-07-01`],
+  ],
+]
+
+test('bash, zsh and fish complete profiles, permissions, sinks and keys, and say nothing where no daemon answers', async t => {
+  const { ask, close } = await shellsWith(t)
+  const bash = (...words: string[]): Promise<string> =>
+    ask(
+      'bash',
+      '-c',
+      '. ./bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _ghconnect; printf "%s\\n" "${COMPREPLY[@]}"',
+      'bash',
+      'ghconnect',
+      ...words,
+    )
+  const fish = (...words: string[]): Promise<string> =>
+    ask('fish', '--no-config', '-c', 'source fish; complete -C "$argv"', ['ghconnect', ...words].join(' '))
+  // What zsh itself would show is what `_describe` is given.
+  const zsh = (...words: string[]): Promise<string> =>
+    ask(
+      'zsh',
+      '-fc',
+      'compdef() {}; compset() {}; _describe() { print -rl -- "${(P@)4}" }; source ./zsh; words=("$@"); CURRENT=$#; PREFIX="${@[-1]}"; _ghconnect || :',
+      'zsh',
+      'ghconnect',
+      ...words,
+    )
+  const linesOf = (text: string): string[] => text.split('\n').filter(Boolean)
+  for (const [line, values, described] of SHELL_LINES) {
+    t.deepEqual(linesOf(await bash(...line)), values, line.join(' '))
+    t.deepEqual(linesOf(await fish(...line)).toSorted(), described.toSorted(), line.join(' '))
+    const shown = linesOf(await zsh(...line)).map(text => text.replace(/(?<!\\):/, '\t').replaceAll('\\:', ':'))
+    for (const one of described) t.true(shown.includes(one), `${one} of ${shown.join()}`)
+  }
+  // As bash splits it.
+  t.deepEqual(linesOf(await bash('token', '--permission', 'contents', '=', 'w')), ['write'])
+  t.deepEqual(linesOf(await bash('keys', 'retire', '--fingerprint', 'SHA256', ':', 'b')), [FINGERPRINTS[1]?.slice(7)])
+  t.deepEqual(linesOf(await bash('token', '--profile', '=', 'mi')), ['mirror'])
+  await close()
+  for (const shell of [bash, fish, zsh]) t.is((await shell('token', '--profile', '')).trim(), '')
+  t.regex(await fish('stat'), /^status\tshow the state/)
+  t.regex(await zsh('keys', ''), /^retire:drop the fallback key/m)
 })
 
 test('the scripts of zsh and fish name each command and option', async t => {

@@ -9,7 +9,9 @@ import type { ExecutionContext } from 'ava'
 import type { CliDeps } from '../../src/cli/command.ts'
 import { buildProgram } from '../../src/cli/program.ts'
 import type { Status } from '../../src/domain/wire.ts'
+import { checkConfig } from '../../src/config-check.ts'
 import { checkOffline } from '../../src/offline-check.ts'
+import { debugBundle } from '../../src/debug-bundle.ts'
 import { createOffline } from '../../src/offline.ts'
 import type { Clock } from '../../src/platform/clock.ts'
 
@@ -34,7 +36,7 @@ export const startDaemon = async (t: ExecutionContext, routes: Record<string, An
     const call: Seen = { method, path, headers, body: await readBody(request) }
     seen.push(call)
     const route = `${method} ${path.split('?')[0]}`
-    const known = routes[`${socket} ${route}`] ?? routes[route] ?? UNKNOWN
+    const known = routes[`${socket} ${route}`] ?? routes[route] ?? (route === 'GET /v1/events' ? silence : UNKNOWN)
     const reply = typeof known === 'function' ? await known(call, response) : known
     if (!reply) return
     response.writeHead(reply.status ?? 200, { 'content-type': reply.type ?? 'application/json', ...reply.headers })
@@ -70,6 +72,12 @@ const readBody = async (request: IncomingMessage): Promise<unknown> => {
   return request.headers['content-type'] === 'application/json' ? JSON.parse(text) : text
 }
 
+/** An event stream on which nothing happens. */
+const silence: Answer = (_, response) => {
+  response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+  return undefined
+}
+
 const UNKNOWN: Reply = {
   status: 404,
   type: 'application/problem+json',
@@ -99,6 +107,8 @@ export const runCli = async (argv: readonly string[], setting: Setting = {}): Pr
     env: {},
     clock: createFakeClock(),
     surroundings: async () => ({ hostname: 'ghe.example.com', findUser: () => 1000, findGroup: () => 1000 }),
+    who: async () => 'root',
+    userNames: async () => uid => (uid === 0 ? 'root' : undefined),
     stopSignal: () => new AbortController().signal,
     runChild: async () => ({ kind: 'ended', exitCode: 0 }),
     runDaemon: async () => 0,
@@ -108,6 +118,9 @@ export const runCli = async (argv: readonly string[], setting: Setting = {}): Pr
       createOffline({ configFile, env: own.env ?? {}, note: line => sink('stderr').write(`${line}\n`) }),
     checkOffline: async ({ configFile }) =>
       checkOffline({ configFile, env: own.env ?? {}, surroundings: await deps.surroundings() }),
+    debugBundle: async wish => debugBundle({ ...wish, env: own.env ?? {} }),
+    checkConfig: async ({ configFile }) =>
+      checkConfig({ configFile, env: own.env ?? {}, surroundings: await deps.surroundings() }),
     ...own,
     stdin,
     stdout: sink('stdout'),

@@ -119,3 +119,30 @@ test('an entry that somebody else put there makes nobody a leader', async t => {
   t.truthy(forged)
   t.false(a.election.leads(), 'a value of another key is none of this one')
 })
+
+test('a leader that resigns too late does not take the office of the next one away', async t => {
+  const { clock, etcd, a, b } = await setUp()
+  await a.election.stand()
+  a.client.pause()
+  const late = a.election.resign()
+  await clock.advance(6_000)
+  t.deepEqual(leading(a, b), [false, true])
+  const office = () => etcd.entries().find(({ key }) => key === KEYS.leader)?.createRevision
+  const won = office()
+  a.client.resume()
+  await late
+  await clock.advance(10)
+  t.deepEqual(leading(a, b), [false, true])
+  t.is(office(), won, 'it was not taken away for a moment either')
+})
+
+test('the office of a former process of the same node is not that of the next one', async t => {
+  const { clock, etcd, a } = await setUp()
+  const former = await etcd.client().lease(5)
+  const value = codecs.holder.write(KEYS.leader, { node: 'a', what: 'leader' })
+  await etcd.client().commit([], [{ kind: 'put', key: KEYS.leader, value, lease: former.id }])
+  await clock.advance(10)
+  t.is(a.election.leader(), 'a')
+  t.false(a.election.leads())
+  t.is(a.election.fence(), undefined)
+})

@@ -71,7 +71,7 @@ test('installations: none, one that is suspended beside one that works, and prof
   const none = judgeInstallations(value([]), context)
   t.deepEqual(told(none.rows), ['installation failed'])
   t.regex(none.rows[0]?.next ?? '', /apps\/ghe\/installations\/new$/)
-  t.deepEqual(told(judgeInstallations(value([]), { ...context, isAwaited: true }).rows), ['installation warning'])
+  t.deepEqual(told(judgeInstallations(value([]), { ...context, isAwaited: true }).rows), ['installation failed'])
 
   const other = { ...installation, id: 2, account: { type: 'user', login: 'hubot' }, suspendedAtMs: 0 } as const
   const two = judgeInstallations(value([installation, other]), {

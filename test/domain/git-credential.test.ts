@@ -7,7 +7,7 @@ import { readGitCredential, writeGitCredential } from '../../src/domain/git-cred
 import { TokenRequest } from '../../src/domain/wire.ts'
 
 const GITHUB = 'https://github.com'
-const ask = (text: string, url = GITHUB) => readGitCredential(text, url)
+const ask = (text: string, url = GITHUB) => readGitCredential(text, url)?.request
 const forPath = (path: string) => ask(`protocol=https\nhost=github.com\npath=${path}\n`)
 
 test('a host of ours is asked for with all that the profile holds', t => {
@@ -90,6 +90,22 @@ test('whatever the path is, the request is one that the API takes', t => {
   )
 })
 
-test('a token is told in the two lines that git reads', t => {
-  t.is(writeGitCredential('ghs_x'), 'username=x-access-token\npassword=ghs_x\n')
+test('a token bears its end, and is marked as ephemeral where git offers to understand that', t => {
+  const answer = { token: 'ghs_x', expires_at: '2026-07-11T12:00:00Z' }
+  const plain = 'username=x-access-token\npassword=ghs_x\npassword_expiry_utc=1783771200\n'
+  t.is(writeGitCredential(answer, false), plain)
+  t.is(writeGitCredential(answer, true), `capability[]=authtype\nephemeral=1\n${plain}`)
+})
+
+test('capabilities are a list, which an empty value begins anew', t => {
+  const ours = 'protocol=https\nhost=github.com\n'
+  const offers = (text: string) => readGitCredential(text + ours, GITHUB)?.knowsEphemeral
+  t.true(offers('capability[]=authtype\ncapability[]=state\n'))
+  t.true(offers('capability[]=state\ncapability[]=\ncapability[]=authtype\n'))
+  for (const none of ['', 'capability[]=state\n', 'capability[]=authtype\ncapability[]=\n', 'capability=authtype\n'])
+    t.false(offers(none), none)
+})
+
+test('the last line may lack its end', t => {
+  t.deepEqual(ask('protocol=https\nhost=github.com'), { min_ttl_seconds: 600 })
 })

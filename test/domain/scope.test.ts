@@ -8,6 +8,7 @@ import {
   assertGranted,
   canonicalScope,
   describePermissions,
+  describeScope,
   isPattern,
   matchesPattern,
   type Permissions,
@@ -15,6 +16,8 @@ import {
   repositoriesCover,
   type Scope,
   scopeKey,
+  shareNames,
+  summarizeScope,
   unitePermissions,
 } from '../../src/domain/scope.ts'
 
@@ -247,4 +250,24 @@ test('permissions are told in one order', t => {
   t.is(describePermissions({ issues: 'write', contents: 'read' }), 'contents: read, issues: write')
   t.is(describePermissions({}), 'none')
   t.is(describePermissions(undefined), 'all granted')
+})
+
+test('a scope of many repositories is summed up by its first ten names; fewer are told whole', t => {
+  const scopeOf = (count: number): Scope => ({
+    installation: 7,
+    repositories: Array.from({ length: count }, (_, n) => `r${n}`),
+    permissions: { contents: 'read' },
+  })
+  t.is(summarizeScope(scopeOf(10)), describeScope(scopeOf(10)))
+  t.is(summarizeScope(scopeOf(500)), 'installation 7, r0 r1 r2 r3 r4 r5 r6 r7 r8 r9 and 490 more, contents: read')
+  t.is(summarizeScope({ installation: 7 }), describeScope({ installation: 7 }))
+})
+
+test('a grant of the very names that were asked for shares their list; any other keeps its own', t => {
+  const scopeOf = (...repositories: string[]): Scope => ({ installation: 7, repositories })
+  const granted = { repositories: ['api', 'web'], permissions: { contents: 'read' as const } }
+  const same = scopeOf('api', 'web')
+  t.is(shareNames(same, granted).repositories, same.repositories)
+  for (const other of [scopeOf('web', 'api'), scopeOf('api'), scopeOf('Api', 'web'), { installation: 7 }])
+    t.is(shareNames(other, granted), granted)
 })

@@ -1,7 +1,10 @@
 // The API's shapes: what is unknown or malformed is refused, and the refusal names the field.
 
 import test from 'ava'
+import * as fc from 'fast-check'
 import type { z } from 'zod'
+import { FEATURES } from '../../src/domain/features.ts'
+import { readGatewayTarget } from '../../src/domain/gateway.ts'
 import {
   CompleteRequest,
   DisableQuery,
@@ -13,7 +16,9 @@ import {
   TokenAnswer,
   TokenRequest,
 } from '../../src/domain/wire.ts'
-import { thrownBy } from '../support/fakes.ts'
+import { ExplainRequest } from '../../src/domain/wire-policy.ts'
+import { parseConfig } from '../../src/platform/config.ts'
+import { codeOf, thrownBy } from '../support/fakes.ts'
 
 const complaint = (schema: z.ZodType, value: unknown): string | undefined => {
   const failure = thrownBy(() => parseWith(schema, value))
@@ -97,4 +102,42 @@ test('answers have no unknown fields either', t => {
   t.true(TokenAnswer.safeParse(answer).success)
   t.false(TokenAnswer.safeParse({ ...answer, hashed: 'x' }).success)
   t.false(Status.safeParse({ state: 'connected' }).success)
+})
+
+test('property: a request names a profile exactly as the configuration may call it', t => {
+  const surroundings = { hostname: 'h', findUser: () => 1, findGroup: () => 1 }
+  const mayBeCalled = (name: string): boolean => {
+    try {
+      parseConfig(`[[profiles]]\nname = ${JSON.stringify(name)}\n`, { file: 'c.toml', surroundings })
+      return true
+    } catch {
+      return false
+    }
+  }
+  const asked = (name: string): readonly boolean[] => [
+    TokenRequest.safeParse({ profile: name }).success,
+    ExplainRequest.safeParse({ profile: name }).success,
+    codeOf(() => readGatewayTarget('/v1/github/meta', `profile=${encodeURIComponent(name)}`)) === undefined,
+  ]
+  const names = fc.oneof(
+    fc.stringMatching(/^[A-Za-z0-9._-]{0,70}$/),
+    fc.string({ unit: 'grapheme', maxLength: 6 }),
+    fc.constantFrom('ci\n', '\nci', 'a\rb', 'a\u001bb', 'a\u202eb', 'a\u0085b', ''),
+  )
+  fc.assert(
+    fc.property(
+      names.filter(name => !(name in FEATURES)),
+      name => {
+        const may = mayBeCalled(name)
+        t.deepEqual(asked(name), [may, may, may])
+      },
+    ),
+    { numRuns: 300 },
+  )
+})
+
+test('no name in a request for an explanation begins a line', t => {
+  for (const text of ['a\nb', 'a\rb', 'a\u001bb', 'a\u0085b', 'a\u2028b', 'a\u202eb'])
+    for (const field of ['user', 'group', 'unit']) t.false(ExplainRequest.safeParse({ [field]: text }).success)
+  t.true(ExplainRequest.safeParse({ user: 'git', group: 'DOMAIN\\ci users', unit: 'a@b.service' }).success)
 })

@@ -26,7 +26,7 @@ test.serial('a recovery key, a bundle, the drill, and a look into it without us'
   const appliance = await createConnected()
   try {
     t.regex(await type(t, appliance, 'start'), /The bundle would restore\./)
-    t.regex(await type(t, appliance, 'drill'), /GitHub takes its key for that of the App/)
+    t.regex(await type(t, appliance, 'drill'), /GitHub accepts its key for the App/)
     t.regex(await type(t, appliance, 'without-us'), /private-key-1\.pem/)
     t.regex(await type(t, appliance, 'digest'), /payload\.age/)
     t.regex(await type(t, appliance, 'restore'), /connected since/)

@@ -101,6 +101,45 @@ test.serial('a hook that fails leaves the snapshot incomplete, and says why', as
   })
 })
 
+test.serial(
+  'bytes around a bundle leave the snapshot incomplete, and are counted and shown without a secret',
+  async t => {
+    await withSite(async ({ site, host }) => {
+      t.is((await site.backup('ghe', { GHE_SNAPSHOT_TIMESTAMP: '20260101T000000' })).code, 0)
+      const bundle = join(host.root, 'bundle')
+      writeFileSync(bundle, readFileSync(join(site.data, 'current', BUNDLE)))
+      const program = join(host.root, 'program')
+      host.set('GHCONNECT', program)
+      const secret = `ghs_${'x'.repeat(36)}`
+      const noises: [string, RegExp][] = [
+        [
+          "printf 'Welcome!\\033[31m\\n'; cat bundle",
+          /: 14 bytes came before it and begin \$'Welcome!\\E\[31m(\\n)?':/,
+        ],
+        [
+          `printf 'MOTD ${secret} ${'long '.repeat(100)}'; cat bundle`,
+          /: 546 bytes came before it and begin MOTD\\ \\\[/,
+        ],
+        ['cat bundle; echo bye', /: 4 bytes came after it:/],
+        [`tail -c +600 bundle; echo ${secret}`, /: \d+ bytes arrived that hold no bundle and begin /],
+        ['echo This account is not available.', /: 31 bytes arrived that hold no bundle and begin This\\ account/],
+        ['true', /: nothing arrived$/m],
+      ]
+      for (const [at, [script, expected]] of noises.entries()) {
+        writeFileSync(program, `#!/bin/sh\ncd ${host.root}\n${script}\n`)
+        chmodSync(program, 0o755)
+        const timestamp = `202603${10 + at}T000000`
+        const { code, stderr } = await site.backup('ghe', { GHE_SNAPSHOT_TIMESTAMP: timestamp })
+        t.is(code, 1, script)
+        t.regex(stderr, expected, script)
+        t.true(isIncomplete(site, timestamp), script)
+        t.true((stderr.split('\n').find(line => line.startsWith('Fatal: ')) ?? '').length < 400, stderr)
+        t.false(stderr.includes(secret) || /[A-Za-z0-9+/_=]{48}/.test(stderr), stderr)
+      }
+    })
+  },
+)
+
 test.serial('a step of another that fails is not hidden by the hook', async t => {
   await withSite(async ({ site }) => {
     for (const [at, step] of ['ghe-backup-secrets', 'ghe-backup-redis'].entries()) {

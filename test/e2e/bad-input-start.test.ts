@@ -89,6 +89,14 @@ const TYPOS: readonly [string, RegExp][] = [
   ],
   ['[[profiles]]\nname = "test"\nalow = {}\n', /:\d+: profiles\.\d+\.alow: there is no such key/],
   ['[web\n', /:\d+: /],
+  ['[proxy]\nurl = "http://p:1"\nexclude = ["10.*"]\n', /:\d+: proxy\.exclude\.0: .*10\.\*.* is not a host/],
+  ['[proxy]\nca_file = "/nonexistent.pem"\n', /:\d+: proxy\.ca_file: \/nonexistent\.pem does not exist/],
+  ['[proxy]\nca_file = "/etc/hostname"\n', /:\d+: proxy\.ca_file: \/etc\/hostname holds no certificate/],
+  ['[proxy]\nurl = "http://u@p:1"\npassword_file = "/nonexistent"\n', /:\d+: proxy\.password_file: \/nonexistent does/],
+  ['[proxy]\nurl = "http://p:1"\npassword_file = "/etc/hostname"\n', /:\d+: proxy\.password_file: .* names no user/],
+  ['[proxy]\nurl = "http://u:pa%zz@p:1"\n', /:\d+: proxy\.url: .*write %25/],
+  ['[proxy]\nurl = "http://u:pa#ss@p:1"\n', /:\d+: proxy\.url: .*write %23/],
+  ['[proxy]\nurl = "http://p:99999"\n', /:\d+: proxy\.url: has a port/],
 ]
 
 test.serial(
@@ -108,13 +116,29 @@ test.serial(
         t.true(line >= lineOf(own) && line <= lineOf(own + typo), `${typo}: line ${line}`)
         const check = await ghconnect('config', 'check', '--config', appliance.configFile)
         t.is(check.code, 78)
+        t.regex(check.output, pattern)
+        const [, said = ''] = /^error: (.*)$/m.exec(check.output) ?? []
+        t.true(output.includes(said), `the start says the same: ${said}`)
 
         const before = appliance.log().length
         appliance.signal('SIGHUP')
         await appliance.logged(new RegExp(`[^]{${before},}the old configuration stays`))
         t.regex(appliance.log().slice(before), pattern)
         t.true(await assertServing(appliance))
+        if (typo.startsWith('[proxi]')) {
+          const { warnings } = (await appliance.call('GET', '/v1/status')).body
+          t.regex(
+            JSON.stringify(warnings),
+            /"config-refused".*previous settings still apply.*proxi: there is no such key/,
+          )
+          const reloaded = await ghconnect('reload', '--socket', appliance.runtime)
+          t.is(reloaded.code, 78, reloaded.output)
+          t.regex(reloaded.output, /proxi: there is no such key/)
+        }
       }
+      appliance.configure(PROFILE)
+      t.is((await ghconnect('reload', '--socket', appliance.runtime)).code, 0)
+      t.notRegex(JSON.stringify((await appliance.call('GET', '/v1/status')).body['warnings']), /config-refused/)
       t.is((await runDaemon(join(appliance.folder, 'absent.toml'))).code, 78)
     } finally {
       await appliance.close()
@@ -163,11 +187,19 @@ test.serial('a reload brings profiles and proxy into force, and the way back', a
 test.serial('SIGTERM lets a mint under way finish, takes no new connections, and ends with 0', async t => {
   const appliance = await enabled()
   try {
-    await appliance.control('POST', 'faults', { kind: 'slow', ms: 1_500, path: '/app/installations' })
+    const slow = { kind: 'slow', ms: 1_500, method: 'POST', path: '/app/installations', count: 1 }
+    await appliance.control('POST', 'faults', slow)
     const asked = appliance.ask('POST', '/v1/tokens', { repositories: ['docs'] })
-    await new Promise(pause => setTimeout(pause, 300))
+    // The fault is gone from the list once it has struck: the mint is under way.
+    const hasStruck = async () => Object.keys(await appliance.control('GET', 'faults')).length === 0
+    while (!(await hasStruck())) await new Promise(pause => setTimeout(pause, 10))
     const ended = appliance.kill('SIGTERM')
-    await new Promise(pause => setTimeout(pause, 200))
+    const isListening = () =>
+      appliance.ask('GET', '/livez').then(
+        () => true,
+        () => false,
+      )
+    while (await isListening()) await new Promise(pause => setTimeout(pause, 10))
     await t.throwsAsync(() => appliance.ask('GET', '/livez'), { message: /ECONNREFUSED|ENOENT/ })
     const answer = await asked
     t.is(answer.status, 200)

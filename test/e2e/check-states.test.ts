@@ -30,10 +30,12 @@ const calls = async (appliance: Appliance): Promise<number> => {
 /** The command line as its user runs it. */
 const runCheck = (
   appliance: Appliance,
+  { env = {} }: { env?: Record<string, string> } = {},
   ...words: string[]
 ): Promise<{ code: number; stdout: string; stderr: string }> =>
   new Promise(resolve => {
-    execFile(process.execPath, [CLI, 'check', '--config', appliance.configFile, ...words], (error, stdout, stderr) => {
+    const args = [CLI, 'check', '--config', appliance.configFile, ...words]
+    execFile(process.execPath, args, { env: { ...process.env, ...env } }, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
     })
   })
@@ -53,9 +55,12 @@ test('before anything is enabled the way is looked at, and nothing is asked as a
   })
   t.is(report.rows.find(({ layer }) => layer === 'key')?.evidence, 'Not asked: no App is stored.')
   const { code, stdout } = await runCheck(appliance)
-  t.is(code, 0)
+  t.is(code, 69)
   t.regex(stdout, /^ok +host 127\.0\.0\.1:\d+ +It answers with 200: GitHub's API\.$/m)
-  t.regex(stdout, /^- +egress to quota +Not asked: no App is stored\.$/m)
+  t.regex(
+    stdout,
+    /^- +egress +Not asked: no App is stored\. The same for key, app, installation, permissions, repositories, quota\.$/m,
+  )
 })
 
 test('a locked store is named, and the network looked at all the same; the key brought back, all is well without a restart', async t => {
@@ -99,8 +104,13 @@ test('a quarantined machine calls nobody, not for the doctor either', async t =>
   const report = await checkOf(appliance)
   t.is(report.state, 'quarantined')
   const asked = report.rows.filter(
-    ({ layer }) => LAYERS.indexOf(layer) >= LAYERS.indexOf('clock') && layer !== 'cluster',
+    ({ layer }) => LAYERS.indexOf(layer) >= LAYERS.indexOf('clock') && layer !== 'app' && layer !== 'cluster',
   )
+  t.like(
+    report.rows.find(({ layer }) => layer === 'app'),
+    { verdict: 'failed', code: 'quarantined' },
+  )
+  t.is(report.verdict, 'failed')
   t.true(asked.length > 8)
   for (const { evidence } of asked) {
     t.is(evidence, 'Not asked: the credentials are quarantined, and no call goes out.')
@@ -119,14 +129,14 @@ test('without the daemon: what can be seen from here, the fault that is met, and
   t.is(code, 69)
   t.regex(
     stderr,
-    /^ghconnect: The daemon does not answer: nothing listens on .*; this is what can be seen without it$/m,
+    /^ghconnect: The daemon does not answer: nothing listens on .*\n.* This is what can be seen without the daemon:$/m,
   )
   t.regex(stdout, /^ok +store +It is read, and the store key opens it\.$/m)
   t.regex(stdout, /^warning +backup +This daemon never exported a snapshot\.$/m)
   t.regex(stdout, /^ok +host /m)
-  t.regex(stdout, /^- +egress to quota +Not asked: the daemon does not answer\.$/m)
+  t.regex(stdout, /^- +egress +Not asked: the daemon does not answer\. The same for key, app, .*, quota\.$/m)
   appliance.configure('[proxy]\nurl = "http://127.0.0.1:1"\n')
-  const report = CheckReport.parse(JSON.parse((await runCheck(appliance, '--json')).stdout))
+  const report = CheckReport.parse(JSON.parse((await runCheck(appliance, {}, '--json')).stdout))
   t.is(report.state, 'daemon-absent')
   t.is(report.verdict, 'failed')
   t.like(verdictsOf(report), { proxy: 'failed', host: 'skipped' })
@@ -134,6 +144,20 @@ test('without the daemon: what can be seen from here, the fault that is met, and
   const broken = await runCheck(appliance)
   t.is(broken.code, 78)
   t.regex(broken.stdout, /^FAILED +configuration .*proxy\.url/m)
+})
+
+test('an entry of NO_PROXY that is not understood is a warning of status and check, with the daemon and without it', async t => {
+  const env = { HTTPS_PROXY: 'http://127.0.0.1:1', NO_PROXY: '10.*,127.0.0.1' }
+  const appliance = await start(t, { env })
+  const said = /NO_PROXY: not used: "10\.\*"\./
+  const { body } = await appliance.call('GET', '/v1/status')
+  t.regex(JSON.stringify(body['warnings']).replaceAll('\\"', '"'), /"config-doubt"/)
+  const row = (report: CheckReport) => report.rows.find(({ layer }) => layer === 'configuration')
+  t.is(row(await checkOf(appliance))?.verdict, 'warning')
+  t.regex(row(await checkOf(appliance))?.evidence ?? '', said)
+  await appliance.kill()
+  const report = CheckReport.parse(JSON.parse((await runCheck(appliance, { env }, '--json')).stdout))
+  t.regex(row(report)?.evidence ?? '', said)
 })
 
 test('the rows come as a stream while the check goes on, and are those of the report', async t => {

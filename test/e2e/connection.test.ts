@@ -8,6 +8,7 @@ import test from 'ava'
 import { EventBody } from '../../src/domain/wire.ts'
 import { createBrowser, formOn } from '../../src/sandbox/browser.ts'
 import { actAsOwner, deleteApp, installApp } from '../../src/sandbox/owner.ts'
+import { on } from '../support/snapshots.ts'
 import { enabled, readWith, requestCount, requestsSince, running } from '../support/probes.ts'
 
 const ORGANIZATION = { account: { type: 'organization', login: 'octo-org' } }
@@ -70,6 +71,33 @@ test.serial('an App is imported by its id or its client id, with a key in any sh
       t.is(again.body['type'], `${PROBLEM}already-connected`)
       await appliance.call('DELETE', '/v1/connection?local=true')
     }
+    t.deepEqual(appliance.wrong, [])
+  } finally {
+    await appliance.close()
+  }
+})
+
+test.serial('after a leak every token is revoked by one command, and the machine stays connected', async t => {
+  const appliance = await enabled()
+  try {
+    const token = async (): Promise<string> =>
+      String((await appliance.ask('POST', '/v1/tokens', { repositories: ['web'] })).body['token'])
+    const leaked = await token()
+    t.is(await readWith(appliance, leaked, 'web'), 200)
+    const revoked = await on(appliance)('revoke --all --yes --json')
+    t.is(revoked.code, 0, revoked.stderr)
+    t.like(JSON.parse(revoked.stdout.toString()), { remaining: 0, failed: [] })
+    t.is(await readWith(appliance, leaked, 'web'), 401)
+    const fresh = await token()
+    t.not(fresh, leaked)
+    t.is(await readWith(appliance, fresh, 'web'), 200)
+    await appliance.control('POST', 'faults', { kind: 'outage' })
+    const partly = await on(appliance)('revoke --all --yes')
+    t.is(partly.code, 75, partly.stderr)
+    t.regex(partly.stderr, /1 token not revoked yet: no longer served.*\n.*github-outage.*\n {2}What to do: /)
+    const rows = (await on(appliance)('audit --json')).stdout.toString()
+    t.true(rows.includes('tokens.revoke') && rows.includes('tokens.revoked'), rows)
+    t.false([leaked, fresh].some(secret => `${rows}${appliance.log()}`.includes(secret)))
     t.deepEqual(appliance.wrong, [])
   } finally {
     await appliance.close()
@@ -156,11 +184,11 @@ test.serial('disable --local asks GitHub for nothing, and leaves no key and no f
   }
 })
 
-test.serial('disable --yes revokes and uninstalls, says what may remain, and does not wait', async t => {
+test.serial('disable --no-wait revokes and uninstalls, says what may remain, and does not wait', async t => {
   const appliance = await enabled()
   try {
     const { body } = await appliance.ask('POST', '/v1/tokens', { repositories: ['web'] })
-    const done = await appliance.call('DELETE', '/v1/connection?yes=true')
+    const done = await appliance.call('DELETE', '/v1/connection?wait=false')
     t.is(done.body['state'], 'disconnected')
     t.regex(String(done.body['meaning']), /the App may remain/)
     t.regex(appliance.log(), /the App may remain/)
@@ -225,7 +253,7 @@ test.serial('listeners hear of each state and refresh, those of token.sock less,
     if (!admin || !open) throw new Error('two listeners')
     await appliance.enable()
     const { body } = await appliance.ask('POST', '/v1/tokens', { repositories: ['web'] })
-    await appliance.call('DELETE', '/v1/connection?yes=true')
+    await appliance.call('DELETE', '/v1/connection?wait=false')
     await Promise.all([admin.ended, open.ended])
     const states = [...new Set(admin.events().flatMap(({ event, state }) => (event === 'state' ? [state] : [])))]
     t.deepEqual(states, ['disconnected', 'awaiting-app', 'awaiting-installation', 'connected', 'disconnecting'])

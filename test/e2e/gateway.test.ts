@@ -2,6 +2,7 @@
 
 import { Octokit } from '@octokit/core'
 import { request } from 'node:http'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import test from 'ava'
@@ -81,6 +82,44 @@ test.serial('Octokit works over the socket, pages and errors included', async t 
     t.is(Reflect.get(Object(await t.throwsAsync(absent)), 'status'), 404)
     const seen = (await octokit.request('GET /installation/repositories', { per_page: 1 })).headers.link
     t.regex(seen ?? '', /<http:\/\/localhost\/v1\/github\//)
+  } finally {
+    await appliance.close()
+  }
+})
+
+const PATTERNS = `[[profiles]]
+name = "ci"
+repositories = ["web", "docs-*"]
+allow = { users = ["${userInfo().username}"] }
+`
+
+test.serial('a profile with patterns follows the pages of a list and a renamed repository', async t => {
+  const appliance = await enabled(PATTERNS)
+  const socket = join(appliance.runtime, 'token.sock')
+  const ask = (path: string, method = 'GET', body?: unknown) =>
+    callUnix(socket, { method, path, ...(body !== undefined && { body }) })
+  try {
+    for (const title of ['a', 'b', 'c']) await ask('/v1/github/repos/octo-org/web/issues', 'POST', { title })
+    const { headers, status } = await ask('/v1/github/repos/octo-org/web/issues?per_page=2')
+    t.is(status, 200)
+    const [, next = ''] = /<http:\/\/localhost([^>]+)>; rel="next"/.exec(String(headers['link'])) ?? []
+    t.is(next, '/v1/github/repos/octo-org/web/issues?per_page=2&page=2&profile=ci')
+    t.regex((await ask(next)).text, /"title":"a"/)
+    const before = await requestCount(appliance)
+    const { id } = await appliance.control('POST', 'repositories/octo-org/web/rename', { name: 'docs-web' })
+    const moved = await ask('/v1/github/repos/octo-org/web/issues?per_page=2')
+    t.is(moved.status, 301)
+    const [, location = ''] = /^http:\/\/localhost(.+)$/.exec(moved.headers.location ?? '') ?? []
+    t.is(location, `/v1/github/repositories/${String(id)}/issues?per_page=2&profile=ci`)
+    for (let again = 0; again < 3; again++) t.regex((await ask(location)).text, /"title":"c"/)
+    const looks = (await requestsSince(appliance, before)).filter(({ path }) => /repositories\/\d+$/.test(path))
+    t.is(looks.length, 1, 'its name is looked up once')
+    const unknown = await ask('/v1/github/repositories/1/issues')
+    const { id: other } = await appliance.control('POST', 'repositories', { owner: 'octo-org', name: 'secret' })
+    const denied = await ask(`/v1/github/repositories/${String(other)}/issues`)
+    t.deepEqual({ ...denied.body, instance: '' }, { ...unknown.body, instance: '' })
+    t.is(denied.status, 403)
+    t.deepEqual(appliance.wrong, [])
   } finally {
     await appliance.close()
   }

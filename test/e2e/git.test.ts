@@ -1,12 +1,12 @@
 // git itself, over HTTP, with one line of configuration: it clones, fetches and pushes by tokens that it never keeps.
 
 import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { tmpdir, userInfo } from 'node:os'
 import { promisify } from 'node:util'
 import test from 'ava'
-import { type Appliance, createAppliance } from '../support/appliance.ts'
+import { type Appliance, CLI, createAppliance } from '../support/appliance.ts'
 import { startGitServer, WRITER } from '../support/git-server.ts'
 import { findLeaksBelow } from '../support/leaks.ts'
 import { callUnix } from '../support/unix-http.ts'
@@ -51,7 +51,13 @@ const prepare = async (toml: string) => {
   await appliance.enable()
   const home = join(appliance.folder, 'home')
   mkdirSync(home)
-  const env = { PATH: process.env['PATH'], HOME: home, GIT_TERMINAL_PROMPT: '0', GIT_CONFIG_NOSYSTEM: '1', ...WRITER }
+  const env: NodeJS.ProcessEnv = {
+    PATH: process.env['PATH'],
+    HOME: home,
+    GIT_TERMINAL_PROMPT: '0',
+    GIT_CONFIG_NOSYSTEM: '1',
+    ...WRITER,
+  }
   const git = (...args: string[]): Promise<Ran> =>
     run('git', args, { cwd: home, env }).then(
       ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
@@ -131,6 +137,37 @@ test.serial('a token that the server refuses is erased, which has a new one mint
   }
 })
 
+test.serial(
+  'set up beside a helper that stores everything, git hands it nothing, and all is as before when that is undone',
+  async t => {
+    const { appliance, server, git, home, env, close } = await prepare(WRITERS)
+    const settings = join(home, '.gitconfig')
+    const setup = (...args: string[]) =>
+      run(process.execPath, [CLI, 'git-credential', 'setup', '--config', appliance.configFile, ...args], { env })
+    try {
+      await git('config', '--global', '--remove-section', `credential.${server.url}`)
+      await git('config', '--global', 'credential.helper', 'store')
+      await git('config', '--global', `credential.${server.url}.helper`, 'cache')
+      const before = readFileSync(settings, 'utf8')
+      await setup('--global')
+      const once = readFileSync(settings, 'utf8')
+      await setup()
+      t.is(readFileSync(settings, 'utf8'), once, 'a second time changes nothing')
+      // The helper is found by its name: from a checkout as from the package.
+      env['PATH'] = `${resolve(HELPER, '..')}:${env['PATH']}`
+      env['GHCONNECT_SOCKET'] = appliance.runtime
+      const cloned = await git('clone', `${server.url}/octo-org/web.git`, 'web')
+      t.is(cloned.code, 0, cloned.stderr)
+      t.false(existsSync(join(home, '.git-credentials')), 'the other helper stored nothing')
+      t.is((await git('-C', 'web', 'fetch')).code, 0)
+      await setup('--undo')
+      t.is(readFileSync(settings, 'utf8').replace(/\[credential "[^"]+"\]\n(?=\[|$)/g, ''), before)
+    } finally {
+      await close()
+    }
+  },
+)
+
 const feed = (helper: string, word: string, input: string, env: NodeJS.ProcessEnv): Promise<Ran> => {
   const { promise, resolve: done } = Promise.withResolvers<Ran>()
   const child = execFile('sh', ['-c', `${helper} ${word}`], { env }, (error, stdout, stderr) =>
@@ -147,8 +184,16 @@ test.serial('the helper answers for its hosts alone, stores nothing, and says wh
   try {
     const ours = `protocol=http\nhost=${new URL(server.url).host}\n`
     const got = await feed(helper, 'get', ours, env)
-    const { token } = (await appliance.ask('POST', '/v1/tokens', {})).body
-    t.deepEqual(got, { code: 0, stdout: `username=x-access-token\npassword=${String(token)}\n`, stderr: '' })
+    const { token, expires_at: end } = (await appliance.ask('POST', '/v1/tokens', {})).body
+    const expiry = Date.parse(String(end)) / 1000
+    t.deepEqual(got, {
+      code: 0,
+      stdout: `username=x-access-token\npassword=${String(token)}\npassword_expiry_utc=${String(expiry)}\n`,
+      stderr: '',
+    })
+    t.is((await feed(helper, 'get', ours.trimEnd(), env)).stdout, got.stdout, 'the last line may lack its end')
+    const marked = await feed(helper, 'get', `capability[]=authtype\n${ours}`, env)
+    t.is(marked.stdout, `capability[]=authtype\nephemeral=1\n${got.stdout}`)
     const nothing = { code: 0, stdout: '', stderr: '' }
     t.deepEqual(await feed(helper, 'get', 'protocol=https\nhost=example.com\n\n', env), nothing)
     t.deepEqual(await feed(helper, 'get', `${ours}username=octocat\n`, env), nothing)
@@ -158,13 +203,11 @@ test.serial('the helper answers for its hosts alone, stores nothing, and says wh
       nothing,
     )
     t.deepEqual(await feed(helper, 'erase', ours, env), nothing)
-    t.is((await feed(helper, 'nonsense', '', env)).code, 64)
+    t.deepEqual(await feed(helper, 'invented-later', ours, env), nothing)
+    t.is((await feed(helper, '', '', env)).code, 64)
     const other = await feed(`${helper} --profile absent`, 'get', ours, env)
     t.is(other.code, 1)
-    t.regex(
-      other.stderr,
-      /^ghconnect: no profile allows this request to this process\nghconnect: Ask the administrator/,
-    )
+    t.regex(other.stderr, /^ghconnect: no profile allows this request to this process\nghconnect: Ask an administrator/)
     await appliance.kill()
     const gone = await feed(helper, 'get', ours, env)
     t.is(gone.stdout, '')
@@ -189,7 +232,7 @@ test.serial('the API answers git in its own words, and others in JSON', async t 
     t.is(json.status, 200)
     t.is(json.headers['content-type'], 'text/x-git-credential')
     t.is(json.headers['cache-control'], 'no-store')
-    t.regex(json.text, /^username=x-access-token\npassword=ghs_\S+\n$/)
+    t.regex(json.text, /^username=x-access-token\npassword=ghs_\S+\npassword_expiry_utc=\d{10}\n$/)
     const git = { 'content-type': 'text/x-git-credential' }
     t.is((await ask('protocol=https\nhost=example.com\n', git)).status, 204)
     const wrong = await ask(`protocol=http\nhost=${new URL(server.url).host}\nrejected=short\n`, git)

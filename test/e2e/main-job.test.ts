@@ -152,7 +152,7 @@ test.serial('no secret is in any file of the state folder, the log, the argument
     await appliance.kill('SIGKILL')
     t.deepEqual(findLeaksBelow(appliance.state, secrets), [], 'after a kill')
     await appliance.start()
-    await appliance.call('DELETE', '/v1/connection?yes=true')
+    await appliance.call('DELETE', '/v1/connection?wait=false')
     t.deepEqual(findLeaksBelow(appliance.state, secrets), [], 'after disable')
     t.deepEqual(findLeaks(Buffer.from(appliance.log()), [...secrets, storeKey]), [])
   } finally {

@@ -2,9 +2,11 @@
 
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { gunzipSync } from 'node:zlib'
 import test from 'ava'
 import {
   bootedTest,
@@ -19,10 +21,35 @@ import {
 const ROOT = resolve(import.meta.dirname, '../..')
 const UNITS = join(ROOT, 'systemd')
 const run = promisify(execFile)
+/** Named by the documents, and made by the installation or by you. */
+const MADE_LATER = new Set(['/usr/lib/ghconnectd/compile-cache'])
+
+/** Where the package has a unit: those that you copy are among the examples. */
+const unitFolder = (unit: string): string =>
+  unit.startsWith('ghconnectd-metrics') ? '/usr/share/doc/ghconnectd/examples/metrics/' : '/lib/systemd/system/'
+
+/** All files and folders, without those in which dpkg, systemd and the tests themselves write. */
+const listFiles = async (): Promise<string[]> => {
+  const others = [
+    '/var/log',
+    '/var/cache',
+    '/var/lib/dpkg',
+    '/var/lib/apt',
+    '/var/lib/systemd/timers',
+    '/var/lib/PackageKit',
+    '/var/tmp',
+  ]
+  const prune = others.map(path => `-path ${path}`).join(' -o ')
+  const places = '/etc /usr /opt /var /run/ghconnectd /run/credstore.encrypted'
+  const found = await machine.run(`find ${places} \\( ${prune} \\) -prune -o -print 2>/dev/null || true`)
+  return [...new Set(found.split('\n'))].toSorted()
+}
 const digest = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex')
 
 let machine: Installed
 let former = ''
+/** What was on the machine before any of the package was. */
+let pristine: ReadonlySet<string>
 let current = ''
 let again = ''
 
@@ -31,7 +58,9 @@ test.before(async () => {
   // At once, so that nothing changes in between.
   ;[current, again] = await Promise.all([buildPackage('package'), buildPackage('package-again')])
   former = await buildPackage('package', '--version', '0.0.9')
-  if (booting) machine = await booting
+  if (!booting) return
+  machine = await booting
+  pristine = new Set(await listFiles())
 })
 test.afterEach.always(async t => {
   if (!t.passed && machine) t.log((await machine.attempt("journalctl -o short-precise -n 40 -u 'ghconnectd*'")).stdout)
@@ -43,6 +72,59 @@ test.serial('the same sources give the same package, and lintian finds no error 
   const { stdout } = await run('lintian', ['--allow-root', '--fail-on', 'error', current])
   t.false(/^E:/m.test(stdout), stdout)
 })
+
+test.serial(
+  'each document, program, unit and manual page that the packaged documents and configuration name is in the package',
+  async t => {
+    const folder = mkdtempSync(join(tmpdir(), 'package-'))
+    try {
+      await run('dpkg-deb', ['-x', current, folder])
+      const has = (path: string): boolean => existsSync(join(folder, path))
+      const { stdout } = await run('find', [folder, '-path', '*/doc/*', '-name', '*.md', '-type', 'f'])
+      const documents = stdout
+        .trim()
+        .split('\n')
+        .map(path => path.slice(folder.length))
+      const textOf = (path: string): string => {
+        const content = readFileSync(join(folder, path))
+        return (path.endsWith('.gz') ? gunzipSync(content) : content).toString()
+      }
+      const manual = '/usr/share/man/man8/ghconnectd.8.gz'
+      let count = 0
+      for (const path of [...documents, '/etc/ghconnectd/config.toml', manual]) {
+        const text = textOf(path)
+        const named = text.matchAll(
+          /\/(?:usr\/(?:s?bin|lib|share\/doc)|lib\/systemd\/system)\/[\w./@-]*ghconnect[\w./@-]*\w/g,
+        )
+        const units = text.matchAll(/\bghconnectd?(?:-\w+)?@?\.(?:service|socket)\b/g)
+        const wanted = [
+          ...[...named].map(([found]) => found),
+          ...[...units].map(([found]) => unitFolder(found) + found),
+        ].filter(found => !MADE_LATER.has(found))
+        for (const found of wanted) t.true(has(found), `${path} names ${found}`)
+        count += wanted.length
+      }
+      t.true(count > 30, `${count}`)
+      for (const path of documents) {
+        for (const [, target = ''] of textOf(path).matchAll(/\]\(([^)#]+)[^)]*\)/g)) {
+          if (!/^[a-z]+:/.test(target)) t.true(has(join(dirname(path), target)), `${path} links to ${target}`)
+        }
+      }
+      // Outside of Markdown a document is named by its whole path: nobody reads these in its folder.
+      for (const path of ['/etc/ghconnectd/config.toml', manual])
+        t.notRegex(textOf(path), /(?<![\w/-])\w[\w/-]*\.md\b/, path)
+      const shipped = await run('git', ['ls-files', 'docs'], { cwd: ROOT })
+      for (const path of [...shipped.stdout.trim().split('\n'), 'README.md', 'SECURITY.md', 'CHANGELOG.md']) {
+        t.true(has(`/usr/share/doc/ghconnectd/${path}`), path)
+      }
+      for (const path of ['backup/restic.sh', 'metrics/serve-metrics.sh', 'fetch-action.sh']) {
+        t.true(has(`/usr/share/doc/ghconnectd/examples/${path}`), path)
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  },
+)
 
 test.serial('the package for arm64 holds programs for arm64', async t => {
   const built = await buildPackage('package', '--arch', 'arm64')
@@ -195,7 +277,9 @@ bootedTest(
     const purged = await machine.run('DEBIAN_FRONTEND=noninteractive apt-get purge -y ghconnectd 2>&1')
     t.regex(purged, /deleting \/var\/lib\/ghconnectd: the App's private key/)
     t.regex(purged, /stays on GitHub/)
-    t.is(await machine.run('ls -d /var/lib/ghconnectd /etc/ghconnectd /usr/lib/ghconnectd 2>/dev/null || true'), '')
+    const left = (await listFiles()).filter(path => !pristine.has(path))
+    t.deepEqual(left, ['/var/lib/systemd/credential.secret'])
+    for (const path of left) t.true(purged.includes(path), `the purge does not say that ${path} stays`)
     t.is(await machine.run("systemctl list-unit-files 'ghconnectd*' --no-legend | grep -v transient || true"), '')
   },
 )

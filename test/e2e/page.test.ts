@@ -249,9 +249,9 @@ test.serial('a second private key is added from a file, and the first one is ret
   const file = { name: 'second.pem', mimeType: 'application/x-pem-file', buffer: Buffer.from(String(pem)) }
   await page.setInputFiles('input[name=key_file]', file)
   await page.click('form[action$="/keys"] [type=submit]')
-  await page.waitForFunction(`document.querySelectorAll('#private-keys .fingerprint').length === 2`)
+  await page.locator('#private-keys .fingerprint').nth(1).waitFor()
   t.deepEqual(await visitor.look('two-keys'), [])
   await page.click(`form[action$="/keys/retire"] [aria-label*="${first}"]`)
-  await page.waitForFunction(`document.querySelectorAll('#private-keys .fingerprint').length === 1`)
+  await page.locator('#private-keys .fingerprint').nth(1).waitFor({ state: 'detached' })
   t.not(await held.innerText(), first)
 })

@@ -15,7 +15,7 @@ $RUN snapshot restore --identity "$IDENTITY" --input "$FIRST" >/dev/null 2>&1; e
 for free in 0 4 16 48 80 112 160; do
   dd if=/dev/zero of="$STATE/filler" bs=1k count=2000 2>/dev/null || true
   truncate -s -"$free"K "$STATE/filler"
-  $RUN snapshot restore --identity "$IDENTITY" --input "$SECOND" --force >/dev/null 2>"$STATE.err"; code=$?
+  $RUN snapshot restore --identity "$IDENTITY" --input "$SECOND" --force --yes >/dev/null 2>"$STATE.err"; code=$?
   rm "$STATE/filler"
   $RUN snapshot export --output "$STATE.$free.tar" 2>/dev/null; echo "$free $code $?"
 done
@@ -96,7 +96,12 @@ test.serial(
     t.true(existsSync(sealed))
     t.deepEqual(readdirSync(folder), ['store.key'])
 
-    const unlocked = await on(original, { ...env, GHCONNECTD_SEAL_WITH: 'tpm2-absent' })(`unlock --identity ${file}`)
+    const sealing = { ...env, GHCONNECTD_SEAL_WITH: 'tpm2-absent' }
+    const stranger = join(original.folder, 'stranger.txt')
+    execFileSync('age-keygen', ['-o', stranger], { stdio: 'ignore' })
+    t.is((await on(original, sealing)(`unlock --identity ${stranger}`)).code, 78)
+    t.deepEqual(readdirSync(folder), ['store.key'], 'no key is made for a recovery key of another store')
+    const unlocked = await on(original, sealing)(`unlock --identity ${file}`)
     t.is(unlocked.code, 0, unlocked.stderr)
     t.regex(unlocked.stderr, /^Warning: sealed a new store key in \S+\n$/m)
     t.regex(unlocked.stdout.toString(), /^Connected to octo-org/)

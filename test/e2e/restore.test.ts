@@ -83,7 +83,9 @@ for (const daemon of ['stopped', 'running'] as const) {
     const again = await on(machine)(`${restore} --json`, { input: scene.bundle })
     t.like(JSON.parse(again.stdout.toString()), { outcome: 'unchanged', state: 'connected' })
     t.is((await statusOf(machine))['generation'], is.generation)
-    const twoAtOnce = await Promise.all([1, 2].map(() => on(machine)(`${restore} --force`, { input: scene.bundle })))
+    const twoAtOnce = await Promise.all(
+      [1, 2].map(() => on(machine)(`${restore} --force --yes`, { input: scene.bundle })),
+    )
     t.deepEqual(
       twoAtOnce.map(({ code: both }) => both),
       [0, 0],
@@ -130,7 +132,7 @@ test.serial(
     await clone.start()
     // Another copy may take its place: nobody is served by a quarantined one.
     t.is((await on(clone)(`snapshot restore --identity ${scene.identity}`, { input: later })).code, 0)
-    t.is((await on(clone)('disable --yes')).code, 0)
+    t.is((await on(clone)('disable --yes --no-wait')).code, 0)
     t.is((await statusOf(clone))['state'], 'disconnected')
     t.deepEqual(await requestsSince(scene.original, before), [], 'the sandbox saw nothing of all that')
 
@@ -175,8 +177,11 @@ test.serial(
     const header = bundle.indexOf('"format":1')
     const newer = Buffer.from(bundle)
     newer.write('"format":9', header)
-    const stranger = await connected()
+    // Of another App on the same GitHub: what is refused is its signer.
+    const stranger = await createMachine(original, { hostname: 'stranger.test' })
     t.teardown(() => stranger.close())
+    await stranger.start()
+    await stranger.enable()
     const forged = (await on(stranger)('snapshot export')).stdout
     const cases: [string, Buffer, string, number][] = [
       ['empty', Buffer.alloc(0), identity, 65],
@@ -203,7 +208,7 @@ test.serial(
     t.deepEqual({ generation, keys }, { generation: before['generation'], keys: before['keys'] })
     t.is((await original.ask('POST', '/v1/tokens', WEB)).body['token'], scene.token)
 
-    const forced = await on(original)('snapshot restore --force', { input: forged })
+    const forced = await on(original)('snapshot restore --force --yes', { input: forged })
     t.is(forced.code, 0, forced.stderr)
     t.notDeepEqual((await statusOf(original))['keys'], keys)
     const { signer } = JSON.parse(
@@ -213,7 +218,8 @@ test.serial(
     await stranger.kill()
     const trusted = await on(stranger)(`snapshot restore --identity ${identity}`, { input: bundle })
     t.is(trusted.code, 0, trusted.stderr)
-    t.is(trusted.stderr, '', 'a trusted signer is no cause for a warning')
+    const another = /^Warning: The credentials were enabled on appliance\.test; [^\n]+\n$/
+    t.regex(trusted.stderr, another, 'the name of the machine is cause for a warning, a trusted signer is not')
   },
 )
 
@@ -303,11 +309,11 @@ for (const daemon of ['stopped', 'running'] as const) {
       t.is(refused.code, 78, refused.stderr)
       t.deepEqual(readFileSync(db), bytes)
       t.is(
-        (await on(original)('snapshot restore --force', { input: bundle })).code,
+        (await on(original)('snapshot restore --force --yes', { input: bundle })).code,
         78,
         'sealed, and nothing to keep it in',
       )
-      const { code, stderr } = await on(original)(`${restore} --force`, { input: bundle })
+      const { code, stderr } = await on(original)(`${restore} --force --yes`, { input: bundle })
       t.is(code, 0, stderr)
       const aside = readdirSync(original.state).filter(name => /^store\.aside-\d{8}T\d{6}Z$/.test(name))
       t.is(aside.length, 1)
@@ -350,6 +356,6 @@ test.serial('a snapshot of a disable under way restores, goes on with it, and ne
   t.regex(stderr, /^Warning: The connection was being disabled when the snapshot was taken; that goes on\.$/m)
   await heir.start()
   await heir.until('disconnecting')
-  t.is((await on(heir)('disable --yes')).code, 0)
+  t.is((await on(heir)('disable --yes --no-wait')).code, 0)
   t.is((await statusOf(heir))['state'], 'disconnected')
 })

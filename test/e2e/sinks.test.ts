@@ -82,7 +82,7 @@ test.serial('a sink outlives the daemon, and its file the outage; disable takes 
     await appliance.start()
     await appliance.call('POST', '/v1/refresh')
     await until('a new token', () => readFileSync(path, 'utf8') !== first)
-    await appliance.call('DELETE', '/v1/connection?yes=true')
+    await appliance.call('DELETE', '/v1/connection?wait=false')
     await until('it is gone', () => !existsSync(path))
     await appliance.until('disconnected')
     // As its owner is asked to: the name is to be free again.
@@ -200,9 +200,7 @@ test.serial('the service manager is told when the file is there, and what keeps 
     await appliance.logged(/the configuration was read again/)
     chmodSync(appliance.configFile, 0o644)
     const denied = keep(appliance, 'job', { NOTIFY_SOCKET: notices })
-    await until('why not', () =>
-      /STATUS=\S+job: The policy does not allow this: .*The file is removed/.test(listener.output()),
-    )
+    await until('why not', () => /STATUS=\S+job: Not permitted: .*The file is removed/.test(listener.output()))
     t.false(existsSync(join(appliance.folder, 'job')))
     t.is(await denied.stop(), 0)
   } finally {

@@ -164,6 +164,52 @@ test.serial('a bundle in clear leaves to root alone, and warns', async t => {
   }
 })
 
+test.serial(
+  'the configuration is in a bundle where it is wanted, is shown and never applied; not one with a password',
+  async t => {
+    const appliance = await connected()
+    const other = await createAppliance()
+    t.teardown(() => appliance.close())
+    t.teardown(() => other.close())
+    const text = readFileSync(appliance.configFile, 'utf8')
+    t.false((await exportFrom(appliance)).includes('actions-sync'))
+    writeFileSync(appliance.configFile, `# \u202eactions-sync\n${text}`)
+    const bundle = join(appliance.folder, 'bundle.tar')
+    for (const state of ['running', 'stopped']) {
+      const written = await on(appliance)(`${EXPORT} --with-config --output ${bundle}`)
+      t.is(written.code, 0, `${state}: ${written.stderr}`)
+      const shown = `Configuration in the bundle, not applied: ${appliance.configFile}\n  # \\u202eactions-sync\n`
+      const [first = ''] = text.split('\n')
+      for (const command of [`snapshot inspect ${bundle}`, `snapshot verify ${bundle}`]) {
+        const { stdout } = await on(appliance)(command)
+        t.true(stdout.includes(`${shown}  ${first}\n`), `${command}: ${stdout.toString()}`)
+      }
+      await appliance.kill()
+    }
+    const before = readFileSync(other.configFile)
+    const restored = await on(other)(`snapshot restore --json --force --input ${bundle}`)
+    t.is(restored.code, 0, restored.stderr)
+    t.like(JSON.parse(restored.stdout.toString()), {
+      configuration: [{ path: appliance.configFile, text: readFileSync(appliance.configFile, 'utf8') }],
+    })
+    t.deepEqual(readFileSync(other.configFile), before)
+
+    await appliance.start()
+    writeFileSync(appliance.configFile, `${text}\n# url = "http://user:hunter2@proxy"\n`)
+    for (const state of ['running', 'stopped']) {
+      const refused = await on(appliance)(`${EXPORT} --with-config`)
+      t.is(refused.code, 78, `${state}: ${refused.stderr}`)
+      t.is(refused.stdout.length, 0)
+      t.true(
+        refused.stderr.includes(`${appliance.configFile}:${text.split('\n').length + 1} has a password`),
+        refused.stderr,
+      )
+      t.notRegex(`${refused.stderr}${appliance.log()}`, /hunter2/)
+      await appliance.kill()
+    }
+  },
+)
+
 test.serial('root leaves nothing of its own in the state folder', async t => {
   const appliance = await connected()
   t.teardown(() => appliance.close())
@@ -195,6 +241,7 @@ test.serial('what cannot be written is no success, and no code that means a soft
   const full = await run([...EXPORT.split(' '), '--output', join(appliance.folder, 'none', 'x.tar'), ...config])
   t.is(full.code, 69, full.stderr)
   t.regex(full.stderr, LINES)
+  t.regex(full.stderr, /--output \S+x\.tar: cannot be replaced: ENOENT.* must own \S+none/)
   const device = await run([...EXPORT.split(' '), '--output', '/dev/null', ...config])
   t.is(device.code, 64)
   t.true(statSync('/dev/null').isCharacterDevice())
@@ -219,4 +266,60 @@ test.serial('the database key is printed for root, and opens the store', async t
   chmodSync(appliance.folder, 0o755)
   chmodSync(appliance.configFile, 0o644)
   t.is((await on(appliance)('store-key', { uid: NOBODY })).code, 77)
+})
+
+test.serial(
+  'a new store key: refused beside a daemon, and afterwards everything opens with it, by a recovery key too',
+  async t => {
+    const appliance = await connected()
+    t.teardown(() => appliance.close())
+    const { file } = await addRecoveryKey(appliance)
+    const key = join(appliance.folder, 'store.key')
+    const former = readFileSync(key)
+    const pid = appliance.pid()
+    const refused = await on(appliance)('store-key rotate')
+    t.is(refused.code, 69)
+    t.true(refused.stderr.includes(`process ${pid}`), refused.stderr)
+    t.deepEqual(readFileSync(key), former)
+    await appliance.kill()
+    const rotated = await on(appliance)('store-key rotate')
+    t.is(rotated.code, 0, rotated.stderr)
+    t.is(rotated.stdout.toString(), `A new store key is in ${key}; the old one was overwritten.\n`)
+    t.notDeepEqual(readFileSync(key), former)
+    await appliance.start()
+    t.is((await appliance.call('GET', '/v1/status')).body['state'], 'connected')
+    t.is((await appliance.call('GET', '/v1/audit/verdict')).status, 200)
+    await appliance.kill()
+    writeFileSync(key, former)
+    t.is((await on(appliance)(EXPORT)).code, 78, 'the old key opens nothing')
+    rmSync(key)
+    const unlocked = await on(appliance)(`unlock --identity ${file}`)
+    t.is(unlocked.code, 0, unlocked.stderr)
+  },
+)
+
+test.serial('the debug bundle is for its owner alone and has no secret in it, with the daemon and without', async t => {
+  const appliance = await connected()
+  t.teardown(() => appliance.close())
+  const { text } = await addRecoveryKey(appliance)
+  const { pems, tokens } = await credentialsIn(await exportFrom(appliance), join(appliance.folder, 'recovery.txt'))
+  const link = (await on(appliance)('ui')).stdout.toString().trim()
+  const secrets = [
+    ...pems.flatMap(pem => pem.trim().split('\n').slice(1, 3)),
+    ...Object.values(tokens),
+    ...(text.match(/^AGE-SECRET.*$/m) ?? []),
+    /[0-9a-f]{32}/.exec(link)?.[0] ?? 'no link',
+    readFileSync(join(appliance.folder, 'store.key')).toString('hex'),
+  ]
+  const file = join(appliance.folder, 'debug.tar.gz')
+  for (const state of ['connected', 'daemon-absent']) {
+    const made = await on(appliance)(`debug bundle --output ${file}`)
+    t.is(made.code, 0, made.stderr)
+    t.is(statSync(file).mode & 0o777, 0o600)
+    const content = execFileSync('tar', ['xzOf', file], { encoding: 'utf8', maxBuffer: 2 ** 26 })
+    for (const part of [state, '"verdict"', '"openssl"', '"free_bytes"', '[[profiles]]'])
+      t.true(content.includes(part), part)
+    for (const secret of secrets) t.false(content.includes(secret), secret)
+    await appliance.kill()
+  }
 })

@@ -11,7 +11,7 @@ const pkcs1 = makePem()
 const original = readPrivateKey(pkcs1)
 const pkcs8 = original.privateKey.export({ type: 'pkcs8', format: 'pem' })
 
-const damages: Readonly<Record<string, (pem: string) => string>> = {
+const damages: Record<string, (pem: string) => string> = {
   'nothing done to it': pem => pem,
   'CRLF line ends': pem => pem.replaceAll('\n', '\r\n'),
   'CR line ends': pem => pem.replaceAll('\n', '\r'),
@@ -25,6 +25,32 @@ const damages: Readonly<Record<string, (pem: string) => string>> = {
   'no last line break': pem => pem.trimEnd(),
   'a byte order mark and bag attributes before': pem => `\uFEFFBag Attributes\n    friendlyName: app\n${pem}`,
 }
+
+const base64 = (text: string | Buffer): string => Buffer.from(text).toString('base64')
+const utf16 = (text: string): Buffer => Buffer.from(text, 'utf16le')
+const quoted = (pem: string): string => encodeURIComponent(pem).replaceAll('%2F', '/')
+
+const wrappings: Readonly<Record<string, (pem: string) => string>> = {
+  'all of it in base64': base64,
+  'all of it in lines of base64': pem => base64(pem).replaceAll(/.{76}/g, '$&\n'),
+  'all of it in base64url': pem => Buffer.from(pem).toString('base64url'),
+  'all of it in base64, twice': pem => base64(base64(pem)),
+  'the body alone': pem => pem.replaceAll(/-----.*-----/g, ''),
+  'UTF-16 that was read as UTF-8': pem => utf16(pem).toString('utf8'),
+  'UTF-16 with a byte order mark that was read as UTF-8': pem => utf16(`\uFEFF${pem}`).toString('utf8'),
+  'UTF-16 of the other byte order': pem => utf16(`\uFEFF${pem}`).swap16().toString('utf8'),
+  'UTF-16 in base64': pem => base64(utf16(pem)),
+  'line breaks escaped twice': pem => pem.replaceAll('\n', '\\\\n'),
+  'line breaks of a PowerShell string': pem => pem.replaceAll('\n', '`n'),
+  'lines continued as in a shell': pem => pem.replaceAll('\n', '\\\n'),
+  'marks of a quoted mail': pem => pem.replaceAll(/^/gm, '> '),
+  'quotes around each line': pem => pem.replaceAll(/^(.+)$/gm, '"$1",'),
+  'percent signs': quoted,
+  'percent signs as in a form': pem => quoted(pem).replaceAll('%20', '+'),
+  'blanks without a width': pem => pem.replaceAll('\n', '\u200B\n'),
+  'dashes for hyphens': pem => pem.replaceAll('-----', '\u2014\u2014-'),
+}
+Object.assign(damages, wrappings)
 
 for (const [name, damage] of Object.entries(damages)) {
   test(`a PEM with ${name} is read, PKCS#1 and PKCS#8`, t => {
@@ -47,20 +73,40 @@ test('what is exported for the store is PKCS#8 and reads back as the same key', 
 
 const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const bad: Readonly<Record<string, [pem: string, says: RegExp]>> = {
-  'an empty text': ['', /no PEM/],
-  'a text that is no PEM': ['ghs_0123456789', /no PEM/],
-  'a public key': [createPublicKey(pkcs1).export({ type: 'spki', format: 'pem' }), /PUBLIC KEY/],
-  'a key on an elliptic curve': [ec.privateKey.export({ type: 'pkcs8', format: 'pem' }), /RSA/],
+  'an empty text': ['', /is empty/],
+  'a text that is no PEM': ['anything else', /no PEM/],
+  'a token': ['ghs_0123456789', /is a token/],
+  'a client secret': ['0123456789abcdef'.repeat(3).slice(0, 40), /client secret/],
+  'the name of a file': ['./octo-app.2026-07-01.private-key.pem', /name of a file/],
+  'a public key': [
+    createPublicKey(pkcs1).export({ type: 'spki', format: 'pem' }),
+    /public key \(PUBLIC KEY\).*settings page/,
+  ],
+  'a public key in base64': [base64(createPublicKey(pkcs1).export({ type: 'spki', format: 'pem' })), /public key/],
+  'a public key of OpenSSH': ['ssh-rsa AAAAB3NzaC1yc2E user@host', /public key/],
+  'a certificate': ['-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n', /certificate.*settings page/],
+  'a key of OpenSSH': [
+    '-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n',
+    /OpenSSH.*ssh-keygen -p -m PEM/,
+  ],
+  'a key of PuTTY': ['PuTTY-User-Key-File-3: ssh-rsa\nEncryption: none\n', /PuTTY.*puttygen/],
+  'a JSON Web Key': [JSON.stringify(original.privateKey.export({ format: 'jwk' })), /JSON Web Key/],
+  'a key in binary': [
+    original.privateKey.export({ type: 'pkcs1', format: 'der' }).toString('utf8'),
+    /binary \(DER\).*openssl rsa -inform DER/,
+  ],
+  'a key on an elliptic curve': [ec.privateKey.export({ type: 'pkcs8', format: 'pem' }), /EC key.*RSA/],
+  'an old key on an elliptic curve': [ec.privateKey.export({ type: 'sec1', format: 'pem' }), /EC key.*RSA/],
   'an RSA key of 1024 bits': [makePem(1024), /1024 bits/],
   'a key under a passphrase': [
     original.privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' }),
-    /passphrase/,
+    /passphrase.*openssl rsa -in/,
   ],
   'an old key under a passphrase': [
     original.privateKey.export({ type: 'pkcs1', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' }),
     /passphrase/,
   ],
-  'half a PEM': [pkcs1.slice(0, 800), /no PEM/],
+  'half a PEM': [pkcs1.slice(0, 800), /END line is missing/],
   'a PEM without a middle': [`${pkcs1.slice(0, 500)}${pkcs1.slice(900)}`, /readable/],
   'a text of a megabyte': ['-'.repeat(1e6), /too long/],
 }

@@ -56,6 +56,23 @@ test('after a refusal in between the ETag still counts', async t => {
   t.is(calls.at(-1)?.headers['if-none-match'], '"1"')
 })
 
+test('an answer that cannot be read is not remembered, though it has the ETag of a good one', async t => {
+  const { github, calls } = answering(
+    { body: '{"id": 42, "na', headers: { etag: '"1"' } },
+    { body: appBody(), headers: { etag: '"1"' } },
+    { body: '[{"id": 7, ', headers: { etag: '"2"' } },
+    { body: [installationBody(7)], headers: { etag: '"2"' } },
+  )
+  await t.throwsAsync(github.getApp(as), { instanceOf: Failure })
+  t.is((await github.getApp(as)).id, 42)
+  await t.throwsAsync(github.listInstallations(as), { instanceOf: Failure })
+  t.is((await github.listInstallations(as))[0]?.id, 7)
+  t.deepEqual(
+    calls.map(({ headers }) => headers['if-none-match']),
+    [undefined, undefined, undefined, undefined],
+  )
+})
+
 test('a 304 that nobody asked for is no answer', async t => {
   const { github } = answering(NOT_MODIFIED)
   const error = await t.throwsAsync(github.getApp(as), { instanceOf: Failure })

@@ -47,6 +47,7 @@ const TABLE: readonly [code: Code, status: number, message: string, route: strin
   ['forbidden', 403, 'Resource not accessible by integration', REPOSITORIES],
   ['forbidden', 403, 'Resource not accessible by integration', REPOSITORIES, { 'x-ratelimit-remaining': '0' }],
   ['forbidden', 403, 'words of another year', REPOSITORIES],
+  ['quota', 403, 'You have triggered an abuse detection mechanism. Please wait a few minutes.', REPOSITORIES],
   ['ip-blocked', 403, ALLOW_LIST, MINT],
   ['account-policy', 403, SAML, REPOSITORIES],
   ['account-policy', 403, OAUTH, MINT],

@@ -83,7 +83,18 @@ const codeOf = async (promise: Promise<unknown>): Promise<string> => {
 }
 
 const namesOf = async (github: GitHub, token: Parameters<GitHub['listRepositories']>[0]): Promise<string[]> =>
-  (await github.listRepositories(token)).map(repository => repository.name).toSorted()
+  (await github.listRepositories(token)).items.map(repository => repository.name).toSorted()
+
+test.serial('a repository is found by its id where the token shows it, under the name that it has now', async t => {
+  const { github } = connect()
+  const { token } = await github.mint(as, { installation })
+  const [web] = (await github.listRepositories(token)).items
+  const find = (id: number) => github.findRepository(token, { installation, id })
+  t.deepEqual(await find(web?.id ?? 0), { owner: 'octo-org', name: 'web' })
+  await control('repositories/octo-org/web/rename', { name: 'site' })
+  t.deepEqual(await find(web?.id ?? 0), { owner: 'octo-org', name: 'site' })
+  t.is(await find(1), undefined)
+})
 
 test.serial('the App is read by its id and by its client id', async t => {
   const { github } = connect()

@@ -3,8 +3,9 @@
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { createAuditLog } from '../../src/operations/audit.ts'
+import { createAuditLog, MOVED_AT_ONCE } from '../../src/operations/audit.ts'
 import { createAuditArchive } from '../../src/store/audit-archive.ts'
+import type { Link, StoredRow } from '../../src/store/audit-chain.ts'
 import { openAudit } from '../../src/store/audit-store.ts'
 import { openEncrypted } from '../../src/store/sqlite.ts'
 import { makeState, silentLog, STORE_KEY } from '../store/samples.ts'
@@ -12,19 +13,30 @@ import { codeOf, createFakeClock, createFakeLog } from '../support/fakes.ts'
 
 const build = (
   t: ExecutionContext,
-  options: { rows?: number; keptRows?: number; rowsPerFile?: number; state?: string } = {},
+  options: { rows?: number; keptRows?: number; rowsPerFile?: number; state?: string; maxBytes?: number } = {},
 ) => {
   const { rows = 0, keptRows = 10, rowsPerFile = 25 } = options
   const state = options.state ?? makeState(t)
-  const clock = { ...createFakeClock(), sleep: async () => {} }
+  const clock = { ...createFakeClock(), sleep: async (_ms: number) => {} }
+  const disk = { maxBytes: options.maxBytes ?? Number.POSITIVE_INFINITY, freeBytes: Number.POSITIVE_INFINITY }
   const log = createFakeLog()
   const audit = openAudit({ path: join(state, 'audit.db'), storeKey: STORE_KEY, log: silentLog })
   const folder = join(state, 'audit')
   const open = () => createAuditArchive({ folder, databaseKey: audit.databaseKey(), rowsPerFile })
   const archive = open()
-  const auditLog = createAuditLog({ audit, archive, clock, log, keptRows })
+  const auditLog = createAuditLog({
+    audit,
+    archive,
+    clock,
+    log,
+    keptRows,
+    maxBytes: () => disk.maxBytes,
+    freeBytes: () => disk.freeBytes,
+    record: event => void auditLog.store.append({ ...event, atMs: 0 }),
+  })
   const append = (count: number): void => {
-    for (let n = 0; n < count; n += 1) auditLog.store.append({ event: 'token.grant', atMs: n, scope: `scope ${n}` })
+    const events = Array.from({ length: count }, (_, n) => ({ event: 'token.grant', atMs: n, scope: `scope ${n}` }))
+    auditLog.store.appendAll(events)
   }
   append(rows)
   t.teardown(() => {
@@ -37,14 +49,14 @@ const build = (
       .filter(name => name.endsWith('.db'))
       .map(name => join(folder, log1, name))
   }
-  return { state, clock, log, audit, archive, auditLog, append, files, folder }
+  return { state, clock, disk, log, audit, archive, auditLog, append, files, folder }
 }
 const numbers = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
 test('what is more than the log holds moves to the archive, and all of it is read as one', async t => {
   const { auditLog, append, audit, files } = build(t, { rows: 60 })
   const before = auditLog.read({ after: 0, limit: 1_000 })
-  auditLog.rotate()
+  await auditLog.rotate()
   t.is(audit.anchor().sequence, 50)
   t.deepEqual(auditLog.read({ after: 0, limit: 1_000 }), before)
   t.deepEqual(
@@ -56,9 +68,9 @@ test('what is more than the log holds moves to the archive, and all of it is rea
     numbers(46, 60),
   )
   append(40)
-  auditLog.rotate()
+  await auditLog.rotate()
   append(40)
-  auditLog.rotate()
+  await auditLog.rotate()
   t.true(files().length > 1, 'a full file is followed by another')
   t.deepEqual(
     auditLog.read({ after: 0, limit: 1_000 }).map(row => row.sequence),
@@ -70,28 +82,37 @@ test('what is more than the log holds moves to the archive, and all of it is rea
 
 test('it rotates by itself, and what cannot be moved stays and is told', async t => {
   const { auditLog, clock, audit, folder, log } = build(t, { rows: 30 })
-  await clock.advance(10 * 60_000)
+  await clock.advance(60_000)
+  await auditLog.rotate()
   t.is(audit.anchor().sequence, 20)
   t.true(log.lines.some(line => line.level === 'info'))
   auditLog.close()
   rmSync(folder, { recursive: true })
-  t.like(
-    await auditLog.verify(),
-    { intact: true, first: 21, last: 30 },
-    'what was removed from the archive is not held',
-  )
+  t.like(await auditLog.verify(), {
+    intact: false,
+    first: 21,
+    last: 30,
+    problem: 'rows 1 to 20 of the audit log are missing, and no row says that they were dropped',
+  })
 })
 
 test('a kill between archive and removal leaves each row once', async t => {
   const { auditLog, audit, archive } = build(t, { rows: 30 })
-  const moved = audit.list({ limit: 20 })
-  archive.append(moved, audit.anchor())
+  const killed = new Error('killed')
+  const moveOut = (rows: readonly StoredRow[], from: Link): void => {
+    archive.append(rows, from)
+    throw killed
+  }
+  t.is(
+    codeOf(() => audit.rotate({ keep: 10, limit: 20, moveOut })),
+    'internal',
+  )
   t.deepEqual(
     auditLog.read({ after: 0, limit: 100 }).map(row => row.sequence),
     numbers(1, 30),
   )
   t.like(await auditLog.verify(), { intact: true, first: 1, last: 30 })
-  auditLog.rotate()
+  await auditLog.rotate()
   t.deepEqual(
     auditLog.read({ after: 0, limit: 100 }).map(row => row.sequence),
     numbers(1, 30),
@@ -109,7 +130,7 @@ test('whatever is changed, removed or put elsewhere is found, in the archive too
   ]
   for (const [sql, problem] of changes) {
     const { auditLog, audit, archive, files } = build(t, { rows: 30 })
-    auditLog.rotate()
+    await auditLog.rotate()
     archive.close()
     const [file = ''] = files()
     const db = openEncrypted(file, audit.databaseKey())
@@ -125,7 +146,7 @@ test('a file of the archive that went from the middle is found, and one that wen
   for (const which of [1, -1]) {
     const { auditLog, append, archive, files } = build(t, { rows: 60 })
     for (const _ of numbers(1, 3)) {
-      auditLog.rotate()
+      await auditLog.rotate()
       append(40)
     }
     archive.close()
@@ -137,12 +158,12 @@ test('a file of the archive that went from the middle is found, and one that wen
   }
 })
 
-test('a row that was changed before it was moved does not get into the archive', t => {
+test('a row that was changed before it was moved does not get into the archive', async t => {
   const { auditLog, audit, state, log } = build(t, { rows: 30 })
   const db = openEncrypted(join(state, 'audit.db'), audit.databaseKey())
   db.exec("UPDATE events SET body = replace(body, 'grant', 'deny') WHERE sequence = 7")
   db.close()
-  auditLog.rotate()
+  await auditLog.rotate()
   t.is(audit.anchor().sequence, 0)
   t.true(log.lines.some(line => line.level === 'error'))
 })
@@ -150,25 +171,26 @@ test('a row that was changed before it was moved does not get into the archive',
 test('rows that come while the chain is followed, and a rotation, disturb nothing', async t => {
   const built = build(t, { rows: 600, keptRows: 300 })
   let steps = 0
-  built.clock.sleep = async () => {
+  built.clock.sleep = async ms => {
+    if (ms > 0) return
     steps += 1
     built.append(20)
-    built.auditLog.rotate()
+    await built.auditLog.rotate()
     if (steps > 50) throw new Error('it does not end')
     if (steps === 3) built.append = () => {}
   }
   t.like(await built.auditLog.verify(), { intact: true, first: 1 })
 })
 
-test('a log that was begun anew leaves the archive of the former one alone', t => {
+test('a log that was begun anew leaves the archive of the former one alone', async t => {
   const first = build(t, { rows: 30 })
-  first.auditLog.rotate()
+  await first.auditLog.rotate()
   first.auditLog.close()
   first.audit.close()
   rmSync(join(first.state, 'audit.db'))
   rmSync(join(first.state, 'audit.key'))
   const second = build(t, { state: first.state, rows: 30 })
-  second.auditLog.rotate()
+  await second.auditLog.rotate()
   t.deepEqual(
     second.auditLog.read({ after: 0, limit: 100 }).map(row => row.sequence),
     numbers(1, 30),
@@ -200,4 +222,145 @@ test('reading from a log that is closed is an error, and no empty answer', t => 
     codeOf(() => auditLog.read({ limit: 1 })),
     'internal',
   )
+})
+
+test('a rotation moves a few rows a turn, and others run in between', async t => {
+  const { auditLog, audit, clock, append } = build(t, { rows: 10 * MOVED_AT_ONCE, keptRows: 0 })
+  const left: number[] = []
+  let ofOthers = 0
+  clock.sleep = async () => {
+    left.push(audit.head().sequence - audit.anchor().sequence)
+    ofOthers += 1
+    if (ofOthers <= 3) append(1)
+  }
+  await Promise.all([auditLog.rotate(), auditLog.rotate()])
+  const moved = left.map((rows, at) => (left[at - 1] ?? 10 * MOVED_AT_ONCE) - rows)
+  t.true(Math.max(...moved) <= MOVED_AT_ONCE)
+  t.is(left.at(-1), 0)
+  t.like(await auditLog.verify(), { intact: true, first: 1, last: 10 * MOVED_AT_ONCE + 3 })
+})
+
+test('a log that is closed while it rotates ends the rotation, and the next one continues', async t => {
+  const { auditLog, audit, clock } = build(t, { rows: 5 * MOVED_AT_ONCE, keptRows: 0 })
+  clock.sleep = async () => auditLog.close()
+  await auditLog.rotate()
+  t.is(audit.anchor().sequence, MOVED_AT_ONCE)
+  t.like(await auditLog.verify(), { intact: true, first: 1, last: 5 * MOVED_AT_ONCE })
+})
+
+/** Rotated so often that the archive has several files. */
+const withArchive = async (t: ExecutionContext) => {
+  const built = build(t, { rows: 20 })
+  for (const _ of numbers(1, 5)) {
+    built.append(40)
+    await built.auditLog.rotate()
+  }
+  t.true(built.files().length >= 4)
+  return built
+}
+
+test('beyond its limit the oldest files go, and the log says which rows they were', async t => {
+  const { auditLog, archive, audit, disk, files } = await withArchive(t)
+  const before = files().length
+  const { db, wal } = audit.bytes()
+  disk.maxBytes = db + wal + archive.bytes() - 1
+  await auditLog.rotate()
+  t.true(files().length < before)
+  const verdict = await auditLog.verify()
+  t.like(verdict, { intact: true, last: audit.head().sequence })
+  const row = auditLog.read({ after: 0, limit: 1_000 }).findLast(({ event }) => event === 'audit.dropped')
+  t.regex(row?.detail ?? '', new RegExp(`^rows \\d+ to ${verdict.first - 1}, the last one with hash [0-9a-f]{64}$`))
+  disk.maxBytes = 0
+  await auditLog.rotate()
+  t.is(files().length, 1, 'the one that is being written stays')
+  t.like(await auditLog.verify(), { intact: true, last: audit.head().sequence })
+})
+
+test('a row that says it and a file that is there still are no contradiction: the kill came in between', async t => {
+  const { auditLog, archive, disk, files } = await withArchive(t)
+  const before = files().length
+  const { drop } = archive
+  archive.drop = () => {
+    throw new Error('killed')
+  }
+  disk.maxBytes = 0
+  await auditLog.rotate()
+  t.is(files().length, before)
+  t.like(await auditLog.verify(), { intact: true, first: 1 })
+  archive.drop = drop
+  await auditLog.rotate()
+  t.is(files().length, 1)
+  t.true((await auditLog.verify()).intact)
+})
+
+test('rows that cannot be recorded as dropped are not dropped', async t => {
+  const { auditLog, audit, disk, files, log, state } = await withArchive(t)
+  const before = files()
+  const db = openEncrypted(join(state, 'audit.db'), audit.databaseKey())
+  db.exec("CREATE TRIGGER refuse BEFORE INSERT ON events BEGIN SELECT raise(ABORT, 'refused'); END")
+  db.close()
+  disk.maxBytes = 0
+  await auditLog.rotate()
+  t.deepEqual(files(), before)
+  t.true(log.lines.some(line => line.level === 'error'))
+})
+
+test('a file that somebody removed is no drop: not before the first drop, and not after it', async t => {
+  for (const drops of [false, true]) {
+    const { auditLog, archive, audit, disk, files } = await withArchive(t)
+    if (drops) {
+      const { db, wal } = audit.bytes()
+      disk.maxBytes = db + wal + archive.bytes() - 1
+      await auditLog.rotate()
+    }
+    t.true((await auditLog.verify()).intact)
+    archive.close()
+    rmSync(files()[0] ?? '')
+    const verdict = await auditLog.verify()
+    t.false(verdict.intact)
+    t.regex(
+      verdict.problem ?? '',
+      /^rows 1 to \d+ of the audit log are missing, and no row says that they were dropped$/,
+    )
+  }
+})
+
+test('a drop while the chain is followed disturbs nothing', async t => {
+  const { auditLog, clock, disk } = await withArchive(t)
+  clock.sleep = async () => {
+    clock.sleep = async () => {}
+    disk.maxBytes = 0
+    await auditLog.rotate()
+  }
+  t.true((await auditLog.verify()).intact)
+})
+
+test('on a disk that is nearly full the archive makes room, but keeps a quarter of what it may have', async t => {
+  const { auditLog, archive, audit, disk, files } = await withArchive(t)
+  const { db, wal } = audit.bytes()
+  const all = db + wal + archive.bytes()
+  disk.freeBytes = 1024 * 1024
+  disk.maxBytes = 4 * all
+  const before = files().length
+  await auditLog.rotate()
+  t.is(files().length, before, 'a quarter is kept')
+  disk.maxBytes = 2 * all
+  await auditLog.rotate()
+  t.true(files().length < before)
+  t.true((await auditLog.verify()).intact)
+})
+
+test('a log of large rows keeps fewer of them beside the archive', async t => {
+  const { auditLog, audit, archive, disk } = build(t, { rows: 400, keptRows: 300 })
+  archive.bytes = () => 0
+  audit.bytes = () => ({ db: 1_000, wal: 0 })
+  for (const [maxBytes, kept] of [
+    [4_000, 300],
+    [2_000, 150],
+    [1_000, 75],
+  ] as const) {
+    disk.maxBytes = maxBytes
+    await auditLog.rotate()
+    t.is(audit.head().sequence - audit.anchor().sequence, kept)
+  }
 })

@@ -46,7 +46,7 @@ const PROFILE = {
 
 const examine = async (more: Partial<CheckDeps> = {}) => {
   const rig = await connectedRig()
-  const { store, link, tokens, drift, githubClock, clock, status, premises } = rig
+  const { store, link, tokens, trail, drift, githubClock, clock, status, premises } = rig
   premises.disk.recoveryWrap = new Uint8Array()
   store.facts.put('last-export', { atMs: START_MS, generation: store.connection.read().generation })
   const recovery = { recipients: () => ['age1one'] }
@@ -59,11 +59,12 @@ const examine = async (more: Partial<CheckDeps> = {}) => {
     githubClock,
     readKey: readFakeKey,
     findMute: () => undefined,
+    findUnwritten: () => trail.findTrouble(),
     role: () => 'single',
   })
   const deps: CheckDeps = {
     clock,
-    state: () => status.brief().state,
+    standing: () => status.standing(),
     silence: () => undefined,
     examine: wayOf(clock),
     addresses: () => ({ url: 'https://github.com', apiUrl: 'https://api.github.com' }),
@@ -71,7 +72,10 @@ const examine = async (more: Partial<CheckDeps> = {}) => {
     userAgent: 'test',
     patient: () => patient,
     configuration: () => ({ file: '/etc/ghconnectd/config.toml', profiles: 1, doubts: [] }),
-    examineStore: () => 'Whole.',
+    examineStore() {
+      patient.checkStore()
+      return 'Whole.'
+    },
     vault: () => patient.vault(),
     ...more,
   }
@@ -215,6 +219,17 @@ test('an export that is old, or of other keys, or none, is a warning', async t =
   t.deepEqual(told(await follower.check()), [], 'another node may be the one that is backed up')
 })
 
+test('a full disk is found at the store, before any write has failed', async t => {
+  const { check, premises } = await examine()
+  premises.disk.full = new Failure('disk-full', 'no space is left for audit.db', { next: 'Free some space.' })
+  const report = await check()
+  t.deepEqual(told(report), ['store failed'])
+  t.like(
+    report.rows.find(({ layer }) => layer === 'store'),
+    { code: 'disk-full', next: 'Free some space.' },
+  )
+})
+
 test('a store that is closed, a file that was refused and units that nobody knows are rows of the machine', async t => {
   const closed = await examine({
     patient: () => 'the store is closed',
@@ -230,7 +245,7 @@ test('a store that is closed, a file that was refused and units that nobody know
   const refused = await examine({ configuration: () => ({ ...file, refused: 'line 3', doubts: [] }) })
   t.deepEqual(told(await refused.check()), ['configuration failed'])
   const doubtful = await examine({
-    configuration: () => ({ ...file, doubts: [{ unit: 'x.service', doubt: 'unknown' }] }),
+    configuration: () => ({ ...file, doubts: [{ said: 'The policy names x.service: unknown', next: 'Correct it.' }] }),
   })
   t.deepEqual(told(await doubtful.check()), ['configuration warning'])
 })

@@ -119,7 +119,7 @@ const round = async (seed: number): Promise<string[]> => {
         if (backup && !isEtcdDown) etcd.restore(backup)
         break
       case 8:
-        if (now === 'up') await attempt(node, 'disables', node.get().rig.disable.begin({ local: false, yes: true }))
+        if (now === 'up') await attempt(node, 'disables', node.get().rig.disable.begin({ local: false, wait: false }))
         break
       case 9:
         if (now === 'up' && node.kind() === 'disconnected') await attempt(node, 'imports', importAt(node))

@@ -127,7 +127,7 @@ test('disable reaches all, and a node that was away clears itself before it serv
   const [a, b, c] = nodes
   await c.token()
   c.kill()
-  const disabled = b.get().rig.disable.begin({ local: false, yes: true })
+  const disabled = b.get().rig.disable.begin({ local: false, wait: false })
   await rig.clock.advance(2_000)
   await disabled
   t.deepEqual([a.kind(), b.kind()], ['disconnected', 'disconnected'])
@@ -142,7 +142,7 @@ test('disable reaches all, and a node that was away clears itself before it serv
 test('of two nodes that change the connection at once the second decides upon what the first one made', async t => {
   const { rig, nodes } = await threeNodes()
   const [a, b] = nodes
-  const [first, second] = [a, b].map(node => node.get().rig.disable.begin({ local: true, yes: true }))
+  const [first, second] = [a, b].map(node => node.get().rig.disable.begin({ local: true, wait: false }))
   await rig.clock.advance(3_000)
   await Promise.all([first, second])
   t.is(a.disk.record.generation, 2, 'one disable, and one that found nothing to disable')
@@ -164,7 +164,7 @@ test('a change that comes after the lock was lost is void, and told so', async t
   await rig.clock.advance(100)
   a.pause()
   await rig.clock.advance(10_000)
-  const disabled = b.get().rig.disable.begin({ local: true, yes: true })
+  const disabled = b.get().rig.disable.begin({ local: true, wait: false })
   await rig.clock.advance(2_000)
   await disabled
   slow.resolve()
@@ -238,7 +238,7 @@ test('changes that were made without the daemon give way to a disable of others,
   const { rig, nodes } = await threeNodes()
   const [a, b, c] = nodes
   c.kill()
-  const disabled = b.get().rig.disable.begin({ local: true, yes: true })
+  const disabled = b.get().rig.disable.begin({ local: true, wait: false })
   await rig.clock.advance(2_000)
   await disabled
   c.disk.record = { ...c.disk.record, generation: a.disk.record.generation + 2 }
@@ -254,7 +254,7 @@ test('a node that had heard of a disable brings the cluster back with what was r
   const { rig, nodes } = await threeNodes()
   const [, b, c] = nodes
   const { connection, keys, installations } = c.disk.record
-  const disabled = b.get().rig.disable.begin({ local: true, yes: true })
+  const disabled = b.get().rig.disable.begin({ local: true, wait: false })
   await rig.clock.advance(2_000)
   await disabled
   c.kill()
@@ -288,7 +288,7 @@ test('without etcd every node goes on, mints for itself, and refuses to decide f
     await rig.clock.advance(5 * MINUTE)
     for (const node of nodes) t.true((await node.token()).expiresAtMs > rig.clock.now())
   }
-  t.is((await failureOf(nodes[1].get().rig.disable.begin({ local: false, yes: true }))).code, 'cluster-unreachable')
+  t.is((await failureOf(nodes[1].get().rig.disable.begin({ local: false, wait: false }))).code, 'cluster-unreachable')
   const mints = rig.world.count('mint')
   t.true(mints <= 1 + 3 * 5, `${mints}: three nodes, each less than twice an hour`)
   rig.etcd.up()
@@ -320,7 +320,7 @@ test('disable --local of a node that is cut off clears that node, which stays ou
   const [a, , c] = nodes
   c.get().client.cut()
   await rig.clock.advance(6_000)
-  const cleared = c.get().rig.disable.begin({ local: true, yes: true })
+  const cleared = c.get().rig.disable.begin({ local: true, wait: false })
   await rig.clock.advance(5_000)
   await cleared
   t.deepEqual([c.kind(), c.role(), c.disk.record.keys.length], ['disconnected', 'single', 0])
@@ -334,7 +334,7 @@ test('an etcd that is restored from a backup is told what holds: nothing comes b
   const [a, b, c] = nodes
   await a.token()
   const saved = rig.etcd.save()
-  const disabled = b.get().rig.disable.begin({ local: true, yes: true })
+  const disabled = b.get().rig.disable.begin({ local: true, wait: false })
   await rig.clock.advance(2_000)
   await disabled
   rig.etcd.restore(saved)
@@ -507,8 +507,8 @@ test('disable --local of a replica clears that replica; anything else it leaves 
   const replica = rig.createMachine('replica')
   await replica.start()
   await replica.join({ replica: true })
-  t.is((await failureOf(replica.get().rig.disable.begin({ local: false, yes: true }))).code, 'replica')
-  await replica.get().rig.disable.begin({ local: true, yes: true })
+  t.is((await failureOf(replica.get().rig.disable.begin({ local: false, wait: false }))).code, 'replica')
+  await replica.get().rig.disable.begin({ local: true, wait: false })
   await rig.clock.advance(2_000)
   t.deepEqual([replica.kind(), replica.role(), nodes[0].kind()], ['disconnected', 'single', 'connected'])
 })
@@ -655,7 +655,7 @@ test('a key that is added on a follower signs on every node', async t => {
 test('a disable that waits for the owner goes on wherever the leader is', async t => {
   const { rig, nodes } = await threeNodes()
   const [a, b, c] = nodes
-  const disabled = c.get().rig.disable.begin({ local: false, yes: false })
+  const disabled = c.get().rig.disable.begin({ local: false, wait: true })
   await rig.clock.advance(2_000)
   await disabled
   t.deepEqual(
@@ -812,7 +812,7 @@ test('a disable that cannot be written down ends the serving at once', async t =
   const [, b, c] = nodes
   await c.token()
   c.disk.storeFailure = new Failure('disk-full', 'no space left on the device')
-  const disabled = b.get().rig.disable.begin({ local: false, yes: true })
+  const disabled = b.get().rig.disable.begin({ local: false, wait: false })
   await rig.clock.advance(2_000)
   await disabled
   t.is(c.kind(), 'connected', 'its disk says so still')
@@ -871,4 +871,39 @@ test('whoever listens on a follower hears of the tokens that come to it', async 
     [heard(b), heard(c)],
     before.map(count => count + 1),
   )
+})
+
+test('a follower that ceased to serve while the leader was asked hands nothing out', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [, follower] = nodes
+  const answer = rig.world.hold('mint')
+  const asked = follower.token({ issues: 'read' })
+  await rig.clock.advance(100)
+  const { journey } = follower.get().rig
+  const { connection } = journey.read()
+  if (!('app' in connection)) throw new Error('not connected')
+  const { app, account, host, enabledAtMs } = connection
+  journey.to({ kind: 'uninstalled', sinceMs: 0, evidence: 'a test', app, account, host, enabledAtMs })
+  answer()
+  const failed = failureOf(asked)
+  await rig.clock.advance(1_000)
+  t.is((await failed).code, 'not-connected')
+})
+
+test('what the leader answers ends the doubt about a token, and the leader is asked once', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [, follower] = nodes
+  const { token } = await follower.token()
+  await rig.clock.advance(1_000)
+  const asks = () =>
+    rig.etcd.commits.flatMap(({ writes }) =>
+      writes.filter(({ kind, key }) => kind === 'put' && key.startsWith('asks/')),
+    ).length
+  const before = asks()
+  follower.get().rig.tokens.doubt(rig.world.installations.keys().next().value ?? 0)
+  for (let times = 0; times < 3; times++) {
+    t.is((await follower.token()).token.reveal(), token.reveal())
+    await rig.clock.advance(100)
+  }
+  t.is(asks() - before, 1)
 })

@@ -2,13 +2,14 @@
 
 import test from 'ava'
 import { Failure } from '../../src/domain/errors.ts'
+import { Secret } from '../../src/domain/secret.ts'
 import { failureOf } from '../support/fakes.ts'
 import { connectedRig, createRig, ORG } from '../support/operations-rig.ts'
 
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
-const NOT_LOCAL = { local: false, yes: false }
+const NOT_LOCAL = { local: false, wait: true }
 
 /** Connected, with tokens of two scopes. */
 const holding = async () => {
@@ -81,22 +82,22 @@ test('many calls make no more questions than one', async t => {
 test('local makes no call and keeps nothing, and says what remains', async t => {
   const { rig, world, disk, app } = await holding()
   const calls = world.calls.length
-  t.is((await rig.disable.begin({ local: true, yes: false })).kind, 'disconnected')
+  t.is((await rig.disable.begin({ local: true, wait: true })).kind, 'disconnected')
   t.is(world.calls.length, calls)
   t.deepEqual(disk.record.keys, [])
   t.is(disk.tokens.size, 0)
   t.true(rig.status.brief().meaning.includes(app.name))
 })
 
-test('yes does what can be done and does not wait', async t => {
+test('a disable that does not wait does what can be done', async t => {
   const all = await holding()
-  t.is((await all.rig.disable.begin({ local: false, yes: true })).kind, 'disconnected')
+  t.is((await all.rig.disable.begin({ local: false, wait: false })).kind, 'disconnected')
   t.is(live(all), 0)
   t.is(all.world.installations.size, 0)
   t.regex(all.rig.status.brief().meaning, /the App may remain/)
   const away = await holding()
   away.world.outage = new Failure('unreachable', 'no route')
-  t.is((await away.rig.disable.begin({ local: false, yes: true })).kind, 'disconnected')
+  t.is((await away.rig.disable.begin({ local: false, wait: false })).kind, 'disconnected')
   t.regex(away.rig.status.brief().meaning, /tokens.*may remain/)
 })
 
@@ -145,14 +146,14 @@ test('a local disable that meets a full disk changes nothing: the tokens are ser
   const before = rig.tokens.live().map(({ token }) => token.reveal())
   t.true(before.length > 0)
   disk.storeFailure = new Failure('disk-full', 'no space')
-  await t.throwsAsync(() => rig.disable.begin({ local: true, yes: false }), { code: 'disk-full' })
+  await t.throwsAsync(() => rig.disable.begin({ local: true, wait: true }), { code: 'disk-full' })
   t.is(rig.kind(), 'connected')
   t.deepEqual(
     rig.tokens.live().map(({ token }) => token.reveal()),
     before,
   )
   delete disk.storeFailure
-  await rig.disable.begin({ local: true, yes: false })
+  await rig.disable.begin({ local: true, wait: true })
   t.deepEqual(rig.tokens.live(), [])
 })
 
@@ -203,7 +204,7 @@ for (const call of ['revoke', 'uninstall', 'getApp'] as const) {
 
 test('what was not connected is given up; an App that GitHub may have made is named', async t => {
   const { rig, world } = await holding()
-  await rig.disable.begin({ local: true, yes: false })
+  await rig.disable.begin({ local: true, wait: true })
   const again = await rig.disable.begin(NOT_LOCAL)
   t.is(again.kind, 'disconnected')
   t.true(rig.status.brief().meaning.includes('remains'), 'a second disable says the same')
@@ -213,7 +214,7 @@ test('what was not connected is given up; an App that GitHub may have made is na
   await rig.enable.begin(ORG)
   world.outage = new Failure('timeout', 'slow')
   await failureOf(rig.enable.complete({ code: world.submitManifest(ORG), trusted: true }))
-  t.is((await rig.disable.begin({ local: true, yes: false })).kind, 'disconnected')
+  t.is((await rig.disable.begin({ local: true, wait: true })).kind, 'disconnected')
   t.regex(rig.status.brief().meaning, /App.*Octo-Org/)
 })
 
@@ -254,4 +255,45 @@ test('a machine that changed one of its two marks is not quarantined, and is war
     t.true(moved.status.whole().warnings.some(warning => warning.code === 'moved'))
     moved.kill()
   }
+})
+
+test('a sealed bundle that waits for its identity goes with the connection, and by a disable without one', async t => {
+  let waiting = true
+  const { rig } = await connectedRig({ dropWaiting: () => void (waiting = false) })
+  await rig.disable.begin({ local: true, wait: false })
+  t.false(waiting)
+  waiting = true
+  await rig.disable.begin({ local: true, wait: false })
+  t.false(waiting)
+})
+
+test('a word that the App is there ends the row of those that it is not', async t => {
+  const { rig, world, clock, app } = await holding()
+  await rig.disable.begin(NOT_LOCAL)
+  for (const times of [2, 2]) {
+    world.refuse('getApp', 'app-not-found', { times })
+    await clock.advance(9 * SECOND)
+  }
+  t.is(rig.kind(), 'disconnecting', 'four words, and never three in a row')
+  world.deleteApp(app.id)
+  await clock.advance(10 * SECOND)
+  t.is(rig.kind(), 'disconnected')
+})
+
+test('what GitHub said to an earlier disable does not count for the next one', async t => {
+  const { rig, world, clock, app, premises } = await holding()
+  await rig.disable.begin(NOT_LOCAL)
+  world.refuse('getApp', 'app-not-found', { times: 2 })
+  await clock.advance(6 * SECOND)
+  t.is(rig.kind(), 'disconnecting')
+  await rig.disable.begin({ local: true, wait: false })
+  const pem = world.addKey(app.id)
+  world.install(app.id, ORG)
+  t.is((await rig.importApp({ appId: app.id, pem: new Secret(pem) })).kind, 'connected')
+  await clock.advance(10 * SECOND)
+  world.refuse('getApp', 'app-not-found', { times: 2 })
+  await rig.disable.begin(NOT_LOCAL)
+  await clock.advance(3 * SECOND)
+  t.is(rig.kind(), 'disconnecting', 'two words of this one')
+  t.is(premises.disk.record.keys.length, 1)
 })

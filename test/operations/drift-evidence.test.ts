@@ -106,7 +106,7 @@ const createSubject = () => {
   const link = createAppLink({ github, store, clock, readKey: readPrivateKey })
   const refresh = () => ({ beforeExpiryMs: 0, settleMs: 0 })
   const shared = { store, link, journey, trail, events, clock, log }
-  const tokens = createTokens({ ...shared, githubClock, settings: refresh, random: () => 0 })
+  const tokens = createTokens({ ...shared, githubClock, settings: refresh, random: () => 0, takeMint() {} })
   const drift = assembleDrift({ ...shared, tokens })
   return {
     clock,

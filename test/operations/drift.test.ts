@@ -2,6 +2,7 @@
 
 import test from 'ava'
 import { Failure } from '../../src/domain/errors.ts'
+import { Secret } from '../../src/domain/secret.ts'
 import { failureOf } from '../support/fakes.ts'
 import { connectedRig, createRig, ORG } from '../support/operations-rig.ts'
 
@@ -405,4 +406,50 @@ test('a suspension that shows at a mint is looked into within the minute', async
   t.is((await failureOf(tokens.obtain({ profile: 'ci', scope }))).code, 'suspended')
   await clock.advance(MINUTE)
   t.is(rig.kind(), 'suspended')
+})
+
+test('what GitHub says of one connection is nothing to the next one', async t => {
+  const { drift, world, rig, clock } = await connectedRig()
+  const account = { type: 'organization', login: 'Other-Org' } as const
+  const other = world.createApp(account)
+  const there = world.install(other.app.id, account)
+  const answer = world.hold('listInstallations')
+  const check = drift.check()
+  await clock.advance(0)
+  await rig.disable.begin({ local: true, wait: false })
+  await rig.importApp({ appId: other.app.id, pem: new Secret(other.pem) })
+  answer()
+  await check
+  t.deepEqual(
+    rig.journey.read().installations.map(({ id }) => id),
+    [there.id],
+  )
+  t.like(rig.journey.read().connection, { kind: 'connected', account })
+})
+
+test('a token that was made only to see whether the way is open is revoked', async t => {
+  const { drift, world, rig, installation, tokens, clock } = await connectedRig()
+  world.forbidding.add(ORG.login)
+  await failureOf(tokens.obtain({ profile: 'ci', scope: { installation: installation.id, repositories: ['web'] } }))
+  await clock.advance(0)
+  t.is(rig.kind(), 'blocked')
+  world.forbidding.clear()
+  await drift.check()
+  t.is(rig.kind(), 'connected')
+  t.deepEqual(
+    [...world.tokens.keys()].filter(text => world.isAlive(text)).toSorted(),
+    tokens
+      .live()
+      .map(({ token }) => token.reveal())
+      .toSorted(),
+  )
+})
+
+test('where the owner takes a permission away, a token that has it is not handed out again', async t => {
+  const { drift, world, installation, tokens } = await connectedRig()
+  const grant = { profile: 'ci', scope: { installation: installation.id, permissions: { contents: 'write' } } } as const
+  await tokens.obtain(grant)
+  world.change(installation.id, { permissions: { contents: 'read', metadata: 'read' } })
+  await drift.check()
+  t.is((await failureOf(tokens.obtain(grant))).code, 'permission-not-granted')
 })

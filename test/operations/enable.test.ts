@@ -261,3 +261,92 @@ test('the key is stored though the audit log is full', async t => {
   const late = disk.audit.slice(before)
   t.true(late.some(row => row.event === 'connection.awaiting-installation' && row.atMs < clock.now()))
 })
+
+/** Stand-ins: nothing in these addresses says whether they belong together. */
+const APART = { addresses: { url: 'http://127.0.0.1:8000', apiUrl: 'http://127.0.0.1:8001/api/v3' } }
+
+test('pages and API of two GitHubs are refused before there is a link, with both addresses', async t => {
+  const premises = createPremises()
+  const rig = createRig(premises, APART)
+  premises.world.pagesUrl = () => 'http://localhost:8002/settings/connections/applications{/client_id}'
+  const failure = await failureOf(rig.enable.begin(ORG))
+  t.is(failure.code, 'configuration')
+  t.is(
+    failure.message,
+    'github.url is http://127.0.0.1:8000, but the API at github.api_url (http://127.0.0.1:8001/api/v3) belongs to the GitHub at http://localhost:8002',
+  )
+  t.regex(failure.next, /^Set github\.url to http:\/\/localhost:8002, or github\.api_url to the API of /)
+  t.is(rig.kind(), 'disconnected')
+})
+
+for (const [how, pagesUrl] of Object.entries<() => string | undefined>({
+  'names no pages': () => undefined,
+  'calls them by another name of this machine': () => 'http://localhost:8000/settings',
+  'cannot be reached': () => {
+    throw new Failure('unreachable', 'no route')
+  },
+  'has no calls left for this address': () => {
+    throw new Failure('quota', 'API rate limit exceeded')
+  },
+  'wants credentials': () => {
+    throw new Failure('bad-credentials', 'Requires authentication')
+  },
+})) {
+  test(`an API that ${how} does not keep an enable back`, async t => {
+    const premises = createPremises()
+    const rig = createRig(premises, APART)
+    premises.world.pagesUrl = pagesUrl
+    t.is((await rig.enable.begin(ORG)).how, 'manifest')
+    t.is(rig.link.findTrouble(), undefined)
+  })
+}
+
+test('the API of a pair that its names prove is not asked', async t => {
+  const premises = createPremises()
+  const rig = createRig(premises)
+  premises.world.pagesUrl = () => 'https://octo.ghe.com/settings'
+  t.is((await rig.enable.begin(ORG)).how, 'manifest')
+})
+
+test('a key that only waits for the disk is kept longer than GitHub keeps its code', async t => {
+  const { rig, world, clock, state, disk } = await begun()
+  const answers = world.answer.bind(world)
+  world.answer = (call, work) => {
+    if (call === 'convertManifest') disk.storeFailure = new Failure('disk-full', 'no space')
+    return answers(call, work)
+  }
+  const failure = await failureOf(rig.enable.complete({ code: world.submitManifest(ORG), state, trusted: false }))
+  t.is(failure.code, 'disk-full')
+  world.answer = answers
+  await clock.advance(2 * HOUR)
+  delete disk.storeFailure
+  await clock.advance(6_000)
+  t.is(rig.kind(), 'awaiting-installation')
+  t.is(keysOf(rig).length, 1)
+})
+
+test('a failed look for the installation does not end the looks', async t => {
+  const { rig, world, clock, state } = await begun()
+  await rig.enable.complete({ code: world.submitManifest(ORG), state, trusted: false })
+  await clock.advance(0)
+  world.refuse('listInstallations', 'unreachable')
+  await clock.advance(3_000)
+  world.install(appIdOf(rig) ?? 0, ORG)
+  await clock.advance(3_000)
+  t.is(rig.kind(), 'connected')
+})
+
+test('a disable while the installation is looked for is not undone by the answer', async t => {
+  const { rig, world, clock, state } = await begun()
+  await rig.enable.complete({ code: world.submitManifest(ORG), state, trusted: false })
+  await clock.advance(0)
+  world.install(appIdOf(rig) ?? 0, ORG)
+  const answer = world.hold('listInstallations')
+  await clock.advance(3_000)
+  await rig.disable.begin({ local: true, wait: false })
+  answer()
+  await clock.advance(0)
+  t.is(rig.kind(), 'disconnected')
+  t.deepEqual(keysOf(rig), [])
+  t.is(world.count('mint'), 0)
+})

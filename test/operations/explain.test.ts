@@ -1,5 +1,6 @@
 // Explain over a connection: callers by name, by id and by process, and what an old kernel makes of units.
 
+import assert from 'node:assert/strict'
 import test from 'ava'
 import type { Peer, Policy } from '../../src/domain/policy.ts'
 import type { ExplainRequest } from '../../src/domain/wire-policy.ts'
@@ -29,11 +30,13 @@ const DIRECTORY: Directory = {
   groupName: gid => ({ 4: 'adm', 998: 'git' })[gid],
   groupsOfUser: () => [998, 4],
   findProcess: pid => (pid === LIVING.pid ? LIVING : undefined),
+  findHiding: () => undefined,
+  hidingNext: 'Add the group.',
 }
 
-const build = async () => {
+const build = async (more: Partial<Directory> = {}) => {
   const { journey } = await connectedRig({ policy: POLICY })
-  const explain = createExplain({ policy: () => POLICY, journey, directory: DIRECTORY })
+  const explain = createExplain({ policy: () => POLICY, journey, directory: { ...DIRECTORY, ...more } })
   return (request: ExplainRequest, asker: Peer = peerOf(0)) => explain(request, asker)
 }
 
@@ -42,6 +45,19 @@ test('a process is told as it is, with names for its ids', async t => {
   const { caller, decision } = explain({ pid: 4711 })
   t.deepEqual(caller, { pid: 4711, uid: 998, user: 'git', groups: ['git', 'adm'], unit: 'actions-sync.service' })
   t.is(decision.outcome, 'granted')
+})
+
+test('where no token is served, whatever the policy says, the reason is told', async t => {
+  const { journey } = await connectedRig({ policy: POLICY })
+  const explain = createExplain({ policy: () => POLICY, journey, directory: DIRECTORY })
+  t.is(explain({ pid: 4711 }, peerOf(0)).withheld, undefined)
+  const { connection } = journey.read()
+  assert(connection.kind === 'connected')
+  journey.to({ ...connection, kind: 'app-deleted', evidence: 'it is gone' })
+  const { decision, withheld } = explain({ pid: 4711 }, peerOf(0))
+  t.is(decision.outcome, 'granted')
+  t.is(withheld?.code, 'not-connected')
+  t.regex(withheld?.detail ?? '', /it is gone/)
 })
 
 test('a user comes with his groups; by id, too', async t => {
@@ -71,5 +87,21 @@ test('who does not exist is an error, and no caller without rights', async t => 
       codeOf(() => explain(request)),
       'invalid-request',
     )
+  }
+})
+
+test('a process that /proc hides is told from one that is gone, and no unit matches', async t => {
+  const findHiding = (pid = 1): string | undefined => (pid === 1 || pid === 4713 ? '/proc hides it' : undefined)
+  const explain = await build({ findHiding })
+  t.throws(() => explain({ pid: 4713 }), {
+    message: 'pid: process 4713 is hidden: /proc hides it',
+    code: 'invalid-request',
+  })
+  t.throws(() => explain({ pid: 4712 }), { message: 'pid: there is no process 4712' })
+  t.is(explain({ pid: 4711 }).decision.outcome, 'granted', 'one that is visible')
+  for (const request of [{ user: 'git', unit: 'actions-sync.service' }, { profile: 'sync' }]) {
+    const { decision, profiles } = explain(request)
+    t.is(decision.outcome, 'not-permitted')
+    t.is(profiles[0]?.reasons.find(({ list }) => list === 'units')?.detail, 'no unit is known: /proc hides it')
   }
 })

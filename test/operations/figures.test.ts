@@ -10,7 +10,7 @@ import { hashToken } from '../../src/operations/trail.ts'
 import { connectedRig } from '../support/operations-rig.ts'
 
 const MINUTE = 60_000
-const SIZES = { store: { db: 1, wal: 2 }, audit: { db: 3, wal: 4, archive: 5 } }
+const SIZES = { store: { db: 1, wal: 2 }, audit: { db: 3, wal: 4, archive: 5, most: 6 } }
 
 const prepare = async () => {
   const { rig, world, installation, clock } = await connectedRig()

@@ -37,6 +37,9 @@ const create = (options: {
         if (options.answer) return options.answer(request)
         return request.rejected === undefined ? tokenAt(options.ageMs ?? 10 * MINUTE) : tokenAt(0, 'ghs_second')
       },
+      async narrowTo(id, { request }) {
+        return { ...request, installation: 1, repositories: [`name-of-${id}`] }
+      },
     },
     outbound: {
       async send(request): Promise<OutboundResponse> {
@@ -113,13 +116,16 @@ test('a 403 for a token in use, or one of a limit, is what the caller is to know
 
 test('bytes are sent again, a stream is not', async t => {
   const bytes = create({ replies: [{ status: 401 }] })
-  t.is((await bytes.forward({ method: 'POST', body: Buffer.from('{}') })).status, 200)
+  t.is((await bytes.forward({ method: 'POST', readBody: async () => Buffer.from('{}') })).status, 200)
   t.deepEqual(
     bytes.sent.map(({ body }) => body instanceof Uint8Array && Buffer.from(body).toString()),
     ['{}', '{}'],
   )
   const stream = create({ replies: [{ status: 401 }] })
-  t.is((await stream.forward({ method: 'POST', body: Readable.from(['{}']) })).status, 401)
+  t.is(
+    (await stream.forward({ method: 'POST', readBody: async () => () => Readable.from([Buffer.from('{}')]) })).status,
+    401,
+  )
   t.is(stream.sent.length, 1)
 })
 
@@ -133,11 +139,14 @@ test("an answer without GitHub's request id is a portal's, whatever it says", as
 test('where the profile does not say which token, the repository in the path does', async t => {
   const ambiguous = (request: TokenRequest): TokenAnswer => {
     if (!request.repositories) throw new Failure('profile-required', 'two')
-    return tokenAt(10 * MINUTE)
+    return { ...tokenAt(10 * MINUTE), profile: 'chosen' }
   }
   const { forward, asked } = create({ replies: [], answer: ambiguous })
-  t.is((await forward()).status, 200)
+  const { status, profile } = await forward()
+  t.deepEqual({ status, profile }, { status: 200, profile: 'chosen' })
   t.deepEqual(asked, [{}, { installation: 'octo-org', repositories: ['web'] }])
+  t.is((await forward({ target: readGatewayTarget('/v1/github/repositories/7/issues', '') })).profile, 'chosen')
+  t.deepEqual(asked.slice(2), [{}, { installation: 1, repositories: ['name-of-7'] }])
   const target = readGatewayTarget('/v1/github/meta', '')
   t.is((await t.throwsAsync(forward({ target }), { instanceOf: Failure }))?.code, 'profile-required')
 })

@@ -76,3 +76,19 @@ test('the account is the one that is enabled for, else the owner of the App', as
   await second.rig.importApp({ appId: second.app.id, pem: new Secret(second.pem), account: 'hexa' })
   t.like(second.rig.journey.read().connection, { account: { type: 'organization', login: 'hexa' } })
 })
+
+test('of two imports at once the second is refused, and changes nothing', async t => {
+  const { rig, world, app, pem } = build()
+  const other = world.createApp({ type: 'organization', login: 'other-org' })
+  const [first, second] = await Promise.allSettled([
+    rig.importApp({ appId: app.id, pem: new Secret(pem) }),
+    rig.importApp({ appId: other.app.id, pem: new Secret(other.pem) }),
+  ])
+  t.is(first.status, 'fulfilled')
+  t.is(second.status === 'rejected' && second.reason instanceof Failure && second.reason.code, 'already-connected')
+  t.like(rig.journey.read().connection, { app: { id: app.id } })
+  t.deepEqual(
+    rig.journey.read().keys.map(key => key.pem.reveal()),
+    [pem],
+  )
+})

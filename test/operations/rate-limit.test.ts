@@ -1,7 +1,7 @@
 // The rate limit: a peer has its share when others ask, all of it when nobody does, and no say over GitHub's quota.
 
 import test from 'ava'
-import { ANSWERS, createRateLimit, MINTS } from '../../src/operations/rate-limit.ts'
+import { ANSWERS, ANSWERS_OF_UID, createRateLimit, MINTS, PROBES } from '../../src/operations/rate-limit.ts'
 import { createFakeClock, thrownBy } from '../support/fakes.ts'
 import { peerOf } from '../support/operations-rig.ts'
 
@@ -58,6 +58,68 @@ test('its share comes back with time, and is one for all connections of a user a
   )
 })
 
+test("login sessions and subordinate uids of a user share what is one user's", t => {
+  const { takeAnswer, takeMint } = build()
+  let n = 0
+  const session = () => peerOf(100_000 + n, { unit: `session-${n++}.scope`, userSlice: 1000 })
+  takeAnswer(peerOf(1001))
+  t.is(
+    many(ANSWERS.burst + 10, () => takeAnswer(session())),
+    10,
+  )
+  t.is(
+    many(MINTS.burst + 10, () => takeMint(session())),
+    10,
+  )
+})
+
+test('a uid gains nothing by more and more units; units of root have a share each', t => {
+  const { takeAnswer, takeMint } = build()
+  const unit = (uid: number, n: number) => peerOf(uid, { unit: `unit-${n % 16}.service` })
+  takeAnswer(peerOf(1001))
+  let n = 0
+  t.is(
+    many(ANSWERS_OF_UID.burst + 10, () => takeAnswer(unit(1000, n++))),
+    10,
+  )
+  t.is(
+    many(MINTS.burst + 10, () => takeMint(unit(1000, n++))),
+    10,
+  )
+  t.is(
+    many(4 * MINTS.burst, () => takeMint(unit(0, n++))),
+    0,
+  )
+})
+
+test('what one level refuses is not taken from the other', async t => {
+  const { clock, takeMint } = build()
+  const one = peerOf(1000, { unit: 'one.service' })
+  const two = peerOf(1000, { unit: 'two.service' })
+  t.is(
+    many(MINTS.burst, () => takeMint(one)),
+    0,
+  )
+  t.is(
+    many(300, () => takeMint(two)),
+    300,
+    'the uid has none left',
+  )
+  await clock.advance(10 * SECOND)
+  t.is(
+    many(20, () => takeMint(two)),
+    20 - 10 * MINTS.perSecond,
+  )
+})
+
+test("looks at the daemon's health have a share of their own", async t => {
+  const { clock, takeProbe } = build()
+  const refused = (times: number): number => Array.from({ length: times }, () => takeProbe()).filter(ok => !ok).length
+  t.is(refused(PROBES.burst + 10), 10)
+  await clock.advance(SECOND)
+  t.is(refused(PROBES.perSecond + 10), 10)
+})
+
 test('new tokens have a limit of their own, whoever else asks', async t => {
   const { clock, takeMint, takeAnswer } = build()
   const peer = peerOf(1000)
@@ -80,4 +142,14 @@ test('callers without number leave no more than a bounded memory, and keep their
   for (let uid = 0; uid < 10_000; uid += 1) takeAnswer(peerOf(uid))
   const flood = peerOf(9_999)
   t.true(many(2 * ANSWERS.burst, () => (takeAnswer(flood), takeAnswer(peerOf(9_998)))) > 0)
+})
+
+test('callers without number do not give back what one has used up', t => {
+  const { takeAnswer, takeMint } = build()
+  t.is(
+    many(MINTS.burst, () => takeMint(peerOf(1))),
+    0,
+  )
+  for (let uid = 2; uid < 10_000; uid += 1) takeAnswer(peerOf(uid))
+  t.is(thrownBy(() => takeMint(peerOf(1)))?.code, 'rate-limited')
 })

@@ -25,6 +25,7 @@ test('a connection and its tokens are there after a restart, and gone after a di
   t.is(rig.kind(), 'connected')
   const grant = { profile: 'ci', scope: { installation: installation.id, repositories: ['web'] } }
   const before = await rig.tokens.obtain(grant)
+  rig.tokens.flush()
   rig.kill()
   store.close()
 
@@ -34,7 +35,7 @@ test('a connection and its tokens are there after a restart, and gone after a di
   const mints = world.count('mint')
   t.is((await rig.tokens.obtain(grant)).token.reveal(), before.token.reveal())
   t.is(world.count('mint'), mints)
-  await rig.disable.begin({ local: false, yes: true })
+  await rig.disable.begin({ local: false, wait: false })
   rig.kill()
   store.close()
 

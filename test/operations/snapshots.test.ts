@@ -159,7 +159,7 @@ test('a sealed bundle waits; what comes to life meanwhile is not replaced by a s
   t.truthy(heir.snapshots.findWaiting())
   t.is((await heir.snapshots.unlock(IDENTITIES)).outcome, 'restored')
   t.is(heir.snapshots.findWaiting(), undefined)
-  t.is((await failureOf(heir.snapshots.unlock(IDENTITIES))).code, 'invalid-request')
+  t.is((await failureOf(heir.snapshots.unlock(IDENTITIES))).code, 'nothing-locked')
 })
 
 test('a bundle that waits is exported as often as somebody asks, and waits on', async t => {
@@ -237,4 +237,46 @@ test('adopting makes this machine the one, and nothing is adopted where nothing 
   t.is(generation, 2)
   const heir = createHeir(scene)
   t.is((await failureOf(heir.snapshots.adopt())).code, 'not-connected')
+})
+
+test('a connection that no status can be told of is refused before the swap', async t => {
+  const scene = await createScene()
+  const before = scene.rig.journey.read()
+  const forged = forge(scene.shelf, scene.bundle, ({ header, content }) => {
+    const { connection } = content
+    if (connection.kind !== 'connected') throw new Error(connection.kind)
+    const app = { ...connection.app, htmlUrl: 'nowhere' }
+    const rejected = { ...connection, kind: 'key-rejected', evidence: 'it said so', app } as const
+    return { header: { ...header, state: 'key-rejected' }, content: { ...content, connection: rejected } }
+  })
+  const failure = await failureOf(scene.snapshots.restore(forged, wish({ force: true })))
+  t.is(failure?.code, 'bundle-corrupt')
+  t.is(scene.rig.journey.read(), before)
+  t.is(scene.rig.status.whole().state, 'connected')
+})
+
+test('a bundle of another GitHub is refused with both addresses, by unlock too, and taken with force and a warning', async t => {
+  const scene = await createScene()
+  const other = { url: 'https://ghe.example.com', apiUrl: 'https://ghe.example.com/api/v3' }
+  const rig = createRig({ ...scene.premises, disk: createPremises().disk })
+  const heir = createSnapshotRig(rig, { shelf: scene.shelf, signer: 'heir', github: other })
+  const detail =
+    'the bundle belongs to https://github.com (API https://api.github.com), the configuration names https://ghe.example.com (API https://ghe.example.com/api/v3)'
+  const refused = await failureOf(heir.snapshots.restore(scene.bundle, wish()))
+  t.deepEqual([refused.code, refused.message, refused.entry.exit], ['bundle-other-github', detail, 78])
+  t.is((await heir.snapshots.restore(scene.bundle, wish({ identities: [] }))).outcome, 'awaiting-unlock')
+  t.is((await failureOf(heir.snapshots.unlock(IDENTITIES))).code, 'bundle-other-github')
+  t.is(rig.journey.read().connection.kind, 'disconnected')
+  const { outcome, warnings } = await heir.snapshots.restore(scene.bundle, wish({ force: true }))
+  t.is(outcome, 'restored')
+  t.true(warnings.includes(`${detail.replace('the', 'The')}.`))
+})
+
+test('a forced restore that waits for its identity stays forced, whatever GitHub the configuration names', async t => {
+  const scene = await createScene()
+  const other = { url: 'https://octo.ghe.com', apiUrl: 'https://api.octo.ghe.com' }
+  const rig = createRig({ ...scene.premises, disk: createPremises().disk })
+  const heir = createSnapshotRig(rig, { shelf: scene.shelf, signer: 'heir', github: other })
+  await heir.snapshots.restore(scene.bundle, wish({ force: true, identities: [] }))
+  t.is((await heir.snapshots.unlock(IDENTITIES)).outcome, 'restored')
 })

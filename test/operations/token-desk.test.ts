@@ -5,8 +5,11 @@ import * as fc from 'fast-check'
 import { Failure } from '../../src/domain/errors.ts'
 import { admits, findInstallation, type Policy, type Profile } from '../../src/domain/policy.ts'
 import { permissionsCover, repositoriesCover } from '../../src/domain/scope.ts'
+import { Secret } from '../../src/domain/secret.ts'
 import { parseWith, TokenAnswer, TokenRequest } from '../../src/domain/wire.ts'
 import type { Caller } from '../../src/operations/decisions.ts'
+import { MINTS } from '../../src/operations/rate-limit.ts'
+import { hashToken } from '../../src/operations/trail.ts'
 import { failureOf } from '../support/fakes.ts'
 import { callerOf, connectedRig, ORG, peerOf } from '../support/operations-rig.ts'
 
@@ -64,12 +67,53 @@ test('a profile that is taken away takes its cached tokens away, on the same con
   t.is((await failureOf(desk.answer(request, callerOf(peerOf(1001))))).code, 'not-permitted', 'of another connection')
 })
 
+test('nobody has a token before its row is on the disk; state and peer are looked at again then', async t => {
+  const { desk, disk, journey, clock } = await connectedRig({ policy: policyOf(CI) })
+  const request: TokenRequest = { repositories: ['web'] }
+  await desk.answer(request, callerOf(peerOf(1000)))
+  const turns = async (): Promise<void> => {
+    for (let n = 0; n < 10; n += 1) await new Promise(resolve => void setImmediate(resolve))
+  }
+  /** Asks as a process that the log does not know yet; `meanwhile` happens while the disk is at work. */
+  const askWith = async (pid: number, meanwhile: () => void, isAlive = () => true) => {
+    const sync = Promise.withResolvers<void>()
+    disk.auditSync = sync.promise
+    const caller = callerOf(peerOf(1000, { pid }))
+    const assertAlive = (): void => {
+      if (!isAlive()) throw new Failure('peer-gone', 'the calling process has ended')
+    }
+    let settled = false
+    const answer = Promise.resolve(desk.answer(request, { ...caller, attested: { ...caller.attested, assertAlive } }))
+    answer.finally(() => (settled = true)).catch(() => {})
+    await turns()
+    t.false(settled)
+    meanwhile()
+    delete disk.auditSync
+    sync.resolve()
+    return answer
+  }
+  t.truthy((await askWith(11, () => {})).token)
+  let alive = true
+  const dying = askWith(
+    12,
+    () => (alive = false),
+    () => alive,
+  )
+  t.is((await failureOf(dying)).code, 'peer-gone')
+  const disabling = askWith(13, () => {
+    const { connection } = journey.read()
+    if (connection.kind !== 'connected') throw new Error('not connected')
+    journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: clock.now() + MINUTE })
+  })
+  t.is((await failureOf(disabling)).code, 'not-connected')
+})
+
 test('one request object asked by both sockets is decided for each', async t => {
   const { desk, installation } = await connectedRig({ policy: policyOf(CI) })
   const request: TokenRequest = { installation: installation.id, permissions: { issues: 'write' } }
-  const { attested, connection } = callerOf(peerOf(1000))
-  t.truthy((await desk.answer(request, { socket: 'admin', attested, connection })).token)
-  t.is((await failureOf(desk.answer(request, { socket: 'token', attested, connection }))).code, 'not-permitted')
+  const { attested } = callerOf(peerOf(1000))
+  t.truthy((await desk.answer(request, { socket: 'admin', attested })).token)
+  t.is((await failureOf(desk.answer(request, { socket: 'token', attested }))).code, 'not-permitted')
 })
 
 test('an installation that went takes the decisions of a connection along', async t => {
@@ -130,6 +174,46 @@ test('ids are looked up in the installation of the profile that is meant', async
   t.is((await desk.answer({ repository_ids: [idIn(other.id)], installation: 'hexa' }, admin)).account, 'hexa')
 })
 
+test('an id in an address is looked up once a minute, and unknown and denied ids are answered alike', async t => {
+  const { desk, world, installation, clock } = await connectedRig({ policy: policyOf(CI) })
+  const held = world.installations.get(installation.id)
+  const idOf = (wanted: string) => held?.repositories.find(({ name }) => name === wanted)?.id ?? 0
+  const caller = callerOf(peerOf(1000))
+  const narrow = (id: number, who = caller) => desk.narrowTo(id, { request: { profile: 'ci' }, caller: who })
+  const wanted = { profile: 'ci', installation: installation.id, repositories: ['Web'] }
+  t.deepEqual(await Promise.all([narrow(idOf('Web')), narrow(idOf('Web'))]), [wanted, wanted])
+  t.is(world.count('findRepository'), 1)
+  const denied = await failureOf(desk.answer(await narrow(idOf('api')), caller))
+  world.publicRepositories.set(77, { owner: 'stranger', name: 'web' })
+  for (const id of [999_999, 77]) {
+    const unknown = await failureOf(narrow(id))
+    t.deepEqual([unknown.code, unknown.message], [denied.code, denied.message])
+  }
+  const asked = world.count('findRepository')
+  for (const id of [idOf('Web'), idOf('api'), 999_999]) await narrow(id).catch(() => undefined)
+  t.is(world.count('findRepository'), asked, 'what was found, and what was not, is remembered')
+  t.is((await failureOf(narrow(idOf('Web'), callerOf(peerOf(1001))))).code, 'not-permitted')
+  const other = world.install(installation.id, { type: 'organization', login: 'hexa' })
+  t.is((await failureOf(narrow(world.installations.get(other.id)?.repositories[0]?.id ?? 0))).code, 'not-permitted')
+  await clock.advance(61_000)
+  world.outage = new Failure('github-outage', 'away')
+  t.is((await failureOf(narrow(idOf('Web')))).code, 'github-outage')
+  world.outage = undefined
+  t.deepEqual(await narrow(idOf('Web')), wanted, 'a look that failed is not remembered')
+})
+
+test('each look at an id takes from the allowance for new tokens, of token.sock alone', async t => {
+  const { desk, world } = await connectedRig({ policy: policyOf(CI) })
+  const look = (id: number, socket?: 'admin') =>
+    failureOf(desk.narrowTo(id, { request: {}, caller: callerOf(peerOf(1000), socket) }))
+  const codes: string[] = []
+  for (let id = 1; id <= MINTS.burst + 1; id++) codes.push((await look(1_000_000 + id)).code)
+  t.is(codes.filter(code => code === 'not-permitted').length, MINTS.burst)
+  t.is(codes.at(-1), 'rate-limited')
+  t.is(world.count('findRepository'), MINTS.burst)
+  t.is((await look(5_000_000, 'admin')).code, 'not-permitted')
+})
+
 test('a peer that died while GitHub was asked gets nothing, and no grant is recorded', async t => {
   const { desk, disk } = await connectedRig({ policy: policyOf(CI) })
   const caller = callerOf(peerOf(1000))
@@ -158,7 +242,8 @@ test('a grant that cannot be audited is not made, and neither is one while disab
 })
 
 test('a grant is in the log before the answer, and a denial too', async t => {
-  const { desk, disk } = await connectedRig({ policy: policyOf(CI) })
+  const { desk, disk, trail } = await connectedRig({ policy: policyOf(CI) })
+  trail.flush()
   const before = disk.audit.length
   const { token } = await desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000, { unit: 'ci.service' })))
   await failureOf(desk.answer({ repositories: ['api'] }, callerOf(peerOf(1000))))
@@ -201,6 +286,158 @@ test('a scope that GitHub widened is revoked and not answered', async t => {
   world.surplus = { issues: 'read' }
   t.is((await failureOf(desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))).code, 'scope-mismatch')
   t.is(world.count('revoke'), 1)
+})
+
+test('the allowance for new tokens is taken where GitHub is asked, and only there', async t => {
+  const { desk, world, installation, clock } = await connectedRig({ policy: policyOf(CI) })
+  const caller = callerOf(peerOf(1000))
+  const names = Array.from({ length: MINTS.burst + 1 }, (_, n) => `infra-${n}`)
+  world.change(installation.id, {}, ['Web', ...names])
+  await Promise.all(Array.from({ length: 700 }, () => desk.answer({ repositories: ['web'] }, caller)))
+  for (const name of names.slice(1, MINTS.burst)) await desk.answer({ repositories: [name] }, caller)
+  t.is(world.count('mint'), MINTS.burst, '700 who waited for one mint took one')
+  t.is((await failureOf(desk.answer({ repositories: ['infra-0'] }, caller))).code, 'rate-limited')
+  t.is((await failureOf(desk.answer({ repository_ids: [1] }, caller))).code, 'rate-limited', 'a list is a call, too')
+  t.is(world.count('listRepositories'), 0)
+  const { token } = await desk.answer({ repositories: ['web'] }, caller)
+  const claim = { repositories: ['web'], rejected: hashToken(new Secret(token)) }
+  t.is((await failureOf(desk.answer(claim, caller))).code, 'rate-limited', 'and so is a question about a token')
+  t.is(world.count('accepts'), 0)
+  t.truthy((await desk.answer({ repositories: ['infra-0'] }, callerOf(peerOf(0), 'admin'))).token)
+  await clock.advance(1_000)
+  t.truthy((await desk.answer({ repositories: ['infra-0'] }, caller)).token, 'one a second')
+})
+
+test('a stranger makes no calls to GitHub, whatever it asks by', async t => {
+  const { desk, world, installation } = await connectedRig({ policy: policyOf(CI) })
+  const id = world.installations.get(installation.id)?.repositories[0]?.id ?? 0
+  const stranger = callerOf(peerOf(1001))
+  const requests: TokenRequest[] = [
+    { repository_ids: [id] },
+    { repository_ids: [id], profile: 'ci' },
+    { repository_ids: [id], installation: installation.id },
+    { repositories: ['web'], rejected: hashToken(new Secret('ghs_x')) },
+    { repositories: ['web'], min_ttl_seconds: 2_400 },
+  ]
+  for (const request of requests) t.is((await failureOf(desk.answer(request, stranger))).code, 'not-permitted')
+  t.deepEqual(world.calls, [])
+})
+
+test('a disable that comes with the end of a mint stops its token', async t => {
+  const { desk, events, journey, disk } = await connectedRig({ policy: policyOf(CI) })
+  events.subscribe(({ event }) => {
+    const { connection } = journey.read()
+    if (event !== 'token-refreshed' || connection.kind !== 'connected') return
+    journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: Number.MAX_SAFE_INTEGER })
+  })
+  t.is((await failureOf(desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))).code, 'not-connected')
+  t.false(disk.audit.some(row => row.event === 'token.grant'))
+})
+
+test('the answer has the account by its new name once GitHub told it, for the same token', async t => {
+  const { desk, world, installation, rig } = await connectedRig()
+  rig.setPolicy(policyOf({ ...CI, installation: installation.id }))
+  const caller = callerOf(peerOf(1000))
+  const before = await desk.answer({ repositories: ['web'] }, caller)
+  t.is(before.account, ORG.login)
+  world.change(installation.id, { account: { ...ORG, login: 'hexa-org' } })
+  await rig.drift.check()
+  const after = await desk.answer({ repositories: ['web'] }, caller)
+  t.is(after.token, before.token)
+  t.is(after.account, 'hexa-org')
+})
+
+test('min_ttl_seconds counts seconds', async t => {
+  const { desk, clock } = await connectedRig({ policy: policyOf(CI) })
+  const caller = callerOf(peerOf(1000))
+  const { token } = await desk.answer({ repositories: ['web'] }, caller)
+  await clock.advance(25 * MINUTE)
+  t.is((await desk.answer({ repositories: ['web'], min_ttl_seconds: 34 * 60 }, caller)).token, token)
+  t.not((await desk.answer({ repositories: ['web'], min_ttl_seconds: 36 * 60 }, caller)).token, token)
+})
+
+test('a peer that was refused because it had ended is in the audit log', async t => {
+  const { desk, disk } = await connectedRig({ policy: policyOf(CI) })
+  const caller = callerOf(peerOf(1000, { unit: 'ci.service' }))
+  const attested = {
+    ...caller.attested,
+    assertAlive() {
+      throw new Failure('peer-gone', 'the calling process has ended')
+    },
+  }
+  const dead = { ...caller, attested }
+  t.is((await failureOf(desk.answer({ repositories: ['web'] }, dead))).code, 'peer-gone', 'after a mint')
+  t.is((await failureOf(desk.answer({ repositories: ['web'] }, dead))).code, 'peer-gone', 'and from the cache')
+  const rows = disk.audit.filter(row => row.event === 'token.deny')
+  t.is(rows.length, 1, 'repeats within a minute are counted')
+  t.like(rows[0], { detail: 'the calling process has ended', peer: { pid: 10, uid: 1000, unit: 'ci.service' } })
+})
+
+test('the names of ids are listed again after a minute, once for all who wait, and not at once after a failure', async t => {
+  const { desk, world, installation, clock } = await connectedRig({ policy: policyOf({ ...CI, repositories: ['*'] }) })
+  const repository = world.installations.get(installation.id)?.repositories[0] ?? { id: 0, name: '' }
+  const ask = (id = repository.id) => desk.answer({ repository_ids: [id] }, callerOf(peerOf(1000)))
+  await Promise.all(Array.from({ length: 20 }, () => ask()))
+  t.is(world.count('listRepositories'), 1)
+  repository.name = 'renamed'
+  await clock.advance(59_000)
+  await ask()
+  t.is(world.count('listRepositories'), 1)
+  await clock.advance(1_000)
+  t.deepEqual((await ask()).repositories, ['renamed'])
+  t.is(world.count('listRepositories'), 2)
+  await clock.advance(MINUTE)
+  world.refuse('listRepositories', 'timeout')
+  for (let n = 0; n < 5; n += 1) t.is((await failureOf(ask())).code, 'timeout')
+  t.is(world.count('listRepositories'), 3, 'a list that failed rests a second')
+  await clock.advance(1_000)
+  await ask()
+  t.is(world.count('listRepositories'), 4)
+})
+
+test('a list of many pages is kept as long as it cost: ten pages a minute', async t => {
+  const { desk, world, installation, clock } = await connectedRig({ policy: policyOf({ ...CI, repositories: ['*'] }) })
+  world.change(
+    installation.id,
+    {},
+    Array.from({ length: 2_000 }, (_, n) => `r${n}`),
+  )
+  const id = world.installations.get(installation.id)?.repositories[7]?.id ?? 0
+  const caller = callerOf(peerOf(1000))
+  await desk.answer({ repository_ids: [id] }, caller)
+  await clock.advance(119_000)
+  await desk.answer({ repository_ids: [id] }, caller)
+  t.is(world.count('listRepositories'), 1)
+  await clock.advance(1_000)
+  await desk.answer({ repository_ids: [id] }, caller)
+  t.is(world.count('listRepositories'), 2)
+})
+
+test('a refusal names the repository that is not accessible, with one look at GitHub a minute', async t => {
+  const { desk, world } = await connectedRig({ policy: policyOf({ ...CI, repositories: ['*'] }) })
+  const caller = callerOf(peerOf(1000))
+  const one = await failureOf(desk.answer({ repositories: ['tpyo'] }, caller))
+  t.is(one.code, 'repository-not-accessible')
+  t.regex(one.message, /^not accessible to the installation: tpyo;/)
+  t.is(world.count('listRepositories'), 0, 'of one there is nothing to find out')
+  const several = await failureOf(desk.answer({ repositories: ['web', 'tpyo', 'gone', 'api'] }, caller))
+  t.regex(
+    several.message,
+    /^not accessible to the installation: gone, tpyo;|^not accessible to the installation: tpyo, gone;/,
+  )
+  await failureOf(desk.answer({ repositories: ['web', 'other-tpyo'] }, caller))
+  t.is(world.count('listRepositories'), 1)
+})
+
+test('where the names cannot be listed, a refusal says which were asked for', async t => {
+  const { desk, world } = await connectedRig({ policy: policyOf({ ...CI, repositories: ['*'] }) })
+  world.refuse('listRepositories', 'timeout')
+  const failure = await failureOf(desk.answer({ repositories: ['web', 'tpyo'] }, callerOf(peerOf(1000))))
+  t.is(failure.code, 'repository-not-accessible')
+  t.regex(failure.message, /one of web, tpyo;/)
+  const names = Array.from({ length: 100 }, (_, n) => `${'x'.repeat(90)}${n}`)
+  const long = await failureOf(desk.answer({ repositories: names }, callerOf(peerOf(0), 'admin')))
+  t.true(long.message.length < 2_500, 'and not all of a hundred')
 })
 
 test('for any policy, cache and request, no token is more than a profile that admits its caller', async t => {
@@ -260,7 +497,7 @@ test('for any policy, cache and request, no token is more than a profile that ad
         const name = `${id} ${admin}`
         // One process on both sockets: what was decided for it as an administrator is not decided for it here.
         const same = callers.get(`${id} ${!admin}`)?.attested ?? callerOf(peerOf(id)).attested
-        const caller = callers.get(name) ?? { socket: admin ? 'admin' : 'token', attested: same, connection: {} }
+        const caller = callers.get(name) ?? { socket: admin ? 'admin' : 'token', attested: same }
         callers.set(name, caller)
         const mints = world.count('mint')
         let answer: TokenAnswer

@@ -98,3 +98,43 @@ test('while GitHub cannot be asked, a token said to be refused is served still',
   world.outage = new Failure('unreachable', 'no route')
   t.is((await tokens.obtain(grant, { rejected: hashToken(old.token) })).token.reveal(), old.token.reveal())
 })
+
+test('a second long life is minted no sooner than five minutes after the first', async t => {
+  const { tokens, world, clock, installation } = await connectedRig({ refresh: { settleMs: 0 } })
+  const grant = grantFor(installation.id)
+  await tokens.obtain(grant)
+  await clock.advance(2 * MINUTE)
+  const long = { minTtlMs: 59 * MINUTE }
+  await tokens.obtain(grant, long)
+  t.is(world.count('mint'), 2)
+  await clock.advance(5 * MINUTE - 1)
+  await tokens.obtain(grant, long)
+  t.is(world.count('mint'), 2)
+  await clock.advance(1)
+  await tokens.obtain(grant, long)
+  t.is(world.count('mint'), 3)
+})
+
+test('two who say at once that a token is refused cost one question and one mint', async t => {
+  const { tokens, world, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  const rejected = hashToken(old.token)
+  for (const token of world.tokens.values()) token.revoked = true
+  const [first, second] = await Promise.all([tokens.obtain(grant, { rejected }), tokens.obtain(grant, { rejected })])
+  const third = await tokens.obtain(grant, { rejected })
+  t.is(world.count('accepts'), 1)
+  t.is(world.count('mint'), 2)
+  t.not(first.token.reveal(), old.token.reveal())
+  t.is(third.token.reveal(), first.token.reveal())
+  t.truthy(second)
+})
+
+test('a claim about a token that is not held makes no entry and asks nobody', async t => {
+  const { tokens, world, installation } = await connectedRig()
+  world.quota = { limit: 5_000, remaining: 0, resetAtMs: world.nowMs() + 60 * MINUTE }
+  const before = tokens.usage().entries
+  await t.throwsAsync(tokens.obtain(grantFor(installation.id), { rejected: hashToken(new Secret('ghs_x')) }))
+  t.deepEqual(world.calls, [])
+  t.is(tokens.usage().entries, before)
+})

@@ -4,8 +4,11 @@ import test from 'ava'
 import { Failure } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/policy.ts'
 import type { Scope } from '../../src/domain/scope.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import type { Seat } from '../../src/operations/seat.ts'
 import { hashToken } from '../../src/operations/trail.ts'
-import { failureOf, settle } from '../support/fakes.ts'
+import type { StoredToken } from '../../src/store/token-store.ts'
+import { failureOf } from '../support/fakes.ts'
 import { connectedRig, createRig, ORG } from '../support/operations-rig.ts'
 
 const MINUTE = 60_000
@@ -188,6 +191,7 @@ test('tokens survive a restart; expired ones are swept out', async t => {
   await clock.advance(21 * MINUTE)
   await tokens.obtain(grant)
   await tokens.refresh()
+  tokens.flush()
   rig.kill()
   const mints = world.count('mint')
   const second = createRig(premises)
@@ -197,7 +201,7 @@ test('tokens survive a restart; expired ones are swept out', async t => {
   t.is(world.count('mint'), mints)
   second.kill()
   await clock.advance(2 * HOUR)
-  createRig(premises)
+  createRig(premises).tokens.flush()
   t.is(disk.tokens.size, 0)
 })
 
@@ -231,6 +235,7 @@ test('another scope than the one asked for is revoked, and nobody gets it', asyn
   world.surplus = { administration: 'write' }
   t.is((await failureOf(tokens.obtain(grantFor(installation.id)))).code, 'scope-mismatch')
   t.is(world.count('revoke'), 1)
+  tokens.flush()
   t.false([...disk.tokens.values()].some(token => token.profile === 'ci'))
   world.surplus = {}
 })
@@ -285,9 +290,154 @@ test('counts and live tell of every token that GitHub may still accept', async t
 test('the number of scopes that are held has a limit, and what is not used is forgotten', async t => {
   const { tokens, clock, installation, disk } = await connectedRig()
   await tokens.obtain(grantFor(installation.id))
+  tokens.flush()
   t.true(disk.tokens.size > 0)
   await clock.advance(2 * HOUR)
   await tokens.refresh()
-  await settle()
+  tokens.flush()
+  t.is(disk.tokens.size, 0)
+})
+
+test('a token of another node in place of one at its end takes an older successor along', async t => {
+  const { tokens, clock, installation, disk } = await connectedRig({ refresh: { settleMs: 30 * MINUTE } })
+  const grant = grantFor(installation.id)
+  await tokens.obtain(grant)
+  await clock.advance(45 * MINUTE)
+  await tokens.obtain(grant)
+  await tokens.refresh()
+  const ofOurs = () => {
+    tokens.flush()
+    return [...disk.tokens.values()].filter(({ profile }) => profile === 'ci')
+  }
+  const successor = ofOurs().find(({ slot }) => slot === 'next')
+  if (!successor) throw new Error('no successor')
+  // `current` is at its end, and nobody asked since.
+  await clock.advance(14 * MINUTE + 30_000)
+  const { slot: _, ...shared } = successor
+  const newest = new Secret(`ghs_${'n'.repeat(36)}`)
+  tokens.receive([
+    { ...shared, token: newest, mintedAtMs: clock.now(), expiresAtMs: successor.expiresAtMs + 5 * MINUTE },
+  ])
+  t.is((await tokens.obtain(grant)).token.reveal(), newest.reveal())
+  t.deepEqual(
+    ofOurs().map(({ slot, token }) => [slot, token.reveal()]),
+    [['current', newest.reveal()]],
+    'on the disk, too',
+  )
+  await clock.advance(30 * MINUTE)
+  t.is((await tokens.obtain(grant)).token.reveal(), newest.reveal(), 'the older one never comes back')
+})
+
+test('tokens in doubt are minted once, and then served from the cache again', async t => {
+  const { tokens, world, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  await tokens.obtain(grant)
+  tokens.doubt(installation.id)
+  t.is(tokens.find(grant), undefined)
+  await tokens.obtain(grant)
+  t.is(world.count('mint'), 2)
+  t.truthy(tokens.find(grant))
+  await tokens.obtain(grant)
+  t.is(world.count('mint'), 2)
+})
+
+test('tokens that the disk does not let go are an error of whoever drops them, and are served no more', async t => {
+  const { tokens, disk, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  await tokens.obtain(grant)
+  disk.storeFailure = new Failure('io', 'read-only file system')
+  const thrown = t.throws(() => tokens.drop())
+  t.true(thrown instanceof Failure && thrown.code === 'io')
+  t.is(tokens.find(grant), undefined)
+})
+
+test('a token that cannot be removed from the disk is in the log', async t => {
+  const { tokens, disk, world, log, installation } = await connectedRig()
+  const grant = grantFor(installation.id, { repositories: ['web'] })
+  await tokens.obtain(grant)
+  world.change(installation.id, {}, ['api'])
+  tokens.doubt(installation.id)
+  disk.storeFailure = new Failure('io', 'read-only file system')
+  t.is((await failureOf(tokens.obtain(grant))).code, 'repository-not-accessible')
+  tokens.flush()
+  t.true(log.lines.some(({ level, message }) => level === 'error' && message.startsWith('tokens cannot be written')))
+})
+
+test("a leader's token is not served once the connection went while it was asked", async t => {
+  const asked = Promise.withResolvers<void>()
+  const answer = Promise.withResolvers<void>()
+  let given: StoredToken | undefined
+  const seat: Seat = {
+    ...QUIET_SEAT,
+    async mint() {
+      asked.resolve()
+      await answer.promise
+      return given
+    },
+  }
+  let inCluster = false
+  const { tokens, journey, installation, disk } = await connectedRig({ seat: () => (inCluster ? seat : undefined) })
+  const grant = grantFor(installation.id)
+  given = { ...(await tokens.obtain(grant)), slot: 'current' }
+  tokens.drop()
+  inCluster = true
+  const waiting = failureOf(tokens.obtain(grant))
+  await asked.promise
+  const { connection } = journey.read()
+  if (connection.kind !== 'connected') throw new Error('not connected')
+  journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: Number.MAX_SAFE_INTEGER })
+  answer.resolve()
+  t.is((await waiting).code, 'not-connected')
+  tokens.flush()
+  t.is(disk.tokens.size, 0)
+})
+
+test("a leader's token is served, and ends the doubt about the one at hand", async t => {
+  let given: StoredToken | undefined
+  let asks = 0
+  const seat: Seat = {
+    ...QUIET_SEAT,
+    async mint() {
+      asks += 1
+      return given
+    },
+  }
+  let inCluster = false
+  const { tokens, installation } = await connectedRig({ seat: () => (inCluster ? seat : undefined) })
+  const grant = grantFor(installation.id)
+  given = { ...(await tokens.obtain(grant)), slot: 'current' }
+  inCluster = true
+  tokens.doubt(installation.id)
+  t.is((await tokens.obtain(grant)).token.reveal(), given.token.reveal())
+  t.is((await tokens.obtain(grant)).token.reveal(), given.token.reveal())
+  t.is(asks, 1)
+})
+
+const QUIET_SEAT: Seat = {
+  findShut: () => undefined,
+  findMute: () => undefined,
+  change: task => task(),
+  changed() {},
+  leads: () => false,
+  refreshesAhead: () => false,
+  marginMs: before => before,
+  mint: async () => undefined,
+  minted() {},
+  tokensTo: () => [],
+  wantAhead() {},
+  isHome: () => false,
+  role: () => 'follower',
+  warnings: () => [],
+  signers: () => [],
+}
+
+test('a token that is minted while everything is dropped is held nowhere', async t => {
+  const { tokens, disk, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const minting = tokens.obtain(grant)
+  tokens.drop()
+  await minting
+  t.is(tokens.find(grant), undefined)
+  tokens.flush()
   t.is(disk.tokens.size, 0)
 })

@@ -34,7 +34,7 @@ const STEPS = [
   'refresh',
   'disable',
   'disable --local',
-  'disable --yes',
+  'disable --no-wait',
   'outage',
   'end of outage',
   'seconds',
@@ -99,11 +99,11 @@ const act = async (walker: Journeyer, step: Step): Promise<unknown> => {
     case 'refresh':
       return rig.heartbeat.force()
     case 'disable':
-      return rig.disable.begin({ local: false, yes: false })
+      return rig.disable.begin({ local: false, wait: true })
     case 'disable --local':
-      return rig.disable.begin({ local: true, yes: false })
-    case 'disable --yes':
-      return rig.disable.begin({ local: false, yes: true })
+      return rig.disable.begin({ local: true, wait: true })
+    case 'disable --no-wait':
+      return rig.disable.begin({ local: false, wait: false })
     case 'outage':
       world.outage = new Failure('unreachable', 'no route')
       return undefined

@@ -34,9 +34,15 @@ test('an empty file is a whole configuration', t => {
     proxy: { url: undefined, exclude: [], caFile: undefined, passwordFile: undefined },
     refresh: { schedule: '*/5 * * * *', beforeExpiryMs: 40 * 60_000, settleMs: 30_000 },
     web: { listen: { host: '127.0.0.1', port: 8470 }, publicUrl: 'http://127.0.0.1:8470' },
+    audit: { maxBytes: 1024 ** 3 },
     policy: { weakPid: false, profiles: [] },
     sinks: [],
   })
+})
+
+test('the size of the audit log is given in MiB or GiB', t => {
+  t.is(read('[audit]\nmax_size = "64MiB"').audit.maxBytes, 64 * 1024 ** 2)
+  t.is(read('[audit]\nmax_size = "20GiB"').audit.maxBytes, 20 * 1024 ** 3)
 })
 
 test('the example of the contract is read', t => {
@@ -86,13 +92,19 @@ mode = "0640"
 
 test('an unknown key, a wrong type and a wrong value name file, line and key', t => {
   const wrong: [string, RegExp][] = [
-    ['[refresh]\n\nbefore_expire = "20m"', /^c\.toml:3: refresh\.before_expire: there is no such key$/],
-    ['\n[refrehs]\nschedule = "* * * * *"', /^c\.toml:2: refrehs: there is no such key$/],
+    [
+      '[refresh]\n\nbefore_expire = "20m"',
+      /^c\.toml:3: refresh\.before_expire: there is no such key; did you mean before_expiry\?$/,
+    ],
+    ['\n[refrehs]\nschedule = "* * * * *"', /^c\.toml:2: refrehs: there is no such key; did you mean refresh\?$/],
     ['colour = "red"', /^c\.toml:1: colour: there is no such key$/],
+    ['[audit]\nmax_size = "63MiB"', /^c\.toml:2: audit\.max_size: must be a size of 64MiB or more/],
+    ['[audit]\nmax_size = "1GB"', /^c\.toml:2: audit\.max_size: must be a size/],
+    ['[audit]\nmax_size = 1073741824', /^c\.toml:2: audit\.max_size: /],
     ['[policy]\nweak_pid = "yes"', /^c\.toml:2: policy\.weak_pid: /],
     ['[proxy]\nexclude = "internal"', /^c\.toml:2: proxy\.exclude: /],
-    ['[proxy]\nurl = "ftp://proxy:21"', /^c\.toml:2: proxy\.url: must be http/],
-    ['[proxy]\nurl = "proxy:3128"', /^c\.toml:2: proxy\.url: must be http/],
+    ['[proxy]\nurl = "ftp://proxy:21"', /^c\.toml:2: proxy\.url: must begin with http/],
+    ['[proxy]\nurl = "proxy:3128"', /^c\.toml:2: proxy\.url: has no scheme/],
     ['[github]\n# here\napi_url = "api.github.com"', /^c\.toml:3: github\.api_url: must be an http/],
     ['[github]\nstateless_tokens = "yes"', /^c\.toml:2: github\.stateless_tokens: /],
     ['[paths]\nstate = "var/lib"', /^c\.toml:2: paths\.state: /],

@@ -108,7 +108,10 @@ test('names of features are no names of profiles, and a mistake names file, line
   const complaint = (text: string, features?: string) =>
     failureOf(() => parseConfig(text, { file: 'c.toml', surroundings, ...(features !== undefined && { features }) }))
       .message
-  t.is(complaint('[[profiles]]\nname = "dependabot-alerts"\n'), 'c.toml:2: profiles.0.name: is the name of a feature')
+  t.is(
+    complaint('[[profiles]]\nname = "dependabot-alerts"\n'),
+    'c.toml:2: profiles.0.name: is the name of a feature (profile dependabot-alerts)',
+  )
   t.is(complaint('[features]\nnope = true\n'), 'c.toml:2: features.nope: there is no such key')
   t.is(
     complaint('[features]\nserver-statistics = 3\n'),

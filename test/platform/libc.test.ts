@@ -12,6 +12,7 @@ import {
   findGroup,
   findUser,
   groupName,
+  groupsOfUser,
   isPidFdAlive,
   peerCredentials,
   peerGroups,
@@ -142,6 +143,8 @@ test('users and groups are found by name and id, and absent ones are absent', t 
   t.is(findUser('no-such-user-here'), undefined)
   t.is(findGroup('no-such-group-here'), undefined)
   t.is(userName(3_999_999_999), undefined)
+  t.true(groupsOfUser('www-data', Number(gid)).includes(Number(gid)))
+  t.deepEqual(groupsOfUser('no-such-user-here', 7), [7])
 })
 
 test('the time since boot includes this process', t => {

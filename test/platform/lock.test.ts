@@ -31,7 +31,7 @@ test('the lock names its holder in a file for the owner alone, and can be had ag
   const folder = makeFolder(t)
   const lock = lockStateFolder(folder)
   t.is(statSync(join(folder, 'lock')).mode & 0o777, 0o600)
-  t.is(readFileSync(join(folder, 'lock'), 'utf8'), `${process.pid}\n`)
+  t.is(Number(readFileSync(join(folder, 'lock'), 'utf8')), process.pid)
   t.throws(() => lockStateFolder(folder), { code: 'state-in-use' })
   lock.release()
   t.notThrows(() => lock.release())
@@ -52,9 +52,9 @@ test('a holder that is killed holds nothing, and a stale pid means nothing', asy
   const child = await spawnHolder(t, folder)
   child.kill('SIGKILL')
   await once(child, 'exit')
-  t.is(readFileSync(join(folder, 'lock'), 'utf8'), `${child.pid}\n`)
+  t.is(Number(readFileSync(join(folder, 'lock'), 'utf8')), child.pid ?? 0)
   lockStateFolder(folder).release()
-  t.is(readFileSync(join(folder, 'lock'), 'utf8'), `${process.pid}\n`)
+  t.is(Number(readFileSync(join(folder, 'lock'), 'utf8')), process.pid)
 })
 
 test('a folder that is not there is an error of the disk', t => {

@@ -6,11 +6,12 @@ import { createServer as createHttpsServer } from 'node:https'
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import type { Passage } from '../../src/domain/passage.ts'
-import { createOutbound, type ProxySettings } from '../../src/platform/outbound.ts'
+import { createOutbound } from '../../src/platform/outbound.ts'
 import { type Certificate, createAuthority } from '../support/certificates.ts'
 import { startMeddlingProxy } from '../support/meddling-proxy.ts'
 import { freePort } from '../support/ports.ts'
 import { startMicrosocks, startSquid } from '../support/squid.ts'
+import { settingsOf, type WayOut } from '../support/way-out.ts'
 
 const authority = createAuthority('Corporate Test CA')
 const certificate = authority.issue('localhost', '127.0.0.1')
@@ -47,9 +48,9 @@ const startTarget = async (t: ExecutionContext, handler = github, tls: Certifica
 const examine = async (
   t: ExecutionContext,
   url: string,
-  { settings = {}, deadlineMs = 2_000 }: { settings?: Partial<ProxySettings>; deadlineMs?: number } = {},
+  { settings = {}, deadlineMs = 2_000 }: { settings?: WayOut; deadlineMs?: number } = {},
 ): Promise<Passage & { lookUps: number }> => {
-  const outbound = createOutbound({ url: undefined, exclude: [], ca: authority.ca, ...settings })
+  const outbound = createOutbound(settingsOf({ ca: authority.ca, ...settings }))
   t.teardown(() => outbound.close())
   let lookUps = 0
   const passage = await outbound.examine({
@@ -104,7 +105,7 @@ test('each fault ends the passage at its stage', async t => {
   const dead = await freePort()
   const plain = (await startTarget(t, github, null)).replace('http:', 'https:')
   const stranger = await startTarget(t, github, authority.issue('www.example.com'))
-  const cases: readonly (readonly [string, Partial<ProxySettings>, string, string])[] = [
+  const cases: readonly (readonly [string, WayOut, string, string])[] = [
     ['https://nowhere.invalid/', {}, 'dns', 'dns'],
     [url, { url: 'http://nowhere.invalid:3128' }, 'dns', 'dns'],
     [url, { url: `http://127.0.0.1:${dead}` }, 'proxy', 'proxy-unreachable'],
@@ -165,10 +166,10 @@ test('an answer that breaks off, is no JSON, has no end, or comes too slowly is 
 
 test('new settings hold for the next look', async t => {
   const url = await startTarget(t)
-  const outbound = createOutbound({ url: `http://127.0.0.1:${await freePort()}`, exclude: [], ca: authority.ca })
+  const outbound = createOutbound(settingsOf({ url: `http://127.0.0.1:${await freePort()}`, ca: authority.ca }))
   t.teardown(() => outbound.close())
   const look = () => outbound.examine({ url, method: 'GET', deadlineMs: 2_000, userAgent: 'test' })
   t.is((await look()).failure?.stage, 'proxy')
-  outbound.reload({ url: undefined, exclude: [], ca: authority.ca })
+  outbound.reload(settingsOf({ ca: authority.ca }))
   t.is((await look()).failure, undefined)
 })

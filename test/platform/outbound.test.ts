@@ -1,14 +1,15 @@
 import { once } from 'node:events'
-import { createServer as createHttpServer, type RequestListener } from 'node:http'
+import { createServer as createHttpServer, type RequestListener, type ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { connect, createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
 import { Failure } from '../../src/domain/errors.ts'
-import { createOutbound, type OutboundDeps, type ProxySettings } from '../../src/platform/outbound.ts'
+import { createOutbound, type OutboundDeps } from '../../src/platform/outbound.ts'
 import { type Certificate, createAuthority } from '../support/certificates.ts'
 import { freePort } from '../support/ports.ts'
 import { startMicrosocks, startSquid } from '../support/squid.ts'
+import { settingsOf, type WayOut } from '../support/way-out.ts'
 
 const authority = createAuthority('Corporate Test CA')
 const certificate = authority.issue('localhost', '127.0.0.1')
@@ -29,8 +30,8 @@ const withLogin = (url: string, user: string, password: string): string => {
   return parsed.href
 }
 
-const outboundOf = (t: ExecutionContext, settings: Partial<ProxySettings> = {}, deps: OutboundDeps = {}) => {
-  const outbound = createOutbound({ url: undefined, exclude: [], ca: authority.ca, ...settings }, deps)
+const outboundOf = (t: ExecutionContext, settings: WayOut = {}, deps: OutboundDeps = {}) => {
+  const outbound = createOutbound(settingsOf({ ca: authority.ca, ...settings }), deps)
   t.teardown(() => outbound.close())
   return outbound
 }
@@ -86,7 +87,7 @@ const startProxy = async (t: ExecutionContext, options: { tls?: Certificate; ans
 
 const text = async (body: Readable): Promise<string> => Buffer.concat(await body.toArray()).toString()
 
-const get = async (t: ExecutionContext, settings: Partial<ProxySettings>, url: string) =>
+const get = async (t: ExecutionContext, settings: WayOut, url: string) =>
   outboundOf(t, settings).send({ method: 'GET', url, headers: {} })
 
 const failing = async (t: ExecutionContext, promise: Promise<unknown>, code: string): Promise<Failure> => {
@@ -119,7 +120,11 @@ test('the same over each kind of proxy, with and without a password', async t =>
   for (const url of proxies) {
     const target = await startTarget(t, (request, response) => request.pipe(response))
     const outbound = outboundOf(t, { url })
-    for (const body of ['one', new TextEncoder().encode('two'), Readable.from(['th', 'ree'])]) {
+    for (const body of [
+      'one',
+      new TextEncoder().encode('two'),
+      () => Readable.from(['th', 'ree'].map(part => Buffer.from(part))),
+    ]) {
       const response = await outbound.send({ method: 'POST', url: target.url, headers: {}, body })
       t.regex(await text(response.body), /^(?:one|two|three)$/)
     }
@@ -270,24 +275,41 @@ test('excluded hosts are called directly, loopback is not excluded by itself', a
   await failing(t, get(t, { url: dead }, byAddress), 'proxy-unreachable')
 })
 
+test('a proxy that offers no Basic is named with what it offers, and no other password is asked for', async t => {
+  const target = await startTarget(t, (_, response) => response.end('hello'))
+  const answers: readonly (readonly [offers: readonly string[], code: string, says: string])[] = [
+    [['Negotiate', 'NTLM'], 'proxy-auth-scheme', 'it offers Negotiate, NTLM, and only Basic is supported'],
+    [['Digest realm="a, Basic b", nonce="x", qop="auth"'], 'proxy-auth-scheme', 'it offers Digest, and only Basic'],
+    [['Negotiate', 'Basic realm="corp"'], 'proxy-authentication', '407'],
+    [[], 'proxy-authentication', '407'],
+  ]
+  for (const [offers, code, says] of answers) {
+    const head = offers.map(offer => `Proxy-Authenticate: ${offer}\r\n`).join('')
+    const { port } = await listen(
+      t,
+      createTcpServer(socket => {
+        socket.on('error', () => undefined)
+        socket.once('data', () => socket.end(`HTTP/1.1 407 No\r\n${head}Content-Length: 0\r\n\r\n`))
+      }),
+    )
+    const error = await t.throwsAsync(get(t, { url: `http://u:right@127.0.0.1:${port}` }, target.url), { code })
+    t.true(error?.message.includes(says), error?.message)
+  }
+})
+
 test('what is shown of a proxy has no password', t => {
   const outbound = outboundOf(t, {
     url: withLogin('http://proxy.test:3128', 'robot', PASSWORD),
     exclude: ['.internal'],
   })
-  t.is(outbound.proxyFor('https://api.github.com/app'), 'http://robot@proxy.test:3128')
+  t.is(String(outbound.proxyFor('https://api.github.com/app')), 'http://robot@proxy.test:3128')
   t.is(outbound.proxyFor('https://git.internal/'), undefined)
 })
 
 test('settings that make no sense are refused, and the old ones stay', t => {
   const outbound = outboundOf(t, { url: 'http://proxy.test:3128' })
-  const wrong = [
-    { url: 'ftp://proxy.test', exclude: [], ca: undefined },
-    { url: 'http://user:%zz@proxy.test', exclude: [], ca: undefined },
-    { url: undefined, exclude: ['10.0.0.0/40'], ca: undefined },
-  ]
-  for (const settings of wrong) t.throws(() => outbound.reload(settings), { code: 'configuration' })
-  t.is(outbound.proxyFor('https://github.com'), 'http://proxy.test:3128')
+  t.throws(() => outbound.reload(settingsOf({ exclude: ['10.0.0.0/40'] })), { code: 'configuration' })
+  t.is(String(outbound.proxyFor('https://github.com')), 'http://proxy.test:3128')
 })
 
 test('new settings serve the next call, while the one under way ends as it began', async t => {
@@ -298,11 +320,11 @@ test('new settings serve the next call, while the one under way ends as it began
   })
   const outbound = outboundOf(t, { url: open.url })
   const first = await outbound.send({ method: 'GET', url: target.url, headers: {} })
-  outbound.reload({ url: `http://127.0.0.1:${await freePort()}`, exclude: [], ca: authority.ca })
+  outbound.reload(settingsOf({ url: `http://127.0.0.1:${await freePort()}`, ca: authority.ca }))
   await failing(t, outbound.fetch(target.url), 'proxy-unreachable')
   finish.resolve()
   t.is(await text(first.body), 'begun ended')
-  outbound.reload({ url: undefined, exclude: [], ca: undefined })
+  outbound.reload(settingsOf({}))
   await failing(t, outbound.fetch(target.url), 'tls')
 })
 
@@ -385,12 +407,10 @@ test('an answer that is too large is cut off', async t => {
 test('an upload that breaks off is an error of the one who sends it', async t => {
   const target = await startTarget(t, request => void request.resume())
   const broken = new Error('the file is gone')
-  const body = Readable.from(
-    (async function* () {
-      yield 'half'
-      throw broken
-    })(),
-  )
+  const body = async function* () {
+    yield Buffer.from('half')
+    throw broken
+  }
   const sent = outboundOf(t, { url: open.url }).send({ method: 'POST', url: target.url, headers: {}, body })
   await t.throwsAsync(sent, { is: broken })
 })
@@ -405,6 +425,22 @@ test('a kept connection that was closed meanwhile is tried anew, where that is h
   for (let i = 0; i < 2; i++) t.is(await (await outbound.fetch(target.url)).text(), 'hello')
   t.is(served, 3)
   await failing(t, outbound.fetch(target.url, { method: 'POST' }), 'unreachable')
+})
+
+test('a call gets through although every kept connection was closed meanwhile', async t => {
+  const used = new WeakSet<object>()
+  const held: ServerResponse[] = []
+  const target = await startTarget(t, (request, response) => {
+    if (used.has(request.socket)) request.socket.destroy()
+    else held.push(response)
+    used.add(request.socket)
+    if (held.length >= 10) for (const each of held) if (!each.writableEnded) each.end('hello')
+  })
+  const outbound = outboundOf(t)
+  await Promise.all(Array.from({ length: 10 }, async () => (await outbound.fetch(target.url)).text()))
+  t.is(target.connections(), 10)
+  t.is(await (await outbound.fetch(target.url)).text(), 'hello')
+  t.is(target.connections(), 11)
 })
 
 test('credentials follow a redirect on the same origin and no further', async t => {
@@ -462,4 +498,20 @@ test('fetch answers as the standard one does', async t => {
   const empty = await outbound.fetch(target.url, { method: 'DELETE' })
   t.deepEqual([empty.status, await empty.text()], [204, ''])
   t.is((await outbound.fetch(target.url, { method: 'HEAD' })).headers.get('x-method'), 'HEAD')
+})
+
+test('connections of the settings before end with their last call', async t => {
+  // Sooner than idle connections end in any case.
+  t.timeout(15_000)
+  const server = createHttpServer((_, response) => void response.end('kept'))
+  server.keepAliveTimeout = 0
+  const { port, sockets } = await listen(t, server)
+  const outbound = outboundOf(t)
+  t.is((await outbound.fetch(`http://127.0.0.1:${port}`)).status, 200)
+  const [kept] = sockets
+  if (!kept) throw new Error('the connection was not kept')
+  const ended = once(kept, 'close')
+  outbound.reload(settingsOf({}))
+  await ended
+  t.is(sockets.size, 0)
 })

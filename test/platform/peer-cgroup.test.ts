@@ -99,7 +99,8 @@ test('a live process is told as its socket would tell it, one that ended or neve
   const { socket, child } = await connected(t, `ghctest.slice/${UNIT}`)
   const attested = createAttest({ weakPid: () => false })(socket)
   t.teardown(() => attested.release())
-  const { groups, ...peer } = attested.peer
+  const { groups, startTicks, ...peer } = attested.peer
+  t.true(Number.isInteger(startTicks))
   const found = findProcess(child.pid ?? 0)
   t.like(found, peer)
   t.deepEqual(new Set(found?.groups), new Set(groups))

@@ -47,6 +47,19 @@ test('the peer is the process that connected', async t => {
   t.notThrows(() => attested.assertAlive())
 })
 
+test('the peer bears the start time of its process, which no other process with its pid has', async t => {
+  const [one, two] = [await called(t, CALL), await called(t, CALL)]
+  for (const [{ child, socket }, deps] of [
+    [one, {}],
+    [two, oldKernel],
+  ] as const) {
+    const attested = createAttest({ weakPid: () => false, ...deps })(socket)
+    t.teardown(() => attested.release())
+    const stat = readFileSync(`/proc/${child.pid}/stat`, 'utf8')
+    t.is(attested.peer.startTicks, Number(stat.split(' ')[21]))
+  }
+})
+
 test('a peer of another user comes with its own user and groups', async t => {
   // Only root can become another; anyone else stays what they are, which is told just the same.
   const isRoot = process.getuid?.() === 0

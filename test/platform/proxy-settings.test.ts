@@ -1,15 +1,15 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import test from 'ava'
-import { type ProxyKeys, proxySettingsFrom } from '../../src/platform/proxy-settings.ts'
-import { createAuthority } from '../support/certificates.ts'
+import { parseProxyAddress } from '../../src/platform/proxy-address.ts'
+import { createExclusions } from '../../src/platform/proxy-exclusions.ts'
+import { examineProxy, type ProxyKeys, proxySettingsFrom } from '../../src/platform/proxy-settings.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'settings-'))
-const authority = createAuthority('Settings CA')
 test.after.always(() => {
   rmSync(folder, { recursive: true })
-  authority.remove()
 })
 
 const NONE: ProxyKeys = { url: undefined, exclude: [], caFile: undefined, passwordFile: undefined }
@@ -19,16 +19,17 @@ const file = (name: string, content: string): string => {
 }
 
 test('without keys and environment all is direct', t => {
-  t.deepEqual(proxySettingsFrom(NONE, {}), { url: undefined, exclude: [], ca: undefined })
+  t.deepEqual(proxySettingsFrom(NONE, {}), { proxy: undefined, exclude: [], ca: undefined })
 })
 
-const url = (env: NodeJS.ProcessEnv) => proxySettingsFrom(NONE, env).url
+const url = (env: NodeJS.ProcessEnv) => proxySettingsFrom(NONE, env).proxy?.toString()
+const proxyAt = parseProxyAddress
 
 test('the environment serves where no url is set', t => {
-  t.is(url({ HTTPS_PROXY: 'http://a:1', ALL_PROXY: 'http://b:1', HTTP_PROXY: 'http://c:1' }), 'http://a:1/')
-  t.is(url({ https_proxy: 'a:1' }), 'http://a:1/')
+  t.is(url({ HTTPS_PROXY: 'http://a:1', ALL_PROXY: 'http://b:1', HTTP_PROXY: 'http://c:1' }), 'http://a:1')
+  t.is(url({ https_proxy: 'a:1' }), 'http://a:1')
   t.is(url({ ALL_PROXY: 'socks5://b:1', HTTP_PROXY: 'http://c:1' }), 'socks5://b:1')
-  t.is(url({ HTTPS_PROXY: '', http_proxy: 'http://c:1' }), 'http://c:1/')
+  t.is(url({ HTTPS_PROXY: '', http_proxy: 'http://c:1' }), 'http://c:1')
 })
 
 test('NO_PROXY counts with a proxy of the environment only, and its names stand for all below them', t => {
@@ -40,44 +41,67 @@ test('NO_PROXY counts with a proxy of the environment only, and its names stand 
     '10.0.0.0/8',
     '::1',
   ])
-  t.deepEqual(proxySettingsFrom({ ...NONE, url: 'http://d:1', exclude: ['c.test'] }, env), {
-    url: 'http://d:1/',
-    exclude: ['c.test'],
-    ca: undefined,
-  })
+  const own = proxySettingsFrom({ ...NONE, url: proxyAt('http://d:1'), exclude: ['c.test'] }, env)
+  t.is(String(own.proxy), 'http://d:1')
+  t.deepEqual(own.exclude, ['c.test'])
 })
 
-test('a password comes from its file, encoded, without the line feed at its end', t => {
-  const keys = { ...NONE, url: 'http://robot@proxy.test:3128', passwordFile: file('password', 'p@ss:w/rd %41 \n') }
-  const settings = proxySettingsFrom(keys, {})
-  t.is(decodeURIComponent(new URL(settings.url ?? '').password), 'p@ss:w/rd %41 ')
+test('entries of NO_PROXY that are not understood are left aside with one warning, and stop nothing', t => {
+  const NO_PROXY = '10.*,192.168.*, <local> foo*.corp "a.test";b.test,.ok.test:8443,*,10.0.0.0/99,http://u:hidden@h/'
+  const { settings, faults, warnings } = examineProxy(NONE, { HTTPS_PROXY: 'http://a:1', NO_PROXY })
+  t.deepEqual(faults, [])
+  t.deepEqual(settings.exclude, ['.ok.test:8443', '*'])
+  t.deepEqual(warnings, [
+    {
+      key: 'environment',
+      message:
+        'NO_PROXY: not used: "10.*", "192.168.*", "<local>", "foo*.corp", "\\"a.test\\";b.test", "10.0.0.0/99", an entry (not shown, as it may hold a password)',
+    },
+  ])
+  t.deepEqual(examineProxy(NONE, { NO_PROXY }).warnings, [], 'without a proxy it means nothing')
+  t.is(examineProxy({ ...NONE, url: proxyAt('http://p:1') }, { NO_PROXY }).warnings.length, 0)
+  const { exclude } = proxySettingsFrom(NONE, { HTTPS_PROXY: 'http://a:1', NO_PROXY: 'corp.test:8080' })
+  const isExcluded = createExclusions(exclude)
+  t.true(isExcluded(new URL('https://git.corp.test:8080')), 'as Go does, a name with a port stands for all below it')
+  t.false(isExcluded(new URL('https://git.corp.test')))
 })
 
-test('a file of certificates gives them all, and only them', t => {
-  const caFile = file('ca.pem', `# Corporate\n${authority.ca}\r\nnonsense\n${authority.ca}`)
-  t.is(proxySettingsFrom({ ...NONE, caFile }, {}).ca, authority.ca + authority.ca)
+test('a password comes from its file, encoded, without byte order mark and line ends', t => {
+  for (const [at, content] of ['p@ss:w/rd %41 \n', '\uFEFFp@ss:w/rd %41 \r\n\n'].entries()) {
+    const keys = {
+      ...NONE,
+      url: proxyAt('http://robot@proxy.test:3128'),
+      passwordFile: file(`password-${at}`, content),
+    }
+    const { proxy } = proxySettingsFrom(keys, {})
+    t.is(decodeURIComponent(new URL(proxy?.reveal() ?? '').password), 'p@ss:w/rd %41 ')
+    t.is(String(proxy), 'http://robot@proxy.test:3128')
+  }
 })
 
 test('what cannot be used is an error of the configuration that shows no password', t => {
-  const proxy = 'http://robot@proxy.test:3128'
-  const damaged = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
+  const proxy = proxyAt('http://robot@proxy.test:3128')
   const wrong: [Partial<ProxyKeys>, NodeJS.ProcessEnv?][] = [
-    [{ url: 'ftp://x:hidden@a' }],
-    [{ url: 'http://x:hidden%zz@a:1' }],
-    [{ url: 'http://x:hidden@' }],
     [{}, { HTTPS_PROXY: 'http://x:hidden@a:99999' }],
-    [{}, { HTTPS_PROXY: 'http://a:1', NO_PROXY: '10.0.0.0/99' }],
-    [{ exclude: ['a b'] }],
+    [{}, { HTTPS_PROXY: 'http://x:99/hidden@a:1' }],
+    [{}, { ALL_PROXY: 'socks://hidden@127.0.0.1:1080/' }],
     [{ caFile: join(folder, 'absent') }],
-    [{ caFile: file('empty.pem', '') }],
-    [{ caFile: file('damaged.pem', damaged) }],
     [{ url: proxy, passwordFile: join(folder, 'absent') }],
+    [{ url: proxy, passwordFile: folder }],
     [{ url: proxy, passwordFile: file('empty-password', '\n') }],
-    [{ url: 'http://proxy.test:3128', passwordFile: file('hidden-password', 'hidden') }],
+    [{ url: proxyAt('http://proxy.test:3128'), passwordFile: file('hidden-password', 'hidden') }],
   ]
   for (const [keys, env = {}] of wrong) {
     const error = t.throws(() => proxySettingsFrom({ ...NONE, ...keys }, env), { code: 'configuration' })
-    t.false(`${error?.stack} ${JSON.stringify(error?.cause ?? '')}`.includes('hidden@'))
-    t.false(error?.message.includes('hidden@'), error?.message)
+    t.notRegex(`${error?.stack} ${inspect(error?.cause)}`, /hidden(?!-password)/)
   }
+})
+
+test('all faults are found at once, each with its key', t => {
+  const keys = { ...NONE, caFile: join(folder, 'absent'), passwordFile: join(folder, 'absent-too') }
+  const { faults } = examineProxy({ ...keys, url: proxyAt('http://u@p:1') }, {})
+  t.deepEqual(
+    faults.map(({ key }) => key),
+    ['ca_file', 'password_file'],
+  )
 })

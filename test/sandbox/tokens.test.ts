@@ -67,6 +67,43 @@ test('scopes that the installation does not have are refused', async t => {
   }
 })
 
+test('further pages and former names lead on by the id of the repository, as on GitHub', async t => {
+  const bench = await createBench(t)
+  const app = await bench.app('paging', { permissions: { ...permissions, issues: 'write' } })
+  const authorization = `Bearer ${await bench.token(app, await bench.install(app), { repositories: ['web'] })}`
+  const id = z.object({ id: z.int() }).parse((await bench.call('/repos/octo-org/web', { authorization })).body).id
+  const issues = '/repos/octo-org/web/issues'
+  for (const title of ['a', 'b', 'c']) await bench.call(issues, { method: 'POST', authorization, body: { title } })
+  const first = await bench.call(`${issues}?state=open&per_page=2`, { authorization })
+  const byId = `${bench.sandbox.apiUrl}/repositories/${id}`
+  t.is(
+    first.headers.get('link'),
+    `<${byId}/issues?state=open&per_page=2&page=2>; rel="next", <${byId}/issues?state=open&per_page=2&page=2>; rel="last"`,
+  )
+  const second = await bench.call(`/repositories/${id}/issues?state=open&per_page=2&page=2`, { authorization })
+  const titles = (answer: { body: unknown }) => z.array(z.object({ title: z.string() })).parse(answer.body)
+  t.deepEqual([...titles(first), ...titles(second)], [{ title: 'c' }, { title: 'b' }, { title: 'a' }])
+  t.like((await bench.call(`${issues}/2`, { authorization })).body, { number: 2, title: 'b' })
+  t.is((await bench.call(`${issues}/4`, { authorization })).status, 404)
+
+  await bench.control('repositories/octo-org/web/rename', { name: 'site' })
+  const moved = await bench.call(`${issues}?per_page=2`, { authorization })
+  t.is(moved.status, 301)
+  t.is(moved.headers.get('location'), `${byId}/issues?per_page=2`)
+  t.is((await bench.call('/repos/octo-org/web', { authorization })).headers.get('location'), byId)
+  const posted = await bench.call(issues, { method: 'POST', authorization, body: { title: 'd' } })
+  t.is(posted.status, 307)
+  t.like((await bench.call(`/repositories/${id}`, { authorization })).body, { name: 'site' })
+  const blind = `Bearer ${await bench.token(app, await bench.install(app), { repositories: ['api'] })}`
+  t.is((await bench.call(issues, { authorization: blind })).status, 404, 'a former name tells nothing to strangers')
+  await bench.control('repositories', { owner: 'octo-org', name: 'web' })
+  t.is(
+    (await bench.call('/repos/octo-org/web', { authorization })).status,
+    404,
+    'a name that is taken again is no former one',
+  )
+})
+
 test('bodies that are no request for a token are refused', async t => {
   const bench = await createBench(t)
   const app = await bench.app('bodies')
@@ -87,7 +124,7 @@ test('a token reaches its repositories with its permissions, and nothing else', 
   const app = await bench.app('enforced', { permissions })
   const installation = await bench.install(app)
   const scope = { repositories: ['web'], permissions: { contents: 'read' } }
-  const authorization = `token ${await bench.token(app, installation, scope)}`
+  const authorization = `Bearer ${await bench.token(app, installation, scope)}`
   const status = async (path: string, method = 'GET', body?: unknown): Promise<number> =>
     (await bench.call(path, { method, authorization, ...(body === undefined ? {} : { body }) })).status
   t.is(await status('/repos/octo-org/web'), 200)

@@ -243,3 +243,36 @@ test('tokens that find no room are left out, the shortest-lived first, and the b
     tokens.filter(token => latest.has(token)).map(token => token.key),
   )
 })
+
+test('a bundle with another entry behind its payload is refused, whatever it is', async t => {
+  const entries = entriesOf(CLEAR)
+  for (const name of ['payload.age', 'extra']) {
+    t.is(await codeOf(() => openBundle(rawTar([...entries, { name, bytes: 'x' }]))), 'bundle-corrupt', name)
+    t.is(await codeOf(() => readHeader(rawTar([...entries, { name, bytes: '' }]))), 'bundle-corrupt', name)
+  }
+})
+
+test('what is written is read back: a signature that does not hold is found before the bundle leaves', async t => {
+  const other = createSigner()
+  for (const signer of [
+    { ...SIGNER, sign: () => new Uint8Array(64) },
+    { ...SIGNER, sign: other.sign },
+    { ...SIGNER, sign: (bytes: Uint8Array) => SIGNER.sign(bytes).subarray(1) },
+  ]) {
+    for (const recipients of [[], [RECOVERY.recipient]]) {
+      const failure = await failureOf(() => writeBundle(LIVE, optionsFor(recipients, { signer })))
+      t.is(failure?.code, 'internal')
+      t.regex(failure?.message ?? '', /would not restore/)
+    }
+  }
+})
+
+test('bytes before a bundle are counted and shown, escaped and without long words', async t => {
+  const noise = `Welcome!\u001b[31m\r\nghs_${'x'.repeat(36)} ${'long '.repeat(100)}`
+  const failure = await failureOf(() => readHeader(Buffer.concat([Buffer.from(noise), CLEAR])))
+  t.is(failure?.code, 'bundle-corrupt')
+  const message = failure?.message ?? ''
+  t.true(message.startsWith(`${noise.length} bytes come before the bundle and begin "Welcome!\\u001b[31m\\r\\n[...]`))
+  t.false(message.includes('xxxx'))
+  t.true(message.length < 250, message)
+})

@@ -55,13 +55,12 @@ for (const [name, content, recipients] of BUNDLES) {
     t.deepEqual(seen, new Map([['bundle-corrupt', bundle.length]]))
   })
 
-  test(`${name} with any byte changed is refused, or means the same`, async t => {
+  test(`${name} with any byte changed is refused`, async t => {
     const bundle = await writeBundle(content, optionsFor(recipients))
     t.is(await outcome(bundle, shown(content)), 'same')
     const seen = await tally(t, bundle.length, at => outcome(flip(bundle, at, 1 << (at % 8)), shown(content)))
-    // The spelling of a checksum in a tar header (its blanks) is all that may vary.
-    t.true((seen.get('same') ?? 0) <= 3 * 8, `${seen.get('same')} changes were not noticed`)
-    t.true((seen.get('bundle-corrupt') ?? 0) > bundle.length - 3 * 8 - 5)
+    t.is(seen.get('same'), undefined)
+    t.true((seen.get('bundle-corrupt') ?? 0) > bundle.length - 5)
   })
 }
 

@@ -173,14 +173,16 @@ const rawEntry = ({ name, bytes = '', type = '0', link = '', prefix = '', size }
   const body = Buffer.from(bytes)
   const block = Buffer.alloc(512)
   block.write(name, 0, 100)
-  block.write('0000600\0', 100)
-  block.write('0000000\0', 108)
-  block.write('0000000\0', 116)
-  block.write(size ?? `${body.length.toString(8).padStart(11, '0')}\0`, 124, 12, 'latin1')
-  block.write('00000000000\0', 136)
+  block.write('000600 \0', 100)
+  block.write('000000 \0', 108)
+  block.write('000000 \0', 116)
+  block.write(size ?? `${body.length.toString(8).padStart(10, '0')} \0`, 124, 12, 'latin1')
+  block.write('7033241600 \0', 136)
   block.write(type, 156, 1)
   block.write(link, 157, 100)
   block.write('ustar\x0000', 257)
+  block.write('000000 \0', 329)
+  block.write('000000 \0', 337)
   block.write(prefix, 345, 155)
   mendChecksum(block)
   return Buffer.concat([block, body, Buffer.alloc((512 - (body.length % 512)) % 512)])
@@ -189,7 +191,7 @@ const rawEntry = ({ name, bytes = '', type = '0', link = '', prefix = '', size }
 export const mendChecksum = (block: Buffer): void => {
   block.fill(' ', 148, 156)
   const sum = block.subarray(0, 512).reduce((total, byte) => total + byte, 0)
-  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148)
+  block.write(`${sum.toString(8).padStart(6, '0')} \0`, 148)
 }
 
 /** The entries of a tar that is well made. */

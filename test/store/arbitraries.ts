@@ -7,7 +7,8 @@ import { Secret } from '../../src/domain/secret.ts'
 import type { StoredKey } from '../../src/store/connection-store.ts'
 
 const text = fc.string({ unit: 'binary', maxLength: 40 })
-const timeMs = fc.integer({ min: 0, max: 8_640_000_000_000_000 })
+const timeMs = fc.integer({ min: Date.UTC(2020, 0), max: Date.UTC(2200, 0) })
+const url = fc.webUrl()
 const name = fc.stringMatching(/^[a-z][a-z_]{0,12}$/)
 const permissions = fc.dictionary(name, fc.constantFrom('read', 'write', 'admin'), { noNullPrototype: true })
 const anyAccount = fc.record({ type: fc.constantFrom('organization', 'user', 'enterprise'), login: text })
@@ -20,7 +21,7 @@ const established = {
     slug: text,
     name: text,
     owner: anyAccount,
-    htmlUrl: text,
+    htmlUrl: url,
     permissions,
   }),
   account: anyAccount,
@@ -66,7 +67,7 @@ export const anyInstallation: fc.Arbitrary<Installation> = fc.record(
     account: anyAccount,
     repositorySelection: fc.constantFrom('all', 'selected'),
     permissions,
-    htmlUrl: text,
+    htmlUrl: url,
     suspendedAtMs: timeMs,
   },
   { requiredKeys: ['id', 'account', 'repositorySelection', 'permissions', 'htmlUrl'] },

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import * as fc from 'fast-check'
 import { canonicalJson } from '../../src/domain/canonical-json.ts'
+import { readRow, type StoredRow } from '../../src/store/audit-chain.ts'
 import { type AuditEvent, type AuditRow, type AuditStore, openAudit } from '../../src/store/audit-store.ts'
 import { type Database, openEncrypted } from '../../src/store/sqlite.ts'
 import { anyText, anyTimeMs } from './arbitraries.ts'
@@ -89,15 +90,17 @@ test('rotation hands the old rows over and keeps the chain', t => {
   const { audit, db } = makeLog(state, 20)
   const before = audit.list({ limit: 100 })
   const moved: AuditRow[] = []
-  t.is(audit.rotate({ keep: 6, moveOut: rows => void moved.push(...rows) }), 14)
+  const moveOut = (rows: readonly StoredRow[]): void => void moved.push(...rows.map(readRow))
+  t.is(audit.rotate({ keep: 6, limit: 10, moveOut }), 10, 'no more than were asked for')
+  t.is(audit.rotate({ keep: 6, limit: 10, moveOut }), 4)
   t.deepEqual([...moved, ...audit.list({ limit: 100 })], before)
   t.is(audit.verify().rows, 6)
-  t.is(audit.rotate({ keep: 6, moveOut: () => t.fail() }), 0)
+  t.is(audit.rotate({ keep: 6, limit: 10, moveOut: () => t.fail() }), 0)
   t.is(audit.append({ event: 'later', atMs: 30 }).sequence, 21)
   // The first row after the anchor is guarded as any other.
   db.prepare('DELETE FROM events WHERE sequence = 15').run()
   t.regex(failureOf(() => audit.verify())?.message ?? '', /row 15 .* is missing/)
-  t.is(audit.rotate({ keep: 0, moveOut: () => undefined }), 6)
+  t.is(audit.rotate({ keep: 0, limit: 10, moveOut: () => undefined }), 6)
   t.is(audit.head().sequence, 21)
   t.is(audit.append({ event: 'later', atMs: 31 }).sequence, 22)
   db.close()
@@ -114,7 +117,7 @@ const refuseRows = (): never => {
 test('rows that could not be moved out stay', t => {
   const { audit, db } = makeLog(makeState(t), 5)
   t.is(
-    codeOf(() => audit.rotate({ keep: 2, moveOut: refuseRows })),
+    codeOf(() => audit.rotate({ keep: 2, limit: 10, moveOut: refuseRows })),
     'internal',
   )
   t.is(audit.verify().rows, 5)

@@ -131,15 +131,19 @@ test('any token is the same after a restart', t => {
         { requiredKeys: ['permissions'] },
       ),
       mintedAtMs: anyTimeMs,
-      expiresAtMs: anyTimeMs,
+      lifeMs: fc.integer({ min: -1_000, max: 70 * 60_000 }),
     })
-    .map(token => ({ ...token, key: scopeKey(token.profile, token.scope) }))
+    .map(({ lifeMs, ...token }) => ({
+      ...token,
+      expiresAtMs: Math.min(token.mintedAtMs + lifeMs, Date.UTC(2200, 0)),
+      key: scopeKey(token.profile, token.scope),
+    }))
   const tokens = fc.uniqueArray(anyToken, { selector: ({ key, slot }) => `${slot} ${key}`, maxLength: 6 })
   fc.assert(
     fc.property(tokens, stored => {
       const store = open(state)
       store.tokens.clear()
-      for (const token of stored) store.tokens.put(token)
+      for (const token of stored) void store.tokens.write([token])
       store.close()
       const again = open(state)
       const read = again.tokens.all()
@@ -152,23 +156,23 @@ test('any token is the same after a restart', t => {
   )
 })
 
-test('next becomes current, and without a next the current one stays', t => {
+test('a write puts each token in its slot; first the rows of the keys that are gone go, and all or none', t => {
   const store = open(makeState(t))
   const scope = { installation: 1, repositories: ['web'] }
   const { key } = tokenFor(scope)
   const held = () => store.tokens.all().map(({ slot, token }) => [slot, token.reveal()])
-  store.tokens.put(tokenFor(scope, 'current', 'old'))
-  store.tokens.promote(key)
-  t.deepEqual(held(), [['current', 'old']])
-  store.tokens.put(tokenFor(scope, 'next', 'new'))
-  store.tokens.promote(key)
-  t.deepEqual(held(), [['current', 'new']])
-  store.tokens.put(tokenFor(scope, 'next', 'newer'))
-  store.tokens.put(tokenFor(scope, 'next', 'newest'))
-  store.tokens.remove(key, 'current')
-  t.deepEqual(held(), [['next', 'newest']])
-  store.tokens.put(tokenFor({ installation: 2 }))
-  store.tokens.remove(key)
+  void store.tokens.write([tokenFor(scope, 'current', 'old'), tokenFor(scope, 'next', 'new')])
+  void store.tokens.write([tokenFor(scope, 'next', 'newer')])
+  t.deepEqual(held(), [
+    ['current', 'old'],
+    ['next', 'newer'],
+  ])
+  void store.tokens.write([tokenFor(scope, 'current', 'newer')], [key])
+  t.deepEqual(held(), [['current', 'newer']])
+  const malformed = { ...tokenFor({ installation: 2 }), mintedAtMs: Number.NaN }
+  t.throws(() => store.tokens.write([malformed], [key]))
+  t.deepEqual(held(), [['current', 'newer']])
+  void store.tokens.write([tokenFor({ installation: 2 })], [key])
   t.is(store.tokens.all().length, 1)
   store.tokens.clear()
   t.deepEqual(held(), [])

@@ -16,7 +16,7 @@ for (let i = found + 1; ; i++) {
   if (i % 4 === 0) store.replace(change)
   else store.connection.write(change)
   writeSync(1, `connection ${i}\n`)
-  store.tokens.put(tokenFor({ installation: 1 }, 'current', `token ${i}`))
+  await store.tokens.write([tokenFor({ installation: 1 }, 'current', `token ${i}`)])
   writeSync(1, `token ${i}\n`)
   audit.append({ event: 'test.write', atMs: i })
   writeSync(1, `audit ${i}\n`)

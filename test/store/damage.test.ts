@@ -13,8 +13,8 @@ const open = (state: string) => openStore({ folder: join(state, 'store'), storeK
 const fill = (state: string): string => {
   const store = open(state)
   store.connection.write({ connection: CONNECTED, keys: [keyNamed('a'), keyNamed('b')] })
-  for (let i = 0; i < 80; i++) store.tokens.put(tokenFor({ installation: i }, 'current', 'x'.repeat(500)))
-  for (let i = 20; i < 70; i++) store.tokens.remove(tokenFor({ installation: i }).key)
+  for (let i = 0; i < 80; i++) void store.tokens.write([tokenFor({ installation: i }, 'current', 'x'.repeat(500))])
+  for (let i = 20; i < 70; i++) void store.tokens.write([], [tokenFor({ installation: i }).key])
   const keyHex = store.databaseKey()
   store.close()
   return keyHex

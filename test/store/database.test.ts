@@ -50,7 +50,7 @@ const makeStore = (state: string): void => {
     keys: [keyNamed('a')],
     newGeneration: true,
   })
-  store.tokens.put(tokenFor({ installation: 4242 }))
+  void store.tokens.write([tokenFor({ installation: 4242 })])
   store.facts.put('clock.offset', 12)
   store.facts.put('connection.backoff', { untilMs: 5 })
   store.close()
@@ -86,10 +86,10 @@ test('a replaced store holds the change, the generation and the lasting facts, a
   makeStore(state)
   const store = open(state)
   const { connection, tokens, facts } = store
-  store.replace({ connection: { kind: 'disconnected', sinceMs: 9 }, keys: [], newGeneration: true })
+  store.replace({ connection: { kind: 'disconnected', sinceMs: 1_700_000_000_009 }, keys: [], newGeneration: true })
   for (const from of [{ connection, tokens, facts }, store]) {
     t.is(from.connection.read().generation, 2)
-    t.deepEqual(from.connection.read().connection, { kind: 'disconnected', sinceMs: 9 })
+    t.deepEqual(from.connection.read().connection, { kind: 'disconnected', sinceMs: 1_700_000_000_009 })
     t.deepEqual(from.connection.read().installations, [INSTALLATION])
     t.deepEqual(from.connection.read().keys, [])
     t.deepEqual(from.tokens.all(), [])

@@ -3,9 +3,11 @@
 import { execFileSync } from 'node:child_process'
 import { closeSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { default as Sqlite } from 'better-sqlite3'
 import { Secret } from '../../src/domain/secret.ts'
 import { openAudit } from '../../src/store/audit-store.ts'
 import { openStore } from '../../src/store/database.ts'
+import { guard } from '../../src/store/sqlite.ts'
 import { CONNECTED, codeOf, INSTALLATION, keyNamed, silentLog, STORE_KEY, tokenFor } from './samples.ts'
 
 const state = process.argv[2] ?? ''
@@ -38,7 +40,7 @@ store.connection.write({
   keys: [keyNamed('old')],
   newGeneration: true,
 })
-store.tokens.put(tokenFor({ installation: 1 }))
+void store.tokens.write([tokenFor({ installation: 1 })])
 store.facts.put('fact', 'old')
 audit.append({ event: 'old', atMs: 1 })
 fillDisk()
@@ -49,10 +51,16 @@ const untilFull = (work: (i: number) => void) => codeOf(() => Array.from({ lengt
 const codes = {
   connection: codeOf(() => store.connection.write({ keys: [big], newGeneration: true })),
   replace: codeOf(() => store.replace({ keys: [big], newGeneration: true })),
-  token: untilFull(i => store.tokens.put(tokenFor({ installation: 100 + i }, 'current', 'x'.repeat(2_000)))),
+  token: untilFull(i => void store.tokens.write([tokenFor({ installation: 100 + i }, 'current', 'x'.repeat(2_000))])),
   fact: codeOf(() => store.facts.put('big', 'x'.repeat(60_000))),
   audit: untilFull(i => audit.append({ event: 'new', atMs: 2 + i, detail: 'x'.repeat(2_000) })),
 }
+/** What SQLite says where a file ends within a page. */
+const cutShort = codeOf(() =>
+  guard(join(state, 'store/1/store.db'), () => {
+    throw new Sqlite.SqliteError('disk I/O error', 'SQLITE_IOERR_SHORT_READ')
+  }),
+)
 const held = () => ({
   key: store.connection.read().keys[0]?.fingerprint,
   generation: store.connection.read().generation,
@@ -60,7 +68,14 @@ const held = () => ({
   fact: store.facts.find('fact'),
   number: store.number(),
 })
-const whileFull = { ...held(), entries: readdirSync(join(state, 'store')).toSorted(), intact: audit.verify().rows }
+const found = audit.findFullDisk()
+const whileFull = {
+  ...held(),
+  told: found?.message,
+  next: found?.next,
+  entries: readdirSync(join(state, 'store')).toSorted(),
+  intact: audit.verify().rows,
+}
 
 store.close()
 const reopenedFull = codeOf(() => open().close())
@@ -75,7 +90,11 @@ const afterwards = {
   key: again.connection.read().keys[0]?.fingerprint,
   number: again.number(),
   audit: audit.verify().rows,
+  told: audit.findFullDisk()?.message,
 }
 again.close()
 audit.close()
-writeSync(1, JSON.stringify({ codes, whileFull, reopenedFull: reopenedFull ?? 'opens', reopened, afterwards }))
+writeSync(
+  1,
+  JSON.stringify({ codes, cutShort, whileFull, reopenedFull: reopenedFull ?? 'opens', reopened, afterwards }),
+)

@@ -54,7 +54,8 @@ const decryptPages = (file: Buffer, key: Buffer): Buffer => {
 const fillState = (state: string) => {
   const store = openStore({ folder: join(state, 'store'), storeKey: STORE_KEY, log: silentLog })
   store.connection.write({ connection: CONNECTED, installations: [INSTALLATION], keys: [keyNamed('sha256:abc')] })
-  for (let i = 1; i < 60; i++) store.tokens.put(tokenFor({ installation: i, repositories: [`needle-repository-${i}`] }))
+  for (let i = 1; i < 60; i++)
+    void store.tokens.write([tokenFor({ installation: i, repositories: [`needle-repository-${i}`] })])
   const audit = openAudit({ path: join(state, 'audit.db'), storeKey: STORE_KEY, log: silentLog })
   audit.append({ event: 'token.grant', atMs: 1, scope: 'needle-audit-scope', detail: `App ${APP_ID}` })
   return { store, audit }

@@ -20,7 +20,7 @@ test('a store key is 32 raw bytes or 64 hexadecimal digits, with or without a ne
     `${key.toString('hex')}\r\n`,
   ]) {
     writeFileSync(path, content, { mode: 0o600 })
-    t.deepEqual(readStoreKey({ keyFile: path }), key)
+    t.deepEqual(readStoreKey({ keyFile: path, mayMake: true }), key)
     t.deepEqual(readStoreKey({ credential: Buffer.from(content) }), key)
   }
 })
@@ -50,7 +50,7 @@ test('a key of another length is locked, and the detail says how to make one', t
   ]
   for (const content of wrong) {
     writeFileSync(path, content, { mode: 0o600 })
-    const failure = failureOf(() => readStoreKey({ keyFile: path }))
+    const failure = failureOf(() => readStoreKey({ keyFile: path, mayMake: true }))
     t.is(failure?.code, 'locked')
     t.regex(failure?.message ?? '', /openssl rand -out .*key 32/)
     t.is(
@@ -65,7 +65,7 @@ test('an absent file, a folder or a pipe in its place is locked, and none is wai
   mkdirSync(join(state, 'folder'), { mode: 0o700 })
   execFileSync('mkfifo', ['-m', '600', join(state, 'pipe')])
   for (const name of ['absent', 'folder', 'pipe']) {
-    const failure = failureOf(() => readStoreKey({ keyFile: join(state, name) }))
+    const failure = failureOf(() => readStoreKey({ keyFile: join(state, name), mayMake: true }))
     t.is(failure?.code, 'locked')
     t.true(failure?.message.includes(join(state, name)))
   }
@@ -74,7 +74,7 @@ test('an absent file, a folder or a pipe in its place is locked, and none is wai
     'locked',
   )
   t.is(
-    codeOf(() => readStoreKey({ keyFile: '' })),
+    codeOf(() => readStoreKey({ keyFile: '', mayMake: true })),
     'locked',
   )
 })
@@ -85,12 +85,12 @@ test('a key file that others may read is an error of the configuration', t => {
   for (const mode of [0o640, 0o604, 0o620, 0o601]) {
     chmodSync(path, mode)
     t.is(
-      codeOf(() => readStoreKey({ keyFile: path })),
+      codeOf(() => readStoreKey({ keyFile: path, mayMake: true })),
       'configuration',
     )
   }
   chmodSync(path, 0o400)
-  t.deepEqual(readStoreKey({ keyFile: path }), key)
+  t.deepEqual(readStoreKey({ keyFile: path, mayMake: true }), key)
 })
 
 const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 }).map(bytes => Buffer.from(bytes))

@@ -16,10 +16,12 @@ const counted = <A extends unknown[], R>(call: (...args: A) => R) => {
 }
 // fsync is left out: kill -9 does not take what is in the page cache.
 const patched = {
+  linkSync: counted(fs.linkSync),
   mkdirSync: counted(fs.mkdirSync),
   renameSync: counted(fs.renameSync),
   rmSync: counted(fs.rmSync),
   symlinkSync: counted(fs.symlinkSync),
+  writeFileSync: counted(fs.writeFileSync),
   writeSync: counted(fs.writeSync),
 }
 Object.assign(fs, patched)
@@ -31,7 +33,15 @@ const { openStore } = await import('../../src/store/database.ts')
 const { keyNamed, silentLog, STORE_KEY } = await import('./samples.ts')
 
 const open = () => openStore({ folder: join(state, 'store'), storeKey: STORE_KEY, log: silentLog })
-if (what === 'begin') {
+if (what === 'rotate') {
+  const { rotateStoreKey } = await import('../../src/rotate-store-key.ts')
+  const { parseConfig } = await import('../../src/platform/config.ts')
+  const surroundings = { hostname: 'h', findUser: () => 0, findGroup: () => 0 }
+  const text = `[paths]\nstate = "${state}"\n[store]\nkey_file = "${join(state, '..', 'store.key')}"\n`
+  const config = parseConfig(text, { file: 'config.toml', surroundings })
+  left = Number(step)
+  await rotateStoreKey({}, { config, env: {} })
+} else if (what === 'begin') {
   left = Number(step)
   open()
   openAudit({ path: join(state, 'audit.db'), storeKey: STORE_KEY, log: silentLog })

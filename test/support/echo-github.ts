@@ -14,6 +14,8 @@ export type EchoGitHub = {
   readonly url: string
   readonly apiUrl: string
   readonly arrived: readonly Arrived[]
+  /** The next request for a path of its own. */
+  next(): Promise<Arrived>
   close(): Promise<void>
 }
 
@@ -25,6 +27,7 @@ export const startEchoGitHub = async (
   answers: Readonly<Record<string, Answer>>,
 ): Promise<EchoGitHub> => {
   const arrived: Arrived[] = []
+  const waiting: ((seen: Arrived) => void)[] = []
   const server = createServer((incoming, outgoing) => {
     const { url = '/', method = '', headers } = incoming
     const own = answers[url.slice('/api/v3'.length).split('?')[0] ?? '']
@@ -32,6 +35,7 @@ export const startEchoGitHub = async (
     incoming.on('data', (chunk: Buffer) => (seen.bytes += chunk.length))
     if (own) {
       arrived.push(seen)
+      for (const tell of waiting.splice(0)) tell(seen)
       outgoing.setHeader('x-github-request-id', 'ECHO:1')
       return own(incoming, outgoing)
     }
@@ -52,6 +56,7 @@ export const startEchoGitHub = async (
     url,
     apiUrl: `${url}/api/v3`,
     arrived,
+    next: () => new Promise(tell => void waiting.push(tell)),
     close() {
       const closed = Promise.withResolvers<void>()
       server.close(() => closed.resolve())

@@ -34,12 +34,16 @@ export class World {
   readonly calls: Call[] = []
   /** Accounts whose IP allow list does not admit the daemon. */
   readonly blocked = new Set<string>()
+  /** What the API's root says of the pages. */
+  pagesUrl: () => string | undefined = () => 'https://github.com/settings/connections/applications{/client_id}'
   /** When an installation was changed last, where that is told. */
   readonly changedMs = new Map<number, number>()
   /** Accounts whose policies keep the App out. */
   readonly forbidding = new Set<string>()
   /** What was last said of each key. */
   readonly keyStates = new Map<string, KeyState>()
+  /** Of accounts that the App is not installed on: anybody may read them. */
+  readonly publicRepositories = new Map<number, { owner: string; name: string }>()
   /** What all calls end with. */
   outage: Failure | undefined
   quota: Quota | undefined
@@ -47,6 +51,7 @@ export class World {
   surplus: Permissions = {}
   readonly #refusals: { call: Call; failure: Failure; times: number }[] = []
   readonly #withheld = new Set<Call>()
+  readonly #held = new Map<Call, Promise<void>>()
   readonly #nowMs: () => number
   readonly #sleep: (ms: number) => Promise<void>
   #ids = 100
@@ -65,6 +70,13 @@ export class World {
   /** GitHub does what the next call of this kind asks for, and its answer never comes: the deadline passes. */
   withhold(call: Call): void {
     this.#withheld.add(call)
+  }
+
+  /** GitHub does what the next call of this kind asks for, and answers once it is let go. */
+  hold(call: Call): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#held.set(call, promise)
+    return resolve
   }
 
   /** No more answers are withheld than were before. */
@@ -222,7 +234,6 @@ export class World {
       token: new Secret(text),
       expiresAtMs,
       granted: { permissions, ...(repositories && { repositories }) },
-      repositorySelection: repositories ? 'selected' : 'all',
     }
   }
 
@@ -234,6 +245,9 @@ export class World {
     const refusal = this.#refusals.find(one => one.call === call && one.times-- > 0)
     if (refusal) throw refusal.failure
     const result = work()
+    const held = this.#held.get(call)
+    this.#held.delete(call)
+    await held
     if (!this.#withheld.delete(call)) return result
     await this.#sleep(DEADLINE_MS)
     throw new Failure('timeout', 'no answer')
@@ -283,6 +297,7 @@ export const createFakeGitHub = (deps: {
         const { app, pem } = world.convert(code)
         return { app, pem: new Secret(pem) }
       }),
+    findPagesUrl: async () => world.pagesUrl(),
     getApp: as => call('getApp', () => world.authenticate(as).app),
     listInstallations: as =>
       call('listInstallations', () => {
@@ -312,7 +327,10 @@ export const createFakeGitHub = (deps: {
         }
       }),
     listRepositories: token =>
-      call('listRepositories', () => world.installations.get(issuedOf(token).installation)?.repositories ?? []),
+      call('listRepositories', () => ({
+        items: world.installations.get(issuedOf(token).installation)?.repositories ?? [],
+        isWhole: true,
+      })),
     peekRepositories: token =>
       call('peekRepositories', () => {
         const { repositories = [] } = world.installations.get(issuedOf(token).installation) ?? {}
@@ -322,6 +340,13 @@ export const createFakeGitHub = (deps: {
       call('hasRepository', () => {
         const { repositories = [] } = world.installations.get(issuedOf(token).installation) ?? {}
         return repositories.some(repository => foldName(repository.name) === foldName(name))
+      }),
+    findRepository: (token, { id }) =>
+      call('findRepository', () => {
+        const held = world.installations.get(issuedOf(token).installation)
+        const found = held?.repositories.find(repository => repository.id === id)
+        if (found && held) return { owner: held.installation.account.login, name: found.name }
+        return world.publicRepositories.get(id)
       }),
     uninstall: (as, id) =>
       call('uninstall', () => {

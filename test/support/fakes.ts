@@ -112,6 +112,12 @@ export type Disk = {
   /** Thrown by each write of the store, which then changes nothing. */
   storeFailure?: Failure
   auditFailure?: Failure
+  /** As the file system says it, whatever a write meets. */
+  full?: Failure
+  /** So many more rows fit into the audit log. */
+  auditRowsLeft?: number
+  /** When what is appended soon is durable; at once where it is not given. */
+  auditSync?: Promise<void>
 }
 
 export const emptyDisk = (): Disk => ({
@@ -152,24 +158,13 @@ export const openMemoryStore = (disk: Disk, wrote: () => void = () => {}): Store
     },
     tokens: {
       all: () => [...disk.tokens.values()],
-      put: token => change(() => disk.tokens.set(slotOf(token.key, token.slot), token)),
-      putAll: tokens =>
+      write(tokens, gone = []) {
         change(() => {
+          for (const key of gone) for (const slot of ['current', 'next']) disk.tokens.delete(slotOf(key, slot))
           for (const token of tokens) disk.tokens.set(slotOf(token.key, token.slot), token)
-        }),
-      promote: key =>
-        change(() => {
-          const next = disk.tokens.get(slotOf(key, 'next'))
-          if (!next) return
-          disk.tokens.delete(slotOf(key, 'next'))
-          disk.tokens.set(slotOf(key, 'current'), { ...next, slot: 'current' })
-        }),
-      remove: (key, slot) =>
-        change(() => {
-          for (const one of ['current', 'next'] as const) {
-            if (slot === undefined || slot === one) disk.tokens.delete(slotOf(key, one))
-          }
-        }),
+        })
+        return Promise.resolve()
+      },
       clear: () => change(() => disk.tokens.clear()),
     },
     facts: {
@@ -196,22 +191,39 @@ export const openMemoryStore = (disk: Disk, wrote: () => void = () => {}): Store
 
 export const openMemoryAudit = (disk: Disk): AuditStore => {
   const head = (): { sequence: number; hash: string } => disk.audit.at(-1) ?? { sequence: 0, hash: '' }
+  const append: AuditStore['append'] = event => {
+    if (disk.auditFailure) throw disk.auditFailure
+    if (disk.auditRowsLeft !== undefined && disk.auditRowsLeft-- <= 0) {
+      throw new Failure('audit-unavailable', 'no space for this row')
+    }
+    const hash = createHash('sha256')
+      .update(head().hash + JSON.stringify(event))
+      .digest('hex')
+    const row = { ...event, sequence: head().sequence + 1, hash }
+    disk.audit.push(row)
+    return row
+  }
+  const appendAll: AuditStore['appendAll'] = events => {
+    const before = disk.audit.length
+    try {
+      return events.map(append)
+    } catch (error) {
+      disk.audit.length = before
+      throw error
+    }
+  }
   return {
-    append(event) {
-      if (disk.auditFailure) throw disk.auditFailure
-      const hash = createHash('sha256')
-        .update(head().hash + JSON.stringify(event))
-        .digest('hex')
-      const row = { ...event, sequence: head().sequence + 1, hash }
-      disk.audit.push(row)
-      return row
-    },
+    append,
+    appendAll,
+    appendSoon: events => ({ rows: appendAll(events), durable: disk.auditSync ?? Promise.resolve() }),
+    findFullDisk: () => disk.full,
     list: ({ after = 0, limit }) => disk.audit.filter(row => row.sequence > after).slice(0, limit),
     verify: () => ({ rows: disk.audit.length, lastHash: head().hash }),
     check: head,
     head,
     anchor: () => ({ sequence: 0, hash: '' }),
     rotate: () => 0,
+    bytes: () => ({ db: 0, wal: 0 }),
     databaseKey: () => '00'.repeat(32),
     close() {},
   }

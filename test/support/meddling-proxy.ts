@@ -64,7 +64,9 @@ export const startMeddlingProxy = async (options: {
     const target = new URL(`https://${host}${url}`)
     const isNamed = options.address !== undefined && target.hostname !== options.address
     const to = isNamed ? { hostname: options.address, servername: target.hostname } : {}
-    const sent = request(target, { ...to, method, headers: incoming.headers, ca: options.ca }, answer => {
+    // An answer that has no body cannot be cut: nobody is told that nothing has changed.
+    const { 'if-none-match': _, ...headers } = incoming.headers
+    const sent = request(target, { ...to, method, headers, ca: options.ca }, answer => {
       void answer.toArray().then(chunks => answerWith(outgoing, answer, Buffer.concat(chunks)))
     })
     sent.on('error', () => outgoing.destroy())

@@ -9,6 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 export type Place = {
+  /** Of its network namespace. */
+  readonly name: string
   /** Its end of the cable. Loopback is a place's own. */
   readonly address: string
   /** The command as it runs there; the process keeps its pid. */
@@ -68,6 +70,7 @@ export const placeOf = (name: string, address: string): Place => {
     return execFileSync(program, words, { encoding: 'utf8', stdio: 'pipe', timeout: 10_000 })
   }
   return {
+    name,
     address,
     enter,
     run,

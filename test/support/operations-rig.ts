@@ -19,10 +19,12 @@ import { createKeys } from '../../src/operations/keys.ts'
 import type { Recovery } from '../../src/operations/recovery.ts'
 import { createRateLimit } from '../../src/operations/rate-limit.ts'
 import { createHeartbeat } from '../../src/operations/refresh.ts'
+import { createRevokeAll } from '../../src/operations/revoke-all.ts'
 import type { Seat } from '../../src/operations/seat.ts'
 import type { Snapshots } from '../../src/operations/snapshots.ts'
 import { createStatusReport } from '../../src/operations/status.ts'
 import { type Caller, createTokenDesk } from '../../src/operations/token-desk.ts'
+import type { CacheLimits } from '../../src/operations/token-shares.ts'
 import { createTokens } from '../../src/operations/tokens.ts'
 import { createTrail } from '../../src/operations/trail.ts'
 import type { Clock } from '../../src/platform/clock.ts'
@@ -70,12 +72,16 @@ export type RigOptions = {
   store?: Store
   refresh?: { beforeExpiryMs?: number; settleMs?: number }
   random?: () => number
+  addresses?: { readonly url: string; readonly apiUrl: string }
+  limits?: CacheLimits
   /** The process is killed right after this many more writes of the store. */
   killAfterWrites?: number
   /** Of a node of a cluster. */
   seat?: () => Seat | undefined
   /** Held up as a process that is stopped. */
   isPaused?: () => boolean
+  /** Forgets a sealed bundle that waits for its identity. */
+  dropWaiting?: () => void
 }
 
 export type Rig = ReturnType<typeof createRig>
@@ -107,6 +113,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   const findMute = () => seat()?.findMute()
   const link = createAppLink({ github, store: guarded, clock, readKey: readFakeKey, findMute })
   const { beforeExpiryMs = 40 * 60_000, settleMs = 30_000 } = options.refresh ?? {}
+  const rateLimit = createRateLimit({ clock })
   const tokens = createTokens({
     store: guarded,
     link,
@@ -119,6 +126,8 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     settings: () => ({ beforeExpiryMs: seat()?.marginMs(beforeExpiryMs) ?? beforeExpiryMs, settleMs }),
     seat,
     random: options.random ?? (() => 0),
+    takeMint: rateLimit.takeMint,
+    ...(options.limits && { limits: options.limits }),
   })
   const drift = assembleDrift({ store: guarded, journey, link, tokens, trail, events, clock, log })
   const host = () => options.host ?? HERE
@@ -134,13 +143,35 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   }
   const formUrl = (account: Account, state: string) =>
     account.type === 'enterprise' ? `${GITHUB_URL}/enterprises/form` : `http://127.0.0.1:8470/enable/${state}`
-  const shared = { journey, link, events, clock, log, readKey: readFakeKey, exportKey, host }
-  const enable = createEnable({ ...shared, formUrl, onConnected })
+  const addresses = () => options.addresses ?? { url: GITHUB_URL, apiUrl: 'https://api.github.com' }
+  const shared = { journey, link, trail, events, clock, log, readKey: readFakeKey, exportKey, host }
+  const enable = createEnable({ ...shared, addresses, formUrl, onConnected })
   const importApp = createImport({ ...shared, resume: enable.resume })
-  const keys = createKeys({ ...shared, trail, check: drift.check })
-  const disable = createDisable({ journey, link, tokens, events, clock, log })
+  const keys = createKeys({ ...shared, check: drift.check })
+  const disable = createDisable({
+    journey,
+    link,
+    tokens,
+    events,
+    clock,
+    log,
+    ...(options.dropWaiting && { dropWaiting: options.dropWaiting }),
+  })
   const schedule = () => '*/5 * * * *'
+  const revokeAll = createRevokeAll({
+    store: guarded,
+    journey,
+    link,
+    tokens,
+    trail,
+    events,
+    clock,
+    githubClock,
+    log,
+    seat,
+  })
   const heartbeat = createHeartbeat({
+    revokeAll,
     journey,
     tokens,
     enable,
@@ -154,6 +185,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     leads: () => seat()?.leads() ?? true,
   })
   const status = createStatusReport({
+    revokeAll,
     journey,
     tokens,
     link,
@@ -164,15 +196,14 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     snapshots: NO_SNAPSHOTS,
     clock,
     githubClock,
-    settings: () => ({ githubUrl: GITHUB_URL, apiUrl: 'https://api.github.com', beforeExpiryMs }),
+    settings: () => ({ githubUrl: GITHUB_URL, apiUrl: addresses().apiUrl, beforeExpiryMs }),
     proxyFor: () => undefined,
     featureWarnings: () => [],
-    doubtfulUnits: () => [],
+    doubts: () => ({ settings: [], units: [] }),
     host,
     version: '0.0.0',
     seat,
   })
-  const rateLimit = createRateLimit({ clock })
   const desk = createTokenDesk({ policy: () => policy, journey, tokens, drift, link, trail, clock, rateLimit })
   return {
     ...premises,
@@ -193,11 +224,15 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     enable,
     importApp,
     disable,
+    revokeAll,
     keys,
     heartbeat,
     status,
     /** Whatever is thrown, at once or later, is a rejection. */
-    desk: { answer: async (request: TokenRequest, caller: Caller) => desk.answer(request, caller) },
+    desk: {
+      answer: async (request: TokenRequest, caller: Caller) => desk.answer(request, caller),
+      narrowTo: desk.narrowTo,
+    },
     setPolicy: (next: Policy) => void (policy = next),
     kill: () => void (dead = true),
     killAfterWrites: (count: number) => void (writesLeft = count),
@@ -223,6 +258,7 @@ const NO_SNAPSHOTS: Snapshots = {
   restore: absent,
   unlock: absent,
   findWaiting: () => undefined,
+  exportsWaiting: () => false,
   dropWaiting() {},
   adopt: absent,
   prove: async () => {},
@@ -265,10 +301,7 @@ const refusingTheDead = (store: Store, isDead: () => boolean): Store => {
     connection: { read: store.connection.read, write: alive(store.connection.write) },
     tokens: {
       all: store.tokens.all,
-      put: alive(store.tokens.put),
-      putAll: alive(store.tokens.putAll),
-      promote: alive(store.tokens.promote),
-      remove: alive(store.tokens.remove),
+      write: alive(store.tokens.write),
       clear: alive(store.tokens.clear),
     },
     facts: { find: store.facts.find, put: alive(store.facts.put) },
@@ -282,7 +315,6 @@ export const peerOf = (uid: number, more: Partial<Peer> = {}): Peer => ({ pid: 1
 export const callerOf = (peer: Peer, socket: Caller['socket'] = 'token'): Caller => ({
   socket,
   attested: { peer, assertAlive() {}, release() {} },
-  connection: {},
 })
 
 /** An App that was created, installed on ORG and connected, by import. */

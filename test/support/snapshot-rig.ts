@@ -1,6 +1,7 @@
 // Snapshots and recovery over the rig of the operations; bundles are kept in a table, and opened by whoever names their recipient.
 
 import { Failure } from '../../src/domain/errors.ts'
+import type { GithubAddresses } from '../../src/domain/github-addresses.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import { createRecovery } from '../../src/operations/recovery.ts'
 import { createSnapshots, type BundleTools } from '../../src/operations/snapshots.ts'
@@ -18,11 +19,23 @@ export const createShelf = (): Shelf => ({ bundles: new Map() })
 /** `age1KEY` is opened by the identity `KEY`. */
 export const identityOf = (recipient: string): Secret => new Secret(recipient.replace(/^age1/, ''))
 
+export const GITHUB_COM: GithubAddresses = { url: 'https://github.com', apiUrl: 'https://api.github.com' }
+
 const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 
 export const createSnapshotRig = (
   rig: Rig,
-  { shelf, signer = 'signer', configured = [] }: { shelf: Shelf; signer?: string; configured?: readonly string[] },
+  {
+    shelf,
+    signer = 'signer',
+    configured = [],
+    github = GITHUB_COM,
+  }: {
+    shelf: Shelf
+    signer?: string
+    configured?: readonly string[]
+    github?: GithubAddresses
+  },
 ) => {
   const { store, journey, tokens, trail, clock, log, disk } = rig
   const encrypted: { recipients: readonly string[]; text: string }[] = []
@@ -94,7 +107,13 @@ export const createSnapshotRig = (
       remove: () => void delete shelf.waiting,
     },
     host: () => HERE,
-    settings: () => ({ trusted: [], includeToken: true, githubUrl: 'https://github.com', apiUrl: 'https://api' }),
+    settings: () => ({
+      trusted: [],
+      includeToken: true,
+      github,
+      configuration: () => [{ path: '/etc/ghconnectd/config.toml', text: '[app]\n' }],
+    }),
+    assertTellable: record => void rig.status.whole(record),
     onRestored: () => void restored.push(clock.now()),
   })
   return { snapshots, recovery, restored, encrypted, shelf }

@@ -27,6 +27,7 @@ export type SquidOptions = {
   /** Hosts that it refuses with 403. */
   readonly deny?: readonly string[]
   /** Where it listens, if not on loopback, and the command that brings it there. */
+  readonly port?: number
   readonly place?: { readonly address: string; enter(command: readonly string[]): readonly string[] }
   /** Names that it alone knows, with their addresses; it then knows none of the machine's. */
   readonly hosts?: Readonly<Record<string, string>>
@@ -35,8 +36,7 @@ export type SquidOptions = {
 export const startSquid = async (options: SquidOptions = {}): Promise<Squid> => {
   const folder = mkdtempSync(join(tmpdir(), 'squid-'))
   chmodSync(folder, 0o777)
-  const port = await freePort()
-  const { users, deny = [], place, hosts } = options
+  const { users, deny = [], place, hosts, port = await freePort() } = options
   const address = place?.address ?? '127.0.0.1'
   const names = Object.entries(hosts ?? {}).map(([name, at]) => `${at} ${name}\n`)
   writeFileSync(join(folder, 'hosts'), names.join(''))

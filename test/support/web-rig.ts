@@ -33,6 +33,8 @@ export type WebRigOptions = {
   readonly peer?: () => Peer | undefined
   /** The store is closed for this reason, until it is unlocked. */
   readonly closed?: Failure
+  /** Whether a request without a session is still allowed. */
+  readonly takeStranger?: () => boolean
 }
 
 /** What the doctor says here, whatever is the matter. */
@@ -59,8 +61,18 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
   const log = createFakeLog()
   const events = createEvents({ clock, log })
   const links = createLinks({ clock })
-  const archive = { append() {}, list: () => [], anchor: () => undefined, check: never, close() {} }
-  const audit = createAuditLog({ audit: openMemoryAudit(disk), archive, clock, log })
+  const archive = {
+    append() {},
+    list: () => [],
+    anchor: () => undefined,
+    check: never,
+    findOldest: () => undefined,
+    drop: never,
+    bytes: () => 0,
+    close() {},
+  }
+  const room = { maxBytes: () => 1, freeBytes: () => undefined, record: rig.trail.record }
+  const audit = createAuditLog({ audit: openMemoryAudit(disk), archive, clock, log, ...room })
   const history = createRefreshHistory({ facts: rig.store.facts, events, clock, log })
   const recipients: string[] = []
   const operations: Operations = {
@@ -125,6 +137,7 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
     clock,
     log,
     version: '0.0.0',
+    takeStranger: () => options.takeStranger?.() ?? true,
     settings: () => ({
       bases: [`http://${host}`],
       frontUid: undefined,

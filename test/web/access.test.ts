@@ -257,3 +257,32 @@ test('no page can be framed, kept, or made to load anything from elsewhere', asy
     t.notRegex(text, /<script(?![^>]* src=)|<style|\son\w+=|\sstyle=|javascript:/i, path)
   }
 })
+
+test('requests without a session share an allowance, and whoever is signed in has no part in it', async t => {
+  let isLeft = true
+  const rig = await rigFor(t, {
+    takeStranger() {
+      // The refusal waits for its time as soon as this has returned.
+      if (!isLeft) setImmediate(() => void rig.clock.advance(250))
+      return isLeft
+    },
+  })
+  const { prefix, cookie, get } = await rig.signIn()
+  isLeft = false
+  for (const path of ['/', '/done', '/nowhere', `${prefix}/`, `/s/${'0'.repeat(32)}/`]) {
+    const refused = await rig.send(path)
+    t.is(refused.status, 429, path)
+    t.is(refused.headers['retry-after'], '1')
+  }
+  t.is((await rig.send(`${prefix}/`, { headers: { cookie: 'ghconnect_session=AAAA' } })).status, 429)
+  t.is((await rig.send(`${prefix}x/`, { headers: { cookie } })).status, 429)
+  t.is((await get('/')).status, 200)
+})
+
+test('a clock that is set back prolongs no session', async t => {
+  const rig = await rigFor(t)
+  const { get } = await rig.signIn()
+  rig.clock.setWallBy(-60 * MINUTE_MS)
+  await rig.clock.advance(16 * MINUTE_MS)
+  t.is((await get('/')).status, 401)
+})

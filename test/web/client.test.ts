@@ -4,6 +4,7 @@ import { identityToRecipient } from 'age-encryption'
 import test from 'ava'
 import type { Browser } from 'playwright-core'
 import type { PageModel } from '../../src/web/model.ts'
+import { textsOf } from '../../src/web/texts.ts'
 import { checkRow, checkSummary, views } from '../../src/web/views/views.ts'
 import { connectedModel, keysModel, NOW_MS, overviewModels, report } from '../support/page-models.ts'
 import { type Answer, createStage, launchChromium, type Reply, type Stage } from '../support/view-browser.ts'
@@ -163,6 +164,33 @@ test('what somebody types is not taken from under the fingers', async t => {
   await fetched
   t.is(await page.inputValue('#login'), 'octo-org')
 })
+
+for (const language of ['en', 'ja'] as const) {
+  test(`a page whose events are refused says so and asks by itself, until they are given (${language})`, async t => {
+    let refused = true
+    const stage = await createStage(browser, {
+      answer: (_route, path) => {
+        if (!path.endsWith('/events')) return undefined
+        if (refused) return { type: 'text/plain', body: '', status: 429 }
+        return { type: 'text/event-stream', body: 'retry: 600000\n\n' }
+      },
+    })
+    const { page, show, next } = stage
+    await page.clock.install()
+    await show(String(await views.overview(connectedModel(language))))
+    await page.locator('#polling', { hasText: /\S/ }).waitFor()
+    t.is(await page.textContent('#polling'), textsOf(language).layout.polling)
+    const model = connectedModel(language)
+    next(String(await views.overview({ ...model, tokens: { ...model.tokens, live: 15_151 } })))
+    await page.clock.runFor(16_000)
+    await page.locator('#tokens', { hasText: /15.?151/ }).waitFor()
+    refused = false
+    const given = page.waitForResponse(response => response.url().endsWith('/events') && response.ok())
+    await page.clock.runFor(60_000)
+    await given
+    await page.locator('#polling', { hasText: /^$/ }).waitFor({ state: 'attached' })
+  })
+}
 
 test('times and the bar of the token go on by the clock of the server', async t => {
   const { page, show } = await createStage(browser)

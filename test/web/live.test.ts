@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import { createEvents } from '../../src/operations/events.ts'
-import { createLive } from '../../src/web/live.ts'
+import { createLive, MAX_STREAMS, MAX_STREAMS_OF_SESSION } from '../../src/web/live.ts'
 import { createSessions } from '../../src/web/sessions.ts'
 import { createFakeClock, createFakeLog, settle } from '../support/fakes.ts'
 import { peerOf } from '../support/operations-rig.ts'
@@ -85,4 +85,20 @@ test('the end of the session and that of the daemon end the stream', async t => 
   sessions.end(session)
   t.is(live.stream(session).status, 204, 'one that had ended before')
   t.is(listening(), 0)
+})
+
+test('a session has so many streams, and all together; one more is refused until one ends', async t => {
+  const { sessions, session, live } = createRig()
+  const streams = Array.from({ length: MAX_STREAMS_OF_SESSION }, () => live.stream(session))
+  t.true(streams.every(({ status }) => status === 200))
+  const refused = live.stream(session)
+  t.deepEqual([refused.status, refused.headers.get('retry-after')], [429, '60'])
+  await streams[0]?.body?.cancel()
+  t.is(live.stream(session).status, 200)
+  let more = 0
+  for (let n = 0; n < 16; n += 1) {
+    const other = sessions.begin({ peer: peerOf(0) }).session
+    while (live.stream(other).status === 200) more += 1
+  }
+  t.is(more, MAX_STREAMS - MAX_STREAMS_OF_SESSION)
 })

@@ -16,9 +16,9 @@ export const audit: CommandSpec = {
   name: 'audit',
   summary: 'print the audit log: grants, denials, changes',
   options: [
-    { flags: '--after SEQUENCE', description: 'rows behind this one; without it the last ones' },
+    { flags: '--after SEQUENCE', description: 'rows after this sequence number; without it the last ones' },
     { flags: '--limit N', description: 'how many rows at most; 100 if not said, 1000 at most' },
-    { flags: '--follow', description: 'go on with each new row' },
+    { flags: '--follow', description: 'print each new row as it comes' },
     { flags: '--json', description: 'print each row as a line of JSON' },
   ],
   examples: ['ghconnect audit', 'ghconnect audit --follow --json | jq -c \'select(.event == "token.deny")\''],
@@ -30,8 +30,15 @@ export const audit: CommandSpec = {
       ...(after === undefined ? [] : [`after=${after}`]),
       ...(limit === undefined ? [] : [`limit=${limit}`]),
     ].join('&')
-    const print = (row: AuditRowBody): void =>
-      context.output.line(options.flag('json') ? JSON.stringify(row) : describe(row))
+    const json = options.flag('json')
+    const userName = json ? () => undefined : await context.deps.userNames()
+    let isFirst = true
+    const print = (row: AuditRowBody): void => {
+      if (json) return context.output.line(JSON.stringify(row))
+      if (isFirst) context.output.line(context.output.paint('bold', HEADER))
+      isFirst = false
+      context.output.line(describe(row, userName))
+    }
     if (options.flag('follow')) return follow(client, { context, query, print })
     const { rows } = await client.call({ method: 'GET', path: `/v1/audit?${query}`, answer: AuditAnswer })
     for (const row of rows) print(row)
@@ -103,7 +110,8 @@ export const auditVerify: CommandSpec = {
       const rows = verdict.last === 0 ? 'no rows yet' : `rows ${verdict.first} to ${verdict.last}`
       if (problems.length === 0) output.line(`${output.paint('green', 'Intact')}: ${rows}`)
       if (journal) output.line(`Compared with the journal: ${count(journal.compared, 'row')}`)
-      if (verdict.first > 1) output.line(`Rows up to ${verdict.first - 1} are not held here any more.`)
+      if (verdict.first > 1 && problems.length === 0)
+        output.line(`Rows 1 to ${verdict.first - 1} were dropped: the log had reached [audit] max_size.`)
     }
     return problems.length === 0 ? 0 : 65
   },
@@ -158,9 +166,11 @@ const numberOf = (name: string, text: string | undefined): number | undefined =>
   throw new Failure('usage', `--${name} ${text}: must be a number`)
 }
 
-const describe = (row: AuditRowBody): string => {
+const HEADER = `${'TIME (UTC)'.padEnd(19)}  ${'ROW'.padStart(6)}  ${'EVENT'.padEnd(12)}  WHO | PROFILE | SCOPE | TOKEN | DETAIL`
+
+const describe = (row: AuditRowBody, userName: (uid: number) => string | undefined): string => {
   const who = [
-    ...(row.uid === undefined ? [] : [`uid ${row.uid}`]),
+    ...(row.uid === undefined ? [] : [userName(row.uid) ?? `uid ${row.uid}`]),
     ...(row.unit === undefined ? [] : [row.unit]),
     ...(row.pid === undefined ? [] : [`pid ${row.pid}`]),
   ].join(' ')

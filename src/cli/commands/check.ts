@@ -3,6 +3,7 @@
 import { exitOf } from '../../domain/check.ts'
 import { CATALOGUE, Failure } from '../../domain/errors.ts'
 import { CheckReport, type CheckRow } from '../../domain/wire-check.ts'
+import { adviceOn, forPerson } from '../advice.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { alignColumns, type Output, type Style } from '../output.ts'
 
@@ -16,8 +17,8 @@ export const check: CommandSpec = {
   details: [
     'Configuration, store, recovery key, backup, clock, DNS, proxy, TLS, each host to allow, IP allow list, key, App, installations,',
     'permissions, repositories, quota and cluster: side by side, within five seconds, by the same way out as all calls of the',
-    'daemon. What lies behind a layer that fails is not asked. The exit code is 0 where nothing failed, warnings or not, else that',
-    'of the first layer that failed. Where no daemon answers, what can be seen without it is shown, and the exit code is 69 at least.',
+    'daemon. Layers behind one that fails are skipped. The exit code is 0 only while tokens are available; otherwise it is that',
+    'of the first layer that failed, or 69 before `enable`. Without a daemon it shows what this process can see and ends with at least 69.',
   ].join('\n'),
   options: [{ flags: '--watch', description: 'again each ten seconds, until it is interrupted' }, JSON_OPTION],
   examples: ['ghconnect check', 'ghconnect check --json | jq -r \'.rows[] | select(.verdict == "failed") | .next\''],
@@ -39,15 +40,28 @@ const CLEAR = '\u001b[H\u001b[2J'
 
 const once = async (context: Context, { json, clear }: { json: boolean; clear: boolean }): Promise<number> => {
   const { output, deps } = context
-  const { report, absence } = await ask(context)
+  const { report, absence } = await askDoctor(context)
   if (clear) deps.stdout.write(CLEAR)
-  if (absence) output.note(`ghconnect: ${absence.entry.title}: ${absence.message}; this is what can be seen without it`)
+  if (absence) {
+    output.note(`ghconnect: ${absence.entry.title}: ${absence.message}`)
+    const who = await deps.who()
+    const fault = report.rows.find(({ layer, verdict }) => layer === 'configuration' && verdict === 'failed')
+    // With this file it would not start.
+    const advice =
+      absence.code === 'daemon-absent' && fault?.next
+        ? forPerson(fault.next, { who, isTheirs: false })
+        : adviceOn(absence, { command: 'check', who, socketGiven: false })
+    output.note(`  What to do: ${advice} This is what can be seen without the daemon:`)
+  }
   if (json) output.json(report)
   else show(output, report)
-  return exitOf(report.rows) || (absence ? CATALOGUE['daemon-absent'].exit : 0)
+  return exitOf(report.rows) || (absence || !isServing(report) ? CATALOGUE['not-connected'].exit : 0)
 }
 
-const ask = async (context: Context): Promise<{ report: CheckReport; absence?: Failure }> => {
+/** Nothing may be wrong, and there is still no token: before `enable`, and after `disable`. */
+const isServing = ({ state }: CheckReport): boolean => state === 'connected'
+
+export const askDoctor = async (context: Context): Promise<{ report: CheckReport; absence?: Failure }> => {
   const { deps, configFile } = context
   try {
     const client = await context.client('admin')
@@ -61,15 +75,17 @@ const ask = async (context: Context): Promise<{ report: CheckReport; absence?: F
   }
 }
 
-const show = (output: Output, { rows, state, took_ms: tookMs, verdict }: CheckReport): void => {
+const show = (output: Output, report: CheckReport): void => {
+  const { rows, state, took_ms: tookMs, verdict } = report
+  const summary = verdict === 'failed' || isServing(report) ? SUMMARIES[verdict] : NOT_SERVING
   const lines = groupsOf(rows).flatMap(group => linesOf(output, group))
   for (const line of alignColumns(lines)) output.line(line)
   output.line()
-  output.line(`${output.paint(STYLES[verdict], SUMMARIES[verdict])} State: ${state}. Took ${tookMs} ms.`)
+  output.line(`${output.paint(STYLES[verdict], summary)} State: ${state}. Took ${tookMs} ms.`)
 }
 
-/** One line for neighbours that were not asked for the same reason: first and last. */
-type Group = { readonly row: CheckRow; last: CheckRow }
+/** One line for neighbours that were not asked for the same reason. */
+type Group = { readonly row: CheckRow; readonly folded: CheckRow[] }
 
 const groupsOf = (rows: readonly CheckRow[]): Group[] => {
   const groups: Group[] = []
@@ -77,21 +93,22 @@ const groupsOf = (rows: readonly CheckRow[]): Group[] => {
     const before = groups.at(-1)
     const isSame =
       before?.row.verdict === 'skipped' && row.verdict === 'skipped' && before.row.evidence === row.evidence
-    if (before && isSame) before.last = row
-    else groups.push({ row, last: row })
+    if (before && isSame) before.folded.push(row)
+    else groups.push({ row, folded: [] })
   }
   return groups
 }
 
-const linesOf = (output: Output, { row, last }: Group): string[][] => {
+const linesOf = (output: Output, { row, folded }: Group): string[][] => {
   const { layer, subject, verdict, evidence, next } = row
   const style = STYLES[verdict]
-  const alone = subject === undefined ? layer : `${layer} ${subject}`
-  const name = row === last ? alone : layer === last.layer ? layer : `${layer} to ${last.layer}`
+  const others = [...new Set(folded.map(other => other.layer))].filter(other => other !== layer)
+  const name = subject === undefined || folded.length > 0 ? layer : `${layer} ${subject}`
+  const rest = others.length === 0 ? '' : ` The same for ${others.join(', ')}.`
   const first = [
     output.paint(style, MARKS[verdict]),
     name,
-    verdict === 'skipped' ? output.paint('dim', evidence) : evidence,
+    verdict === 'skipped' ? output.paint('dim', `${evidence}${rest}`) : evidence,
   ]
   return verdict === 'ok' || next === undefined ? [first] : [first, ['', '', `→ ${next}`]]
 }
@@ -108,8 +125,10 @@ const MARKS: Readonly<Record<CheckRow['verdict'], string>> = {
   failed: 'FAILED',
   skipped: '-',
 }
+const NOT_SERVING =
+  'Nothing is wrong, but this machine is not connected: no token is available. `ghconnect status` shows the next step.'
 const SUMMARIES: Readonly<Record<CheckReport['verdict'], string>> = {
   ok: 'All is well.',
-  warning: 'It works, with warnings.',
+  warning: 'Working, with warnings.',
   failed: 'Something is wrong.',
 }

@@ -1,8 +1,11 @@
 // `ghconnect cluster`: the credentials on several nodes.
 
 import { ClusterStatus, ResealAnswer } from '../../domain/wire-cluster.ts'
+import type { Client } from '../client.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
+import { confirm, YES_OPTION } from '../confirm.ts'
 import { alignColumns, count, describeTime, relativeTime } from '../output.ts'
+import { getStatus } from '../watch.ts'
 
 const show = ({ output, deps }: Context, status: ClusterStatus): void => {
   const now = deps.clock.now()
@@ -61,19 +64,30 @@ export const clusterStatus: CommandSpec = {
   },
 }
 
+/** Where there is nothing to lose nobody is asked. */
+const askToShred = async (context: Context, client: Client, yes: boolean): Promise<void> => {
+  const { account, hostname, state } = await getStatus(client)
+  if (state === 'disconnected') return
+  const name = account?.login ?? hostname ?? 'this machine'
+  await confirm(context, { what: `shreds the credentials of ${name} on this node`, name, yes })
+}
+
 export const clusterJoin: CommandSpec = {
   name: 'cluster join',
   summary: 'join the cluster that the configuration names',
   details: `The first node brings its credentials along; each other one takes over those of the cluster.
-A node with another connection of its own refuses, unless --force gives that up.`,
+A node with another connection of its own refuses. --force gives that up: it asks for the account's name first, and without a
+terminal it requires --yes.`,
   options: [
     { flags: '--replica', description: 'hold the credentials, call nobody, never lead, until promoted' },
     { flags: '--force', description: "give up another connection of this node's own" },
+    YES_OPTION,
     JSON_OPTION,
   ],
   examples: ['ghconnect cluster join', 'ghconnect cluster join --replica'],
   async run(context, { options }) {
     const client = await context.client('admin')
+    if (options.flag('force')) await askToShred(context, client, options.flag('yes'))
     const body = { replica: options.flag('replica'), force: options.flag('force') }
     const status = await client.call({ method: 'POST', path: '/v1/cluster', body, answer: ClusterStatus })
     return answer(context, status, options.flag('json'))
@@ -84,11 +98,12 @@ export const clusterLeave: CommandSpec = {
   name: 'cluster leave',
   summary: 'leave the cluster; the other nodes go on',
   details: `Nothing of the cluster stays on this node: its key is shredded. With --keep this node goes on as a single one, with the same App.
-Works without etcd, too.`,
-  options: [{ flags: '--keep', description: 'keep the credentials' }, JSON_OPTION],
+Works without etcd, too. Without --keep it asks for the account's name first, and without a terminal it requires --yes.`,
+  options: [{ flags: '--keep', description: 'keep the credentials' }, YES_OPTION, JSON_OPTION],
   examples: ['ghconnect cluster leave', 'ghconnect cluster leave --keep'],
   async run(context, { options }) {
     const client = await context.client('admin')
+    if (!options.flag('keep')) await askToShred(context, client, options.flag('yes'))
     const path = options.flag('keep') ? '/v1/cluster?keep=true' : '/v1/cluster'
     const status = await client.call({ method: 'DELETE', path, answer: ClusterStatus })
     return answer(context, status, options.flag('json'))

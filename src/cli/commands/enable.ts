@@ -1,11 +1,13 @@
 // `ghconnect enable`: begins the connection, says which page to open, and follows it until there is a connection.
 
 import { createInterface } from 'node:readline'
-import { asFailure, Failure } from '../../domain/errors.ts'
-import { EnableAnswer, StateAnswer, type Status } from '../../domain/wire.ts'
+import { asFailure, Failure, isCode } from '../../domain/errors.ts'
+import { failureOfState } from '../../domain/state-failure.ts'
+import { EnableAnswer, StateAnswer, type SeenStatus } from '../../domain/wire.ts'
+import type { CheckRow } from '../../domain/wire-check.ts'
 import type { Client } from '../client.ts'
 import { type CommandSpec, type Context, JSON_OPTION, type Options } from '../command.ts'
-import { failureOfLastCall, failureOfState, followStatus } from '../watch.ts'
+import { failureOfLastCall, followStatus, POLLING } from '../watch.ts'
 
 export const enable: CommandSpec = {
   name: 'enable',
@@ -27,6 +29,7 @@ An enterprise creates its App by hand: the page is a form filled in beforehand, 
     const account = readAccount(options)
     await context.deps.beforeEnable?.(context, { withoutRecoveryKey: options.flag('withoutRecoveryKey') })
     const client = await context.client('admin')
+    await assertWayOpen(context, client)
     const answer = await client.call({
       method: 'POST',
       path: '/v1/connection',
@@ -43,6 +46,30 @@ An enterprise creates its App by hand: the page is a form filled in beforehand, 
     return 0
   },
 }
+
+/** What this machine needs to reach GitHub's API, in the order in which it is met. */
+const WAY = new Set<CheckRow['layer']>(['configuration', 'dns', 'proxy', 'tls', 'host'])
+
+/** An owner who created the App on GitHub should not have to wait for a proxy to be fixed. Throws what fails first. */
+const assertWayOpen = async ({ output }: Context, client: Client): Promise<void> => {
+  output.progress('Checking the way to GitHub...')
+  const { CheckReport } = await import('../../domain/wire-check.ts')
+  const call = { method: 'GET', path: '/v1/check', answer: CheckReport, silenceMs: CHECK_MS } as const
+  // A daemon that cannot check says why when it is asked to connect.
+  const report = await client.call(call).catch(() => undefined)
+  const fault = report?.rows.find(({ layer, verdict }) => verdict === 'failed' && WAY.has(layer))
+  if (!fault) return
+  const { code = '', evidence, next } = fault
+  const said = `${evidence.replace(/\.$/, '')} (nothing was begun; \`ghconnect check\` shows each layer)`
+  const failure = new Failure(isCode(code) ? code : 'unreachable', said, { next })
+  // Nothing is under way that the daemon would try again.
+  throw failure.entry.exit === 75
+    ? new Failure(failure.code, said, { next: 'Run `ghconnect enable` again later.' })
+    : failure
+}
+
+/** The daemon's check ends within five seconds. */
+const CHECK_MS = 15_000
 
 type Account = { type: 'organization' | 'user' | 'enterprise'; login: string }
 
@@ -67,7 +94,10 @@ const showPage = (context: Context, { answer, login }: { answer: EnableAnswer; l
     output.line(`Open this page as an owner of ${login}, within the hour:`)
     output.line(`  ${answer.url}`)
     const hint = tunnelHint(answer.url, deps.env['SSH_CONNECTION'])
-    if (hint) output.line(`Is your browser on another machine? First run there:\n  ${hint}`)
+    if (hint) {
+      output.line('Is your browser on another machine? First run there:')
+      output.line(`  ${hint}`)
+    }
   }
   // No browser is started with it: whoever reads its arguments in the list of processes would be the first to know the state.
 }
@@ -88,7 +118,7 @@ const FIRST_TOKEN_MS = 3_000
 const waitUntilConnected = async (
   context: Context,
   { client, quiet }: { client: Client; quiet: boolean },
-): Promise<Status> => {
+): Promise<SeenStatus> => {
   const { output, deps } = context
   const seen = new Set<string>()
   const once = (how: 'line' | 'note' | 'progress', text: string): void => {
@@ -96,7 +126,7 @@ const waitUntilConnected = async (
     seen.add(text)
   }
   let connectedAtMs: number | undefined
-  const look = (status: Status): Status | undefined => {
+  const look = (status: SeenStatus): SeenStatus | undefined => {
     if (status.app) once('progress', `App created: ${status.app.name}`)
     const trouble = failureOfLastCall(status)
     if (trouble) once('note', `ghconnect: ${trouble.entry.title}: ${trouble.message}`)
@@ -108,8 +138,8 @@ const waitUntilConnected = async (
         return undefined
       case 'connected':
         connectedAtMs ??= deps.clock.monotonic()
-        once('progress', `Installed on ${status.installations.map(i => i.account.login).join(', ')}`)
-        if (status.tokens.live > 0) once('progress', 'First token minted')
+        once('progress', `Installed on ${(status.installations ?? []).map(i => i.account.login).join(', ')}`)
+        if ((status.tokens?.live ?? 0) > 0) once('progress', 'First token minted')
         else if (deps.clock.monotonic() - connectedAtMs < FIRST_TOKEN_MS) return undefined
         return status
       default:
@@ -118,7 +148,7 @@ const waitUntilConnected = async (
   }
   const stop = acceptCompletions(context, client)
   try {
-    return await followStatus(client, { clock: deps.clock, look })
+    return await followStatus(client, { clock: deps.clock, look, onPolling: () => output.note(POLLING) })
   } finally {
     stop()
   }

@@ -2,15 +2,19 @@
 
 import { Failure } from '../../domain/errors.ts'
 import { ExplainAnswer } from '../../domain/wire-policy.ts'
+import { forPerson } from '../advice.ts'
 import { type CommandSpec, JSON_OPTION } from '../command.ts'
 import type { Output } from '../output.ts'
 import { readScope, SCOPE_OPTIONS } from '../scope-options.ts'
 
-const SCOPE = SCOPE_OPTIONS.filter(({ flags }) => /^--(?:profile|installation|repo|permission) /.test(flags))
+/** Of all profiles, whomever they admit. */
+const SCOPE = SCOPE_OPTIONS.filter(({ flags }) => /^--(?:profile|installation|repo|permission) /.test(flags)).map(
+  option => (option.complete === 'own-profiles' ? ({ ...option, complete: 'profiles' } as const) : option),
+)
 
 export const explain: CommandSpec = {
   name: 'explain',
-  summary: 'tell who would get what, and why not',
+  summary: 'show who would get what, and why not',
   details: [
     'Without a caller: whom each profile admits. With --user, --group or --unit: what such a caller would get, as far as that',
     'is enough to tell. With --pid: what a process that lives would get if it asked now. Nothing is granted, and nothing is asked',
@@ -47,12 +51,16 @@ export const explain: CommandSpec = {
       answer: ExplainAnswer,
     })
     if (options.flag('json')) context.output.json(answer)
-    else print(answer, context.output)
+    else {
+      const { withheld } = answer
+      const next = withheld && forPerson(withheld.next, { who: await context.deps.who(), isTheirs: false })
+      print(answer, context.output, next)
+    }
     return 0
   },
 }
 
-const print = ({ caller, decision, profiles }: ExplainAnswer, output: Output): void => {
+const print = ({ caller, decision, withheld, profiles }: ExplainAnswer, output: Output, next = ''): void => {
   const about = [
     ...(caller.pid === undefined ? [] : [`process ${caller.pid}`]),
     ...(caller.uid === undefined ? [] : [`user ${caller.user ?? 'without a name'} (${caller.uid})`]),
@@ -61,6 +69,10 @@ const print = ({ caller, decision, profiles }: ExplainAnswer, output: Output): v
   ]
   output.line(`Caller    ${about.join(', ') || 'anybody'}`)
   output.line(`Decision  ${output.paint(COLOURS[decision.outcome], decision.outcome)}: ${decision.detail}`)
+  if (withheld) {
+    output.line(`Now       ${output.paint('red', 'no token is served')}: ${withheld.detail}`)
+    output.line(`          ${next}`)
+  }
   for (const { profile, outcome, reasons } of profiles) {
     output.line()
     output.line(`${output.paint('bold', profile)}  ${output.paint(COLOURS[outcome], outcome)}`)

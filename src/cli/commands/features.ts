@@ -1,6 +1,6 @@
 // `ghconnect features`: what GitHub Connect is to do for this machine, switched on and off by an administrator.
 
-import { resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { asFailure, Failure } from '../../domain/errors.ts'
 import { FEATURE_NAMES, FEATURES, type FeatureName } from '../../domain/features.ts'
 import { describePermissions } from '../../domain/scope.ts'
@@ -93,12 +93,22 @@ const change = async (
 ): Promise<number> => {
   const { deps, output, configFile } = context
   const { switchFeature } = await import('../../platform/features-file.ts')
-  const switched = switchFeature(name, setting, { configFile, surroundings: await deps.surroundings() })
+  const surroundings = await deps.surroundings()
+  const switched = asWriter(configFile, () => switchFeature(name, setting, { configFile, surroundings }))
   const holds = await reload(context, switched)
   const now = holds ? (await fetchFeatures(context)).find(one => one.name === name) : undefined
   if (options.flag('json')) output.json({ name, file: switched.file, ...(now && { state: now.state, next: now.next }) })
   else print({ name, now, file: switched.file, output })
   return 0
+}
+
+const asWriter = <T>(configFile: string, write: () => T): T => {
+  try {
+    return write()
+  } catch (cause) {
+    if (!(cause instanceof Error && 'code' in cause && cause.code === 'EACCES')) throw cause
+    throw new Failure('not-permitted', `${dirname(configFile)} is not yours to write`, { cause })
+  }
 }
 
 const print = (told: {

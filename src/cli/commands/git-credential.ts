@@ -1,39 +1,104 @@
-// `ghconnect git-credential`: git's credential protocol on standard input and output; it keeps nothing.
+// `ghconnect git-credential`: git's credential protocol on standard input and output, and git's own settings for it. It keeps nothing.
 
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { Failure } from '../../domain/errors.ts'
 import { GIT_CREDENTIAL } from '../../domain/git-credential.ts'
-import type { CommandSpec } from '../command.ts'
+import type { CommandSpec, Context, Options } from '../command.ts'
 
 const MAX_INPUT_BYTES = 65_536
+/** The package's helper: the same protocol in sh, and three times as fast to start. */
+const HELPER = '/usr/lib/ghconnectd/git-credential-ghconnect'
 
 export const gitCredential: CommandSpec = {
   name: 'git-credential',
-  summary: 'answer git as a credential helper',
-  details: `git calls it with get, store or erase. Only hosts of the configured GitHub are answered for; store does nothing.
-The package has the same as /usr/lib/ghconnectd/git-credential-ghconnect, which starts three times as fast.`,
-  arguments: [{ name: 'operation', description: "git's word", choices: ['get', 'store', 'erase'] }],
-  options: [{ flags: '--profile NAME', description: 'the profile to ask under; needed where several would do' }],
-  examples: ["git config --global credential.https://github.com.helper '!ghconnect git-credential'"],
+  summary: 'answer git as a credential helper, or set git up for it',
+  details: `git calls it with get, store or erase, and ignores its answer to any other action. Only the configured GitHub's host is answered for; store does nothing.
+The package has the same as ${HELPER}, which starts three times as fast.
+"setup" makes it git's only helper for GitHub's host, so that no other helper stores the token. --undo removes what setup added.
+With --system the helpers in a user's own ~/.gitconfig still come after it: git 2.46 and later does not hand them the token.`,
+  arguments: [{ name: 'action', description: 'get, store or erase, as git says it; or setup' }],
+  options: [
+    { flags: '--profile NAME', description: 'the profile to ask under; needed where several would do' },
+    { flags: '--global', description: "setup: in this user's ~/.gitconfig (the default)" },
+    { flags: '--system', description: "setup: in the machine's /etc/gitconfig" },
+    { flags: '--undo', description: 'setup: remove what it added' },
+  ],
+  examples: ['ghconnect git-credential setup --global', 'sudo ghconnect git-credential setup --system --undo'],
   async run(context, { options, args }) {
-    const [operation = ''] = args
-    if (!['get', 'store', 'erase'].includes(operation))
-      throw new Failure('usage', `${operation}: must be get, store or erase`)
-    if (operation === 'store') return 0
+    const [action = ''] = args
+    if (action === 'setup') return setUp(context, options)
+    if (action !== 'get' && action !== 'erase') return 0
     const { password, attributes } = split(await readAll(context.deps.stdin))
-    if (operation === 'erase' && password === undefined) return 0
+    if (action === 'erase' && password === undefined) return 0
     const profile = options.text('profile')
     const text = [
       ...(profile === undefined ? [] : [`profile=${profile}`]),
       ...attributes,
-      ...(operation === 'erase' && password !== undefined ? [`rejected=${hash(password)}`] : []),
+      ...(action === 'erase' && password !== undefined ? [`rejected=${hash(password)}`] : []),
     ].join('\n')
     const client = await context.client('token')
     const answer = await client.exchangeText({ path: '/v1/tokens', type: GIT_CREDENTIAL, text: `${text}\n` })
     context.deps.stdout.write(answer)
     return 0
   },
+}
+
+/** An empty entry resets the list that git has read so far, so that ours is the only helper for the host. */
+const setUp = async ({ deps, output, configFile }: Context, options: Options): Promise<number> => {
+  if (options.flag('global') && options.flag('system')) throw new Failure('usage', '--global and --system: choose one')
+  const { loadConfig } = await import('../../platform/config.ts')
+  const { github } = loadConfig(configFile, { hostname: 'localhost', findUser: () => 0, findGroup: () => 0 })
+  const { origin } = new URL(github.url)
+  const level = options.flag('system') ? '--system' : '--global'
+  const git = createGitConfig({ level, key: `credential.${origin}.helper`, env: deps.env })
+  const now = git.read()
+  const others = withoutOurs(now)
+  const profile = options.text('profile')
+  if (profile !== undefined && !/^[\w.-]+$/.test(profile))
+    throw new Failure(
+      'usage',
+      '--profile: git would run this name through a shell; use letters, digits, ".", "_" and "-"',
+    )
+  const helper = [existsSync(HELPER) ? HELPER : '!ghconnect git-credential', ...(profile ? ['--profile', profile] : [])]
+  git.write(now, options.flag('undo') ? others : [...others, '', helper.join(' ')])
+  output.line(
+    options.flag('undo')
+      ? `git no longer asks ghconnect for ${origin} (${level}).`
+      : `git asks ghconnect, and no other helper, for ${origin} (${level}).`,
+  )
+  return 0
+}
+
+/** Without our helper, and without the empty entry right before it. */
+const withoutOurs = (helpers: readonly string[]): string[] => {
+  const isOurs = (helper: string | undefined): boolean =>
+    helper !== undefined && /(?:^|\/)git-credential-ghconnect(?: |$)|ghconnect git-credential(?: |$)/.test(helper)
+  return helpers.filter((helper, at) => !isOurs(helper) && !(helper === '' && isOurs(helpers[at + 1])))
+}
+
+/** One setting with several values, by git itself, which knows where its files are and how they are quoted. */
+const createGitConfig = (of: { level: string; key: string; env: Context['deps']['env'] }) => {
+  const git = (...args: string[]): string => {
+    try {
+      return execFileSync('git', ['config', of.level, ...args], { encoding: 'utf8', env: of.env, stdio: 'pipe' })
+    } catch (cause) {
+      // 1: there is no such value.
+      if (cause instanceof Error && 'status' in cause && cause.status === 1) return ''
+      const words = cause instanceof Error && 'stderr' in cause ? String(cause.stderr).trim() : ''
+      throw new Failure('io', `git config ${of.level}: ${words || 'git cannot be run'}`, { cause })
+    }
+  }
+  return {
+    read: (): string[] => git('--null', '--get-all', of.key).split('\0').slice(0, -1),
+    write(now: readonly string[], wanted: readonly string[]): void {
+      const isLonger = now.every((value, at) => wanted[at] === value)
+      if (!isLonger) git('--unset-all', of.key)
+      for (const value of isLonger ? wanted.slice(now.length) : wanted) git('--add', of.key, value)
+    },
+  }
 }
 
 /** Whatever password git holds may be somebody else's: nothing but its hash leaves this process. */

@@ -2,8 +2,10 @@
 
 import type { KeysAnswer } from '../../domain/wire-keys.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
+import { confirm, YES_OPTION } from '../confirm.ts'
 import { findLooseMode, readKeyFile } from '../key-file.ts'
 import { describeTime } from '../output.ts'
+import { getStatus } from '../watch.ts'
 
 /** Loaded with the command: other commands need none of it. */
 const shapes = () => import('../../domain/wire-keys.ts')
@@ -21,7 +23,7 @@ export const keysList: CommandSpec = {
     const client = await context.client('admin')
     const answer = await client.call({ method: 'GET', path: PATH, answer: KeysAnswer })
     if (options.flag('json')) context.output.json(answer)
-    else if (answer.keys.length === 0) context.output.note('No App is stored, and no key of it.')
+    else if (answer.keys.length === 0) context.output.note('No App is configured, so there is no key.')
     else show(context, answer)
     return 0
   },
@@ -59,9 +61,15 @@ A key that is held already changes nothing. - reads it from standard input.`,
 export const keysRetire: CommandSpec = {
   name: 'keys retire',
   summary: 'drop the fallback key, once GitHub took a signature of the one that stays',
-  details: 'The last key is never dropped. Prints which key to delete on GitHub, and where: no API does that.',
+  details:
+    "The last key is never dropped. Prints which key to delete on GitHub, and where: no API does that.\nAsks for the account's name first; without a terminal, --yes is required.",
   options: [
-    { flags: '--fingerprint FINGERPRINT', description: 'the key to drop, in place of the fallback' },
+    {
+      flags: '--fingerprint FINGERPRINT',
+      description: 'the key to drop, in place of the fallback',
+      complete: 'keys',
+    },
+    YES_OPTION,
     JSON_OPTION,
   ],
   examples: [
@@ -73,6 +81,12 @@ export const keysRetire: CommandSpec = {
     const { RetireKeyAnswer } = await shapes()
     const client = await context.client('admin')
     const fingerprint = options.text('fingerprint')
+    const { account, keys = [] } = await getStatus(client)
+    if (keys.length > 1) {
+      const name = account?.login ?? 'this machine'
+      const what = `drops a private key of the App of ${name}`
+      await confirm(context, { what, name, yes: options.flag('yes') })
+    }
     const path = fingerprint === undefined ? PATH : `${PATH}?fingerprint=${encodeURIComponent(fingerprint)}`
     const answer = await client.call({ method: 'DELETE', path, answer: RetireKeyAnswer })
     if (options.flag('json')) output.json(answer)

@@ -1,30 +1,8 @@
-// Commands that ask no daemon: `config check`, `daemon`, `sandbox`, `completion`.
+// Commands that ask no daemon: `daemon`, `sandbox`, `completion`.
 
-import { existsSync } from 'node:fs'
 import { Failure } from '../../domain/errors.ts'
 import type { CommandSpec } from '../command.ts'
 import { completionScript, isShell, SHELLS } from '../completion.ts'
-
-export const configCheck: CommandSpec = {
-  name: 'config check',
-  summary: 'check the configuration file',
-  details:
-    'Names file, line and key of the first error, with exit code 78. The daemon is not asked, and nothing is applied. A unit that systemd does not know is a warning.',
-  options: [],
-  examples: ['ghconnect config check', 'ghconnect config check --config ./config.toml'],
-  async run({ deps, output, configFile }) {
-    const { loadConfig } = await import('../../platform/config.ts')
-    const { doubtfulUnits } = await import('../../platform/unit-files.ts')
-    const { policy } = loadConfig(configFile, await deps.surroundings())
-    for (const { name, allow } of policy.profiles) {
-      for (const { unit, doubt } of doubtfulUnits(allow.units)) {
-        output.note(`${configFile}: warning: profile ${name}, allow.units: ${unit}: ${doubt}`)
-      }
-    }
-    output.line(existsSync(configFile) ? `${configFile}: OK` : `${configFile}: OK (absent: the defaults apply)`)
-    return 0
-  },
-}
 
 export const daemon: CommandSpec = {
   name: 'daemon',

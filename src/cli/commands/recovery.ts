@@ -1,4 +1,4 @@
-// `ghconnect recovery-key create`, `unlock`, `adopt`, `store-key`: what is needed on the day of the disaster, and the day before.
+// `ghconnect recovery-key create`, `unlock`, `adopt`, `store-key`, `store-key rotate`: what is needed on the day of the disaster, and the day before.
 
 import { Failure } from '../../domain/errors.ts'
 import type { Secret } from '../../domain/secret.ts'
@@ -7,6 +7,7 @@ import { readIdentityFile } from '../bundle-files.ts'
 import type { Client } from '../client.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { isDaemonUp } from '../daemon-first.ts'
+import type { OfflineWork } from '../offline.ts'
 import { keepRecipient, makeRecoveryKey } from '../recovery-key.ts'
 
 export const recoveryKeyCreate: CommandSpec = {
@@ -36,9 +37,10 @@ and the store where its own key is lost. Several may exist.`,
 
 export const unlock: CommandSpec = {
   name: 'unlock',
-  summary: 'open with a recovery key what is locked',
-  details: `A store whose key was lost is opened and gets a new key: a file named by [store] key_file that is absent is made, and none is ever
-replaced. A sealed bundle that waits for its identity is restored.`,
+  summary: 'unlock the store or a sealed bundle with a recovery key',
+  details: `A store whose key was lost is opened and gets a new key: a key file that [store] key_file names and that is absent, or, for root, a
+sealed systemd credential; then the daemon is restarted. An existing key file is never replaced. A sealed bundle that waits for
+its recovery key is restored.`,
   options: [{ flags: '--identity FILE', description: 'the recovery key (an age identity file)' }, JSON_OPTION],
   examples: ['ghconnect unlock --identity recovery-key.txt'],
   forBackups: true,
@@ -48,11 +50,11 @@ replaced. A sealed bundle that waits for its identity is restored.`,
     if (file === undefined) throw new Failure('usage', '--identity FILE is missing')
     const identity = await readIdentityFile(file)
     const offline = await deps.offline({ configFile })
-    const made = offline.ensureStoreKey()
+    const made = await offline.ensureStoreKey(identity)
     if (made !== undefined) output.note(`Warning: ${made}`)
     const client = await context.client('admin')
     const answer = (await isDaemonUp(client))
-      ? await unlockBy(client, { identity, made })
+      ? await unlockBy(context, { client, identity, offline })
       : await offline.unlock(identity)
     tell(context, { answer, json: options.flag('json') })
     return 0
@@ -60,19 +62,31 @@ replaced. A sealed bundle that waits for its identity is restored.`,
 }
 
 const unlockBy = async (
-  client: Client,
-  { identity, made }: { identity: Secret; made: string | undefined },
+  { deps, output }: Context,
+  { client, identity, offline }: { client: Client; identity: Secret; offline: OfflineWork },
 ): Promise<StateAnswer> => {
+  const body = { identity: identity.reveal() }
+  const ask = () => client.call({ method: 'POST', path: '/v1/unlock', body, answer: StateAnswer })
   try {
-    const body = { identity: identity.reveal() }
-    return await client.call({ method: 'POST', path: '/v1/unlock', body, answer: StateAnswer })
+    return await ask()
   } catch (error) {
-    if (made === undefined || !(error instanceof Failure) || error.code !== 'locked') throw error
+    if (!(error instanceof Failure) || error.code !== 'locked' || !offline.hasSealedKey()) throw error
+    output.progress('Restarting the daemon: systemd passes it the new store key.')
+    if (await systemctl(deps, ['restart', SERVICE])) return ask()
     const what =
-      'the daemon has not got the new store key yet; run `systemctl restart ghconnectd`, then this command again'
+      'the daemon does not have the new store key yet; run `systemctl restart ghconnectd`, then `ghconnect unlock` again'
     throw new Failure('locked', what, { cause: error })
   }
 }
+
+const SERVICE = 'ghconnectd.service'
+
+const systemctl = async (deps: Context['deps'], args: readonly string[]): Promise<boolean> => {
+  const ran = await deps.runChild({ command: 'systemctl', args, env: { PATH: SYSTEM_PATH } })
+  return ran.kind === 'ended' && ran.exitCode === 0
+}
+
+const SYSTEM_PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
 
 export const adopt: CommandSpec = {
   name: 'adopt',
@@ -116,3 +130,51 @@ export const storeKey: CommandSpec = {
     return 0
   },
 }
+
+export const storeKeyRotate: CommandSpec = {
+  name: 'store-key rotate',
+  summary: 'replace the store key by a new one',
+  details: `For a store key that others may have seen. The store and the audit log open with the new key, the old one is overwritten, and recovery keys still work.
+The key is the file that [store] key_file names, or the sealed credential of the service, which is stopped for a moment. Any other daemon has to be stopped first.
+Killed at any moment, the key in place opens the store; run it again then.`,
+  options: [
+    {
+      flags: '--seal-with KEY',
+      description: 'to what a sealed credential is sealed, if not to the host (as systemd-creds --with-key= names it)',
+    },
+  ],
+  forBackups: true,
+  examples: ['sudo ghconnect store-key rotate', 'sudo ghconnect store-key rotate --seal-with host+tpm2'],
+  async run({ deps, output, configFile }, { options }) {
+    const offline = await deps.offline({ configFile })
+    const sealWith = options.text('sealWith')
+    const rotate = () => offline.rotateStoreKey(sealWith === undefined ? {} : { sealWith })
+    const { DEFAULT_CONFIG_FILE } = await import('../../platform/config.ts')
+    const isOfService = configFile === DEFAULT_CONFIG_FILE && offline.isRoot()
+    let file: string | undefined
+    let isStopped = false
+    try {
+      // A client that connects meanwhile has systemd start it again.
+      for (let tries = isOfService ? MOST_STOPS : 0; file === undefined; tries--) {
+        file = await rotate().catch((error: unknown) => {
+          if (tries > 0 && error instanceof Failure && error.code === 'state-in-use') return undefined
+          throw error
+        })
+        if (file !== undefined) break
+        output.progress('Stopping the daemon.')
+        isStopped = true
+        // Quiet: that its sockets may start it again is met here.
+        if (!(await systemctl(deps, ['stop', '--quiet', SERVICE])))
+          throw new Failure('state-in-use', 'the daemon could not be stopped: see `systemctl status ghconnectd`')
+      }
+    } finally {
+      if (isStopped && !(await systemctl(deps, ['start', SERVICE])))
+        output.note('ghconnect: the daemon did not start: see `systemctl status ghconnectd`')
+    }
+    output.line(`A new store key is in ${file}; the old one was overwritten.`)
+    output.note('Copies of the old key open copies of the old store: delete them, too.')
+    return 0
+  },
+}
+
+const MOST_STOPS = 10

@@ -1,7 +1,8 @@
 // `ghconnect refresh`: mints the tokens in use anew, now.
 
-import { isCode, CATALOGUE } from '../../domain/errors.ts'
+import { CATALOGUE, Failure, isCode } from '../../domain/errors.ts'
 import { RefreshAnswer } from '../../domain/wire.ts'
+import { adviceOn } from '../advice.ts'
 import { type CommandSpec, JSON_OPTION } from '../command.ts'
 import { count } from '../output.ts'
 
@@ -10,7 +11,7 @@ const TRY_AGAIN = 75
 
 export const refresh: CommandSpec = {
   name: 'refresh',
-  summary: 'mint the tokens in use anew, now',
+  summary: 'refresh all tokens in use now',
   details: 'The exit code is that of the first failure, where there was one; the old token of its scope is kept.',
   options: [JSON_OPTION],
   examples: ['ghconnect refresh'],
@@ -24,6 +25,10 @@ export const refresh: CommandSpec = {
     if (!first) return 0
     if (!options.flag('json')) {
       for (const { scope, code, detail } of answer.failed) output.note(`ghconnect: ${scope}: ${code}: ${detail}`)
+      if (isCode(first.code)) {
+        const asked = { command: 'refresh', who: await context.deps.who(), socketGiven: context.socketGiven }
+        output.note(`  What to do: ${adviceOn(new Failure(first.code, first.detail), asked)}`)
+      }
     }
     return isCode(first.code) ? CATALOGUE[first.code].exit : TRY_AGAIN
   },

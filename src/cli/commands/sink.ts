@@ -11,8 +11,8 @@ export const sink: CommandSpec = {
   summary: 'keep a file with a token, as a sink of the configuration says',
   details: `An ordinary client of the daemon, for ghconnect-sink@NAME.service: it runs as the owner of the file, whom the profile admits.
 The file is written whole at each new token, stays where writing fails, and is removed when tokens are no longer served.
-A path that is a link, a folder or another user's is refused, with exit code 78.`,
-  arguments: [{ name: 'name', description: 'the name of the sink' }],
+A path that is a link, a folder, a mount of its own or another user's is refused, as is a folder where it cannot be replaced, with exit code 78.`,
+  arguments: [{ name: 'name', description: 'the name of the sink', complete: 'sinks' }],
   options: [],
   examples: ['ghconnect sink actions'],
   async run(context, { args }) {

@@ -1,9 +1,11 @@
 // `ghconnect status`: what the connection is in, why, and what to do next.
 
-import { asFailure, Failure } from '../../domain/errors.ts'
-import { PublicStatus, Status } from '../../domain/wire.ts'
+import { asFailure } from '../../domain/errors.ts'
+import type { SeenStatus, Status } from '../../domain/wire.ts'
+import { forPerson } from '../advice.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { alignColumns, count, describeTime, type Output, relativeTime, type Style } from '../output.ts'
+import { getStatus } from '../watch.ts'
 
 export const status: CommandSpec = {
   name: 'status',
@@ -15,32 +17,25 @@ The exit code is 0 whenever the daemon answers, in every state; scripts read \`s
   async run(context, { options }) {
     const answer = await ask(context)
     if (options.flag('json')) context.output.json(answer)
-    else show(context, answer)
+    else show(context, { ...answer, next: forPerson(answer.next, { who: await context.deps.who(), isTheirs: false }) })
     return 0
   },
 }
 
-type Answer = Status | PublicStatus
-
-const ask = async (context: Context): Promise<Answer> => {
+const ask = async (context: Context): Promise<SeenStatus> => {
   const client = await context.client('admin')
-  const call = { method: 'GET', path: '/v1/status' } as const
-  const publicly = async (): Promise<PublicStatus> =>
-    (await context.client('token')).call({ ...call, answer: PublicStatus })
-  // The socket that was named may be either one.
-  if (context.socketGiven) return client.call({ ...call, answer: AnyStatus })
-  return client.call({ ...call, answer: Status }).catch((error: unknown) => {
+  return getStatus(client).catch(async (error: unknown) => {
     const failure = asFailure(error)
-    if (failure.code === 'not-permitted') return publicly()
-    throw new Failure(failure.code, failure.message, { cause: error })
+    // The socket that was named is the one that counts.
+    if (failure.code !== 'not-permitted' || context.socketGiven) throw failure
+    return getStatus(await context.client('token'))
   })
 }
 
-const AnyStatus = Status.or(PublicStatus)
+/** Where the store is closed, the daemon has no more to say than on token.sock. */
+const isFull = (answer: SeenStatus): answer is Status => 'generation' in answer
 
-const isFull = (answer: Answer): answer is Status => 'generation' in answer
-
-const show = ({ output, deps }: Context, answer: Answer): void => {
+const show = ({ output, deps }: Context, answer: SeenStatus): void => {
   const now = deps.clock.now()
   const state = output.paint(styleOf(answer.state), answer.state)
   const rows: Row[] = [
@@ -79,7 +74,7 @@ const fullRows = (full: Status, { now, output }: { now: number; output: Output }
   }
   rows.push(['Tokens', describeTokens(full.tokens, now)])
   rows.push(['Proxy', full.proxy ?? 'none'])
-  rows.push(['Clock', describeOffset(full.clock_offset_seconds)])
+  rows.push(['Clock', describeClock(full)])
   rows.push(['Machine', `${full.hostname} (${full.role}, generation ${full.generation})`])
   for (const { code, detail, next } of full.warnings)
     rows.push([output.paint('yellow', 'Warning'), `${code}: ${detail}`, next])
@@ -104,7 +99,9 @@ const describeTokens = (tokens: Status['tokens'], now: number): string => {
   ].join(', ')
 }
 
-const describeOffset = (seconds: number): string => {
+const describeClock = ({ clock_known: known, clock_offset_seconds: seconds }: Status): string => {
+  // A daemon of 0.1.0 does not say whether it asked.
+  if (known === false) return "not compared with GitHub's yet"
   if (Math.abs(seconds) < 2) return "agrees with GitHub's"
   const apart = count(Math.round(Math.abs(seconds)), 'second')
   return seconds > 0 ? `${apart} behind GitHub's` : `${apart} ahead of GitHub's`

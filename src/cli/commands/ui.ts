@@ -20,7 +20,10 @@ nothing for 15 minutes. There is no password.`,
       output.line('Open this link in a browser, within five minutes. It works once:')
       output.line(`  ${answer.url}`)
       const hint = tunnelHint(answer.url, deps.env['SSH_CONNECTION'])
-      if (hint) output.line(`Is your browser on another machine? First run there:\n  ${hint}`)
+      if (hint) {
+        output.line('Is your browser on another machine? First run there:')
+        output.line(`  ${hint}`)
+      }
     }
     // No browser is started with it: whoever reads its arguments in the list of processes would be first to open the link.
     return 0

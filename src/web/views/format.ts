@@ -2,6 +2,7 @@
 
 import { html } from 'hono/html'
 import type { Permissions } from '../../domain/scope.ts'
+import { isoTime } from '../../domain/wire.ts'
 import type { Language } from '../model.ts'
 import { textsOf } from '../texts.ts'
 import type { Html } from './html.ts'
@@ -40,7 +41,7 @@ export const relativeTime = (ms: number, at: { nowMs: number; language: Language
 
 export const dateTime = (ms: number): Html => html`<time datetime="${isoOf(ms)}">${formatDate(ms)}</time>`
 
-export const isoOf = (ms: number): string => new Date(ms).toISOString()
+export const isoOf = isoTime
 
 /** `pull_requests` as GitHub's own pages have it: "Pull requests". */
 export const permissionName = (name: string): string => {

@@ -42,6 +42,7 @@ ${model.failure ? failureBanner(model.failure, model.language) : ''}
 ${page.body}
 </main>
 </div>
+<p class="polling" role="status" id="polling" data-text="${t.layout.polling}"></p>
 <p class="visually-hidden" role="status" id="announce" data-text="${t.overview.labels[model.state]}"></p>`,
     actionForm(model, 'signOut', t.layout.signOut),
     html`ghconnectd ${model.version}`,

@@ -78,7 +78,8 @@ test('rows are printed oldest first, and as lines of JSON', async t => {
   const daemon = await startDaemon(t, { 'GET /v1/audit': page(rows(150)) })
   const plain = await runCli(['audit', '--limit', '2', '--socket', daemon.folder])
   t.is(plain.code, 0)
-  const [first = '', second = ''] = plain.stdout.split('\n')
+  const [header = '', first = '', second = ''] = plain.stdout.split('\n')
+  t.regex(header, /^TIME \(UTC\) +ROW +EVENT +WHO/)
   t.regex(first, /^2026-07-11 11:59:00 +149 +token\.grant +uid 998 actions-sync\.service pid 10 \| actions \| /)
   t.regex(second, / 150 /)
   const json = await runCli(['audit', '--after', '140', '--json', '--socket', daemon.folder])
@@ -89,6 +90,19 @@ test('rows are printed oldest first, and as lines of JSON', async t => {
       .map(line => JSON.parse(line)),
     rows(150).slice(140),
   )
+})
+
+test('a row is one line, whatever somebody wrote into its fields', async t => {
+  const forged = '\n2026-07-11 11:59:00       8  token.deny    uid 0 | forged'
+  const hostile = `x${forged}\r\u001b[2J\u0085\u202e`
+  const row = { ...rowOf(7), event: hostile, unit: hostile, profile: hostile, scope: hostile, detail: hostile }
+  const daemon = await startDaemon(t, { 'GET /v1/audit': { body: { rows: [row] } } })
+  const printed = await runCli(['audit', '--socket', daemon.folder], { terminal: true, env: { NO_COLOR: '1' } })
+  const lines = printed.stdout.trimEnd().split('\n')
+  t.is(lines.length, 2, 'the header and the row')
+  for (const line of lines) t.notRegex(line, /[\p{Cc}\p{Cf}]/u)
+  const json = await runCli(['audit', '--json', '--socket', daemon.folder])
+  t.deepEqual(JSON.parse(json.stdout), row)
 })
 
 test('--follow goes on, over an end of the stream, without a row twice', async t => {
@@ -172,7 +186,7 @@ test('what the daemon finds is told, and rows that are not held are no fault', a
   t.regex(ran.stdout, /Wrong: row 3 of the audit log was changed/)
   const held = await verify(t, { held: 5, copies: copiesTo(5), verdict: { first: 4 } })
   t.is(held.code, 0)
-  t.regex(held.stdout, /Rows up to 3 are not held here any more/)
+  t.regex(held.stdout, /Rows 1 to 3 were dropped: the log had reached \[audit\] max_size/)
 })
 
 test('a file of journal lines is read in any of its forms; one that is missing is an error', async t => {

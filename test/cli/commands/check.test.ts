@@ -41,13 +41,25 @@ test('a row a line, advice below what is wrong, and what was not asked for one r
       '                           → Export.',
       'FAILED   proxy http://p:1  Evidence of proxy.',
       '                           → Correct the password.',
-      '-        tls to quota      Not asked: the proxy fails.',
+      '-        tls               Not asked: the proxy fails. The same for host, quota.',
       '-        cluster           Not asked: this is a single node.',
       '',
       'Something is wrong. State: connected. Took 42 ms.',
       '',
     ].join('\n'),
   )
+})
+
+test('a check without a fault still fails while no token is available', async t => {
+  for (const [verdict, report] of [
+    ['ok', { ...reportOf('ok', row('host', 'ok')), state: 'disconnected' }],
+    ['warning', { ...reportOf('warning', row('clock', 'warning', { next: 'Set it.' })), state: 'awaiting-app' }],
+  ] as const) {
+    const daemon = await startDaemon(t, { 'admin GET /v1/check': { body: report } })
+    const ran = await runCli(['check', '--socket', daemon.folder])
+    t.is(ran.code, 69, verdict)
+    t.regex(ran.stdout, /^Nothing is wrong, but this machine is not connected: no token is available\. .* State: /m)
+  }
 })
 
 test('warnings alone are exit code 0, and JSON is the report as it is', async t => {
@@ -82,7 +94,7 @@ test('without a daemon it looks for itself, says so, and 69 is the least', async
   const ran = await runCli(['check', '--socket', daemon.folder, '--config', '/etc/x.toml'], { checkOffline })
   t.is(ran.code, 69)
   t.deepEqual(asked, ['/etc/x.toml'])
-  t.regex(ran.stderr, /The daemon does not answer: .*this is what can be seen without it/)
+  t.regex(ran.stderr, /The daemon does not answer: .*\n.*This is what can be seen without the daemon:/)
   t.regex(ran.stdout, /^ok +host/)
   const named = await runCli(['check', '--socket', `${daemon.folder}/admin.sock`], { checkOffline })
   t.is(named.code, 69)

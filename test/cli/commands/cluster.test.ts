@@ -3,7 +3,7 @@
 import test from 'ava'
 import type { ClusterStatus } from '../../../src/domain/wire-cluster.ts'
 import { toProblem, Failure } from '../../../src/domain/errors.ts'
-import { type FakeDaemon, runCli, startDaemon } from '../rig.ts'
+import { CONNECTED, type FakeDaemon, runCli, startDaemon } from '../rig.ts'
 
 const run = (daemon: FakeDaemon, words: readonly string[]) => runCli([...words, '--socket', daemon.folder])
 
@@ -77,14 +77,24 @@ test('a node that reaches etcd and lags behind says so, and why', async t => {
 
 test('join, leave and promote say what they were told', async t => {
   const daemon = await startDaemon(t, {
+    'GET /v1/status': { body: CONNECTED },
     'POST /v1/cluster': { body: STATUS },
     'DELETE /v1/cluster': { body: { ...STATUS, joined: false } },
     'POST /v1/cluster/promotion': { body: STATUS },
   })
-  t.is((await run(daemon, ['cluster', 'join', '--replica', '--force'])).code, 0)
+  const unasked = await run(daemon, ['cluster', 'join', '--replica', '--force'])
+  t.is(unasked.code, 64)
+  t.regex(unasked.stderr, /shreds the credentials of octo-org on this node; without a terminal/)
+  t.deepEqual(daemon.requestsTo('POST'), [])
+  t.is((await run(daemon, ['cluster', 'join', '--replica', '--force', '--yes'])).code, 0)
   t.deepEqual(daemon.seen.at(-1)?.body, { replica: true, force: true })
   t.regex((await run(daemon, ['cluster', 'leave', '--keep'])).stdout, /not joined/)
   t.is(daemon.seen.at(-1)?.path, '/v1/cluster?keep=true')
+  const leaving = await run(daemon, ['cluster', 'leave'])
+  t.is(leaving.code, 64)
+  t.regex(leaving.stderr, /shreds the credentials of octo-org on this node; without a terminal/)
+  t.is((await run(daemon, ['cluster', 'leave', '--yes'])).code, 0)
+  t.is(daemon.seen.at(-1)?.path, '/v1/cluster')
   const promoted = await run(daemon, ['cluster', 'promote', '--json'])
   t.deepEqual(JSON.parse(promoted.stdout), STATUS)
 })

@@ -7,12 +7,51 @@ import test from 'ava'
 import { tunnelHint } from '../../../src/cli/commands/enable.ts'
 import { Failure, toProblem } from '../../../src/domain/errors.ts'
 import { EnableRequest, ImportRequest } from '../../../src/domain/wire.ts'
+import type { CheckReport, CheckRow } from '../../../src/domain/wire-check.ts'
 import { CONNECTED, inTurn, runCli, startDaemon, statusIn, terminalInput } from '../rig.ts'
 
 const URL = 'http://127.0.0.1:8470/connect/0123456789abcdef'
 const BEGUN = { status: 202, body: { url: URL, expires_at: '2026-07-11T13:00:00.000Z', how: 'manifest' } }
 const { app: _app, ...WITHOUT_APP } = statusIn('awaiting-app', { installations: [] })
 const ENABLE = ['enable', '--organization', 'octo-org']
+
+const rowOf = (layer: CheckRow['layer'], more: Partial<CheckRow>): CheckRow => ({
+  layer,
+  verdict: 'ok',
+  evidence: 'Seen.',
+  took_ms: 1,
+  ...more,
+})
+
+test('enable looks at the way first: it names what fails first, and begins nothing', async t => {
+  const body: CheckReport = {
+    verdict: 'failed',
+    state: 'disconnected',
+    checked_at: '2026-07-11T12:00:00.000Z',
+    took_ms: 1,
+    rows: [
+      rowOf('store', {}),
+      rowOf('proxy', {
+        verdict: 'failed',
+        code: 'proxy-authentication',
+        evidence: 'The proxy answered 407.',
+        next: 'Check the password.',
+      }),
+      rowOf('host', { verdict: 'skipped', evidence: 'Not asked: the proxy fails.' }),
+    ],
+  }
+  const daemon = await startDaemon(t, { 'GET /v1/check': { body }, 'POST /v1/connection': BEGUN })
+  const ran = await runCli([...ENABLE, '--no-wait', '--socket', daemon.folder])
+  t.is(ran.code, 69)
+  t.is(ran.stdout, '')
+  t.is(
+    ran.stderr,
+    `ghconnect: Proxy authentication failed: The proxy answered 407 (nothing was begun; \`ghconnect check\` shows each layer)
+  What to do: Check the password.
+`,
+  )
+  t.is(daemon.requestsTo('POST').length, 0)
+})
 
 test('the page is printed, the installation asked for, and the connection told', async t => {
   const daemon = await startDaemon(t, {
@@ -55,7 +94,7 @@ test('--no-wait prints the page and asks for no state', async t => {
   const ran = await runCli(['enable', '--user', 'octocat', '--no-wait', '--json', '--socket', daemon.folder])
   t.is(ran.code, 0)
   t.deepEqual(JSON.parse(ran.stdout), BEGUN.body)
-  t.is(daemon.seen.length, 1)
+  t.is(daemon.requestsTo('GET /v1/status').length, 0)
 })
 
 test('an enterprise is shown the form and the command that comes next', async t => {
@@ -69,7 +108,7 @@ test('an enterprise is shown the form and the command that comes next', async t 
   t.is(ran.code, 0)
   t.true(ran.stdout.includes(body.url))
   t.regex(ran.stdout, /ghconnect import --app-id ID --key FILE --account octo-corp/)
-  t.is(daemon.seen.length, 1)
+  t.is(daemon.requestsTo('GET /v1/status').length, 0)
 })
 
 test('what is typed is handed on; a wrong one is told and another may follow', async t => {

@@ -1,8 +1,9 @@
 // `ghconnect features`: how the list reads, and a switch that the daemon refuses.
 
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { FEATURES } from '../../../src/domain/features.ts'
 import type { FeatureBody } from '../../../src/domain/wire-features.ts'
@@ -106,4 +107,21 @@ test('what waits after the switch is told with the page to open; a name that is 
   const wrong = await runCli(['features', 'enable', 'nope', ...at])
   t.is(wrong.code, 64)
   t.regex(wrong.stderr, /nope: must be one of license-user-sync, /)
+})
+
+test('who may not write the file is told to use sudo', async t => {
+  const { configFile, file } = prepare(t)
+  chmodSync(dirname(configFile), 0o555)
+  // Root may write everywhere.
+  const user = process.getuid?.() === 0 ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : []
+  const entry = join(import.meta.dirname, '../../../src/ghconnect.ts')
+  const words = ['features', 'enable', 'dependabot-alerts', '--user', 'root', '--config', configFile]
+  const [program = '', ...args] = [...user, process.execPath, entry, ...words]
+  const { status, stderr } = spawnSync(program, args, { encoding: 'utf8' })
+  t.is(status, 77)
+  t.is(
+    stderr,
+    `ghconnect: Not permitted: ${dirname(configFile)} is not yours to write\n  What to do: Run it with sudo.\n`,
+  )
+  t.false(existsSync(file))
 })

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import test from 'ava'
 import { toProblem, Failure } from '../../../src/domain/errors.ts'
-import { runCli, startDaemon } from '../rig.ts'
+import { CONNECTED, runCli, startDaemon } from '../rig.ts'
 
 const OLD = `SHA256:${'a'.repeat(43)}=`
 const NEW = `SHA256:${'b/+'.repeat(14)}b=`
@@ -69,19 +69,26 @@ test('a file that is not there, is empty or no key of any App ends with the exit
 
 test('keys retire names what to delete, where, and passes the fingerprint on', async t => {
   const body = { retired: [OLD], keys: keys.slice(0, 1), delete_on_github: PAGE }
-  const daemon = await startDaemon(t, { 'DELETE /v1/keys': { body } })
-  const ran = await runCli(['keys', 'retire', '--socket', daemon.folder])
+  const held = [OLD, NEW].map(fingerprint => ({ fingerprint, added_at: '2026-07-08T11:00:00.000Z' }))
+  const daemon = await startDaemon(t, {
+    'GET /v1/status': { body: { ...CONNECTED, keys: held } },
+    'DELETE /v1/keys': { body },
+  })
+  const unasked = await runCli(['keys', 'retire', '--socket', daemon.folder])
+  t.is(unasked.code, 64)
+  t.is(daemon.requestsTo('DELETE').length, 0)
+  const ran = await runCli(['keys', 'retire', '--yes', '--socket', daemon.folder])
   t.is(ran.code, 0, ran.stderr)
   t.true(ran.stdout.includes(`${OLD} is held no more.`))
   t.true(ran.stdout.includes(PAGE))
-  await runCli(['keys', 'retire', '--fingerprint', NEW, '--json', '--socket', daemon.folder])
+  await runCli(['keys', 'retire', '--fingerprint', NEW, '--yes', '--json', '--socket', daemon.folder])
   const sent = new URL(daemon.requestsTo('DELETE /v1/keys').at(-1)?.path ?? '', 'http://localhost')
   t.is(sent.searchParams.get('fingerprint'), NEW)
 })
 
 test('keys retire with one key says that it stays', async t => {
   const body = { retired: [], keys: keys.slice(0, 1), delete_on_github: PAGE }
-  const daemon = await startDaemon(t, { 'DELETE /v1/keys': { body } })
+  const daemon = await startDaemon(t, { 'GET /v1/status': { body: CONNECTED }, 'DELETE /v1/keys': { body } })
   const ran = await runCli(['keys', 'retire', '--socket', daemon.folder])
   t.is(ran.code, 0)
   t.true(ran.stdout.includes('nothing to retire'))

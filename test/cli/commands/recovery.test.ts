@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { askForRecoveryKey } from '../../../src/cli/recovery-key.ts'
 import { Failure, toProblem } from '../../../src/domain/errors.ts'
+import { createOffline } from '../../../src/offline.ts'
 import { RecoveryKeyRequest } from '../../../src/domain/wire.ts'
 import { type Answer, CONNECTED, runCli, type Setting, startDaemon, terminalInput } from '../rig.ts'
 
@@ -90,11 +91,18 @@ test('on a terminal enable shows a new key once, and goes on when it is kept', a
   t.is(daemon.requestsTo('POST /v1/connection').length, 1)
 })
 
-test('who wants no key, or does not confirm it, is not connected', async t => {
+test('answering n to the recovery key connects without one, with a warning', async t => {
   const { daemon, config } = await daemonWith(t)
-  const refused = await runCli([...ENABLE, '--config', config], typing('n'))
-  t.is(refused.code, 64)
-  t.notRegex(refused.stderr, IDENTITY)
+  const ran = await runCli([...ENABLE, '--config', config], typing('n'))
+  t.is(ran.code, 0, ran.stderr)
+  t.regex(ran.stderr, /Warning: Continuing without a recovery key\./)
+  t.notRegex(ran.stderr, IDENTITY)
+  t.is(daemon.requestsTo('POST /v1/recovery-keys').length, 0)
+  t.is(daemon.requestsTo('POST /v1/connection').length, 1)
+})
+
+test('an enable whose recovery key is not confirmed does not connect', async t => {
+  const { daemon, config } = await daemonWith(t)
   const unconfirmed = await runCli([...ENABLE, '--config', config], typing('y', ''))
   t.is(unconfirmed.code, 64)
   t.is(daemon.requestsTo('POST /v1/recovery-keys').length, 0)
@@ -107,4 +115,74 @@ test('a bundle is not for a terminal, and none is read from one', async t => {
   const restored = await runCli(['snapshot', 'restore', '--config', config], { stdin: terminalInput() })
   t.is(restored.code, 64)
   t.regex(restored.stderr, /^Fatal: .*standard input/)
+})
+
+test('unlock alone suffices where systemd passes the daemon its store key: it restarts the daemon and asks again', async t => {
+  let asked = 0
+  const locked = toProblem(new Failure('locked', 'there is no store key'))
+  const { daemon, config } = await daemonWith(t, {
+    'GET /livez': { body: {} },
+    'POST /v1/unlock': () =>
+      ++asked === 1
+        ? { status: 503, type: 'application/problem+json', body: locked }
+        : { body: { state: 'connected', meaning: 'Connected to octo-org.', next: 'Nothing to do.' } },
+  })
+  const identity = join(daemon.folder, 'recovery-key.txt')
+  await writeFile(identity, 'AGE-SECRET-KEY-1')
+  const children: string[] = []
+  const offline = async ({ configFile }: { configFile: string }) => ({
+    ...createOffline({ configFile, env: {}, note: () => {} }),
+    ensureStoreKey: async () => 'sealed a new store key in /etc/x',
+    hasSealedKey: () => true,
+  })
+  const ran = await runCli(['unlock', '--identity', identity, '--config', config], {
+    offline,
+    runChild: async ({ command, args }) => {
+      children.push([command, ...args].join(' '))
+      return { kind: 'ended', exitCode: 0 }
+    },
+  })
+  t.is(ran.code, 0, ran.stderr)
+  t.deepEqual(children, ['systemctl restart ghconnectd.service'])
+  t.is(ran.stdout, 'Connected to octo-org.\n')
+  asked = 0
+  const failed = await runCli(['unlock', '--identity', identity, '--config', config], {
+    offline,
+    runChild: async () => ({ kind: 'ended', exitCode: 1 }),
+  })
+  t.is(failed.code, 69)
+  t.regex(failed.stderr, /systemctl restart ghconnectd/)
+})
+
+test('for a new store key the service is stopped, however often it comes back, and started again', async t => {
+  const asked: string[] = []
+  let uses = 2
+  const setting = (more: { startFails?: boolean } = {}) => ({
+    offline: async ({ configFile }: { configFile: string }) => ({
+      ...createOffline({ configFile, env: {}, note: () => undefined }),
+      isRoot: () => true,
+      async rotateStoreKey() {
+        if (uses-- > 0) throw new Failure('state-in-use', 'held by process 7')
+        return '/etc/ghconnectd/credentials/store.key'
+      },
+    }),
+    async runChild({ command, args }: { command: string; args: readonly string[] }) {
+      asked.push([command, ...args].join(' '))
+      return { kind: 'ended', exitCode: more.startFails === true && args[0] === 'start' ? 1 : 0 } as const
+    },
+  })
+  const ran = await runCli(['store-key', 'rotate'], setting())
+  t.is(ran.code, 0, ran.stderr)
+  t.is(ran.stdout, 'A new store key is in /etc/ghconnectd/credentials/store.key; the old one was overwritten.\n')
+  t.deepEqual(asked, [
+    'systemctl stop --quiet ghconnectd.service',
+    'systemctl stop --quiet ghconnectd.service',
+    'systemctl start ghconnectd.service',
+  ])
+  asked.length = 0
+  uses = Number.POSITIVE_INFINITY
+  const stuck = await runCli(['store-key', 'rotate'], setting({ startFails: true }))
+  t.is(stuck.code, 69)
+  t.regex(stuck.stderr, /the daemon did not start/)
+  t.is(asked.at(-1), 'systemctl start ghconnectd.service')
 })

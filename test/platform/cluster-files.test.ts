@@ -4,11 +4,16 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { etcdOptionsOf, secretsOf } from '../../src/cluster/settings.ts'
+import { etcdOptionsOf, secretsOf } from '../../src/platform/cluster-files.ts'
+import { createAuthority } from '../support/certificates.ts'
 import { thrownBy } from '../support/fakes.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'cluster-settings-'))
 test.after.always(() => rmSync(folder, { recursive: true, force: true }))
+
+const authority = createAuthority('etcd')
+test.after.always(() => authority.remove())
+const issued = authority.issue('127.0.0.1')
 
 const NONE = {
   name: 'x',
@@ -44,23 +49,35 @@ test('without a secret, with a short one, or one that others may read, nothing i
   t.regex(complaint(write('short', 'abc\n')) ?? '', /at least 32 characters/)
   t.regex(complaint(write('empty', '')) ?? '', /at least 32 characters/)
   t.regex(complaint(write('open', SECRET, 0o644)) ?? '', /open to others; run `chmod 600`/)
-  t.regex(complaint(join(folder, 'absent')) ?? '', /absent cannot be read/)
+  t.regex(complaint(join(folder, 'absent')) ?? '', /secret_file: .*absent does not exist/)
 })
 
 test('certificates and the password are read, and the password is no text', t => {
   const options = etcdOptionsOf({
     ...NONE,
-    caFile: write('ca', 'CA'),
-    certFile: write('cert', 'CERT'),
-    keyFile: write('key', 'KEY'),
+    caFile: authority.caFile,
+    certFile: write('cert', issued.cert),
+    keyFile: write('key', issued.key),
     user: 'u',
-    passwordFile: write('password', 'pass\n'),
+    passwordFile: write('password', '\uFEFFpass\r\n\n'),
   })
-  t.deepEqual(options.tls, { ca: 'CA', cert: 'CERT', key: 'KEY' })
+  t.deepEqual(options.tls, { ca: authority.ca, ...issued })
   t.is(options.auth?.password.reveal(), 'pass')
   t.false(JSON.stringify(options).includes('pass"'))
   t.regex(
     thrownBy(() => etcdOptionsOf({ ...NONE, caFile: '/nowhere' }))?.message ?? '',
     /\[cluster\] ca_file: \/nowhere/,
   )
+})
+
+test('each file is explained as those of [proxy] are, by its key', t => {
+  const of = (more: Partial<typeof NONE> | Record<string, string>): string =>
+    thrownBy(() => etcdOptionsOf({ ...NONE, ...more }))?.message ?? ''
+  t.regex(
+    of({ caFile: write('not-a-ca', 'CA') }),
+    /^\[cluster\] ca_file: .*not-a-ca holds no certificate in PEM or DER$/,
+  )
+  t.regex(of({ caFile: folder }), /^\[cluster\] ca_file: .* is not a file$/)
+  const login = { user: 'u', passwordFile: join(folder, 'none') }
+  t.regex(of(login), /^\[cluster\] password_file: .*none does not exist$/)
 })

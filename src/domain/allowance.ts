@@ -1,0 +1,25 @@
+// An allowance: a burst, and so many a second after it. Times are milliseconds of a monotonic clock.
+
+export type Allowance = { readonly perSecond: number; readonly burst: number }
+
+export type Level = { left: number; atMs: number; readonly allowance: Allowance }
+
+export const fullLevel = (allowance: Allowance, atMs: number): Level => ({ left: allowance.burst, atMs, allowance })
+
+/** Takes one from both, or from neither; gives the level that has none left. */
+export const take = (own: Level, shared: Level | undefined, nowMs: number): Level | undefined => {
+  fill(own, nowMs)
+  if (shared) fill(shared, nowMs)
+  if (own.left < 1) return own
+  if (shared && shared.left < 1) return shared
+  own.left -= 1
+  if (shared) shared.left -= 1
+  return undefined
+}
+
+/** Adds what came back since it was looked at last. */
+export const fill = (level: Level, nowMs: number): void => {
+  const { perSecond, burst } = level.allowance
+  level.left = Math.min(burst, level.left + ((nowMs - level.atMs) / 1000) * perSecond)
+  level.atMs = nowMs
+}

@@ -1,0 +1,48 @@
+// The gateway's answers: GitHub's goes out to the process that asked, and to no other one.
+
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { Readable } from 'node:stream'
+import test from 'ava'
+import { createBodyBudgets } from '../../src/api/body-budget.ts'
+import { passOn } from '../../src/api/gateway.ts'
+import { asFailure, Failure } from '../../src/domain/errors.ts'
+import type { Operations } from '../../src/operations/operations.ts'
+import { createFakeClock } from '../support/fakes.ts'
+import { callerOf, peerOf } from '../support/operations-rig.ts'
+
+test("a peer that died while GitHub was asked gets nothing of GitHub's answer", async t => {
+  let alive = true
+  const caller = callerOf(peerOf(1000))
+  const assertAlive = (): void => {
+    if (!alive) throw new Failure('peer-gone', 'the process ended')
+  }
+  const body = Readable.from(['a secret of the repository'])
+  const gateway: Operations['gateway'] = {
+    async forward() {
+      alive = false
+      return { status: 200, headers: { 'x-github-request-id': 'A:1' }, body }
+    },
+  }
+  const server = createServer((incoming, outgoing) => {
+    passOn(
+      { incoming, outgoing, path: '/v1/github/repos/o/r', query: '', ours: 'http://localhost/v1/github' },
+      {
+        operations: { gateway } as Operations,
+        apiUrl: 'https://api.github.com',
+        caller: { ...caller, attested: { ...caller.attested, assertAlive } },
+        clock: createFakeClock(),
+        account: createBodyBudgets().replay(peerOf(1000)),
+        streamed: createBodyBudgets().streamed(peerOf(1000)),
+      },
+    ).catch((error: unknown) => outgoing.writeHead(403).end(asFailure(error).code))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => (server.closeAllConnections(), server.close()))
+  const address = server.address()
+  const port = typeof address === 'object' ? address?.port : undefined
+  const answer = await fetch(`http://127.0.0.1:${port}/`)
+  t.deepEqual([answer.status, await answer.text()], [403, 'peer-gone'])
+  t.true(body.destroyed)
+})

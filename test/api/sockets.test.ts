@@ -1,0 +1,145 @@
+// The sockets themselves: who may be taken over, how long a silent client stays, and whose connections make room.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { attestPeers, createHttpServer, LIMITS, listenUnix, TIMES } from '../../src/api/sockets.ts'
+import type { Peer } from '../../src/domain/policy.ts'
+import { createClock } from '../../src/platform/clock.ts'
+import { failureOf } from '../support/fakes.ts'
+import { peerOf } from '../support/operations-rig.ts'
+
+const { after } = createClock()
+
+const socketPath = (t: ExecutionContext): string => {
+  const folder = mkdtempSync(join(tmpdir(), 'sockets-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return join(folder, 'x.sock')
+}
+
+/** Listens, accepts nobody, and has no room for another. */
+const BUSY = `import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen(0)
+c = socket.socket(socket.AF_UNIX)
+c.connect(sys.argv[1])
+print('full', flush=True)
+sys.stdin.read()`
+
+test('the socket of a daemon that is too busy to accept is not a stale one', async t => {
+  const path = socketPath(t)
+  const busy = spawn('python3', ['-c', BUSY, path], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const ended = once(busy, 'exit')
+  await once(busy.stdout, 'data')
+  const failure = await failureOf(listenUnix(createServer(), { path, mode: 0o600 }, () => 'nobody'))
+  t.is(failure.code, 'socket-in-use')
+  t.true(existsSync(path))
+  busy.stdin.end()
+  await ended
+  const server = createServer()
+  await listenUnix(server, { path, mode: 0o600 }, () => 'nobody')
+  t.true(server.listening, 'the dead one is replaced')
+  server.close()
+})
+
+for (const [what, sent, answer] of [
+  ['sends nothing', '', /^(?:HTTP\/1\.1 408 [^]*)?$/],
+  ['sends half a head', 'GET / HTTP/1.1\r\nhost: local', /^HTTP\/1\.1 408 /],
+  ['sends half a body', 'POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf', /^HTTP\/1\.1 408 /],
+] as const)
+  test(`a client that ${what} and then is silent is sent away`, async t => {
+    const path = socketPath(t)
+    const times = { ...TIMES, headersMs: 60, requestMs: 80, checkMs: 20 }
+    const server = createHttpServer(() => {}, after, times)
+    attestPeers(server, () => ({ peer: peerOf(1000), assertAlive() {}, release() {} }))
+    server.listen(path)
+    await once(server, 'listening')
+    t.teardown(() => void server.close())
+    const client = connect(path)
+    let text = ''
+    client.on('data', (chunk: Buffer) => (text += chunk.toString()))
+    client.write(sent)
+    await once(client, 'close')
+    t.regex(text, answer)
+  })
+
+test('the times are those of a socket that any local process may open', t => {
+  t.true(TIMES.headersMs <= 10_000 && TIMES.requestMs <= 30_000 && TIMES.silenceMs <= 120_000 && TIMES.checkMs <= 5_000)
+  t.true(LIMITS.ofHolder <= LIMITS.all / 2 && LIMITS.ofUid <= LIMITS.all / 2)
+})
+
+test('a full server serves the newcomer, and closes an idle connection of whoever has most', async t => {
+  const path = socketPath(t)
+  let peer: Peer = peerOf(1000)
+  const server = createHttpServer((_incoming, outgoing) => void outgoing.end('served'), after)
+  attestPeers(server, () => ({ peer, assertAlive() {}, release() {} }), {
+    all: 4,
+    ofHolder: 3,
+    ofUid: 3,
+  })
+  server.listen(path)
+  await once(server, 'listening')
+  t.teardown(() => (server.closeAllConnections(), server.close()))
+  const enter = async () => {
+    const client = connect(path)
+    await once(server, 'connection')
+    return client
+  }
+  const ask = async (client: Awaited<ReturnType<typeof enter>>): Promise<string> => {
+    client.write('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n')
+    const [chunk]: unknown[] = await once(client, 'data')
+    return String(chunk)
+  }
+  const first = await enter()
+  const second = await enter()
+  await enter()
+  t.regex(await ask(first), /served$/)
+  peer = peerOf(2000)
+  const quiet = await enter()
+  peer = peerOf(3000)
+  const closed = once(second, 'close')
+  const newcomer = await enter()
+  await closed
+  t.regex(await ask(newcomer), /served$/)
+  t.regex(await ask(quiet), /served$/)
+  t.regex(await ask(first), /served$/, 'it was used later')
+})
+
+test('what was learned of a peer is given back when its connection closes', async t => {
+  const path = socketPath(t)
+  const server = createHttpServer((_, outgoing) => void outgoing.end(), after)
+  const released = Promise.withResolvers<void>()
+  attestPeers(server, () => ({ peer: peerOf(1000), assertAlive() {}, release: released.resolve }))
+  server.listen(path)
+  await once(server, 'listening')
+  t.teardown(() => void server.close())
+  const client = connect(path)
+  await once(client, 'connect')
+  client.destroy()
+  await released.promise
+  t.pass()
+})
+
+for (const [what, sent, times] of [
+  ['whose whole request has no answer', 'GET / HTTP/1.1\r\nhost: localhost\r\n\r\n', { silenceMs: 60 }],
+  ['that sends half a head, though bodies have more time,', 'GET / HTTP/1.1\r\nhost', { headersMs: 60, checkMs: 20 }],
+] as const)
+  test(`a connection ${what} does not stay`, async t => {
+    t.timeout(20_000)
+    const path = socketPath(t)
+    const server = createHttpServer(() => {}, after, { ...TIMES, ...times })
+    server.listen(path)
+    await once(server, 'listening')
+    t.teardown(() => (server.closeAllConnections(), server.close()))
+    const client = connect(path)
+    client.resume()
+    client.write(sent)
+    await once(client, 'close')
+    t.pass()
+  })

@@ -1,0 +1,88 @@
+// The addresses of GitHub: one follows from the other, and two of different GitHubs are refused.
+
+import test from 'ava'
+import type { Connection } from '../../src/domain/connection.ts'
+import { Failure } from '../../src/domain/errors.ts'
+import { assertSameGithub, resolveAddresses } from '../../src/domain/github-addresses.ts'
+
+const resolve = (url?: string, apiUrl?: string) => {
+  const found = resolveAddresses({ url, apiUrl })
+  return 'message' in found ? `${found.key}: ${found.message}` : `${found.url} ${found.apiUrl}`
+}
+
+test('what is not given follows from what is', t => {
+  t.is(resolve(), 'https://github.com https://api.github.com')
+  t.is(resolve('https://github.com/'), 'https://github.com https://api.github.com')
+  t.is(resolve('https://octo.ghe.com'), 'https://octo.ghe.com https://api.octo.ghe.com')
+  t.is(resolve(undefined, 'https://api.octo.ghe.com/'), 'https://octo.ghe.com https://api.octo.ghe.com')
+  t.is(resolve(undefined, 'https://api.github.com'), 'https://github.com https://api.github.com')
+  t.is(resolve('https://ghe.example.com'), 'https://ghe.example.com https://ghe.example.com/api/v3')
+  t.is(
+    resolve(undefined, 'https://ghe.example.com:8443/api/v3'),
+    'https://ghe.example.com:8443 https://ghe.example.com:8443/api/v3',
+  )
+  t.is(resolve('http://127.0.0.1:8471'), 'http://127.0.0.1:8471 http://127.0.0.1:8471/api/v3')
+})
+
+test('two that belong together are taken as they are', t => {
+  for (const [url, apiUrl] of [
+    ['https://github.com', 'https://api.github.com'],
+    ['https://octo.ghe.com', 'https://api.octo.ghe.com'],
+    ['https://GHE.example.com', 'https://ghe.example.com/api/v3'],
+    ['https://github.test', 'https://api.github.test'],
+    ['http://127.0.0.1:1', 'http://localhost:1/anything'],
+    ['http://127.0.0.1:1', 'http://127.0.0.1:2/api/v3'],
+  ] as const) {
+    t.is(resolve(url, apiUrl), `${url} ${apiUrl}`)
+  }
+})
+
+test('two of different GitHubs are refused, with the address that would be right', t => {
+  const other = (url: string, expected: string): string =>
+    `api_url: belongs to another GitHub than [github] url (${url}), whose API is ${expected}`
+  t.is(
+    resolve('https://octo.ghe.com', 'https://api.github.com'),
+    other('https://octo.ghe.com', 'https://api.octo.ghe.com'),
+  )
+  t.is(resolve('https://github.com', 'https://api.octo.ghe.com'), other('https://github.com', 'https://api.github.com'))
+  t.is(
+    resolve('https://ghe.example.com', 'https://ghe.example.com'),
+    other('https://ghe.example.com', 'https://ghe.example.com/api/v3'),
+  )
+  t.is(resolve('https://a.ghe.com', 'https://api.b.ghe.com'), other('https://a.ghe.com', 'https://api.a.ghe.com'))
+  t.is(resolve('https://api.github.com'), 'url: is an address of the API: write https://github.com, or set api_url')
+})
+
+test('a bundle belongs to the configured GitHub by the address of its API', t => {
+  const account = { type: 'organization', login: 'octo-org' } as const
+  const connection: Connection = { kind: 'key-lost', sinceMs: 0, account, evidence: '' }
+  const verdict = (url: string, apiUrl: string | undefined, bundleUrl = url): string => {
+    const configured = resolveAddresses({ url, apiUrl: undefined })
+    if ('message' in configured) throw new Error(configured.message)
+    const settings = { github_url: bundleUrl, ...(apiUrl !== undefined && { api_url: apiUrl }) }
+    try {
+      return assertSameGithub({ connection, settings }, configured, { force: false }).join() || 'same'
+    } catch (error) {
+      return error instanceof Failure ? error.code : String(error)
+    }
+  }
+  const other = 'bundle-other-github'
+  t.is(verdict('https://github.com', 'https://api.github.com/'), 'same')
+  t.is(verdict('https://www.github.com', 'https://api.github.com', 'https://github.com'), 'same')
+  t.is(verdict('https://ghe.example.com', 'https://api.ghe.example.com'), 'same', 'with subdomain isolation')
+  t.is(verdict('https://ghe.example.com', 'https://ghe.example.com/api/v3', 'https://github.com'), 'same')
+  t.is(verdict('https://github.com', 'https://api.octo.ghe.com'), other)
+  t.is(verdict('https://a.ghe.com', 'https://api.b.ghe.com'), other)
+  t.is(verdict('https://github.com', 'https://api.github.com.example.com'), other)
+  t.is(verdict('http://127.0.0.1:1', 'http://127.0.0.1:2/api/v3'), other)
+  t.is(verdict('https://github.com', 'http://127.0.0.1/api/v3'), other, 'neither names a port')
+  t.is(verdict('https://github.com', 'nonsense'), other)
+  t.is(verdict('https://github.com', undefined), other)
+})
+
+test('a bundle without a connection belongs to no GitHub', t => {
+  const settings = { github_url: 'https://a.ghe.com', api_url: 'https://api.a.ghe.com' }
+  const configured = { url: 'https://github.com', apiUrl: 'https://api.github.com' }
+  const connection: Connection = { kind: 'disconnected', sinceMs: 0 }
+  t.deepEqual(assertSameGithub({ connection, settings }, configured, { force: false }), [])
+})

@@ -1,0 +1,10 @@
+// All planted bugs. `scripts/mutate` applies them one by one, in a copy of the tree.
+
+import { CLUSTER } from './cluster.ts'
+import { CONNECTION } from './connection.ts'
+import { DISK } from './disk.ts'
+import type { Mutant } from './mutant.ts'
+import { SOCKETS } from './sockets.ts'
+import { TOKENS } from './tokens.ts'
+
+export const PLANTED: readonly Mutant[] = [...TOKENS, ...CONNECTION, ...SOCKETS, ...DISK, ...CLUSTER]
