@@ -46,6 +46,17 @@ test('what GitHub does not confirm is not stored', async t => {
   t.is(JSON.stringify(disk.record), before)
 })
 
+test('where GitHub names another App than the one that was asked for, nothing is stored', async t => {
+  const { rig, world, app, pem, disk } = build()
+  const other = world.createApp(ORG, 'other').app
+  const before = JSON.stringify(disk.record)
+  world.authenticate = () => ({ app: other, keys: new Set([pem]), deleted: false })
+  const failure = await failureOf(rig.importApp({ appId: app.id, pem: new Secret(pem) }))
+  t.is(failure.code, 'key-mismatch')
+  t.true(failure.message.includes(String(other.id)))
+  t.is(JSON.stringify(disk.record), before)
+})
+
 test('a key that does not fit is no trouble of the connection, a proxy in the way is', async t => {
   const { rig, world, app, pem } = build()
   await failureOf(rig.importApp({ appId: 4_711, pem: new Secret(pem) }))

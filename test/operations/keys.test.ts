@@ -61,6 +61,19 @@ test('a key that GitHub rejects, of another App, or that cannot be proven now ch
   t.is(journey.read().connection.kind, 'connected')
 })
 
+test('a key under which GitHub names another App is not stored', async t => {
+  const { keys, world, app, pem, journey } = await connectedRig()
+  const { generation } = journey.read()
+  const other = world.createApp(app.owner, 'other').app
+  const added = world.addKey(app.id)
+  world.authenticate = () => ({ app: other, keys: new Set([added]), deleted: false })
+  const failure = await failureOf(keys.add(secret(added)))
+  t.is(failure.code, 'key-mismatch')
+  t.true(failure.message.includes(String(other.id)))
+  t.deepEqual(fingerprints({ keys }), [pem])
+  t.is(journey.read().generation, generation)
+})
+
 test('a third key waits until one is retired, and the advice names the one that GitHub rejects', async t => {
   const { keys, world, app, pem, tokens, installation } = await connectedRig()
   const second = world.addKey(app.id)

@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -62,6 +62,41 @@ test.serial('a process that has ended is gone, though its parent has not asked f
   const attested = createAttest({ weakPid: () => true, peerPidFd: () => undefined })(socket)
   t.notThrows(() => attested.assertAlive())
   endNow(pid)
+  t.throws(() => attested.assertAlive(), { code: 'peer-gone' })
+})
+
+/** Where root may say which pid comes next. */
+const LAST_PID = '/proc/sys/kernel/ns_last_pid'
+const mayChoosePids = (): boolean => {
+  try {
+    writeFileSync(LAST_PID, readFileSync(LAST_PID, 'utf8'))
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Other processes of the machine may take the number first: then it is tried again. */
+const startAs = (t: ExecutionContext, pid: number): void => {
+  for (let tries = 0; tries < 500; tries++) {
+    writeFileSync(LAST_PID, String(pid - 1))
+    const child = spawn('sleep', ['600'], { stdio: 'ignore' })
+    if (child.pid === pid) return void t.teardown(() => child.kill('SIGKILL'))
+    child.kill('SIGKILL')
+  }
+  throw new Error(`another process has the pid ${pid}`)
+}
+
+const testOfPids = mayChoosePids() ? test.serial : test.serial.skip
+
+testOfPids('a process that got the pid of the peer is not the peer, though it is alive', async t => {
+  const { child, pid, socket } = await called(t)
+  const attested = createAttest({ weakPid: () => true, peerPidFd: () => undefined })(socket)
+  const ended = once(child, 'exit')
+  child.kill('SIGKILL')
+  await ended
+  startAs(t, pid)
+  t.not(stateOf(pid), 'Z')
   t.throws(() => attested.assertAlive(), { code: 'peer-gone' })
 })
 
