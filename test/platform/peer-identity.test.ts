@@ -81,7 +81,8 @@ const startAs = (t: ExecutionContext, pid: number): void => {
   for (let tries = 0; tries < 500; tries++) {
     writeFileSync(LAST_PID, String(pid - 1))
     const child = spawn('sleep', ['600'], { stdio: 'ignore' })
-    if (child.pid === pid) return void t.teardown(() => child.kill('SIGKILL'))
+    t.teardown(() => child.kill('SIGKILL'))
+    if (child.pid === pid) return
     child.kill('SIGKILL')
   }
   throw new Error(`another process has the pid ${pid}`)
