@@ -689,6 +689,15 @@ test('what the leader learns of the App is known on every node; what a follower 
   t.is(b.kind(), 'suspended')
 })
 
+test('of all nodes the leader alone asks GitHub how things stand', async t => {
+  const { rig, nodes } = await threeNodes()
+  await rig.clock.advance(5 * MINUTE)
+  const before = rig.world.count('listInstallations')
+  await rig.clock.advance(30 * MINUTE)
+  t.is(rig.world.count('listInstallations') - before, 6, 'at each of its ticks')
+  t.is(nodes[0].role(), 'leader')
+})
+
 test('a record of a newer version is neither taken nor replaced', async t => {
   const { rig, nodes } = await threeNodes()
   const sealed = createKeyring({ cluster: 'test', secrets: [SECRET] }).seal(

@@ -131,6 +131,22 @@ test('a stranger replaces no live connection without force; a quarantined copy m
   t.is(heir.rig.kind(), 'connected')
 })
 
+test('a quarantined copy has none of the tokens of its original, and mints its own once it is adopted', async t => {
+  const scene = await createScene()
+  const heir = createHeir(scene)
+  const host = { hostname: 'other', machineId: 'other' }
+  const elsewhere = forge(scene.shelf, scene.bundle, ({ header, content }) => ({
+    header,
+    content: { ...content, connection: { ...content.connection, host } as typeof content.connection },
+  }))
+  await heir.snapshots.restore(elsewhere, wish())
+  t.is(heir.rig.kind(), 'quarantined')
+  t.is(heir.disk.tokens.size, 0)
+  await heir.snapshots.adopt()
+  t.is(heir.rig.kind(), 'connected')
+  t.not((await heir.rig.tokens.obtain(scene.grant)).token.reveal(), scene.token.reveal())
+})
+
 test('a key that is not the one it is called is found before anything changes', async t => {
   const scene = await createScene()
   const forged = forge(scene.shelf, scene.bundle, ({ header, content }) => ({

@@ -1,0 +1,199 @@
+// Tokens in a cluster as one node sees them: which it takes over, which it puts there, and what it makes of the leader's answers.
+
+import test from 'ava'
+import type { ClusterLink } from '../../src/cluster/link.ts'
+import type { Answer, Ask, MintWish, NodeRole, SharedToken, TokenOf } from '../../src/domain/cluster.ts'
+import type { Code } from '../../src/domain/errors.ts'
+import type { Grant } from '../../src/domain/policy.ts'
+import { scopeKey } from '../../src/domain/scope.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import { createTokenExchange } from '../../src/operations/token-exchange.ts'
+import type { Memory } from '../../src/operations/membership.ts'
+import type { Tokens } from '../../src/operations/tokens.ts'
+import type { StoredToken } from '../../src/store/token-store.ts'
+import { createFakeLog, failureOf, settle } from '../support/fakes.ts'
+
+const NOW = 1_800_000_000_000
+const HOUR = 3_600_000
+const APP = 7
+const [FLOOR, GENERATION] = [3, 5]
+const GRANT: Grant = { profile: 'p', scope: { installation: 1, permissions: { contents: 'read' } } }
+
+const tokenOf = (text: string, more: { profile?: string; expiresAtMs?: number } = {}): SharedToken => {
+  const { profile = 'p', expiresAtMs = NOW + HOUR } = more
+  const { scope } = GRANT
+  const granted = { permissions: { contents: 'read' } } as const
+  const token = new Secret(text)
+  return { key: scopeKey(profile, scope), profile, scope, token, granted, mintedAtMs: expiresAtMs - HOUR, expiresAtMs }
+}
+const of = (text: string, more: Partial<Omit<TokenOf, 'token'>> & { expiresAtMs?: number } = {}): TokenOf => {
+  const { expiresAtMs = NOW + HOUR, ...place } = more
+  return { appId: APP, generation: GENERATION, token: tokenOf(text, { expiresAtMs }), ...place }
+}
+const textsOf = (tokens: readonly { readonly token: Secret }[]): string[] => tokens.map(({ token }) => token.reveal())
+
+type Scene = {
+  readonly leads?: boolean
+  readonly role?: NodeRole
+  /** What the leader answers. */
+  readonly answer?: Exclude<Answer, { kind: 'working' }>
+  /** What stands in the cluster. */
+  readonly there?: readonly TokenOf[]
+  /** What this node holds. */
+  readonly here?: readonly StoredToken[]
+}
+
+const setUp = ({ leads = false, role = 'member', answer, there = [], here = [] }: Scene = {}) => {
+  const received: string[] = []
+  const answers: Answer[] = []
+  const put: string[] = []
+  const offered: string[] = []
+  const asked: MintWish[] = []
+  let sweep: ((token: TokenOf) => boolean) | undefined
+  const link: Partial<ClusterLink> = {
+    node: 'b',
+    leads: () => leads,
+    inTouch: () => true,
+    leader: () => 'a',
+    tokens: () => there,
+    findExpiry: key => there.find(({ token }) => token.key === key)?.token.expiresAtMs,
+    ask: async () => answer,
+    async answer(_, told) {
+      answers.push(told)
+    },
+    async putTokens(tokens) {
+      put.push(...textsOf(tokens.map(({ token }) => token)))
+      return true
+    },
+    async offerToken({ token }) {
+      offered.push(token.token.reveal())
+      return true
+    },
+    async sweepTokens(isOver) {
+      sweep = isOver
+    },
+  }
+  const minted: StoredToken = { ...tokenOf('minted'), slot: 'current' }
+  const tokens: Pick<Tokens, 'find' | 'obtain' | 'renew' | 'refreshFor' | 'live' | 'receive'> = {
+    find: () => ({ ...tokenOf('at hand'), slot: 'current' }),
+    async obtain(_, wish = {}) {
+      asked.push(wish)
+      return minted
+    },
+    renew: async () => minted,
+    refreshFor: async () => {},
+    live: () => here,
+    receive: list => void received.push(...textsOf(list)),
+  }
+  const established = { app: { id: APP }, account: {}, host: {}, enabledAtMs: 0 }
+  const journey = { read: () => ({ generation: GENERATION, connection: { kind: 'connected', ...established } }) }
+  const memory: Partial<Memory> = {
+    find: () => ({ node: 'b', role }),
+    agreed: () => ({
+      version: { generation: GENERATION, sequence: 9, id: '' },
+      digest: '',
+      floor: FLOOR,
+      identity: '',
+    }),
+  }
+  const exchange = createTokenExchange({
+    link: link as ClusterLink,
+    memory: memory as Memory,
+    journey: journey as never,
+    tokens,
+    log: createFakeLog(),
+    now: () => NOW,
+  })
+  return { exchange, received, answers, put, offered, asked, isSwept: (token: TokenOf) => sweep?.(token) }
+}
+
+const FOREIGN = of('of another App', { appId: APP + 1 })
+const VOID = of('revoked', { generation: FLOOR - 1 })
+const EARLY = of('of a record that is not here yet', { generation: GENERATION + 1 })
+const GOOD = [of('of the floor', { generation: FLOOR }), of('of now')]
+
+test('a token of another App, of a generation that was revoked, or of one to come is not taken over', t => {
+  const all = [FOREIGN, VOID, EARLY, ...GOOD]
+  const { exchange, received } = setUp({ there: all })
+  for (const token of all) exchange.onToken(token)
+  t.deepEqual(received, ['of the floor', 'of now'], 'as each comes')
+  received.length = 0
+  exchange.takeAll()
+  t.deepEqual(received, ['of the floor', 'of now'], 'all at once')
+})
+
+test('the leader takes out what has ended or is void, and leaves what others may still need', async t => {
+  const { exchange, isSwept } = setUp({ leads: true })
+  await exchange.reconcile()
+  const ended = of('ended', { expiresAtMs: NOW })
+  t.deepEqual([ended, VOID, FOREIGN].map(isSwept), [true, true, true])
+  t.deepEqual([...GOOD, EARLY].map(isSwept), [false, false, false])
+})
+
+test('of two tokens of one scope the one that lasts longer goes into the cluster, and only where that lacks it', async t => {
+  const current: StoredToken = { ...tokenOf('current', { expiresAtMs: NOW + HOUR / 2 }), slot: 'current' }
+  const next: StoredToken = { ...tokenOf('next'), slot: 'next' }
+  for (const here of [
+    [current, next],
+    [next, current],
+  ]) {
+    const leader = setUp({ leads: true, here })
+    await leader.exchange.reconcile()
+    t.deepEqual([leader.put, leader.offered], [['next'], []])
+    const follower = setUp({ here })
+    await follower.exchange.reconcile()
+    t.deepEqual([follower.put, follower.offered], [[], ['next']])
+    const known = setUp({ here, there: [of('next')] })
+    await known.exchange.reconcile()
+    t.deepEqual(known.offered, [])
+  }
+})
+
+const failing = (code: Code): Scene['answer'] => ({ kind: 'failure', code, detail: 'so it says' })
+
+test('what keeps the leader alone from a token has a member mint itself; what GitHub says of the scope is final', async t => {
+  for (const code of ['proxy-unreachable', 'ip-blocked', 'isolated', 'locked', 'disk-full', 'internal'] as const) {
+    const answer = failing(code)
+    t.is(await setUp({ ...(answer && { answer }) }).exchange.mint(GRANT, {}), undefined, code)
+  }
+  for (const code of ['quota', 'permission-not-granted', 'repository-not-accessible'] as const) {
+    const answer = failing(code)
+    t.is((await failureOf(setUp({ ...(answer && { answer }) }).exchange.mint(GRANT, {}))).code, code)
+  }
+})
+
+test('a replica mints nothing itself, whatever keeps the primary from it', async t => {
+  for (const answer of [undefined, failing('proxy-unreachable'), failing('internal')]) {
+    const { exchange } = setUp({ role: 'replica', ...(answer && { answer }) })
+    t.is((await failureOf(exchange.mint(GRANT, {}))).code, 'replica')
+  }
+})
+
+const askFor = (wish: MintWish, more: Partial<Ask> = {}): Ask => ({
+  id: 'one',
+  from: 'c',
+  atMs: NOW,
+  want: { kind: 'token', grant: GRANT, wish },
+  ...more,
+})
+
+test('the leader answers with the token at hand, but not where GitHub refused it or it is to be renewed', async t => {
+  const finals = async (wish: MintWish): Promise<string[]> => {
+    const { exchange, answers } = setUp({ leads: true })
+    exchange.onAsk(askFor(wish))
+    await settle()
+    return answers.map(answer => (answer.kind === 'token' ? answer.token.token.reveal() : answer.kind))
+  }
+  t.deepEqual(await finals({}), ['at hand'])
+  t.deepEqual(await finals({ minTtlMs: HOUR / 2 }), ['at hand'])
+  t.deepEqual(await finals({ rejected: 'hash' }), ['working', 'minted'])
+  t.deepEqual(await finals({ renew: true }), ['working', 'minted'])
+})
+
+test('an ask is answered once however often etcd tells of it, and a node answers none of its own', async t => {
+  const { exchange, answers } = setUp({ leads: true })
+  exchange.onAsk(askFor({}, { from: 'b' }))
+  for (let times = 0; times < 3; times++) exchange.onAsk(askFor({}))
+  await settle()
+  t.is(answers.length, 1)
+})
