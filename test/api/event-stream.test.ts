@@ -35,6 +35,29 @@ test('a holder has so many streams, another one its own, and a place that is lef
   t.regex(await again.until(/event: change/), /event: change/)
 })
 
+test('whoever follows the audit log and reads slowly is told each row, once and in order', async t => {
+  const all = Array.from({ length: 600 }, (_, at) => ({ sequence: at + 1, event: 'x', detail: 'y'.repeat(10_000) }))
+  const read: AuditLog['read'] = ({ after = 0, limit }) => all.slice(after, after + limit) as never
+  const rig = await createApiRig(t, {
+    socket: 'admin',
+    operations: { audit: Object.assign({} as never, { read, follow: () => () => {} }) },
+  })
+  const stream = await rig.open('GET /v1/audit?follow=true&after=0 HTTP/1.1\r\nhost: localhost\r\n\r\n')
+  await stream.until(/rows of the audit log/)
+  stream.client.pause()
+  await rig.clock.advance(1_000)
+  stream.client.resume()
+  for (let turns = 0; turns < 2_000 && !/^id: 600$/m.test(stream.text()); turns++) {
+    await new Promise(setImmediate)
+    await rig.clock.advance(50)
+  }
+  t.deepEqual(
+    stream.text().match(/^id: \d+$/gm),
+    all.map(({ sequence }) => `id: ${sequence}`),
+  )
+  stream.client.destroy()
+})
+
 test('after the end nothing is written, whatever happens', async t => {
   const rig = await createApiRig(t, { socket: 'admin' })
   const stream = await rig.open(STREAM)
@@ -66,6 +89,49 @@ test('a slow reader keeps the newest of each kind; one that stays behind hears t
   await rig.clock.advance(45_000)
   stream.client.resume()
   t.regex(await stream.until(/event: lagged/), /event: lagged/)
+})
+
+test('on token.sock a listener hears of what concerns all and of its own tokens, without details', async t => {
+  const profile = (name: string, id: number) => ({
+    name,
+    allow: { users: [{ name: `user ${id}`, id }], groups: [], units: [] },
+  })
+  const policy = { profiles: [profile('mine', 1000), profile('theirs', 2000)] }
+  const rig = await createApiRig(t, { backend: { policy: () => policy } })
+  const stream = await rig.open(STREAM)
+  await stream.until(/event: state/)
+  const token = (name?: string) => ({
+    event: 'token-refreshed' as const,
+    scope: 'installation 1, secret-repository',
+    expires_at: '2026-05-01T13:00:00.000Z',
+    ...(name !== undefined && { profile: name }),
+  })
+  rig.events.emit(token('theirs'))
+  rig.events.emit(token())
+  rig.events.emit(token('mine'))
+  rig.events.emit({ event: 'refresh-failed', profile: 'theirs', scope: 'x', detail: 'of others' })
+  rig.events.emit({ event: 'change', detail: 'secret-detail', next: 'secret-advice' })
+  const heard = await stream.until(/event: change/)
+  t.deepEqual(heard.match(/event: [a-z-]+/g), ['event: state', 'event: token-refreshed', 'event: change'])
+  t.regex(heard, /"profile":"mine"/)
+  t.notRegex(heard, /theirs|secret-repository|secret-detail|secret-advice/)
+  stream.client.destroy()
+})
+
+test('a listener that reads again is not cut off for having been behind before', async t => {
+  const rig = await createApiRig(t, { socket: 'admin' })
+  const stream = await rig.open(STREAM)
+  await stream.until(/event: state/)
+  for (const round of [1, 2]) {
+    stream.client.pause()
+    for (let n = 0; n < 20; n += 1) rig.events.emit({ event: 'change', detail: `${round} ${n} ${WIDE}` })
+    // Behind at one ping, and not at the next.
+    await rig.clock.advance(15_000)
+    stream.client.resume()
+    await stream.until(new RegExp(`"detail":"${round} 19 x|event: lagged`))
+  }
+  t.notRegex(stream.text(), /event: lagged/)
+  stream.client.destroy()
 })
 
 test('the audit log as it goes on and a check row by row count as streams of their holder, until they end', async t => {

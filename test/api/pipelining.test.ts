@@ -6,8 +6,10 @@ import { connect } from 'node:net'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { createHttpServer } from '../../src/api/sockets.ts'
+import { createApiRig } from '../support/api-rig.ts'
 
 const answer = ({ url }: IncomingMessage, outgoing: ServerResponse): void => {
   outgoing.writeHead(200).flushHeaders()
@@ -18,7 +20,7 @@ const startServer = async (t: ExecutionContext): Promise<string> => {
   const folder = mkdtempSync(join(tmpdir(), 'pipelining-'))
   const path = join(folder, 'http.sock')
   const server = createHttpServer(
-    (incoming, outgoing) => void setImmediate(() => answer(incoming, outgoing)),
+    (incoming, outgoing) => void setImmediate().then(() => answer(incoming, outgoing)),
     () => ({ cancel() {} }),
   )
   server.listen(path)
@@ -56,4 +58,19 @@ test('a request for another protocol is answered and ends its connection: what s
   t.deepEqual(await answersTo(path, `GET /one HTTP/1.1\r\n${upgrade}\r\n${next}`), ['HTTP/1.1 200', 'answer /one'])
   const expecting = `GET /one HTTP/1.1\r\n${upgrade}expect: nothing\r\n\r\n${next}`
   t.deepEqual(await answersTo(path, expecting), ['HTTP/1.1 417'])
+})
+
+test('a connection on which many requests were sent at once is read on when they are answered', async t => {
+  const { open } = await createApiRig(t)
+  const request = 'GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n'
+  const { client, text } = await open(request.repeat(100))
+  const answers = (): number => text().match(/"live":true/g)?.length ?? 0
+  const answered = async (count: number): Promise<number> => {
+    for (let turns = 0; turns < 1_000 && answers() < count; turns++) await setImmediate()
+    return answers()
+  }
+  t.is(await answered(100), 100)
+  client.write(request)
+  t.is(await answered(101), 101)
+  client.destroy()
 })

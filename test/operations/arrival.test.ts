@@ -1,0 +1,73 @@
+// Arrival: in which state a restored connection begins here, on the machine that it was enabled on and on others.
+
+import test from 'ava'
+import type { Connection, Host } from '../../src/domain/connection.ts'
+import { arrive } from '../../src/operations/arrival.ts'
+
+const HOUR = 3_600_000
+const NOW = 1_800_000_000_000
+const HOME: Host = { machineId: 'machine-1', hostname: 'ghe.example.com' }
+
+const established = {
+  app: {
+    id: 7,
+    clientId: 'Iv23',
+    slug: 'a',
+    name: 'a',
+    owner: { type: 'organization', login: 'octo' },
+    htmlUrl: 'https://github.com/apps/a',
+    permissions: {},
+  },
+  account: { type: 'organization', login: 'octo' },
+  host: HOME,
+  enabledAtMs: NOW - 1_000 * HOUR,
+} as const
+const connected: Connection = { kind: 'connected', sinceMs: NOW - 100 * HOUR, ...established }
+
+test('a connection goes on where one mark of its machine is the same, and is quarantined where none is', t => {
+  for (const [host, kind, warnings] of [
+    [HOME, 'connected', 0],
+    [{ ...HOME, hostname: 'renamed' }, 'connected', 1],
+    [{ ...HOME, machineId: 'rebuilt' }, 'connected', 1],
+    [{ machineId: 'other', hostname: 'other' }, 'quarantined', 1],
+  ] as const) {
+    const arrival = arrive(connected, { host, nowMs: NOW })
+    t.is(arrival.connection.kind, kind, JSON.stringify(host))
+    t.is(arrival.warnings.length, warnings, JSON.stringify(host))
+  }
+})
+
+test('another machine of the same cluster is no copy', t => {
+  const host = { machineId: 'other', hostname: 'other' }
+  const isHome = ({ hostname }: Host): boolean => hostname === HOME.hostname
+  t.is(arrive(connected, { host, nowMs: NOW, isHome }).connection.kind, 'connected')
+  t.is(arrive(connected, { host, nowMs: NOW, isHome: () => false }).connection.kind, 'quarantined')
+})
+
+test('a copy that comes home is connected again', t => {
+  const copy: Connection = { kind: 'quarantined', sinceMs: NOW, evidence: 'x', ...established }
+  t.is(arrive(copy, { host: HOME, nowMs: NOW }).connection.kind, 'connected')
+})
+
+test('a disable that was under way goes on, and has its whole time once more', t => {
+  const sinceMs = NOW - 100 * HOUR
+  const disabling: Connection = {
+    kind: 'disconnecting',
+    sinceMs,
+    step: 'uninstall',
+    deadlineMs: sinceMs + 24 * HOUR,
+    ...established,
+  }
+  const { connection, warnings } = arrive(disabling, { host: HOME, nowMs: NOW })
+  t.deepEqual(connection, { ...disabling, sinceMs: NOW, deadlineMs: NOW + 24 * HOUR })
+  t.is(warnings.length, 1)
+})
+
+test('an enable that was under way has to be begun anew', t => {
+  const expiresAtMs = NOW + HOUR
+  const { account } = established
+  const pending: Connection = { kind: 'awaiting-app', sinceMs: NOW, account, state: 'x', expiresAtMs }
+  const { connection, warnings } = arrive(pending, { host: HOME, nowMs: NOW })
+  t.is(connection.kind, 'disconnected')
+  t.is(warnings.length, 1)
+})
