@@ -25,6 +25,12 @@ const threeNodes = async (): Promise<{ rig: ClusterRig; nodes: readonly [Machine
   return { rig, nodes }
 }
 
+/** What is asked of a node needs a moment of the cluster. */
+const during = async <T>({ clock }: ClusterRig, asked: Promise<T>): Promise<T> => {
+  await clock.advance(2_000)
+  return asked
+}
+
 const texts = (tokens: readonly { token: Secret }[]): string[] => tokens.map(({ token }) => token.reveal())
 
 test('each node that joins has the credentials, and one of them leads', async t => {
@@ -146,6 +152,27 @@ test('of two nodes that change the connection at once the second decides upon wh
   await rig.clock.advance(3_000)
   await Promise.all([first, second])
   t.is(a.disk.record.generation, 2, 'one disable, and one that found nothing to disable')
+  t.deepEqual(
+    nodes.map(({ disk }) => disk.record.generation),
+    [2, 2, 2],
+  )
+})
+
+test('a node that has not been told yet of what another one changed asks before it decides', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b] = nodes
+  const told = Promise.withResolvers<void>()
+  b.get().client.delayWatches(told.promise)
+  const [first, second] = [rig.world.addKey(rig.app.id), rig.world.addKey(rig.app.id)]
+  await during(rig, a.get().rig.keys.add(new Secret(first)))
+  t.is(b.get().rig.journey.read().generation, 1, 'it has not heard of it')
+  const failure = await failureOf(during(rig, b.get().rig.keys.add(new Secret(second))))
+  t.is(failure.code, 'not-connected', 'what it proved was proven upon another record')
+  t.is(b.get().rig.journey.read().generation, 2)
+  t.is((await failureOf(during(rig, b.get().rig.keys.add(new Secret(second))))).code, 'too-many-keys')
+  told.resolve()
+  b.get().client.delayWatches(undefined)
+  await rig.clock.advance(1_000)
   t.deepEqual(
     nodes.map(({ disk }) => disk.record.generation),
     [2, 2, 2],
@@ -650,6 +677,26 @@ test('a key that is added on a follower signs on every node', async t => {
   )
   const before = await nodes[1].token()
   t.is((await nodes[0].token()).token.reveal(), before.token.reveal(), 'tokens outlive a change of keys')
+})
+
+test('a key that is retired on one node is in no store of the others, which begin a new one without it', async t => {
+  const { rig, nodes } = await threeNodes()
+  const [a, b, c] = nodes
+  const added = rig.world.addKey(rig.app.id)
+  await during(rig, a.get().rig.keys.add(new Secret(added)))
+  const token = await b.token()
+  const numbers = [b, c].map(({ disk }) => disk.number)
+  await during(rig, a.get().rig.keys.retire())
+  for (const { disk } of nodes)
+    t.deepEqual(
+      disk.record.keys.map(({ fingerprint }) => fingerprint),
+      [added],
+    )
+  t.deepEqual(
+    [b, c].map(({ disk }) => disk.number),
+    numbers.map(number => number + 1),
+  )
+  t.is((await b.token()).token.reveal(), token.token.reveal(), 'the tokens are good, and stay')
 })
 
 test('a disable that waits for the owner goes on wherever the leader is', async t => {

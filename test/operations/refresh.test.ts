@@ -47,6 +47,21 @@ test('a beat that hangs is not joined by another', async t => {
   t.true(world.count('listInstallations') > 1, 'after the deadline it beats on')
 })
 
+test('what asks for a beat during another one is answered by one more, as soon as that has ended', async t => {
+  const { heartbeat, world, clock } = await connectedRig()
+  const answer = world.hold('listInstallations')
+  heartbeat.start()
+  await clock.advance(0)
+  // Something was changed that the one under way may not have seen any more.
+  heartbeat.soon()
+  heartbeat.soon()
+  await clock.advance(0)
+  t.is(world.count('listInstallations'), 1)
+  answer()
+  await clock.advance(0)
+  t.is(world.count('listInstallations'), 2)
+})
+
 test('what an administrator asks for mints every scope that is held, and tells what failed', async t => {
   const { heartbeat, tokens, world, installation } = await connectedRig()
   const scope = { installation: installation.id }

@@ -1,7 +1,7 @@
 // The audit log: durable, chained, and no row of it changed, removed or moved without being found.
 
 import { randomBytes } from 'node:crypto'
-import { cpSync, existsSync, renameSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import * as fc from 'fast-check'
@@ -140,6 +140,24 @@ test('what cannot be written is audit-unavailable, and the chain goes on after i
     'audit-unavailable',
   )
   db.close()
+})
+
+test('rows whose way to the disk fails are audit-unavailable, although they were written', async t => {
+  const state = makeState(t)
+  const audit = open(state)
+  t.teardown(() => audit.close())
+  const soon = () => audit.appendSoon([{ event: 'token.grant', atMs: 1 }])
+  await t.notThrowsAsync(soon().durable)
+  // What waits for the disk opens the log by its name, which now leads nowhere.
+  const wal = join(state, 'audit.db-wal')
+  renameSync(wal, `${wal}.aside`)
+  symlinkSync(wal, wal)
+  const { durable } = soon()
+  await t.throwsAsync(durable, { code: 'audit-unavailable' })
+  rmSync(wal)
+  renameSync(`${wal}.aside`, wal)
+  await t.notThrowsAsync(soon().durable)
+  t.is(audit.verify().rows, 3)
 })
 
 test('two connections to one log cannot fork the chain', t => {

@@ -21,6 +21,8 @@ export type FakeClient = Etcd & {
   resume(): void
   /** Each commit that is on its way waits for this before it arrives. */
   delayCommits(gate: Promise<void> | undefined): void
+  /** Each change waits for this before the client is told of it: it is behind what it would read. */
+  delayWatches(gate: Promise<void> | undefined): void
 }
 
 export const createFakeEtcd = (clock: FakeClock) => {
@@ -89,6 +91,7 @@ export const createFakeEtcd = (clock: FakeClock) => {
     let paused = false
     let closed = false
     let gate: Promise<void> | undefined
+    let watchGate: Promise<void> | undefined
     let told: boolean | undefined
     const backlog: (() => void)[] = []
     const listeners = new Set<(reachable: boolean) => void>()
@@ -136,8 +139,11 @@ export const createFakeEtcd = (clock: FakeClock) => {
           tell(changes, at) {
             if (at < next) return
             next = at + 1n
+            const come = (): void => arrive(() => !over && handlers.onChange(changes, at))
             const deliver = (): void => {
-              if (!over) arrive(() => !over && handlers.onChange(changes, at))
+              if (over) return
+              if (watchGate) void watchGate.then(come)
+              else come()
             }
             if (isOpen()) deliver()
             else missed.push(deliver)
@@ -212,6 +218,7 @@ export const createFakeEtcd = (clock: FakeClock) => {
         tell()
       },
       delayCommits: next => void (gate = next),
+      delayWatches: next => void (watchGate = next),
     }
   }
 
