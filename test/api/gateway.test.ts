@@ -8,6 +8,7 @@ import { createBodyBudgets } from '../../src/api/body-budget.ts'
 import { passOn } from '../../src/api/gateway.ts'
 import { asFailure, Failure } from '../../src/domain/errors.ts'
 import type { Operations } from '../../src/operations/operations.ts'
+import { createApiRig } from '../support/api-rig.ts'
 import { createFakeClock } from '../support/fakes.ts'
 import { callerOf, peerOf } from '../support/operations-rig.ts'
 
@@ -45,4 +46,38 @@ test("a peer that died while GitHub was asked gets nothing of GitHub's answer", 
   const answer = await fetch(`http://127.0.0.1:${port}/`)
   t.deepEqual([answer.status, await answer.text()], [403, 'peer-gone'])
   t.true(body.destroyed)
+})
+
+test('what is for one hop, or names somebody, goes neither to GitHub nor back', async t => {
+  const out: Readonly<Record<string, string>>[] = []
+  const gateway: Operations['gateway'] = {
+    async forward({ headers }) {
+      out.push(headers)
+      const back = {
+        'x-github-request-id': 'A:1',
+        'set-cookie': ['tracked=1'],
+        connection: 'x-of-this-hop',
+        'x-of-this-hop': 'secret',
+        'keep-alive': 'timeout=5',
+        etag: '"1"',
+      }
+      return { status: 200, headers: back, body: Readable.from([]) }
+    },
+  }
+  const rig = await createApiRig(t, { operations: { gateway } })
+  const answer = await rig.ask('GET /v1/github/repos/o/r', [
+    'authorization: Bearer ghs_of_the_caller',
+    'cookie: session=1',
+    'proxy-authorization: Basic eDp5',
+    'x-forwarded-for: 10.0.0.1',
+    'x-http-method-override: DELETE',
+    'connection: x-of-this-hop',
+    'x-of-this-hop: secret',
+    'accept: application/json',
+    'if-none-match: "1"',
+  ])
+  t.is(answer.status, 200)
+  t.deepEqual(out, [{ accept: 'application/json', 'if-none-match': '"1"' }])
+  t.regex(answer.head, /^etag: "1"$/im)
+  t.notRegex(answer.head, /set-cookie|x-of-this-hop|timeout=5/i)
 })

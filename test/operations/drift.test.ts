@@ -291,6 +291,18 @@ test('repositories that are taken out are told, and a scope that held one gets a
   t.is(rig.kind(), 'connected')
 })
 
+test('what changes within the same second of GitHub is found by the second look', async t => {
+  const { drift, world, installation, disk } = await connectedRig()
+  world.change(installation.id, { repositorySelection: 'selected' }, ['web'])
+  const atMs = world.changedMs.get(installation.id) ?? 0
+  await drift.check()
+  world.change(installation.id, {}, ['web', 'api'])
+  // It tells its time in whole seconds.
+  world.changedMs.set(installation.id, atMs)
+  await drift.check()
+  t.deepEqual(rowsOf(disk, 'connection.repositories').slice(-1), ['Octo-Org: repositories added api'])
+})
+
 test('a scope that is in doubt is served as before while GitHub cannot be asked', async t => {
   const { tokens, drift, world, installation } = await connectedRig()
   const grant = { profile: 'ci', scope: { installation: installation.id, repositories: ['web'] } }

@@ -25,6 +25,8 @@ const create = (options: {
   replies: readonly Reply[]
   ageMs?: number
   answer?: (request: TokenRequest) => TokenAnswer
+  /** While it is waited for. */
+  onSleep?: () => void
 }) => {
   const sent: OutboundRequest[] = []
   const asked: TokenRequest[] = []
@@ -55,11 +57,11 @@ const create = (options: {
         }
       },
     },
-    clock: { sleep: async ms => void slept.push(ms) },
+    clock: { sleep: async ms => void (slept.push(ms), options.onSleep?.()) },
     settings: () => ({ apiUrl: 'https://api.github.com' }),
     userAgent: 'ghconnectd/test',
   })
-  const forward = (more: Partial<GatewayRequest> = {}) =>
+  const forward = (more: Partial<GatewayRequest> = {}, caller = callerOf(peerOf(1000))) =>
     gateway.forward(
       {
         method: 'GET',
@@ -68,7 +70,7 @@ const create = (options: {
         signal: new AbortController().signal,
         ...more,
       },
-      callerOf(peerOf(1000)),
+      caller,
     )
   const tokens = (): (string | undefined)[] => sent.map(({ headers }) => headers['authorization'])
   return { forward, sent, asked, slept, bodies, tokens }
@@ -91,6 +93,18 @@ for (const status of [401, 403])
     t.deepEqual(tokens(), ['Bearer ghs_first', 'Bearer ghs_first'])
     t.true(bodies[0]?.destroyed)
   })
+
+test('a process that ended while it was waited for has nothing asked in its name', async t => {
+  let alive = true
+  const assertAlive = (): void => {
+    if (!alive) throw new Failure('peer-gone', 'the process ended')
+  }
+  const { attested } = callerOf(peerOf(1000))
+  const { forward, sent } = create({ replies: [{ status: 401 }], ageMs: 3_000, onSleep: () => (alive = false) })
+  const gone = forward({}, { socket: 'token', attested: { ...attested, assertAlive } })
+  t.is((await t.throwsAsync(gone, { instanceOf: Failure }))?.code, 'peer-gone')
+  t.is(sent.length, 1)
+})
 
 test('a 401 for a token in use has it replaced; it is asked once more, and no third time', async t => {
   const { forward, asked, slept, tokens } = create({ replies: [{ status: 401 }, { status: 401 }] })

@@ -153,3 +153,24 @@ test('callers without number do not give back what one has used up', t => {
   for (let uid = 2; uid < 10_000; uid += 1) takeAnswer(peerOf(uid))
   t.is(thrownBy(() => takeMint(peerOf(1)))?.code, 'rate-limited')
 })
+
+test('where there are too many holders, one that has its share back is forgotten before one that has spent of it', async t => {
+  const { clock, takeMint } = build()
+  /** One account each. */
+  const unit = (n: number) => peerOf(0, { unit: `number-${n}.service` })
+  const idle = unit(1)
+  t.is(
+    many(MINTS.burst, () => takeMint(idle)),
+    0,
+  )
+  await clock.advance((MINTS.burst / MINTS.perSecond) * SECOND)
+  const busy = unit(2)
+  takeMint(busy)
+  // One more than are kept.
+  for (let n = 3; n <= 4_097; n += 1) takeMint(unit(n))
+  t.is(
+    many(MINTS.burst, () => takeMint(busy)),
+    1,
+    'what it spent is remembered',
+  )
+})

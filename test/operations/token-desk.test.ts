@@ -161,6 +161,20 @@ test('an id is the repository that it names, for the policy and for the cache', 
   t.is(world.calls.length, calls, 'names are asked for once a minute')
 })
 
+test('of several installations that profiles reach, ids are of the one that the request names', async t => {
+  const second: Profile = { ...CI, name: 'second', installation: 'hexa' }
+  const { desk, world, installation, app, rig } = await connectedRig({ policy: policyOf(CI, second) })
+  const other = world.install(app.id, { type: 'organization', login: 'hexa' })
+  await rig.drift.check()
+  const idIn = (where: number) => world.installations.get(where)?.repositories[0]?.id ?? 0
+  const caller = callerOf(peerOf(1000))
+  t.is((await failureOf(desk.answer({ repository_ids: [idIn(other.id)] }, caller))).code, 'profile-required')
+  for (const { id } of [installation, other]) {
+    const answer = await desk.answer({ repository_ids: [idIn(id)], installation: id }, caller)
+    t.is(answer.installation, id)
+  }
+})
+
 test('ids are looked up in the installation of the profile that is meant', async t => {
   const { desk, world, installation, app, rig } = await connectedRig({ policy: policyOf(CI) })
   const other = world.install(app.id, { type: 'organization', login: 'hexa' })
