@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Failure } from '../domain/errors.ts'
 import { syncFolder } from '../platform/files.ts'
 import { sizeBelow, sizesOf } from '../platform/sizes.ts'
@@ -69,6 +69,8 @@ export const createAuditArchive = (options: ArchiveOptions): AuditArchive => {
   const begin = (from: Link): ArchiveFile => {
     makePrivateFolder(options.folder)
     makePrivateFolder(folder)
+    // A file is not on the disk before the folders that lead to it are.
+    for (const made of [options.folder, folder]) syncFolder(dirname(made))
     const path = pathOf(from.sequence + 1)
     for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${path}.new${suffix}`, { force: true })
     const db = createEncrypted(`${path}.new`, databaseKey)

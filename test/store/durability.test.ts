@@ -4,6 +4,8 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSy
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { writeDurably } from '../../src/platform/files.ts'
+import { createAuditArchive } from '../../src/store/audit-archive.ts'
+import { chainEvent, type Link } from '../../src/store/audit-chain.ts'
 import { openStore, type Store } from '../../src/store/database.ts'
 import { recordDisk } from '../support/recorded-disk.ts'
 import { CONNECTED, codeOf, keyNamed, makeState, modeOf, silentLog, STORE_KEY } from './samples.ts'
@@ -183,4 +185,22 @@ test.serial('folders that somebody opened to others are closed at the next start
   chmodSync(folder, 0o755)
   open(folder).close()
   t.is(modeOf(folder), '700')
+})
+
+test.serial('a file of the audit archive has its name, and the folders that lead to it, before rows go into it', t => {
+  const { folder, crash } = recorded(t)
+  const databaseKey = 'a1'.repeat(32)
+  const beginning: Link = { sequence: 0, hash: '0'.repeat(64) }
+  const first = chainEvent({ event: 'token.grant', atMs: 1 }, beginning)
+  const second = chainEvent({ event: 'token.grant', atMs: 2 }, first)
+  const openIn = (place: string) => createAuditArchive({ folder: join(place, 'audit'), databaseKey, rowsPerFile: 1 })
+  const archive = openIn(folder)
+  archive.append([first], beginning)
+  const one = openIn(crash())
+  t.deepEqual(one.anchor(), beginning)
+  t.is(one.findOldest(), undefined)
+  archive.append([second], first)
+  const two = openIn(crash())
+  t.is(two.findOldest()?.first, 1, 'and there is another one')
+  for (const each of [archive, one, two]) each.close()
 })
