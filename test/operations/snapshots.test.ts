@@ -147,6 +147,40 @@ test('a quarantined copy has none of the tokens of its original, and mints its o
   t.not((await heir.rig.tokens.obtain(scene.grant)).token.reveal(), scene.token.reveal())
 })
 
+test('a restore over a live connection leaves none of its tokens', async t => {
+  const scene = await createScene()
+  const other = forge(scene.shelf, scene.bundle, ({ header, content }) => ({
+    header: { ...header, generation: 9 },
+    content: { ...content, generation: 9, tokens: [] },
+  }))
+  t.truthy(scene.rig.tokens.find(scene.grant))
+  t.is((await scene.snapshots.restore(other, wish())).outcome, 'restored')
+  t.is(scene.rig.tokens.find(scene.grant), undefined)
+  t.deepEqual(scene.rig.tokens.live(), [])
+})
+
+test('tokens are in a bundle unless the configuration says that they are not', async t => {
+  const scene = await createScene()
+  const tokensIn = (bundle: Uint8Array) => scene.shelf.bundles.get(Buffer.from(bundle).toString())?.content.tokens
+  t.true((tokensIn(scene.bundle)?.length ?? 0) > 0)
+  const { snapshots } = createSnapshotRig(scene.rig, { shelf: scene.shelf, includeToken: false })
+  t.deepEqual(tokensIn(await snapshots.export()), [])
+})
+
+test('what is adopted is proven with GitHub, as what is restored is', async t => {
+  const { rig, snapshots, premises } = await createScene()
+  await snapshots.prove()
+  const { connection } = rig.journey.read()
+  if (connection.kind !== 'connected') throw new Error(connection.kind)
+  const host = { hostname: 'other', machineId: 'other' }
+  rig.journey.to({ ...connection, kind: 'quarantined', evidence: 'copied', host })
+  await snapshots.adopt()
+  t.like(rig.journey.read().connection, { kind: 'connected', host: HERE })
+  const before = premises.world.count('mint')
+  await snapshots.prove()
+  t.is(premises.world.count('mint'), before + 1)
+})
+
 test('a key that is not the one it is called is found before anything changes', async t => {
   const scene = await createScene()
   const forged = forge(scene.shelf, scene.bundle, ({ header, content }) => ({

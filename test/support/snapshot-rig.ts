@@ -30,11 +30,13 @@ export const createSnapshotRig = (
     signer = 'signer',
     configured = [],
     github = GITHUB_COM,
+    includeToken = true,
   }: {
     shelf: Shelf
     signer?: string
     configured?: readonly string[]
     github?: GithubAddresses
+    includeToken?: boolean
   },
 ) => {
   const { store, journey, tokens, trail, clock, log, disk } = rig
@@ -109,7 +111,7 @@ export const createSnapshotRig = (
     host: () => HERE,
     settings: () => ({
       trusted: [],
-      includeToken: true,
+      includeToken,
       github,
       configuration: () => [{ path: '/etc/ghconnectd/config.toml', text: '[app]\n' }],
     }),
