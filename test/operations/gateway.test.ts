@@ -57,7 +57,12 @@ const create = (options: {
         }
       },
     },
-    clock: { sleep: async ms => void (slept.push(ms), options.onSleep?.()) },
+    clock: {
+      async sleep(ms) {
+        slept.push(ms)
+        options.onSleep?.()
+      },
+    },
     settings: () => ({ apiUrl: 'https://api.github.com' }),
     userAgent: 'ghconnectd/test',
   })
