@@ -25,6 +25,25 @@ test('a list of any length is read whole, by the Link header or by counting, eac
   await fc.assert(fc.asyncProperty(fc.nat(1000), fc.boolean(), check), { numRuns: 30 })
 })
 
+test('where no Link header tells, a page that is full has another one behind it', async t => {
+  for (const [length, pages] of [
+    [0, 1],
+    [99, 1],
+    [100, 2],
+    [101, 2],
+    [200, 3],
+  ] as const) {
+    const all = Array.from({ length }, (_, index) => ({ id: index + 1 }))
+    let asked = 0
+    const list = await readPages(async page => {
+      asked += 1
+      return { items: all.slice((page - 1) * 100, page * 100), headers: {} }
+    })
+    t.deepEqual(list, all)
+    t.is(asked, pages, `${length} entries`)
+  }
+})
+
 test('a list without an end is an error, not a list cut short', async t => {
   const failure = await t.throwsAsync(
     readPages(page => Promise.resolve({ items: [{ id: page }], headers: { link: '<x>; rel="next"' } })),

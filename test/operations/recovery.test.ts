@@ -24,6 +24,19 @@ test('the wrap holds both database keys, and comes anew with each store and each
   t.is(encrypted.length, 3)
 })
 
+test('a store that comes while its predecessor is wrapped gets a wrap of its own, and not that one', async t => {
+  const { rig } = await connectedRig()
+  let next = (): void => {}
+  const shelf = createShelf()
+  const { recovery } = createSnapshotRig(rig, { shelf, configured: ['age1a'], onEncrypt: () => next() })
+  next = () => rig.store.replace({})
+  await recovery.ensureWrap()
+  t.false(rig.store.hasRecoveryWrap())
+  next = () => {}
+  await recovery.ensureWrap()
+  t.true(rig.store.hasRecoveryWrap())
+})
+
 test('a recovery key that cannot be encrypted to, is none, or is one too many is not taken', async t => {
   const { rig } = await connectedRig()
   const { recovery } = createSnapshotRig(rig, { shelf: createShelf(), configured: ['age1configured'] })

@@ -68,6 +68,24 @@ test('another scope, another token, another process are grants of their own', as
   t.true(disk.audit.every(row => row.count === undefined))
 })
 
+test('over one connection, whatever of a grant is another than the last time makes it one of its own', async t => {
+  const { disk, trail } = build()
+  for (const more of [{}, { token: new Secret('ghs_token-2') }, { scope: 'api' }, { profile: 'other' }]) {
+    // The usual one before each.
+    await trail.granted(grant())
+    await trail.granted(grant(more))
+  }
+  t.deepEqual(
+    disk.audit.map(({ profile, scope, hashedToken }) => [profile, scope, hashedToken]),
+    [
+      ['ci', 'web', hashToken(TOKEN)],
+      ['ci', 'web', hashToken(new Secret('ghs_token-2'))],
+      ['ci', 'api', hashToken(TOKEN)],
+      ['other', 'web', hashToken(TOKEN)],
+    ],
+  )
+})
+
 test('a new connection of a known process is a repeat, without a row or a line of its own', async t => {
   const { clock, disk, trail, log } = build()
   for (let n = 0; n < 500; n += 1) await trail.granted(grant({ connection: {}, peer: { ...grant().peer } }))

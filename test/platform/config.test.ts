@@ -1,6 +1,6 @@
 // The configuration: every key optional, every mistake named with file, line and key.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
@@ -220,6 +220,10 @@ test('a file that cannot be read is an error', t => {
   t.is(t.throws(() => loadConfig(folder, surroundings), { instanceOf: Failure })?.code, 'configuration')
   writeFileSync(join(folder, 'config.toml'), '[app]\nname = "mine"\n')
   t.is(loadConfig(join(folder, 'config.toml'), surroundings).app.name, 'mine')
+  // Beside one that can.
+  mkdirSync(join(folder, 'config.features.toml'))
+  const beside = t.throws(() => loadConfig(join(folder, 'config.toml'), surroundings), { instanceOf: Failure })
+  t.true(beside?.message.includes('config.features.toml'))
 })
 
 test('whatever the file says, it is a configuration or a complaint', t => {

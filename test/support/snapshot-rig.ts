@@ -31,12 +31,15 @@ export const createSnapshotRig = (
     configured = [],
     github = GITHUB_COM,
     includeToken = true,
+    onEncrypt = () => {},
   }: {
     shelf: Shelf
     signer?: string
     configured?: readonly string[]
     github?: GithubAddresses
     includeToken?: boolean
+    /** While something is encrypted. */
+    onEncrypt?: () => void
   },
 ) => {
   const { store, journey, tokens, trail, clock, log, disk } = rig
@@ -44,6 +47,7 @@ export const createSnapshotRig = (
   const encryptTo = async (recipients: readonly string[], bytes: Uint8Array): Promise<Uint8Array> => {
     if (recipients.length > 20) throw new Failure('configuration', 'too many')
     if (bytes.length > 0) encrypted.push({ recipients, text: textOf(bytes) })
+    onEncrypt()
     return Buffer.from(`to ${recipients.join(' ')}: ${textOf(bytes)}`)
   }
   const signerOf = () => ({ publicKey: signer, privatePem: new Secret(signer), sign: () => new Uint8Array() })
