@@ -62,3 +62,17 @@ test('a clock that is corrected by minutes, or is behind until it is set, costs 
   wall.aheadMs = 0
   t.false(booted.isOver())
 })
+
+test('a wall clock that is set back, again and again, makes no node go on for longer', async t => {
+  const { clock, wall, start } = setUp()
+  const isolation = start()
+  isolation.note()
+  for (let hours = 1; hours < 24; hours++) {
+    await clock.advance(HOUR)
+    wall.aheadMs -= HOUR
+    t.false(isolation.isOver(), `after ${hours} hours`)
+  }
+  await clock.advance(HOUR)
+  wall.aheadMs -= HOUR
+  t.true(isolation.isOver())
+})

@@ -174,3 +174,14 @@ test('where there are too many holders, one that has its share back is forgotten
     'what it spent is remembered',
   )
 })
+
+test('a newcomer among too many holders is counted from its first request on', t => {
+  const { takeMint } = build()
+  // As many as are kept, each of which has spent more than a newcomer.
+  for (let n = 1; n <= 4_096; n += 1) for (const _ of [1, 2]) takeMint(peerOf(0, { unit: `number-${n}.service` }))
+  const newcomer = peerOf(1000, { unit: 'new.service' })
+  t.is(
+    many(MINTS.burst + 10, () => takeMint(newcomer)),
+    10,
+  )
+})

@@ -1,0 +1,66 @@
+// `fetch` over the way out: one deadline and one bound for all that an answer takes, redirects included.
+
+import { Readable } from 'node:stream'
+import { setTimeout } from 'node:timers/promises'
+import test from 'ava'
+import { Failure } from '../../src/domain/errors.ts'
+import { createFetch, type FetchDeps } from '../../src/platform/outbound-fetch.ts'
+
+type Sent = Parameters<FetchDeps['send']>[0]
+type Answer = Awaited<ReturnType<FetchDeps['send']>>
+
+const answerOf = (body: Iterable<Uint8Array>, more: Partial<Answer> = {}): Answer => ({
+  status: 200,
+  headers: {},
+  body: Readable.from(body, { objectMode: false }),
+  ...more,
+})
+const to = (location: string): Answer => answerOf([], { status: 302, headers: { location } })
+
+const setUp = (answer: (sent: Sent, count: number) => Answer | Promise<Answer>, limits: Partial<FetchDeps> = {}) => {
+  const sent: Sent[] = []
+  const fetch = createFetch({
+    send: async hop => answer(hop, sent.push(hop)),
+    deadlineMs: 10_000,
+    maxBytes: 1_000,
+    ...limits,
+  })
+  return { fetch, sent }
+}
+const PIECE = new Uint8Array(100)
+
+test('redirects have what is left of the one deadline', async t => {
+  const { fetch, sent } = setUp(async (_, count) => {
+    await setTimeout(20)
+    return count < 4 ? to(`https://api.github.com/${count}`) : answerOf([])
+  })
+  await fetch('https://api.github.com/')
+  const left = sent.map(({ deadlineMs }) => deadlineMs)
+  t.true((left[0] ?? 0) <= 10_000)
+  for (const [at, ms] of left.entries()) t.true(ms <= 10_000 - at * 19, `${ms} ms for request ${at + 1}`)
+})
+
+test('an answer is bounded as a whole, in however many pieces it comes', async t => {
+  const pieces = (count: number): Uint8Array[] => Array.from({ length: count }, () => PIECE)
+  const within = await setUp(() => answerOf(pieces(10))).fetch('https://api.github.com/')
+  t.is((await within.arrayBuffer()).byteLength, 1_000)
+  const beyond = setUp(() => answerOf([...pieces(10), new Uint8Array(1)])).fetch('https://api.github.com/')
+  t.is((await t.throwsAsync(beyond, { instanceOf: Failure }))?.code, 'github-unexpected')
+})
+
+test('credentials go to the very origin alone: not to another port, host or scheme, and never unencrypted', async t => {
+  const headers = { authorization: 'Bearer x', cookie: 'y', accept: 'z' }
+  for (const [location, kept] of [
+    ['https://api.github.com/other', true],
+    ['/other', true],
+    ['https://api.github.com:8443/', false],
+    ['https://github.com/', false],
+  ] as const) {
+    const { fetch, sent } = setUp((_, count) => (count === 1 ? to(location) : answerOf([])))
+    await fetch('https://api.github.com/', { headers })
+    t.deepEqual(sent[1]?.headers, kept ? headers : { accept: 'z' }, location)
+  }
+  const down = setUp((_, count) => (count === 1 ? to('http://api.github.com/') : answerOf([])))
+  await t.throwsAsync(down.fetch('https://api.github.com/', { headers }), { instanceOf: Failure })
+  t.is(down.sent.length, 1)
+})
