@@ -4,7 +4,7 @@ import test from 'ava'
 import { createLink, type ClusterLink } from '../../src/cluster/link.ts'
 import { createKeyring } from '../../src/cluster/sealing.ts'
 import { createCodecs, KEYS } from '../../src/cluster/values.ts'
-import type { SharedRecord, TokenOf } from '../../src/domain/cluster.ts'
+import type { Ask, SharedRecord, TokenOf } from '../../src/domain/cluster.ts'
 import { scopeKey } from '../../src/domain/scope.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import { createFakeEtcd, type FakeClient, type FakeEtcd } from '../support/fake-etcd.ts'
@@ -13,7 +13,8 @@ import { createFakeClock, createFakeLog, type FakeClock } from '../support/fakes
 const SECRET = Buffer.from('a secret that all nodes of the cluster know')
 const HOUR = 3_600_000
 
-type Node = { readonly link: ClusterLink; readonly client: FakeClient }
+/** `asked`: what it was told of the asks of others. */
+type Node = { readonly link: ClusterLink; readonly client: FakeClient; readonly asked: readonly Ask[] }
 
 const createNode = async (
   { etcd, clock }: { etcd: FakeEtcd; clock: FakeClock },
@@ -21,6 +22,7 @@ const createNode = async (
   secrets: readonly Buffer[] = [SECRET],
 ): Promise<Node> => {
   const client = etcd.client()
+  const asked: Ask[] = []
   const link = createLink({
     etcd: client,
     keyring: createKeyring({ cluster: 'test', secrets }),
@@ -28,7 +30,7 @@ const createNode = async (
     handlers: {
       onRecord() {},
       onToken() {},
-      onAsk() {},
+      onAsk: ask => void asked.push(ask),
       onTouch() {},
       onLead() {},
       member: () => ({
@@ -46,7 +48,7 @@ const createNode = async (
   })
   await link.start()
   await clock.advance(0)
-  return { link, client }
+  return { link, client, asked }
 }
 
 /** Two nodes, the first of which leads. */
@@ -237,4 +239,94 @@ test('a token that is written with a new secret no longer stands under the name 
   await clock.advance(10)
   t.true(await after.link.putTokens([tokenOf('ghs_2', clock.now() + 2 * HOUR)]))
   t.is(etcd.entries().filter(({ key }) => key.startsWith(KEYS.tokens)).length, 1)
+})
+
+const WISH = { kind: 'token', grant: { profile: 'p', scope }, wish: {} } as const
+
+test('the leader alone is told what is asked, and its word that it is at it buys it time', async t => {
+  const scene = await setUp()
+  const { clock, a, b } = scene
+  const c = await createNode(scene, 'c')
+  const answered = b.link.ask(WISH)
+  await clock.advance(0)
+  const [ask] = a.asked
+  if (!ask) throw new Error('the leader was not told')
+  t.deepEqual([a.asked.length, b.asked.length, c.asked.length], [1, 0, 0])
+  await clock.advance(2_000)
+  await a.link.answer(ask, { kind: 'working' })
+  await clock.advance(30_000)
+  await a.link.answer(ask, { kind: 'token', token: tokenOf('late', clock.now() + HOUR).token })
+  await clock.advance(0)
+  const answer = await answered
+  t.is(answer?.kind === 'token' && answer.token.token.reveal(), 'late')
+  await clock.advance(0)
+  t.deepEqual(
+    scene.etcd.entries().filter(({ key }) => key.startsWith(KEYS.asks) || key.startsWith(KEYS.answers)),
+    [],
+    'nothing of it stays',
+  )
+})
+
+test('a leader that says nothing is given up after a moment', async t => {
+  const { clock, b } = await setUp()
+  const answered = b.link.ask(WISH)
+  await clock.advance(3_000)
+  t.is(await answered, undefined)
+})
+
+test('what a leader answers arrives only while it leads', async t => {
+  const { a, etcd, valueOf } = await setUp()
+  const ask: Ask = { id: 'one', from: 'b', atMs: 0, want: WISH }
+  const gate = Promise.withResolvers<void>()
+  a.client.delayCommits(gate.promise)
+  const late = a.link.answer(ask, { kind: 'working' })
+  // Its lease goes on, and its office does not.
+  etcd.delete(KEYS.leader)
+  a.client.delayCommits(undefined)
+  gate.resolve()
+  await late
+  t.is(valueOf(`${KEYS.answers}one`), undefined)
+})
+
+test('while a node changes the record under the lock, no other one writes it, the leader included', async t => {
+  const { clock, a, b } = await setUp()
+  const held = await b.link.lock('a change')
+  t.false(await a.link.putRecord(recordOf(1), 'leader'))
+  t.false(await a.link.putRecord(recordOf(1), 'any'))
+  t.true(await b.link.putRecord(recordOf(1), held))
+  await held.release()
+  await clock.advance(0)
+  t.true(await a.link.putRecord(recordOf(2), 'leader'))
+})
+
+test('the lock of a former process of the same node is not its own: it waits for the end of that lease', async t => {
+  const scene = await setUp()
+  const { clock, b } = scene
+  await b.link.lock('by the former process')
+  b.client.close()
+  const again = await createNode(scene, 'b')
+  let isHeld = false
+  const locked = again.link.lock('by the next one').then(held => {
+    isHeld = true
+    return held
+  })
+  await clock.advance(3_000)
+  t.false(isHeld)
+  await clock.advance(4_000)
+  t.true(isHeld)
+  await (await locked).release()
+})
+
+test('members that a new list does not name are none any more', async t => {
+  const scene = await setUp()
+  const { etcd, clock, a } = scene
+  const before = etcd.save()
+  const c = await createNode(scene, 'c')
+  const names = (): string[] => a.link.members().map(({ node }) => node)
+  t.deepEqual(names().toSorted(), ['a', 'b', 'c'])
+  c.client.close()
+  // All is listed anew.
+  etcd.restore(before)
+  await clock.advance(100)
+  t.deepEqual(names().toSorted(), ['a', 'b'])
 })

@@ -141,6 +141,26 @@ test('without a proxy the call is direct, and its connection is kept', async t =
   t.is(target.connections(), 1)
 })
 
+test('the host is that of the address, whatever the headers of a caller say', async t => {
+  const seen: unknown[] = []
+  const answer: RequestListener = ({ headers }, response) => {
+    seen.push([headers.host, headers['proxy-authorization'], headers['x-kept']])
+    response.end()
+  }
+  const target = await startTarget(t, answer)
+  for (const headers of [
+    { host: 'evil.example', 'proxy-authorization': 'Basic eDp5', 'x-kept': '1' },
+    { Host: 'evil.example', 'Proxy-Authorization': 'Basic eDp5', 'x-kept': '1' },
+  ]) {
+    const { body } = await outboundOf(t).send({ method: 'GET', url: target.url, headers })
+    await text(body)
+  }
+  t.deepEqual(
+    seen,
+    Array.from({ length: 2 }, () => [`localhost:${target.port}`, undefined, '1']),
+  )
+})
+
 test('plain http goes through squid too, and its 407 is that of the proxy', async t => {
   const target = await startTarget(t, (request, response) => response.end(request.headers.host), null)
   t.is(await text((await get(t, { url: open.url }, `${target.url}/x`)).body), `localhost:${target.port}`)

@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import * as fc from 'fast-check'
+import { assertFollows, chainEvent } from '../../src/store/audit-chain.ts'
 import { type AuditStore, openAudit } from '../../src/store/audit-store.ts'
 import { type Database, openEncrypted } from '../../src/store/sqlite.ts'
 import { codeOf, failureOf, makeState, randomFrom, silentLog, STORE_KEY } from './samples.ts'
@@ -116,4 +117,13 @@ test('a flipped bit in the log or its key is found at the next start', t => {
   const again = open(state)
   t.is(again.verify().rows, 40)
   again.close()
+})
+
+test('a row that bears the number of another place is found, though it follows the one before it', t => {
+  const beginning = { sequence: 0, hash: '0'.repeat(64) }
+  const first = chainEvent({ event: 'token.grant', atMs: 1 }, beginning)
+  const second = chainEvent({ event: 'token.grant', atMs: 2 }, first)
+  t.notThrows(() => assertFollows(second, first))
+  const elsewhere = chainEvent({ event: 'token.grant', atMs: 2 }, { ...first, sequence: 8 })
+  t.throws(() => assertFollows({ ...elsewhere, sequence: 2 }, first), { code: 'store-corrupt', message: /row 2 / })
 })

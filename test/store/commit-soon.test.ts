@@ -1,8 +1,8 @@
-// A commit whose caller does not wait for the disk leaves every other one as it was: waiting for it.
+// How connections to the files are set, and that a commit whose caller does not wait for the disk leaves every other one waiting.
 
 import { join } from 'node:path'
 import test from 'ava'
-import { commitSoon, createEncrypted } from '../../src/store/sqlite.ts'
+import { commitSoon, createEncrypted, openEncrypted } from '../../src/store/sqlite.ts'
 import { codeOf, makeState } from './samples.ts'
 
 /** https://sqlite.org/pragma.html#pragma_synchronous */
@@ -25,4 +25,18 @@ test('only the commit itself goes on before the disk has it, whether it is made 
     'internal',
   )
   t.is(level(), FULL)
+})
+
+test('each connection that writes overwrites what it removes, and trusts nothing of its schema', t => {
+  const path = join(makeState(t), 'x.db')
+  const made = createEncrypted(path, 'a1'.repeat(32))
+  made.exec('CREATE TABLE x (y TEXT) STRICT')
+  const opened = openEncrypted(path, 'a1'.repeat(32))
+  for (const db of [made, opened]) {
+    const found = ['secure_delete', 'trusted_schema', 'foreign_keys', 'journal_mode', 'temp_store'].map(name =>
+      db.pragma(name, { simple: true }),
+    )
+    t.deepEqual(found, [1, 0, 1, 'wal', 2])
+    db.close()
+  }
 })
