@@ -13,7 +13,7 @@ const setUp = async () => {
   const asked: ((TTL?: string) => void)[] = []
   const revoked: string[] = []
   const open = async (): Promise<KeepAliveStream> => {
-    let hear = (_: { TTL: string }): void => {}
+    let hear: (response: { TTL: string }) => void = () => {}
     return {
       on(event: string, listener: (response: never) => void) {
         if (event === 'data') hear = listener as typeof hear
