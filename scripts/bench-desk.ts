@@ -5,7 +5,7 @@ import { userInfo } from 'node:os'
 import { createMetrics } from '../src/api/metrics.ts'
 import type { Backend } from '../src/api/route.ts'
 import { createBodyBudgets } from '../src/api/body-budget.ts'
-import { createHolderTurns } from '../src/api/turns.ts'
+import { createHolderTurns } from '../src/operations/turns.ts'
 import { createApi } from '../src/api/server.ts'
 import { attestPeers, createHttpServer, type Handler, listenUnix } from '../src/api/sockets.ts'
 import type { Policy } from '../src/domain/policy.ts'
@@ -14,6 +14,7 @@ import { createRateLimit } from '../src/operations/rate-limit.ts'
 import { createTokenDesk } from '../src/operations/token-desk.ts'
 import { createClock } from '../src/platform/clock.ts'
 import { createAttest } from '../src/platform/peer.ts'
+import { LISTENING } from '../test/support/listening.ts'
 import { callerOf, connectedRig, peerOf } from '../test/support/operations-rig.ts'
 import { quietLog } from './bench-parts.ts'
 
@@ -76,5 +77,5 @@ const handler: Handler = createApi({
   log: quietLog,
   version: '0.0.0',
 })
-await listenUnix(server, { path, mode: 0o600 }, () => 'nobody')
+await listenUnix(server, { path, mode: 0o600 }, LISTENING)
 process.stdout.write('ready\n')

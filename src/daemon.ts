@@ -5,7 +5,7 @@ import { stat } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
 import { createBodyBudgets } from './api/body-budget.ts'
-import { createHolderTurns } from './api/turns.ts'
+import { createHolderTurns } from './operations/turns.ts'
 import { createCredentialsServer } from './api/credentials-socket.ts'
 import { createMetrics } from './api/metrics.ts'
 import type { Backend } from './api/route.ts'
@@ -15,7 +15,9 @@ import {
   closeServer,
   createHttpServer,
   type Handler,
+  type Listening,
   listenUnix,
+  stopListening,
   type UnixAddress,
 } from './api/sockets.ts'
 import { loadUsableConfig } from './config-check.ts'
@@ -29,7 +31,7 @@ import { createRateLimit } from './operations/rate-limit.ts'
 import { createClock, type Timer } from './platform/clock.ts'
 import type { Config, Surroundings } from './platform/config.ts'
 import { describeFinding, doubtsIn, type Finding } from './platform/config-findings.ts'
-import { findGroup, findUser, peerCredentials, peerName, setNonDumpable } from './platform/libc.ts'
+import { duplicate, findGroup, findUser, peerCredentials, peerName, setNonDumpable } from './platform/libc.ts'
 import { lockStateFolder } from './platform/lock.ts'
 import { createLog, type Log, type LogLevel } from './platform/log.ts'
 import { createOutbound } from './platform/outbound.ts'
@@ -125,7 +127,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     readIdentities,
     check,
     activated,
-    ownerOf,
+    listening,
     clock,
     log,
   })
@@ -173,7 +175,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     const fd = activated.get(socket)
     const address: UnixAddress =
       fd === undefined ? { path: join(config.paths.runtime, `${socket}.sock`), mode } : { fd }
-    await listenUnix(server, address, ownerOf)
+    await listenUnix(server, address, listening)
     servers.push(server)
   }
 
@@ -191,8 +193,8 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
       log,
     })
     const path = join(config.paths.runtime, 'credentials.sock')
-    await listenUnix(server, fd === undefined ? { path, mode: CREDENTIALS_SOCKET_MODE } : { fd }, ownerOf)
-    credentials = server
+    await listenUnix(server, fd === undefined ? { path, mode: CREDENTIALS_SOCKET_MODE } : { fd }, listening)
+    credentials = { close: () => stopListening(server) }
   }
 
   /** Why the configuration of the last reload was refused, until one is taken. */
@@ -311,8 +313,12 @@ export const surroundingsOf = (): Surroundings => ({
   findGroup,
 })
 
-const ownerOf = (accepted: object): string => `process ${peerCredentials(fdOf(accepted)).pid}`
+const listening: Listening = {
+  ownerOf: accepted => `process ${peerCredentials(fdOf(accepted)).pid}`,
+  duplicate: server => duplicate(fdOf(server)),
+}
 
+/** Of a socket or a server: Node has no call for it. */
 const fdOf = (socket: object): number => {
   const handle: unknown = Reflect.get(socket, '_handle')
   const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined

@@ -1,17 +1,17 @@
 // Serves the settings page: binds its address, and loads its code with the first request, as the page is opened a few times in the life of an appliance.
 
 import type { Server } from 'node:http'
-import type { Socket } from 'node:net'
 import {
   attestPeers,
   createHttpServer,
   type Handler,
   LIMITS,
   limitConnections,
+  type Listening,
   listenUnix,
   NOBODY,
 } from './api/sockets.ts'
-import type { HolderTurns } from './api/turns.ts'
+import type { HolderTurns } from './operations/turns.ts'
 import { fullLevel, take } from './domain/allowance.ts'
 import { Failure } from './domain/errors.ts'
 import type { Peer } from './domain/policy.ts'
@@ -54,7 +54,7 @@ export const createSettingsPage = (deps: {
   check: WebDeps['check']
   /** What the service manager passed, if it passed any sockets at all. */
   activated: ReadonlyMap<string, number>
-  ownerOf: (socket: Socket) => string
+  listening: Listening
   clock: Clock
   log: Log
 }): SettingsPage => {
@@ -127,7 +127,7 @@ export const createSettingsPage = (deps: {
           await listenUnix(
             server,
             fd === undefined ? { path: listen.path, mode: WEB_SOCKET_MODE } : { fd },
-            deps.ownerOf,
+            deps.listening,
           )
         else await listenTcp(server, fd === undefined ? listen : { fd })
       } catch (cause) {

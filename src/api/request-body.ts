@@ -11,20 +11,29 @@ const MAX_BODY_BYTES = 64 * 1024
 /** Clients ask the same again and again: parsed requests are kept by their text, which bears no secret where they are small. */
 const MAX_KEPT = 512
 const MAX_KEPT_BYTES = 512
+/** To parse and check so much costs about as much as to answer with a token from the cache. */
+const COST_BYTES = 2_048
 
 const kept = new WeakMap<z.ZodType, Map<string, unknown>>()
 
 /** Throws `body-too-large`, `invalid-request`, `rate-limited` where `account` has no room. What it returns may be shared: callers do not change it. */
 export const readJson = async (
   incoming: IncomingMessage,
-  options: { schema: z.ZodType; maxBytes: number | undefined; account: BodyAccount },
+  options: {
+    schema: z.ZodType
+    maxBytes: number | undefined
+    account: BodyAccount
+    /** Resolves when it is this caller's turn to have something done that costs so much. Rejects with `rate-limited`. */
+    turn(cost: number): Promise<void>
+  },
 ): Promise<unknown> => {
-  const { schema, maxBytes = MAX_BODY_BYTES, account } = options
+  const { schema, maxBytes = MAX_BODY_BYTES, account, turn } = options
   const { headers } = incoming
   if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
   if (!isJson(headers['content-type']))
     throw new Failure('invalid-request', 'the body must be JSON, and content-type say so')
   const text = await readText(incoming, account, maxBytes)
+  if (text.length > COST_BYTES) await turn(Math.floor(text.length / COST_BYTES))
   const known = kept.get(schema) ?? new Map<string, unknown>()
   kept.set(schema, known)
   const found = known.get(text)

@@ -27,7 +27,7 @@ import { type Backend, refuseOtherSocket, type Route, type SocketName, type Text
 import { ROUTES } from './routes.ts'
 import { type Handler, NOBODY, type Peers } from './sockets.ts'
 import { createStreamPlaces, type TakeStreamPlace } from './stream-places.ts'
-import { type HolderTurns, inTurns } from './turns.ts'
+import type { HolderTurns } from '../operations/turns.ts'
 
 export type ApiDeps = {
   readonly socket: SocketName
@@ -98,12 +98,9 @@ export const createApi = (deps: ApiDeps): Handler => {
       deps.clock.after(SLOWED_MS, () => inTurn(exchange, () => sendProblem(exchange, failure)))
     else sendProblem(exchange, failure)
   }
-  const inTurn = ({ incoming }: Exchange, task: () => void): void => {
-    if (deps.socket === 'token') deps.turns.take(holderNameOf(deps.peers, incoming), task)
-    else task()
-  }
+  const inTurn = ({ incoming }: Exchange, task: () => void): void => takeTurn(deps, incoming, task)
 
-  return inTurns((incoming, outgoing) => {
+  return (incoming, outgoing) => {
     const url = incoming.url ?? '/'
     const mark = url.indexOf('?')
     const path = mark < 0 ? url : url.slice(0, mark)
@@ -115,7 +112,13 @@ export const createApi = (deps: ApiDeps): Handler => {
         refuse(exchange, error)
       }
     })
-  })
+  }
+}
+
+/** Administrators do not wait. */
+const takeTurn = ({ socket, turns, peers }: ApiDeps, incoming: IncomingMessage, task: () => void, cost = 1): void => {
+  if (socket === 'token') turns.take(holderNameOf(peers, incoming), task, cost)
+  else task()
 }
 
 /** Of those who ended before they were attested, too. */
@@ -145,9 +148,14 @@ const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {
       return done()
     }
     const noteLater = note?.(caller)
+    const turn = (cost: number): Promise<void> => {
+      if (deps.socket === 'token') deps.rateLimit.takeAnswer(caller.attested.peer, cost)
+      return new Promise(resolve => takeTurn(deps, incoming, resolve, cost))
+    }
     const answer = await route.handle({
       caller,
-      body: route.body && (await readJson(incoming, { schema: route.body, maxBytes: route.maxBodyBytes, account })),
+      body:
+        route.body && (await readJson(incoming, { schema: route.body, maxBytes: route.maxBodyBytes, account, turn })),
       query: route.query && parseWith(route.query, Object.fromEntries(new URLSearchParams(query))),
       operations: deps.operations,
       backend: deps.backend,

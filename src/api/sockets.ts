@@ -1,5 +1,6 @@
 // Unix sockets: born with their mode, taken over only from the dead, each connection's peer attested once.
 
+import { once } from 'node:events'
 import { chmodSync, lstatSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { connect, Server as NetServer, type Socket } from 'node:net'
@@ -8,8 +9,9 @@ import { Failure } from '../domain/errors.ts'
 import { type Holder, holderOf } from '../domain/holder.ts'
 import type { Attest, Attested } from '../platform/peer.ts'
 import { createConnections, type Limits, type Place } from './connections.ts'
+import { createPipelines, type Handler } from './pipelining.ts'
 
-export type Handler = (incoming: IncomingMessage, outgoing: ServerResponse) => void
+export type { Handler } from './pipelining.ts'
 
 /** What a slow or silent client can hold: a connection, for this long, and nothing else. */
 export const TIMES = {
@@ -23,8 +25,13 @@ export const TIMES = {
 }
 const MAX_HEADER_BYTES = 16_384
 export const LIMITS: Limits = { all: 4_096, ofHolder: 1_536, ofUid: 2_048 }
-/** A burst of callers waits its turn; with Node's own 511 the kernel turns the rest of it away. */
-const BACKLOG = 4_096
+/** A burst of callers waits its turn; with Node's own 511 the kernel turns the rest of it away. With more, a flood waits for seconds. */
+const BACKLOG = 2_048
+/**
+ * The event loop takes one connection in a turn from each listener: with one, a newcomer behind thousands of others waited for
+ * seconds.
+ */
+const LISTENERS = 4
 /** Who sends what is no request waits a moment for the answer, and then has a moment to read it. */
 const SLOWED_MS = 250
 const LINGER_MS = 500
@@ -33,6 +40,7 @@ const MAX_PATH_BYTES = 107
 
 /** An HTTP server without an address yet. */
 export const createHttpServer = (handler: Handler, after: After, times = TIMES): Server => {
+  const pipelines = createPipelines(handler)
   const server = createServer(
     {
       headersTimeout: times.headersMs,
@@ -45,9 +53,10 @@ export const createHttpServer = (handler: Handler, after: After, times = TIMES):
       // Whatever is written after its end, or after the caller's: that answer is over, and the process is not.
       outgoing.on('error', giveUp)
       closeAfterUpgrade(incoming, outgoing)
-      handler(incoming, outgoing)
+      pipelines.handle(incoming, outgoing)
     },
   )
+  server.on('connection', pipelines.open)
   server.timeout = times.silenceMs
   // Node puts "100 Continue" behind the head of an answer that still waits for the one before it: there, it is left out.
   server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
@@ -58,7 +67,10 @@ export const createHttpServer = (handler: Handler, after: After, times = TIMES):
     closeAfterUpgrade(incoming, outgoing)
     outgoing.writeHead(417).end()
   })
-  server.on('clientError', (error: Error & { code?: string }, socket) => refuse(error, socket, after))
+  server.on('clientError', (error: Error & { code?: string }, socket) => {
+    if (error.code === TIMED_OUT && pipelines.isHeld(socket)) return
+    refuse(error, socket, after)
+  })
   return server
 }
 
@@ -83,15 +95,21 @@ type After = (ms: number, task: () => void) => { cancel(): void }
 const refuse = (error: Error & { code?: string }, socket: Duplex, after: After): void => {
   if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
   const status = STATUS_OF[error.code ?? ''] ?? '400 Bad Request'
+  const answer = `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`
+  // Whoever ended within a request has nothing more to send, and is mostly gone: kept, it would only take memory.
+  if (error.code === ENDED) return void socket.end(answer)
   socket.pause()
-  after(SLOWED_MS, () => socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`))
+  after(SLOWED_MS, () => socket.end(answer))
   after(SLOWED_MS + LINGER_MS, () => socket.destroy())
 }
+
+const ENDED = 'HPE_INVALID_EOF_STATE'
+const TIMED_OUT = 'ERR_HTTP_REQUEST_TIMEOUT'
 
 const STATUS_OF: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+  [TIMED_OUT]: '408 Request Timeout',
 }
 
 /** Who is behind each connection, attested when it is accepted. */
@@ -151,29 +169,53 @@ export const limitConnections = (server: Server, limits: Limits, holderFor: (soc
 /** Where a server listens: a path of our own, or a socket that the service manager made and keeps. */
 export type UnixAddress = { readonly path: string; readonly mode: number } | { readonly fd: number }
 
+export type Listening = {
+  /** Names the process behind a socket. */
+  readonly ownerOf: (socket: Socket) => string
+  /** Another descriptor of the socket on which a server listens. */
+  readonly duplicate: (server: NetServer) => number
+}
+
 /** Throws `socket-in-use` where a live process owns the path; a dead one's socket is replaced. `configuration` for a path that is too long. */
-export const listenUnix = async (
-  server: NetServer,
-  address: UnixAddress,
-  ownerOf: (socket: Socket) => string,
-): Promise<void> => {
+export const listenUnix = async (server: NetServer, address: UnixAddress, deps: Listening): Promise<void> => {
   if (!('fd' in address)) {
     if (Buffer.byteLength(address.path) > MAX_PATH_BYTES)
       throw new Failure('configuration', `[paths] runtime: ${address.path} is longer than ${MAX_PATH_BYTES} bytes`)
-    await removeStale(address.path, ownerOf)
+    await removeStale(address.path, deps.ownerOf)
   }
   // bind(2) takes the mode from the umask: there is no moment in which the socket has another one.
   const umask = 'fd' in address ? undefined : process.umask(0o777 & ~address.mode)
   const listening = Promise.withResolvers<void>()
   try {
     server.once('error', listening.reject)
-    server.listen('fd' in address ? { fd: address.fd } : { path: address.path, backlog: BACKLOG }, listening.resolve)
+    server.listen(
+      { ...('fd' in address ? { fd: address.fd } : { path: address.path }), backlog: BACKLOG },
+      listening.resolve,
+    )
   } finally {
     if (umask !== undefined) process.umask(umask)
   }
   await listening.promise
   server.off('error', listening.reject)
   if (!('fd' in address)) chmodSync(address.path, address.mode)
+  const beside = await listenWith(server, deps)
+  helpers.set(server, beside)
+  server.once('close', () => {
+    for (const helper of beside) helper.close()
+  })
+}
+
+/** Those that listen beside a server, and pass on to it what connects to them. */
+const helpers = new WeakMap<NetServer, readonly NetServer[]>()
+
+const listenWith = (server: NetServer, { duplicate }: Listening): Promise<readonly NetServer[]> => {
+  const listen = async (): Promise<NetServer> => {
+    const helper = new NetServer({ allowHalfOpen: true }, socket => server.emit('connection', socket))
+    helper.listen({ fd: duplicate(server), backlog: BACKLOG })
+    await once(helper, 'listening')
+    return helper
+  }
+  return Promise.all(Array.from({ length: LISTENERS - 1 }, listen))
 }
 
 const removeStale = async (path: string, ownerOf: (socket: Socket) => string): Promise<void> => {
@@ -194,21 +236,29 @@ const removeStale = async (path: string, ownerOf: (socket: Socket) => string): P
   rmSync(path, { force: true })
 }
 
+/** Resolves when the last connection has ended, of which none is cut off. */
+export const stopListening = (server: NetServer): Promise<unknown> =>
+  // Not http's own `close`: it begins by cutting off whoever has connected and was not read yet, his request included.
+  Promise.all(
+    [server, ...(helpers.get(server) ?? [])].map(
+      one => new Promise<unknown>(resolve => void NetServer.prototype.close.call(one, resolve)),
+    ),
+  )
+
 /** Ends a server: no new connections, requests under way finish, idle ones are closed, also those that become so. */
 export const closeServer = async (server: Server, graceMs: number, after: After): Promise<void> => {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  // Not http's own `close`: it begins by cutting off whoever has connected and was not read yet, his request included.
-  NetServer.prototype.close.call(server, () => resolve())
+  const closed = stopListening(server)
   server.prependListener('request', (_incoming: IncomingMessage, outgoing: ServerResponse) => {
     outgoing.shouldKeepAlive = false
   })
   const sweep = (): void => {
-    server.closeIdleConnections()
+    // On a busy machine it is late: what has come meanwhile is read first.
+    setImmediate(() => server.closeIdleConnections())
     sweeping = after(SWEEP_MS, sweep)
   }
   let sweeping = after(SWEEP_MS, sweep)
   const timer = after(graceMs, () => server.closeAllConnections())
-  await promise
+  await closed
   timer.cancel()
   sweeping.cancel()
 }

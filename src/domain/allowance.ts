@@ -6,14 +6,14 @@ export type Level = { left: number; atMs: number; readonly allowance: Allowance 
 
 export const fullLevel = (allowance: Allowance, atMs: number): Level => ({ left: allowance.burst, atMs, allowance })
 
-/** Takes one from both, or from neither; gives the level that has none left. */
-export const take = (own: Level, shared: Level | undefined, nowMs: number): Level | undefined => {
+/** Takes so much from both, or nothing from either; gives the level that has none left. What is more than it has is owed. */
+export const take = (own: Level, shared: Level | undefined, nowMs: number, cost = 1): Level | undefined => {
   fill(own, nowMs)
   if (shared) fill(shared, nowMs)
   if (own.left < 1) return own
   if (shared && shared.left < 1) return shared
-  own.left -= 1
-  if (shared) shared.left -= 1
+  own.left -= cost
+  if (shared) shared.left -= cost
   return undefined
 }
 

@@ -1,5 +1,7 @@
 // Mints under way: few enough for GitHub, which bears 100 requests at once, and shared among the holders that wait.
 
+import { createHolderTurns } from './turns.ts'
+
 export type MintTurns = {
   /** Runs `work` when it is the holder's turn: first come within a holder, one holder after another. */
   take<T>(holder: string, work: () => Promise<T>): Promise<T>
@@ -10,11 +12,14 @@ type Line = { running: number; readonly waiting: (() => void)[] }
 const AT_ONCE = 64
 /** Of one holder, so that three others find room whatever it does. */
 const OF_ONE_AT_ONCE = 16
+/** A request to GitHub and its answer keep this process busy for a millisecond: a holder begins few of them in a row. */
+const COST = 16
 
 export const createMintTurns = (): MintTurns => {
   /** Who waits longest is first. */
   const lines = new Map<string, Line>()
   let running = 0
+  const turns = createHolderTurns()
 
   const start = (holder: string, line: Line): void => {
     line.running += 1
@@ -44,6 +49,7 @@ export const createMintTurns = (): MintTurns => {
         line.waiting.push(resolve)
         await promise
       }
+      await new Promise<void>(resolve => turns.take(holder, resolve, COST))
       try {
         return await work()
       } finally {

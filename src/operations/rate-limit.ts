@@ -9,9 +9,9 @@ import type { Clock } from '../platform/clock.ts'
 export type RateLimit = {
   /**
    * For each request on token.sock. Throws `rate-limited` where the holder has used up its share while others ask as well: it may
-   * use any capacity that others leave idle.
+   * use any capacity that others leave idle. `cost`: 1 for a token in the cache.
    */
-  takeAnswer(peer: Peer): void
+  takeAnswer(peer: Peer, cost?: number): void
   /** For each request that GitHub may have to be asked for. Throws `rate-limited`. */
   takeMint(peer: Peer): void
   /** For a look at the daemon's health by the service manager. False where this share, which all of them have together, is used up. */
@@ -77,11 +77,11 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
   }
 
   return {
-    takeAnswer(peer) {
+    takeAnswer(peer, cost) {
       const { own, ofUid } = accountsOf(peer)
       const nowMs = clock.monotonic()
       const contended = isContended(own.name, nowMs)
-      const empty = take(own.answers, ofUid?.answers, nowMs)
+      const empty = take(own.answers, ofUid?.answers, nowMs, cost)
       if (empty && contended) throw refusal('requests', empty)
     },
     takeMint(peer) {

@@ -63,6 +63,14 @@ export const setCloseOnExec = (fd: number): void => {
   if (calls.fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) throw systemError('fcntl', calls.errno())
 }
 
+/** Another descriptor of the same, which children do not get. Throws a system error with its `code`. */
+export const duplicate = (fd: number): number => {
+  const calls = native()
+  const copy = calls.fcntl(fd, F_DUPFD_CLOEXEC, 0)
+  if (copy < 0) throw systemError('fcntl', calls.errno())
+  return copy
+}
+
 /** Takes the exclusive lock of an open file (flock) until the descriptor is closed; false where another holds it. */
 export const tryLock = (fd: number): boolean => {
   const calls = native()
@@ -290,7 +298,7 @@ const FEW_GROUPS = 64
 const MAX_GROUPS = 65_536
 const [SOL_SOCKET, SO_PEERCRED, SO_PEERGROUPS, SO_PEERPIDFD] = [1, 17, 59, 77]
 const [AF_UNIX, SOCK_DGRAM, SOCK_CLOEXEC, MSG_NOSIGNAL] = [1, 2, 0o2000000, 0x4000]
-const [LOCK_EX, LOCK_NB, F_SETFD, FD_CLOEXEC, POLLIN] = [2, 4, 2, 1, 1]
+const [LOCK_EX, LOCK_NB, F_SETFD, F_DUPFD_CLOEXEC, FD_CLOEXEC, POLLIN] = [2, 4, 2, 1_030, 1, 1]
 const [PR_GET_DUMPABLE, PR_SET_DUMPABLE] = [3, 4]
 const [EPERM, ENOENT, ESRCH, EINTR, EBADF, EAGAIN, EINVAL, ERANGE, ENOPROTOOPT] = [1, 2, 3, 4, 9, 11, 22, 34, 92]
 const ERRNO_NAMES: Readonly<Record<number, string>> = {

@@ -6,8 +6,9 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { closeServer, createHttpServer, type Handler } from '../../src/api/sockets.ts'
+import { closeServer, createHttpServer, type Handler, listenUnix } from '../../src/api/sockets.ts'
 import { createClock } from '../../src/platform/clock.ts'
+import { LISTENING } from '../support/listening.ts'
 import { createFakeClock } from '../support/fakes.ts'
 
 const { after } = createClock()
@@ -90,4 +91,29 @@ test('the grace is as long as the caller says, and not a moment longer', async t
   await closed
   t.is(await said, '')
   t.is(clock.waiting(), 0)
+})
+
+test('connections are taken several in a turn of the event loop, and after the close none', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'closing-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const path = join(folder, 'x.sock')
+  const server = createHttpServer((_incoming, outgoing) => void outgoing.end('answer'), after)
+  await listenUnix(server, { path, mode: 0o600 }, LISTENING)
+  let taken = 0
+  server.on('connection', () => void (taken += 1))
+  const clients = Array.from({ length: 64 }, () => connect(path))
+  const all = Promise.all(clients.map(readAll))
+  for (const client of clients) client.write(REQUEST)
+  const inTurns: number[] = []
+  while (inTurns.reduce((sum, count) => sum + count, 0) < clients.length) {
+    const before = taken
+    await new Promise(resolve => void setImmediate(resolve))
+    inTurns.push(taken - before)
+  }
+  t.is(Math.max(...inTurns), 4)
+  await closeServer(server, 5_000, after)
+  const answers = await all
+  t.true(answers.every(text => text.endsWith('answer')))
+  const [error]: unknown[] = await once(connect(path), 'error')
+  t.regex(String(error), /ENOENT|ECONNREFUSED/)
 })

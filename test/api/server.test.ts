@@ -124,6 +124,34 @@ test('an answer that fails midway ends, and the connection with it', async t => 
   t.notRegex(opened.text(), /problem/)
 })
 
+test('a long body waits for its turn before it is parsed, and costs its holder by its length', async t => {
+  const taken: { holder: string; cost: number; task: () => void }[] = []
+  const rig = await createApiRig(t, {
+    turns: {
+      take(holder, task, cost = 1) {
+        taken.push({ holder, cost, task })
+        if (cost === 1) task()
+      },
+    },
+  })
+  const json = ['content-type: application/json']
+  t.is((await rig.ask('POST /v1/tokens', json, '{"repositories":1}')).status, 400)
+  t.deepEqual(
+    taken.map(({ cost }) => cost),
+    [1],
+  )
+  const body = JSON.stringify({ repositories: 'x'.repeat(20_000) })
+  const opened = await rig.open(
+    `POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  )
+  while (taken.length < 3) await new Promise(resolve => void setImmediate(resolve))
+  t.is(opened.text(), '')
+  t.is(taken[2]?.cost, 9)
+  t.is(taken[2]?.holder, taken[0]?.holder)
+  taken[2]?.task()
+  await opened.until(/ 400 /)
+})
+
 test('a body that was complete before its reader came is read; one whose caller has gone is cut off', async t => {
   const decided = Promise.withResolvers<void>()
   const bodies: string[] = []

@@ -21,19 +21,47 @@ const createWork = () => {
   return { under, work, of }
 }
 
+/** A holder begins one mint in some turns of the event loop. */
+const manyTurns = async (): Promise<void> => {
+  for (let turn = 0; turn < 100; turn += 1) await settle()
+}
+
+test('the mints of one holder begin in turns apart, and another begins at once', async t => {
+  const turns = createMintTurns()
+  const { under, work, of } = createWork()
+  const all = Array.from({ length: 10 }, () => turns.take('a', work('a')))
+  await settle()
+  t.is(of('a'), 1)
+  const other = turns.take('b', work('b'))
+  await Promise.resolve()
+  t.is(of('b'), 1)
+  let most = 1
+  while (of('a') < 10) {
+    const before = of('a')
+    await settle()
+    most = Math.max(most, of('a') - before)
+  }
+  t.is(most, 1)
+  while (under.length > 0) {
+    under[0]?.end()
+    await settle()
+  }
+  await Promise.all([...all, other])
+})
+
 test('one holder has sixteen mints under way at once, and another begins at once', async t => {
   const turns = createMintTurns()
   const { under, work, of } = createWork()
   const all = Array.from({ length: 40 }, () => turns.take('a', work('a')))
   const other = turns.take('b', work('b'))
-  await settle()
+  await manyTurns()
   t.is(of('a'), 16)
   t.is(of('b'), 1)
   let most = 0
   while (under.length > 0) {
     most = Math.max(most, of('a'))
     under[0]?.end()
-    await settle()
+    await manyTurns()
   }
   t.is(most, 16)
   await Promise.all([...all, other])
@@ -45,18 +73,18 @@ test('with all turns taken, holders that wait are served one after another', asy
   const holders = ['a', 'b', 'c', 'd']
   const all = holders.flatMap(holder => Array.from({ length: 30 }, () => turns.take(holder, work(holder))))
   all.push(turns.take('late', work('late')))
-  await settle()
+  await manyTurns()
   t.is(under.length, 64)
   t.is(of('late'), 0)
   for (let ends = 0; ends < 5; ends += 1) {
     under.find(({ holder }) => holder === 'a')?.end()
-    await settle()
+    await manyTurns()
   }
   t.is(of('late'), 1, 'before the many of the others')
   t.is(under.length, 64)
   while (under.length > 0) {
     under[0]?.end()
-    await settle()
+    await manyTurns()
   }
   await Promise.all(all)
 })
@@ -81,7 +109,7 @@ test('a rate limit that GitHub names to the first is the answer for those that w
     { length: 200 },
     async (_, n) => (await failureOf(tokens.obtain(grant(n), {}, peerOf(1000)))).code,
   )
-  await settle()
+  await manyTurns()
   t.is(waiting.length, 16)
   for (const refuse of waiting.splice(0)) refuse(new Failure('quota', 'too many at once', { retryAfterSeconds: 60 }))
   t.deepEqual(new Set(await Promise.all(codes)), new Set(['quota']))

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 import { type BodyBudgets, createBodyBudgets } from '../../src/api/body-budget.ts'
-import { createHolderTurns } from '../../src/api/turns.ts'
+import { createHolderTurns, type HolderTurns } from '../../src/operations/turns.ts'
 import { createMetrics } from '../../src/api/metrics.ts'
 import type { Backend, SocketName } from '../../src/api/route.ts'
 import { createApi } from '../../src/api/server.ts'
@@ -27,6 +27,7 @@ export type ApiRigOptions = {
   readonly operations?: Partial<Operations>
   readonly backend?: Partial<Backend>
   readonly bodies?: BodyBudgets
+  readonly turns?: HolderTurns
 }
 
 export type Spoken = { readonly status: number; readonly head: string; readonly text: string }
@@ -74,7 +75,7 @@ export const createApiRig = async (t: ExecutionContext, options: ApiRigOptions =
     metrics: createMetrics({ clock, events, operations: () => operations, state: () => 'connected', version: '0' }),
     rateLimit,
     bodies: options.bodies ?? createBodyBudgets(),
-    turns: createHolderTurns(),
+    turns: options.turns ?? createHolderTurns(),
     clock,
     log,
     version: '0',

@@ -17,6 +17,20 @@ const permissions = { contents: 'read' }
 let scopes = 1
 const setOf = (number: number): string[] => repositories.filter((_name, at) => (number & (1 << at)) !== 0)
 
+/** The kernel says so where more callers wait to be taken than the socket holds; the time goes on. */
+const isFull = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'EAGAIN'
+
+const askPatiently: (request: Parameters<typeof callUnix>[1]) => ReturnType<typeof callUnix> = async request => {
+  for (;;) {
+    try {
+      return await callUnix(socket, request)
+    } catch (error) {
+      if (!isFull(error)) throw error
+      await pause(PAUSE_MS)
+    }
+  }
+}
+
 const measure = async (seconds: number): Promise<Seen> => {
   const cached: number[] = []
   const fresh: number[] = []
@@ -27,7 +41,7 @@ const measure = async (seconds: number): Promise<Seen> => {
     const began = performance.now()
     try {
       const body = { repositories: wanted, permissions }
-      const answer = await callUnix(socket, { method: 'POST', path: '/v1/tokens', body, agent })
+      const answer = await askPatiently({ method: 'POST', path: '/v1/tokens', body, agent })
       times.push(performance.now() - began)
       if (answer.status !== 200) wrong.push(`${answer.status} ${answer.text}`)
       return answer.body['token']

@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import fc from 'fast-check'
-import { createHolderTurns } from '../../src/api/turns.ts'
+import { createHolderTurns } from '../../src/operations/turns.ts'
 
 const turn = (): Promise<void> => new Promise(resolve => void setImmediate(resolve))
 
@@ -31,6 +31,21 @@ test('a task that costs more leaves fewer to its turn', async t => {
   }
   t.is(dear, 1)
   t.true(cheap > dear)
+  await turn()
+  t.is(dear, 2)
+})
+
+test('what costs more than a turn has is paid for in the turns after it, by its holder alone', async t => {
+  const turns = createHolderTurns()
+  let dear = 0
+  let cheap = 0
+  turns.take('dear', () => void (dear += 1), 12)
+  turns.take('dear', () => void (dear += 1))
+  for (let n = 1; n <= 2; n += 1) {
+    await turn()
+    turns.take('cheap', () => void (cheap += 1))
+    t.deepEqual([dear, cheap], [1, n])
+  }
   await turn()
   t.is(dear, 2)
 })
