@@ -6,7 +6,7 @@ import { Secret } from '../../src/domain/secret.ts'
 import { createKeyring } from '../../src/cluster/sealing.ts'
 import type { FakeEtcd } from '../support/fake-etcd.ts'
 import { type ClusterRig, createClusterRig, type Machine, SECRET } from '../support/cluster-rig.ts'
-import { failureOf, settle } from '../support/fakes.ts'
+import { failureOf, settle, thrownBy } from '../support/fakes.ts'
 import { ORG } from '../support/operations-rig.ts'
 
 const MINUTE = 60_000
@@ -482,6 +482,17 @@ test('a join that the disk refuses is undone; where that is refused too, the nod
   await rig.clock.advance(15_000)
   t.deepEqual([late.kind(), late.role(), late.get().node.desk.status().in_touch], ['connected', 'follower', true])
   t.true((await late.token()).expiresAtMs > rig.clock.now())
+})
+
+test('a node that starts serves nothing before it knows what holds, or cannot know it for now', async t => {
+  const { nodes } = await threeNodes()
+  const [, , c] = nodes
+  c.kill()
+  const starting = c.start({ cut: true })
+  const { journey } = c.get().rig
+  t.is(thrownBy(() => journey.requireServing())?.code, 'cluster-unreachable')
+  await starting
+  t.notThrows(() => journey.requireServing())
 })
 
 test('a member that never had contact serves nothing before it has', async t => {

@@ -339,6 +339,18 @@ test('one of several installations that is suspended is a warning, and no state'
   t.deepEqual(rowsOf(disk, 'connection.installations'), [`hexa: installation ${other.id} is new`])
 })
 
+test('the installation of the own account decides the state, whatever becomes of others', async t => {
+  const { drift, world, app, rig, installation } = await connectedRig()
+  world.install(app.id, { type: 'organization', login: 'hexa' })
+  await drift.check()
+  world.suspend(installation.id, true)
+  await drift.check()
+  t.is(rig.kind(), 'suspended')
+  world.suspend(installation.id, false)
+  await drift.check()
+  t.is(rig.kind(), 'connected')
+})
+
 test('a suspension that comes and goes settles, is said to, and floods nothing; it ends by itself, or when asked', async t => {
   const { drift, world, rig, installation, clock, disk, status, heartbeat, tokens } = await connectedRig()
   for (let n = 0; n < 200; n += 1) {

@@ -62,6 +62,21 @@ test('what asks for a beat during another one is answered by one more, as soon a
   t.is(world.count('listInstallations'), 2)
 })
 
+test('a refresh that failed is tried again soon, and not only at the next tick', async t => {
+  const { heartbeat, tokens, world, clock, installation } = await connectedRig({
+    refresh: { beforeExpiryMs: 59 * MINUTE },
+  })
+  heartbeat.start()
+  await tokens.obtain({ profile: 'ci', scope: { installation: installation.id } })
+  world.refuse('mint', 'github-outage')
+  await clock.advance(5 * MINUTE)
+  const mints = world.count('mint')
+  await clock.advance(31 * SECOND)
+  t.is(world.count('mint'), mints + 1)
+  await clock.advance(MINUTE)
+  t.is(world.count('mint'), mints + 1, 'it succeeded')
+})
+
 test('what an administrator asks for mints every scope that is held, and tells what failed', async t => {
   const { heartbeat, tokens, world, installation } = await connectedRig()
   const scope = { installation: installation.id }

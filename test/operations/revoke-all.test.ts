@@ -82,6 +82,20 @@ test('what GitHub does not revoke is said, is served no more, and is tried again
   t.false(held.includes((await again.tokens.obtain(read)).token.reveal()))
 })
 
+test('a copy of the state on another machine revokes nothing of what was still to be revoked', async t => {
+  const { rig, premises, world, clock } = await scene()
+  world.outage = new Failure('unreachable', 'no route')
+  await rig.revokeAll.begin()
+  rig.kill()
+  world.outage = undefined
+  world.calls.length = 0
+  const copy = createRig(premises, { host: { machineId: 'other', hostname: 'other' } })
+  copy.heartbeat.start()
+  await clock.advance(6 * 60_000)
+  t.is(copy.kind(), 'quarantined')
+  t.deepEqual(world.calls, [])
+})
+
 test('killed at any write, either nothing was done or all tokens of before end', async t => {
   for (let writes = 1; ; writes++) {
     const { rig, premises, read, held, alive, clock, disk } = await scene()
