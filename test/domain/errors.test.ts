@@ -81,3 +81,12 @@ test('a secret shows itself nowhere', t => {
   }
   t.is(secret.reveal(), 'hush-hush')
 })
+
+test('a failure leaves it to others to say where they were thrown', t => {
+  const { stackTraceLimit } = Error
+  const refused = new Failure('not-permitted', 'x')
+  t.is(Error.stackTraceLimit, stackTraceLimit)
+  t.notRegex(refused.stack ?? '', /errors\.test/)
+  t.regex(new Failure('internal', 'x').stack ?? '', /errors\.test/)
+  t.regex(new Error('x').stack ?? '', /errors\.test/)
+})

@@ -8,8 +8,8 @@ import { Secret } from '../../src/domain/secret.ts'
 import type { Seat } from '../../src/operations/seat.ts'
 import { hashToken } from '../../src/operations/trail.ts'
 import type { StoredToken } from '../../src/store/token-store.ts'
-import { failureOf } from '../support/fakes.ts'
-import { connectedRig, createRig, ORG } from '../support/operations-rig.ts'
+import { failureOf, settle } from '../support/fakes.ts'
+import { connectedRig, createRig, ORG, peerOf } from '../support/operations-rig.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -440,4 +440,44 @@ test('a token that is minted while everything is dropped is held nowhere', async
   t.is(tokens.find(grant), undefined)
   tokens.flush()
   t.is(disk.tokens.size, 0)
+})
+
+test('whoever waited for a turn while the state changed has GitHub asked for nothing', async t => {
+  const { tokens, world, journey, installation, rig } = await connectedRig()
+  const gate = Promise.withResolvers<void>()
+  const answer = world.answer.bind(world)
+  let mints = 0
+  world.answer = async (call, work) => {
+    if (call === 'mint') {
+      mints += 1
+      await gate.promise
+    }
+    return answer(call, work)
+  }
+  const asked = Array.from({ length: 20 }, (_, n) =>
+    tokens.obtain({ profile: `p${n}`, scope: { installation: installation.id } }, {}, peerOf(1000)),
+  )
+  const outcomes = Promise.allSettled(asked)
+  await settle()
+  t.is(mints, 16, 'of one holder at once')
+  const { connection } = journey.read()
+  if (connection.kind !== 'connected') throw new Error(connection.kind)
+  journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: rig.clock.now() + HOUR })
+  gate.resolve()
+  t.deepEqual(new Set((await outcomes).map(({ status }) => status)), new Set(['rejected']))
+  t.is(mints, 16)
+})
+
+test('a token whose entry was dropped while it was minted is held by nobody, and charged to nobody', async t => {
+  const { tokens, world, installation } = await connectedRig()
+  const [dropped, kept] = [grantFor(installation.id), grantFor(installation.id, { repositories: ['web'] })]
+  const answer = world.hold('mint')
+  const minting = tokens.obtain(dropped, {}, peerOf(1000))
+  await settle()
+  tokens.drop()
+  await tokens.obtain(kept, {}, peerOf(1000))
+  answer()
+  t.truthy((await minting).token, 'whoever waits for it has it')
+  t.is(tokens.find(dropped), undefined)
+  t.is(tokens.usage().entries, 1)
 })
