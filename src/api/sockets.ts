@@ -25,8 +25,8 @@ export const TIMES = {
 }
 const MAX_HEADER_BYTES = 16_384
 export const LIMITS: Limits = { all: 4_096, ofHolder: 1_536, ofUid: 2_048 }
-/** A burst of callers waits its turn; with Node's own 511 the kernel turns the rest of it away. With more, a flood waits for seconds. */
-const BACKLOG = 2_048
+/** A burst of callers waits its turn; with Node's own 511 the kernel turns the rest of it away. */
+const BACKLOG = 4_096
 /**
  * The event loop takes one connection in a turn from each listener: with one, a newcomer behind thousands of others waited for
  * seconds.
