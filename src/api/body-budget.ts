@@ -33,8 +33,8 @@ const LIMITS = {
 export const PIECE_BYTES = 256
 /** What a body that streams has in buffers on its way. */
 export const STREAMED_BYTES = 131_072
-/** Every holder has room for this much, whatever others hold: token requests are smaller. */
-export const ASSURED_BYTES = 16_384
+/** Every holder has room for this much in pieces of 1 KiB, whatever others hold: token requests are smaller. */
+export const ASSURED_BYTES = 16_384 + 17 * PIECE_BYTES
 
 export const createBodyBudgets = (limits: Readonly<Record<keyof BodyBudgets, BudgetLimits>> = LIMITS): BodyBudgets => ({
   json: createBodyBudget(limits.json),

@@ -8,8 +8,11 @@ export type Handler = (incoming: IncomingMessage, outgoing: ServerResponse) => v
 
 /** Node parses at once what it has read, 64 KB: some hundreds of requests, which take milliseconds and a megabyte. */
 const PIECE_BYTES = 1_024
-/** While so many wait, nothing more is parsed. */
+/** While so many wait on one connection, nothing more of it is parsed. */
 const ENOUGH = 4
+/** Waiting requests on all connections of a server: while there are more, pieces are smaller than most requests. */
+const CROWD = 2_048
+const SMALL_PIECE_BYTES = 128
 /** Of all connections of a server together, not parsed yet. Beyond it, one that has more than a piece of its own is closed. */
 const MOST_UNPARSED_BYTES = 2 ** 24
 
@@ -40,6 +43,7 @@ export const createPipelines = (handler: Handler): Pipelines => {
   // Not weak: V8 would keep all that a closed connection has for the next large collection, and that one would be soon.
   const lines = new Map<Duplex, Line>()
   let unparsedInAll = 0
+  let waitingInAll = 0
 
   const setUnparsed = (line: Line, bytes: Buffer): void => {
     unparsedInAll += bytes.length - line.unparsed.length
@@ -47,23 +51,27 @@ export const createPipelines = (handler: Handler): Pipelines => {
   }
   const receive = (line: Line, bytes: Buffer): void => {
     setUnparsed(line, line.unparsed.length === 0 ? bytes : Buffer.concat([line.unparsed, bytes]))
+    goOn(line)
     if (unparsedInAll > MOST_UNPARSED_BYTES && line.unparsed.length > PIECE_BYTES) line.socket.destroy()
-    else goOn(line)
   }
   /** Parses as much as may wait. Node pauses the socket, too, while an answer or a body is not taken. */
   const goOn = (line: Line): void => {
     const { socket } = line
-    while (line.unparsed.length > 0 && line.waiting.length < ENOUGH && !socket.isPaused() && !socket.destroyed) {
-      const piece = line.unparsed.subarray(0, PIECE_BYTES)
-      setUnparsed(line, line.unparsed.subarray(PIECE_BYTES))
+    while (line.unparsed.length > 0 && !hasEnough(line) && !socket.isPaused() && !socket.destroyed) {
+      const size = waitingInAll < CROWD ? PIECE_BYTES : SMALL_PIECE_BYTES
+      const piece = line.unparsed.subarray(0, size)
+      setUnparsed(line, line.unparsed.subarray(size))
       line.parse(piece)
     }
     if (socket.destroyed || socket.isPaused()) return
-    if (line.unparsed.length > 0) hold(line)
-    else if (line.ended) {
+    if (line.unparsed.length > 0) {
+      // A small rest would keep all that was read with it.
+      if (line.unparsed.length * 2 < line.unparsed.buffer.byteLength) line.unparsed = Buffer.from(line.unparsed)
+      hold(line)
+    } else if (line.ended) {
       line.ended = false
       line.finish()
-    }
+    } else if (hasEnough(line)) hold(line)
   }
   const hold = (line: Line): void => {
     line.held = true
@@ -84,8 +92,11 @@ export const createPipelines = (handler: Handler): Pipelines => {
   const next = (line: Line): void => {
     if (line.socket.destroyed || (line.current && !line.current.writableEnded)) return
     const [incoming, outgoing] = line.waiting.shift() ?? []
-    if (incoming && outgoing) begin(line, incoming, outgoing)
-    if (line.held && line.waiting.length < ENOUGH) letGo(line)
+    if (incoming && outgoing) {
+      waitingInAll -= 1
+      begin(line, incoming, outgoing)
+    }
+    if (line.held && !hasEnough(line)) letGo(line)
   }
 
   return {
@@ -93,9 +104,13 @@ export const createPipelines = (handler: Handler): Pipelines => {
       const line = lines.get(incoming.socket)
       if (!line || incoming.socket.destroyed) return
       if (line.waiting.length === 0 && (line.current?.writableEnded ?? true)) begin(line, incoming, outgoing)
-      else line.waiting.push([incoming, outgoing])
+      else {
+        line.waiting.push([incoming, outgoing])
+        waitingInAll += 1
+      }
     },
     open(socket) {
+      const [stop, start] = [listenerOf(socket, 'pause'), listenerOf(socket, 'resume')]
       const line: Line = {
         socket,
         parse: takeOver(socket, 'data'),
@@ -112,10 +127,17 @@ export const createPipelines = (handler: Handler): Pipelines => {
         line.ended = true
         goOn(line)
       })
+      // A paused socket is not read at all. Node takes this back with its listener to 'data', and would keep 64 KB, in pieces of any size.
+      socket.on('pause', stop).on('resume', start)
+      const read = socket._read
+      socket._read = size => {
+        if (!socket.isPaused()) read.call(socket, size)
+      }
       // Node resumes a socket with each message that is complete, whoever has paused it.
       socket.on('resume', () => (line.held ? socket.pause() : goOn(line)))
       socket.once('close', () => {
         setUnparsed(line, NOTHING)
+        waitingInAll -= line.waiting.length
         line.waiting.length = 0
         lines.delete(socket)
       })
@@ -126,10 +148,20 @@ export const createPipelines = (handler: Handler): Pipelines => {
 
 const NOTHING = Buffer.alloc(0)
 
-/** The listener that node:http has put there, which is the last one. */
-const takeOver = (socket: Socket, event: 'data' | 'end'): ((...args: unknown[]) => void) => {
+/** The body of one that waits is read by nobody yet. */
+const hasEnough = ({ waiting }: Line): boolean => waiting.length >= ENOUGH || waiting.at(-1)?.[0].complete === false
+
+type Listener = (...args: unknown[]) => void
+
+/** The one that node:http has put there, which is the last. */
+const listenerOf = (socket: Socket, event: 'data' | 'end' | 'pause' | 'resume'): Listener => {
   const listener = socket.listeners(event).at(-1)
   if (!listener) throw new Error(`node:http does not listen to '${event}'`)
-  socket.off(event, listener)
   return (...args) => void Reflect.apply(listener, socket, args)
+}
+
+const takeOver = (socket: Socket, event: 'data' | 'end'): Listener => {
+  const listener = listenerOf(socket, event)
+  for (const own of socket.listeners(event).slice(-1)) socket.off(event, own)
+  return listener
 }

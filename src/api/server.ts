@@ -79,6 +79,10 @@ export const createApi = (deps: ApiDeps): Handler => {
   }
 
   const gateway = gatewayEndpoint(deps)
+  /** Those that read a body. */
+  const takers = new Set(
+    ROUTES.filter(({ body, textForm }) => body ?? textForm).map(({ method, path }) => `${method} ${path}`),
+  )
 
   const dispatch = (exchange: Exchange): void | Promise<void> => {
     // Before anything is looked up: what does not exist costs as much as what does.
@@ -88,6 +92,8 @@ export const createApi = (deps: ApiDeps): Handler => {
     const name = `${exchange.incoming.method} ${exchange.path}`
     const endpoint = endpoints.get(name) ?? (isGateway(exchange.path) ? gateway : undefined)
     if (!endpoint) throw new Failure('unknown-route', name)
+    // Read by nobody, it would be kept.
+    if (endpoint !== gateway && !takers.has(name)) exchange.incoming.resume()
     return endpoint(exchange, caller)
   }
   const refuse = (exchange: Exchange, error: unknown): void => {
@@ -98,7 +104,11 @@ export const createApi = (deps: ApiDeps): Handler => {
       deps.clock.after(SLOWED_MS, () => inTurn(exchange, () => sendProblem(exchange, failure)))
     else sendProblem(exchange, failure)
   }
-  const inTurn = ({ incoming }: Exchange, task: () => void): void => takeTurn(deps, incoming, task)
+  /** Administrators do not wait. */
+  const inTurn = ({ incoming }: Exchange, task: () => void): void => {
+    if (deps.socket === 'token') deps.turns.take(holderNameOf(deps.peers, incoming), task)
+    else task()
+  }
 
   return (incoming, outgoing) => {
     const url = incoming.url ?? '/'
@@ -113,12 +123,6 @@ export const createApi = (deps: ApiDeps): Handler => {
       }
     })
   }
-}
-
-/** Administrators do not wait. */
-const takeTurn = ({ socket, turns, peers }: ApiDeps, incoming: IncomingMessage, task: () => void, cost = 1): void => {
-  if (socket === 'token') turns.take(holderNameOf(peers, incoming), task, cost)
-  else task()
 }
 
 /** Of those who ended before they were attested, too. */
@@ -150,7 +154,8 @@ const tableEndpoint = (route: Route, deps: ApiDeps): Endpoint => {
     const noteLater = note?.(caller)
     const turn = (cost: number): Promise<void> => {
       if (deps.socket === 'token') deps.rateLimit.takeAnswer(caller.attested.peer, cost)
-      return new Promise(resolve => takeTurn(deps, incoming, resolve, cost))
+      const { name } = holderOf(caller.attested.peer)
+      return new Promise(resolve => (deps.socket === 'token' ? deps.turns.take(name, resolve, cost) : resolve()))
     }
     const answer = await route.handle({
       caller,

@@ -24,6 +24,8 @@ export const TIMES = {
   checkMs: 5_000,
 }
 const MAX_HEADER_BYTES = 16_384
+/** A header of three bytes takes a hundred once it is parsed. */
+const MAX_HEADERS = 100
 export const LIMITS: Limits = { all: 4_096, ofHolder: 1_536, ofUid: 2_048 }
 /** A burst of callers waits its turn; with Node's own 511 the kernel turns the rest of it away. */
 const BACKLOG = 4_096
@@ -58,6 +60,7 @@ export const createHttpServer = (handler: Handler, after: After, times = TIMES):
   )
   server.on('connection', pipelines.open)
   server.timeout = times.silenceMs
+  server.maxHeadersCount = MAX_HEADERS
   // Node puts "100 Continue" behind the head of an answer that still waits for the one before it: there, it is left out.
   server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
     if (outgoing.socket) outgoing.writeContinue()
@@ -97,7 +100,10 @@ const refuse = (error: Error & { code?: string }, socket: Duplex, after: After):
   const status = STATUS_OF[error.code ?? ''] ?? '400 Bad Request'
   const answer = `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`
   // Whoever ended within a request has nothing more to send, and is mostly gone: kept, it would only take memory.
-  if (error.code === ENDED) return void socket.end(answer)
+  if (error.code === ENDED) {
+    socket.end(answer)
+    return void after(LINGER_MS, () => socket.destroy())
+  }
   socket.pause()
   after(SLOWED_MS, () => socket.end(answer))
   after(SLOWED_MS + LINGER_MS, () => socket.destroy())

@@ -180,9 +180,10 @@ test('a request that is cut by our own waiting is not too slow', async t => {
   t.is((await text).split('HTTP/1.1 200').length - 1, 300)
 })
 
-test('what waits unparsed on all connections is bounded, and a newcomer is served', async t => {
-  const { path } = await start(t, ({ url }, outgoing) => {
-    if (url === '/9999') outgoing.end('served')
+test('what waits unparsed on all connections is bounded, and a newcomer is served, its body too', async t => {
+  const { path } = await start(t, (incoming, outgoing) => {
+    incoming.resume()
+    if (incoming.url === '/9999') incoming.once('end', () => outgoing.end('served'))
   })
   const text = many(4_000)
   const greedy = Array.from({ length: 400 }, () => connect(path))
@@ -192,9 +193,11 @@ test('what waits unparsed on all connections is bounded, and a newcomer is serve
   })
   for (const socket of greedy) socket.write(text)
   await closed
-  const socket = connect(path)
-  socket.write(LAST)
-  t.true((await textFrom(socket)).endsWith('served'))
+  for (const size of [0, 2_000, 60_000]) {
+    const socket = connect(path)
+    socket.write(LAST.replace('\r\n\r\n', `\r\ncontent-length: ${size}\r\n\r\n${'b'.repeat(size)}`))
+    t.true((await textFrom(socket)).endsWith('served'), `${size} bytes`)
+  }
 })
 
 test('a connection on which many requests were sent at once is read on when they are answered', async t => {
@@ -211,4 +214,57 @@ test('a connection on which many requests were sent at once is read on when they
   client.write(request)
   t.is(await answered(101), 101)
   client.destroy()
+})
+
+test('of a connection that waits for answers nothing is read, whatever comes in however small pieces', async t => {
+  const held: ServerResponse[] = []
+  const { path, server } = await start(t, (_incoming, outgoing) => void held.push(outgoing))
+  const socket = connect(path)
+  const [accepted]: Socket[] = await once(server, 'connection')
+  socket.write(many(60))
+  await once(server, 'request')
+  for (let n = 0; n < 2_000; n += 1) {
+    socket.write('x')
+    if (n % 20 === 0) await new Promise(resolve => void setImmediate(resolve))
+  }
+  t.true((accepted?.bytesRead ?? 0) < 5_000, `${accepted?.bytesRead} were read`)
+  t.is(accepted?.readableLength, 0)
+  socket.destroy()
+})
+
+test('the body of a request that waits is not read before its turn', async t => {
+  const bodies: IncomingMessage[] = []
+  const first = Promise.withResolvers<ServerResponse>()
+  const { path, server } = await start(t, (incoming, outgoing) => {
+    if (incoming.url === '/0') return first.resolve(outgoing)
+    bodies.push(incoming)
+    echo(incoming, outgoing)
+  })
+  const socket = connect(path)
+  const [accepted]: Socket[] = await once(server, 'connection')
+  const text = textFrom(socket)
+  const size = 1_000_000
+  socket.write(
+    `${get(0)}POST /1 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: ${size}\r\n\r\n${'b'.repeat(size)}`,
+  )
+  const outgoing = await first.promise
+  for (let n = 0; n < 50; n += 1) await new Promise(resolve => void setImmediate(resolve))
+  t.true((accepted?.bytesRead ?? 0) <= 65_536, `${accepted?.bytesRead} were read`)
+  outgoing.end('x')
+  t.regex(await text, /POST \/1 1000000;$/)
+})
+
+test('a large body whose client ends before it was read is told as cut, or read, at once', async t => {
+  const { promise, resolve } = Promise.withResolvers<IncomingMessage>()
+  const { path } = await start(t, incoming => resolve(incoming))
+  const socket = connect({ path, allowHalfOpen: true })
+  socket.on('error', () => {})
+  socket.end(`POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 900000\r\n\r\n${'b'.repeat(200_000)}`)
+  const incoming = await promise
+  await new Promise(later => void setImmediate(later))
+  const over = new Promise(closed => void incoming.on('error', () => {}).once('close', closed))
+  incoming.resume()
+  await over
+  t.false(incoming.complete)
+  socket.destroy()
 })

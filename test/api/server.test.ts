@@ -1,6 +1,7 @@
 // The HTTP face of a socket: what each request is charged, and how refused, broken and late answers end.
 
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
 import test from 'ava'
 import { Failure } from '../../src/domain/errors.ts'
 import { ANSWERS, PROBES } from '../../src/operations/rate-limit.ts'
@@ -122,6 +123,28 @@ test('an answer that fails midway ends, and the connection with it', async t => 
   broken.reject(new Failure('io', 'the disk is gone'))
   await opened.closed()
   t.notRegex(opened.text(), /problem/)
+})
+
+test('a request without a use for its body keeps nothing of it', async t => {
+  const rig = await createApiRig(t)
+  const opened = await rig.open('GET /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n')
+  const [incoming]: IncomingMessage[] = await once(rig.server, 'request')
+  await opened.until(/ 200 /)
+  opened.client.write('b'.repeat(300_000))
+  while ((incoming?.socket.bytesRead ?? 0) < 300_000) await new Promise(resolve => void setImmediate(resolve))
+  t.is(incoming?.readableLength, 0)
+  opened.client.destroy()
+})
+
+test('a request with more headers than any client sends is refused', async t => {
+  const rig = await createApiRig(t)
+  const headers = Array.from({ length: 120 }, (_none, n) => `x-${n}: 1`)
+  const refused = once(rig.server, 'clientError')
+  const opened = await rig.open(['GET /livez HTTP/1.1', 'host: localhost', ...headers, '', ''].join('\r\n'))
+  await refused
+  await rig.clock.advance(250)
+  t.regex(await opened.until(/^HTTP/), /^HTTP\/1\.1 431 /)
+  t.is((await rig.ask('GET /livez', headers.slice(0, 90))).status, 200)
 })
 
 test('a long body waits for its turn before it is parsed, and costs its holder by its length', async t => {

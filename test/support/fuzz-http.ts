@@ -4,7 +4,16 @@ import type { Answered } from './fuzz-answers.ts'
 import type { PageSession, Sample } from './fuzz-corpus.ts'
 import { ended, HANG_MS, isHang, isUnanswered, type Line, openLine } from './fuzz-lines.ts'
 import { broken, framed, mutate } from './fuzz-mutations.ts'
-import { aim, createFuzzed, type FuzzSocket, isAlive, keepConnected, settledMb, type Target } from './fuzz-target.ts'
+import {
+  aim,
+  createFuzzed,
+  type FuzzSocket,
+  isAlive,
+  keepConnected,
+  rssMb,
+  settledMb,
+  type Target,
+} from './fuzz-target.ts'
 import { INTERNAL } from './hostile.ts'
 import { createSeeded, type Seeded } from './seeded.ts'
 
@@ -70,16 +79,17 @@ export const fuzz = async (
     const began = performance.now()
     const run = createRun(target, createSeeded(seed))
     let enabledAgain = 0
-    /** What the daemon holds afterwards, with nothing left to do. */
-    const sendAndSettle = async (count: number, limitMb?: number): Promise<number> => {
+    const send = async (count: number): Promise<void> => {
       const keeper = keepConnected(target, run)
       await run.send(count)
       enabledAgain += await keeper.stop()
-      return settledMb(appliance.pid(), limitMb)
     }
     const warmUp = Math.min(WARM_UP, requests)
-    const rssBeforeMb = await sendAndSettle(warmUp)
-    const rssAfterMb = await sendAndSettle(requests - warmUp, rssBeforeMb * RSS_GROWTH)
+    await send(warmUp)
+    // In use: how much of it the engine gives back in a pause differs by 20 MB from run to run.
+    const rssBeforeMb = rssMb(appliance.pid())
+    await send(requests - warmUp)
+    const rssAfterMb = await settledMb(appliance.pid(), rssBeforeMb * RSS_GROWTH)
     const lines = appliance
       .log()
       .split('\n')

@@ -118,7 +118,7 @@ const appsOf = async (appliance: Appliance): Promise<number[]> => {
 
 export const isAlive = (pid: number): boolean => rssMb(pid) > 0
 
-const rssMb = (pid: number): number => {
+export const rssMb = (pid: number): number => {
   try {
     return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
   } catch {
@@ -127,14 +127,12 @@ const rssMb = (pid: number): number => {
 }
 
 /** The engine gives memory back some seconds after the last request, in several steps. */
-const SETTLED_AFTER_MS = 10_000
 const SETTLE_MS = 60_000
 
-/** Of a daemon that has nothing to do: what is left once it gives no more back; with a limit, as soon as it is below it. */
-export const settledMb = async (pid: number, limitMb = 0): Promise<number> => {
-  const patienceMs = limitMb === 0 ? SETTLED_AFTER_MS : SETTLE_MS
+/** Of a daemon that has nothing to do, as soon as it is below the limit; else what is left once it gives no more back. */
+export const settledMb = async (pid: number, limitMb: number): Promise<number> => {
   let least = rssMb(pid)
-  for (let sinceMs = 0; least > limitMb && sinceMs < patienceMs; sinceMs += LOOK_MS) {
+  for (let sinceMs = 0; least > limitMb && sinceMs < SETTLE_MS; sinceMs += LOOK_MS) {
     await new Promise(pause => void setTimeout(pause, LOOK_MS))
     const now = rssMb(pid)
     if (now > least - 1) continue
