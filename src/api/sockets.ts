@@ -194,10 +194,8 @@ export const listenUnix = async (server: NetServer, address: UnixAddress, deps: 
   const listening = Promise.withResolvers<void>()
   try {
     server.once('error', listening.reject)
-    server.listen(
-      { ...('fd' in address ? { fd: address.fd } : { path: address.path }), backlog: BACKLOG },
-      listening.resolve,
-    )
+    // Behind it: Node leaves a `backlog` beside `fd` unread.
+    server.listen('fd' in address ? { fd: address.fd } : { path: address.path }, BACKLOG, listening.resolve)
   } finally {
     if (umask !== undefined) process.umask(umask)
   }
@@ -217,7 +215,7 @@ const helpers = new WeakMap<NetServer, readonly NetServer[]>()
 const listenWith = (server: NetServer, { duplicate }: Listening): Promise<readonly NetServer[]> => {
   const listen = async (): Promise<NetServer> => {
     const helper = new NetServer({ allowHalfOpen: true }, socket => server.emit('connection', socket))
-    helper.listen({ fd: duplicate(server), backlog: BACKLOG })
+    helper.listen({ fd: duplicate(server) }, BACKLOG)
     await once(helper, 'listening')
     return helper
   }
