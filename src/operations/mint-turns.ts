@@ -40,18 +40,17 @@ export const createMintTurns = (): MintTurns => {
   }
 
   return {
-    async take(holder, work) {
+    async take<T>(holder: string, work: () => Promise<T>) {
       const line = lines.get(holder) ?? { running: 0, waiting: [] }
       if (running < AT_ONCE && line.running < OF_ONE_AT_ONCE) start(holder, line)
       else {
         lines.set(holder, line)
-        const { promise, resolve } = Promise.withResolvers<void>()
-        line.waiting.push(resolve)
-        await promise
+        await new Promise<void>(go => void line.waiting.push(go))
       }
-      await new Promise<void>(resolve => turns.take(holder, resolve, COST))
+      const { promise, resolve, reject } = Promise.withResolvers<T>()
+      turns.take(holder, () => void work().then(resolve, reject), COST)
       try {
-        return await work()
+        return await promise
       } finally {
         line.running -= 1
         running -= 1

@@ -323,10 +323,10 @@ export const SOCKETS: readonly Mutant[] = [
     test: 'api/server.test.ts',
   },
   {
-    file: 'api/turns.ts',
+    file: 'api/pipelining.ts',
     what: 'a connection that was read no further is never read again',
-    find: 'if (line.paused && line.waiting.length <= FEW) setReading(socket, line, true)',
-    put: 'if (line.paused && line.waiting.length < 0) setReading(socket, line, true)',
+    find: 'if (line.held && !hasEnough(line)) letGo(line)',
+    put: 'if (line.held && line.waiting.length < 0) letGo(line)',
     test: 'api/pipelining.test.ts',
   },
   {
