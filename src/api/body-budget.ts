@@ -29,12 +29,13 @@ const LIMITS = {
   streamed: { all: 32 * MIB, ofHolder: 8 * MIB },
   large: { all: 32 * MIB, ofHolder: 32 * MIB },
 } as const
-/** What a piece costs besides its bytes: a body may come in pieces of one byte. */
+/** What a small piece costs besides its bytes: a body may come in pieces of one byte. */
 export const PIECE_BYTES = 256
+const SMALL = 1_024
 /** What a body that streams has in buffers on its way. */
 export const STREAMED_BYTES = 131_072
-/** Every holder has room for this much in pieces of 1 KiB, whatever others hold: token requests are smaller. */
-export const ASSURED_BYTES = 16_384 + 17 * PIECE_BYTES
+/** Every holder has room for this much, whatever others hold, its first and last piece small: token requests are smaller. */
+export const ASSURED_BYTES = 16_384 + 2 * PIECE_BYTES
 
 export const createBodyBudgets = (limits: Readonly<Record<keyof BodyBudgets, BudgetLimits>> = LIMITS): BodyBudgets => ({
   json: createBodyBudget(limits.json),
@@ -51,7 +52,7 @@ export const createBodyBudget = (limits: BudgetLimits): BodyBudget => {
     let taken = 0
     return {
       take(bytes) {
-        const cost = bytes + PIECE_BYTES
+        const cost = bytes < SMALL ? bytes + PIECE_BYTES : bytes
         const own = (held.get(name) ?? 0) + cost
         if (own > ASSURED_BYTES && (own > limits.ofHolder || all + cost > limits.all)) return false
         held.set(name, own)
