@@ -31,7 +31,7 @@ const LIMITS = {
 } as const
 /** What a small piece costs besides its bytes: a body may come in pieces of one byte. */
 export const PIECE_BYTES = 256
-const SMALL = 1_024
+const SMALL_BYTES = 1_024
 /** What a body that streams has in buffers on its way. */
 export const STREAMED_BYTES = 131_072
 /** Every holder has room for this much, whatever others hold, its first and last piece small: token requests are smaller. */
@@ -52,7 +52,7 @@ export const createBodyBudget = (limits: BudgetLimits): BodyBudget => {
     let taken = 0
     return {
       take(bytes) {
-        const cost = bytes < SMALL ? bytes + PIECE_BYTES : bytes
+        const cost = bytes < SMALL_BYTES ? bytes + PIECE_BYTES : bytes
         const own = (held.get(name) ?? 0) + cost
         if (own > ASSURED_BYTES && (own > limits.ofHolder || all + cost > limits.all)) return false
         held.set(name, own)

@@ -133,7 +133,7 @@ export const createPipelines = (handler: Handler): Pipelines => {
       socket._read = size => {
         if (!socket.isPaused()) read.call(socket, size)
       }
-      // Node resumes a socket with each message that is complete, whoever has paused it.
+      // Node resumes a socket with each message that is complete, even where we have paused it.
       socket.on('resume', () => (line.held ? socket.pause() : goOn(line)))
       socket.once('close', () => {
         setUnparsed(line, NOTHING)

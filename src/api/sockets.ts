@@ -99,7 +99,7 @@ const refuse = (error: Error & { code?: string }, socket: Duplex, after: After):
   if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
   const status = STATUS_OF[error.code ?? ''] ?? '400 Bad Request'
   const answer = `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`
-  // Whoever ended within a request has nothing more to send, and is mostly gone: kept, it would only take memory.
+  // A client that ended within a request sends nothing more, and has mostly gone: kept, it would only take memory.
   if (error.code === ENDED) {
     socket.end(answer)
     return void after(LINGER_MS, () => socket.destroy())
@@ -242,7 +242,7 @@ const removeStale = async (path: string, ownerOf: (socket: Socket) => string): P
 
 /** Resolves when the last connection has ended, of which none is cut off. */
 export const stopListening = (server: NetServer): Promise<unknown> =>
-  // Not http's own `close`: it begins by cutting off whoever has connected and was not read yet, his request included.
+  // Not http's own `close`: it begins by cutting off connections that were not read yet, with their requests.
   Promise.all(
     [server, ...(helpers.get(server) ?? [])].map(
       one => new Promise<unknown>(resolve => void NetServer.prototype.close.call(one, resolve)),

@@ -346,8 +346,8 @@ export const SOCKETS: readonly Mutant[] = [
   {
     file: 'api/body-budget.ts',
     what: 'a body in pieces of one byte costs next to nothing',
-    find: 'bytes < SMALL ? bytes + PIECE_BYTES : bytes',
-    put: 'bytes < SMALL ? bytes : bytes',
+    find: 'bytes < SMALL_BYTES ? bytes + PIECE_BYTES : bytes',
+    put: 'bytes < SMALL_BYTES ? bytes : bytes',
     test: 'api/body-budget.test.ts',
   },
   {
