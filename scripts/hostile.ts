@@ -71,7 +71,6 @@ const rowOf = (name: string, outcome: Outcome): string => {
 const siegeOne = async (left: readonly AttackName[], faults: string[]): Promise<readonly AttackName[]> => {
   const appliance = await createBesieged()
   try {
-    // The thread of its event loop alone: those of the engine's collector would take turns with it there, as on no machine that pins nothing.
     execFileSync('taskset', ['-cp', '0', String(appliance.pid())], { stdio: 'ignore' })
     const siege = await laySiege(appliance, seed)
     try {
@@ -91,6 +90,10 @@ const siegeOne = async (left: readonly AttackName[], faults: string[]): Promise<
     await appliance.close()
   }
 }
+
+// The event loop and the caller have core 0. All else is on the other one, as a scheduler that nothing binds would place it: the attackers,
+// GitHub, and the threads of the engine's collector.
+execFileSync('taskset', ['-acp', '1', String(process.pid)], { stdio: 'ignore' })
 
 console.log(`seed ${seed}, ${seconds} s each\n| ${HEAD} |\n|${' --- |'.repeat(HEAD.split('|').length)}`)
 const faults: string[] = []

@@ -3,6 +3,7 @@
 import { chmodSync, mkdirSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { Server } from 'node:http'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { createBodyBudgets } from './api/body-budget.ts'
 import { createHolderTurns } from './operations/turns.ts'
@@ -23,6 +24,7 @@ import {
 import { loadUsableConfig } from './config-check.ts'
 import type { Host } from './domain/connection.ts'
 import { asFailure, Failure } from './domain/errors.ts'
+import type { Peer } from './domain/policy.ts'
 import { keepEngine } from './engine-keeper.ts'
 import { readRedirect } from './github/app-manifest.ts'
 import { createEvents } from './operations/events.ts'
@@ -31,7 +33,15 @@ import { createRateLimit } from './operations/rate-limit.ts'
 import { createClock, type Timer } from './platform/clock.ts'
 import type { Config, Surroundings } from './platform/config.ts'
 import { describeFinding, doubtsIn, type Finding } from './platform/config-findings.ts'
-import { duplicate, findGroup, findUser, peerCredentials, peerName, setNonDumpable } from './platform/libc.ts'
+import {
+  duplicate,
+  findGroup,
+  findUser,
+  hasHungUp,
+  peerCredentials,
+  peerName,
+  setNonDumpable,
+} from './platform/libc.ts'
 import { lockStateFolder } from './platform/lock.ts'
 import { createLog, type Log, type LogLevel } from './platform/log.ts'
 import { createOutbound } from './platform/outbound.ts'
@@ -154,10 +164,15 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const servers: Server[] = []
   let credentials: { close(): unknown } | undefined
 
+  const refusalOf = (peer: Peer): Failure | undefined => {
+    const refusal = rateLimit.takeConnection(peer)
+    if (refusal) metrics.refused(refusal.code)
+    return refusal
+  }
   const serveUnix = async (socket: 'token' | 'admin', mode: number): Promise<void> => {
     let handler: Handler = (_incoming, outgoing) => void outgoing.writeHead(503).end()
     const server = createHttpServer((incoming, outgoing) => handler(incoming, outgoing), clock.after)
-    const peers = attestPeers(server, attest)
+    const peers = attestPeers(server, attest, { hasHungUp: isGone, ...(socket === 'token' && { refusalOf }) })
     handler = createApi({
       socket,
       peers,
@@ -317,6 +332,8 @@ const listening: Listening = {
   ownerOf: accepted => `process ${peerCredentials(fdOf(accepted)).pid}`,
   duplicate: server => duplicate(fdOf(server)),
 }
+
+const isGone = (socket: Socket): boolean => hasHungUp(fdOf(socket))
 
 /** Of a socket or a server: Node has no call for it. */
 const fdOf = (socket: object): number => {

@@ -14,8 +14,10 @@ import { hasBody, noRoom } from './request-body.ts'
 
 export const GATEWAY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
-/** What is larger, or has no room, streams through, and cannot be sent a second time. */
+/** What is longer, or has no room, streams through, and cannot be sent a second time. */
 const REPLAYED_BYTES = 2 ** 20
+/** Of one that is longer, or does not say, so much has to be there first: who sends half a body and hangs up costs no call of GitHub. */
+const BEGUN_BYTES = 2 ** 14
 /** An answer that stands still so long is given up. */
 const IDLE_MS = 60_000
 
@@ -89,22 +91,18 @@ const readOrStream = async (
   incoming: IncomingMessage,
   { account, streamed }: { account: BodyAccount; streamed: BodyAccount },
 ): Promise<RequestBody> => {
-  const { 'content-length': length } = incoming.headers
+  const { 'content-length': length = Number.POSITIVE_INFINITY } = incoming.headers
+  const mostBytes = Number(length) > REPLAYED_BYTES ? BEGUN_BYTES : REPLAYED_BYTES
   const pieces = piecesOf(incoming)
-  const takeStream = (): void => {
-    if (!streamed.take(STREAMED_BYTES)) throw noRoom()
-  }
-  if (length === undefined || Number(length) > REPLAYED_BYTES) {
-    takeStream()
-    return () => pieces
-  }
   const held: Buffer[] = []
+  let bytes = 0
   for (;;) {
     const { done, value } = await pieces.next()
     if (done) return Buffer.concat(held)
     held.push(value)
-    if (account.take(value.length)) continue
-    takeStream()
+    bytes += value.length
+    if (bytes <= mostBytes && account.take(value.length)) continue
+    if (!streamed.take(STREAMED_BYTES)) throw noRoom()
     return () => continued(held, pieces)
   }
 }

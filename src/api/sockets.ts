@@ -2,11 +2,12 @@
 
 import { once } from 'node:events'
 import { chmodSync, lstatSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { connect, Server as NetServer, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { Failure } from '../domain/errors.ts'
+import { Failure, toProblem } from '../domain/errors.ts'
 import { type Holder, holderOf } from '../domain/holder.ts'
+import type { Peer } from '../domain/policy.ts'
 import type { Attest, Attested } from '../platform/peer.ts'
 import { createConnections, type Limits, type Place } from './connections.ts'
 import { createPipelines, type Handler } from './pipelining.ts'
@@ -100,13 +101,17 @@ const refuse = (error: Error & { code?: string }, socket: Duplex, after: After):
   const status = STATUS_OF[error.code ?? ''] ?? '400 Bad Request'
   const answer = `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`
   // A client that ended within a request sends nothing more, and has mostly gone: kept, it would only take memory.
-  if (error.code === ENDED) {
-    socket.end(answer)
-    return void after(LINGER_MS, () => socket.destroy())
+  const waitMs = error.code === ENDED ? 0 : SLOWED_MS
+  const timers = [after(waitMs + LINGER_MS, () => socket.destroy())]
+  if (waitMs === 0) socket.end(answer)
+  else {
+    socket.pause()
+    timers.push(after(waitMs, () => socket.end(answer)))
   }
-  socket.pause()
-  after(SLOWED_MS, () => socket.end(answer))
-  after(SLOWED_MS + LINGER_MS, () => socket.destroy())
+  // For as long as they run they keep all that hangs on the connection.
+  socket.once('close', () => {
+    for (const timer of timers) timer.cancel()
+  })
 }
 
 const ENDED = 'HPE_INVALID_EOF_STATE'
@@ -124,23 +129,44 @@ export type Peers = {
   of(incoming: IncomingMessage): Attested
 }
 
-export const attestPeers = (server: Server, attest: Attest, limits = LIMITS): Peers => {
+export type AttestOptions = {
+  readonly limits?: Limits
+  /** Why the peer may not open another connection now. */
+  readonly refusalOf?: (peer: Peer) => Failure | undefined
+  /** Whether the peer has closed it already. */
+  readonly hasHungUp?: (socket: Socket) => boolean
+}
+
+/** To be called when all listeners to a connection are there. */
+export const attestPeers = (server: Server, attest: Attest, options: AttestOptions = {}): Peers => {
+  const { limits = LIMITS, refusalOf, hasHungUp } = options
   // Maps, and nothing weak: a closed connection would be kept, with all that hangs on it, until the next large collection.
   const known = new Map<Socket, Attested | Failure>()
+  const keep = (socket: Socket, found: Attested | Failure): void => {
+    known.set(socket, found)
+    socket.once('close', () => {
+      known.delete(socket)
+      if (!(found instanceof Failure)) found.release()
+    })
+  }
   limitConnections(server, limits, socket => {
-    socket.once('close', () => void known.delete(socket))
+    // It waited for the server, and not long enough: nobody hears an answer, and who asked is not to be had.
+    if (hasHungUp?.(socket)) return undefined
+    let attested: Attested
     try {
-      const attested = attest(socket)
-      known.set(socket, attested)
-      socket.once('close', () => attested.release())
-      return holderOf(attested.peer)
+      attested = attest(socket)
     } catch (cause) {
-      known.set(
-        socket,
-        cause instanceof Failure ? cause : new Failure('peer-gone', 'the kernel does not tell who calls', { cause }),
-      )
+      const isFailure = cause instanceof Failure
+      keep(socket, isFailure ? cause : new Failure('peer-gone', 'the kernel does not tell who calls', { cause }))
       return NOBODY
     }
+    const refusal = refusalOf?.(attested.peer)
+    if (refusal) {
+      attested.release()
+      return refusal
+    }
+    keep(socket, attested)
+    return holderOf(attested.peer)
   })
   return {
     of({ socket }) {
@@ -155,21 +181,61 @@ export const attestPeers = (server: Server, attest: Attest, limits = LIMITS): Pe
 /** Where there is nobody to be told from another: a port, and processes that ended before they were attested. */
 export const NOBODY: Holder = { name: 'unknown' }
 
-/** For all servers of connections that may be kept. */
-export const limitConnections = (server: Server, limits: Limits, holderFor: (socket: Socket) => Holder): void => {
+/**
+ * For all servers of connections that may be kept. `holderFor` gives a failure where the connection is refused, and undefined where it
+ * is not worth an answer.
+ */
+export const limitConnections = (
+  server: Server,
+  limits: Limits,
+  holderFor: (socket: Socket) => Holder | Failure | undefined,
+): void => {
   const connections = createConnections(limits)
   const places = new Map<Socket, Place>()
+  // Before all others, node:http's too: a connection that is refused takes a fifth of what it would take with its parser.
+  const others = server.listeners('connection')
+  server.removeAllListeners('connection')
   server.on('connection', socket => {
-    const place = connections.enter(socket, holderFor(socket))
+    const holder = holderFor(socket)
+    if (!holder) return void socket.destroy()
+    if (holder instanceof Failure) return turnAway(socket, holder)
+    const place = connections.enter(socket, holder)
     places.set(socket, place)
     socket.once('close', () => {
       place.leave()
       places.delete(socket)
     })
+    for (const other of others) Reflect.apply(other, server, [socket])
   })
   server.prependListener('request', ({ socket }: IncomingMessage, outgoing: ServerResponse) => {
     places.get(socket)?.use(outgoing)
   })
+}
+
+/** What it sends is not read. At the other end of a unix socket the answer is, though this one is closed at once. */
+const turnAway = (socket: Socket, failure: Failure): void => {
+  socket.on('error', () => socket.destroy())
+  socket.end(answerOf(failure), () => socket.destroy())
+}
+
+const answers = new WeakMap<Failure, Buffer>()
+
+/** The same for the same failure. */
+const answerOf = (failure: Failure): Buffer => {
+  const known = answers.get(failure)
+  if (known) return known
+  const text = JSON.stringify(toProblem(failure))
+  const head = [
+    `HTTP/1.1 ${failure.entry.status} ${STATUS_CODES[failure.entry.status]}`,
+    'content-type: application/problem+json',
+    'cache-control: no-store',
+    `content-length: ${Buffer.byteLength(text)}`,
+    ...(failure.retryAfterSeconds === undefined ? [] : [`retry-after: ${failure.retryAfterSeconds}`]),
+    'connection: close',
+  ]
+  const bytes = Buffer.from(`${head.join('\r\n')}\r\n\r\n${text}`)
+  answers.set(failure, bytes)
+  return bytes
 }
 
 /** Where a server listens: a path of our own, or a socket that the service manager made and keeps. */

@@ -12,6 +12,8 @@ export type RateLimit = {
    * use any capacity that others leave idle. `cost`: 1 for a token in the cache.
    */
   takeAnswer(peer: Peer, cost?: number): void
+  /** For each connection to token.sock, like `takeAnswer`: `rate-limited` where it is refused, made once and not for each. */
+  takeConnection(peer: Peer): Failure | undefined
   /** For each request that GitHub may have to be asked for. Throws `rate-limited`. */
   takeMint(peer: Peer): void
   /** For a look at the daemon's health by the service manager. False where this share, which all of them have together, is used up. */
@@ -20,8 +22,10 @@ export type RateLimit = {
 
 /** A job that asks once a second for each of 500 repositories is within it. */
 export const ANSWERS: Allowance = { perSecond: 500, burst: 2_000 }
+/** A connection costs as much as several requests. A machine that starts two hundred processes a second does little else. */
+export const CONNECTIONS: Allowance = { perSecond: 200, burst: 2_000 }
 /** All units of one uid together. */
-export const ANSWERS_OF_UID: Allowance = { perSecond: 1_000, burst: 4_000 }
+export const OF_UID = 2
 /** GitHub gives an installation 5,000 requests an hour, for everything: a uid has no more for having several units. */
 export const MINTS: Allowance = { perSecond: 1, burst: 600 }
 export const PROBES: Allowance = { perSecond: 20, burst: 100 }
@@ -29,7 +33,13 @@ export const PROBES: Allowance = { perSecond: 20, burst: 100 }
 const CONTENDED_MS = 1_000
 const MAX_ACCOUNTS = 4_096
 
-type Account = { readonly name: string; readonly answers: Level; readonly mints: Level; dropped: boolean }
+type Account = {
+  readonly name: string
+  readonly answers: Level
+  readonly connections: Level
+  readonly mints: Level
+  dropped: boolean
+}
 /** Its own, and that of its uid where units of it share one. */
 type Accounts = { readonly own: Account; readonly ofUid: Account | undefined }
 
@@ -38,6 +48,8 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
   const accounts = new Map<string, Account>()
   /** A connection's peer is one object: its accounts are looked up once. */
   const known = new WeakMap<Peer, Accounts>()
+  /** By what may be had at once: of a holder, and of a uid. */
+  const refusedConnections = new Map<number, Failure>()
   const probes = fullLevel(PROBES, clock.monotonic())
   let latest: { name: string; atMs: number } | undefined
   /** When another holder than `latest` asked last. */
@@ -47,12 +59,12 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
     const found = known.get(peer)
     if (found && !found.own.dropped && !found.ofUid?.dropped) return found
     const { name, uid } = holderOf(peer)
-    const ofUid = uid === undefined ? undefined : accountOf(`all of uid ${uid}`, ANSWERS_OF_UID)
-    const made = { own: accountOf(name, ANSWERS, ofUid), ofUid }
+    const ofUid = uid === undefined ? undefined : accountOf(`all of uid ${uid}`, OF_UID)
+    const made = { own: accountOf(name, 1, ofUid), ofUid }
     known.set(peer, made)
     return made
   }
-  const accountOf = (name: string, ofAnswers: Allowance, kept?: Account): Account => {
+  const accountOf = (name: string, shares: number, kept?: Account): Account => {
     const found = accounts.get(name)
     if (found) return found
     const nowMs = clock.monotonic()
@@ -64,7 +76,13 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
         accounts.delete(dropped.name)
       }
     }
-    const account = { name, answers: fullLevel(ofAnswers, nowMs), mints: fullLevel(MINTS, nowMs), dropped: false }
+    const account = {
+      name,
+      answers: fullLevel(times(shares, ANSWERS), nowMs),
+      connections: fullLevel(times(shares, CONNECTIONS), nowMs),
+      mints: fullLevel(MINTS, nowMs),
+      dropped: false,
+    }
     accounts.set(name, account)
     return account
   }
@@ -76,13 +94,27 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
     return nowMs - otherAtMs < CONTENDED_MS
   }
 
+  /** The level that has none left while others ask, too: nobody is held to its share of what no other wants. */
+  const takeShared = (peer: Peer, what: 'answers' | 'connections', cost?: number): Level | undefined => {
+    const { own, ofUid } = accountsOf(peer)
+    const nowMs = clock.monotonic()
+    const contended = isContended(own.name, nowMs)
+    const empty = take(own[what], ofUid?.[what], nowMs, cost)
+    return contended ? empty : undefined
+  }
+
   return {
     takeAnswer(peer, cost) {
-      const { own, ofUid } = accountsOf(peer)
-      const nowMs = clock.monotonic()
-      const contended = isContended(own.name, nowMs)
-      const empty = take(own.answers, ofUid?.answers, nowMs, cost)
-      if (empty && contended) throw refusal('requests', empty)
+      const empty = takeShared(peer, 'answers', cost)
+      if (empty) throw refusal('requests', empty)
+    },
+    takeConnection(peer) {
+      const empty = takeShared(peer, 'connections')
+      if (!empty) return undefined
+      const { burst } = empty.allowance
+      const refused = refusedConnections.get(burst) ?? refusal('connections', empty)
+      refusedConnections.set(burst, refused)
+      return refused
     },
     takeMint(peer) {
       const { own, ofUid } = accountsOf(peer)
@@ -99,7 +131,8 @@ const fullestOf = (accounts: Iterable<Account>, kept: Account | undefined, nowMs
   let least = Number.POSITIVE_INFINITY
   for (const account of accounts) {
     if (account === kept) continue
-    const used = Math.max(usedOf(account.answers, nowMs), usedOf(account.mints, nowMs))
+    const { answers, connections, mints } = account
+    const used = Math.max(usedOf(answers, nowMs), usedOf(connections, nowMs), usedOf(mints, nowMs))
     if (used >= least) continue
     fullest = account
     least = used
@@ -107,6 +140,11 @@ const fullestOf = (accounts: Iterable<Account>, kept: Account | undefined, nowMs
   }
   return fullest
 }
+
+const times = (shares: number, { perSecond, burst }: Allowance): Allowance => ({
+  perSecond: shares * perSecond,
+  burst: shares * burst,
+})
 
 const usedOf = (level: Level, nowMs: number): number => {
   fill(level, nowMs)

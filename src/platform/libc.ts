@@ -42,13 +42,19 @@ export const pidOfPidFd = (pidfd: number): number | undefined => {
 }
 
 /** Whether the process behind a pidfd has not exited yet. A pidfd becomes readable with the exit, before its pid is free again. */
-export const isPidFdAlive = (pidfd: number): boolean => {
+export const isPidFdAlive = (pidfd: number): boolean => pollNow(pidfd, POLLIN) === 0
+
+/** Whether the peer of a unix socket has closed its end, so that it hears nothing any more; one that only ended its half has not. */
+export const hasHungUp = (fd: number): boolean => (pollNow(fd, 0) & POLLHUP) !== 0
+
+/** The events that a descriptor is ready for, of those wanted and of those that poll(2) always tells. Throws a system error with its `code`. */
+const pollNow = (fd: number, events: number): number => {
   const calls = native()
   for (;;) {
-    pollRequest[0] = pidfd
-    pollRequest[1] = POLLIN
-    const ready = calls.poll(pollRequest, 1, 0)
-    if (ready >= 0) return ready === 0
+    pollRequest[0] = fd
+    pollRequest[1] = events
+    // Linux runs x64 and arm64 little-endian: the returned events are the upper half.
+    if (calls.poll(pollRequest, 1, 0) >= 0) return pollRequest[1] >>> 16
     const error = calls.errno()
     // A signal that is on its way interrupts it, though it does not wait.
     if (error !== EINTR) throw systemError('poll', error)
@@ -298,7 +304,8 @@ const FEW_GROUPS = 64
 const MAX_GROUPS = 65_536
 const [SOL_SOCKET, SO_PEERCRED, SO_PEERGROUPS, SO_PEERPIDFD] = [1, 17, 59, 77]
 const [AF_UNIX, SOCK_DGRAM, SOCK_CLOEXEC, MSG_NOSIGNAL] = [1, 2, 0o2000000, 0x4000]
-const [LOCK_EX, LOCK_NB, F_SETFD, F_DUPFD_CLOEXEC, FD_CLOEXEC, POLLIN] = [2, 4, 2, 1_030, 1, 1]
+const [LOCK_EX, LOCK_NB, F_SETFD, F_DUPFD_CLOEXEC, FD_CLOEXEC] = [2, 4, 2, 1_030, 1]
+const [POLLIN, POLLHUP] = [1, 16]
 const [PR_GET_DUMPABLE, PR_SET_DUMPABLE] = [3, 4]
 const [EPERM, ENOENT, ESRCH, EINTR, EBADF, EAGAIN, EINVAL, ERANGE, ENOPROTOOPT] = [1, 2, 3, 4, 9, 11, 22, 34, 92]
 const ERRNO_NAMES: Readonly<Record<number, string>> = {

@@ -38,9 +38,8 @@ export const createAttest =
     try {
       life.assertAlive()
       const withheld = pidfd === undefined && !deps.weakPid()
-      const cgroup = cgroupOf(credentials.pid)
-      const unit = withheld ? undefined : parseCgroup(cgroup)
-      const userSlice = parseUserSlice(cgroup)
+      const { unit: told, userSlice } = placeOf(cgroupOf(credentials.pid))
+      const unit = withheld ? undefined : told
       const startTicks = findStartTicks(credentials.pid)
       // The pid was not free for another process before this moment, so unit and start time are those of the peer.
       life.assertAlive()
@@ -87,6 +86,21 @@ export const parseUserSlice = (text: string): number | undefined => {
   const [first, second = ''] = pathIn(text)
   const [, uid] = (first === 'user.slice' && /^user-(\d{1,10})\.slice$/.exec(second)) || []
   return uid === undefined ? undefined : Number(uid)
+}
+
+type SystemdPlace = { readonly unit: string | undefined; readonly userSlice: number | undefined }
+
+/** The same text again and again: processes of a unit are in one group. */
+const places = new Map<string, SystemdPlace>()
+const MOST_PLACES = 256
+
+const placeOf = (text: string): SystemdPlace => {
+  const known = places.get(text)
+  if (known) return known
+  if (places.size >= MOST_PLACES) places.clear()
+  const place = { unit: parseCgroup(text), userSlice: parseUserSlice(text) }
+  places.set(text, place)
+  return place
 }
 
 const pathIn = (text: string): string[] => {
@@ -149,8 +163,12 @@ const TICK_MS = 10
 /** Field 22 of proc_pid_stat(5), counted from behind the command, which may hold blanks and parentheses. Zombies have ended. */
 const findStartTicks = (pid: number): number | undefined => {
   const text = readProc(pid, 'stat')
-  const [state, ...rest] = text?.slice(text.lastIndexOf(')') + 2).split(' ') ?? []
-  return state === undefined || state === 'Z' || state === 'X' ? undefined : Number(rest[18])
+  if (!text) return undefined
+  let at = text.lastIndexOf(')') + 2
+  if (text[at] === 'Z' || text[at] === 'X') return undefined
+  // Not split: fifty texts for each connection would be most of what it leaves to the garbage collector.
+  for (let field = 3; field < 22; field += 1) at = text.indexOf(' ', at) + 1
+  return Number(text.slice(at, text.indexOf(' ', at)))
 }
 
 const cgroupOf = (pid: number): string => readProc(pid, 'cgroup') ?? ''

@@ -114,7 +114,8 @@ test('a holder streams so many bodies at once; one more is refused', async t => 
       },
     },
   })
-  const chunked = 'POST /v1/github/x HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n'
+  const begin = 'POST /v1/github/x HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n'
+  const chunked = `${begin}${(20 * KIB).toString(16)}\r\n${'x'.repeat(20 * KIB)}\r\n`
   const opened = [await rig.open(chunked), await rig.open(chunked)]
   while (opened.every(({ text }) => text() === '')) {
     await setImmediate()

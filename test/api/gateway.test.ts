@@ -81,3 +81,45 @@ test('what is for one hop, or names somebody, goes neither to GitHub nor back', 
   t.regex(answer.head, /^etag: "1"$/im)
   t.notRegex(answer.head, /set-cookie|x-of-this-hop|timeout=5/i)
 })
+
+for (const [what, head, begin] of [
+  ['in chunks', 'transfer-encoding: chunked', '4\r\nbody\r\n'],
+  ['of 2 MiB', `content-length: ${2 ** 21}`, 'body'],
+  ['of a few bytes', 'content-length: 9', 'body'],
+] as const)
+  test(`GitHub is not called for a body ${what} whose sender hangs up`, async t => {
+    const calls: unknown[] = []
+    const gateway: Operations['gateway'] = {
+      async forward({ readBody }) {
+        const body = readBody?.()
+        read.resolve(body)
+        calls.push(await body)
+        return { status: 201, headers: {}, body: Readable.from([]) }
+      },
+    }
+    const read = Promise.withResolvers<unknown>()
+    const rig = await createApiRig(t, { operations: { gateway } })
+    const { client } = await rig.open(`POST /v1/github/x HTTP/1.1\r\nhost: localhost\r\n${head}\r\n\r\n${begin}`)
+    await once(rig.server, 'request')
+    client.destroy()
+    const error = await t.throwsAsync(async () => read.promise, { instanceOf: Failure })
+    t.is(error?.code, 'invalid-request')
+    t.deepEqual(calls, [])
+  })
+
+test('a body in chunks that fits is whole when GitHub is called, and can be sent again', async t => {
+  const bodies: unknown[] = []
+  const gateway: Operations['gateway'] = {
+    async forward({ readBody }) {
+      bodies.push(await readBody?.())
+      return { status: 201, headers: {}, body: Readable.from([]) }
+    },
+  }
+  const rig = await createApiRig(t, { operations: { gateway } })
+  const body = '4\r\nbody\r\n2\r\n{}\r\n0\r\n\r\n'
+  const opened = await rig.open(
+    `POST /v1/github/x HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n${body}`,
+  )
+  t.regex(await opened.until(/\r\n\r\n/), /^HTTP\/1.1 201 /)
+  t.deepEqual(bodies, [Buffer.from('body{}')])
+})

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { attestPeers, createHttpServer, LIMITS, listenUnix, TIMES } from '../../src/api/sockets.ts'
+import { Failure } from '../../src/domain/errors.ts'
 import type { Peer } from '../../src/domain/policy.ts'
 import { createClock } from '../../src/platform/clock.ts'
 import { LISTENING } from '../support/listening.ts'
@@ -104,9 +105,7 @@ test('a full server serves the newcomer, and closes an idle connection of whoeve
   let peer: Peer = peerOf(1000)
   const server = createHttpServer((_incoming, outgoing) => void outgoing.end('served'), after)
   attestPeers(server, () => ({ peer, assertAlive() {}, release() {} }), {
-    all: 4,
-    ofHolder: 3,
-    ofUid: 3,
+    limits: { all: 4, ofHolder: 3, ofUid: 3 },
   })
   server.listen(path)
   await once(server, 'listening')
@@ -134,6 +133,52 @@ test('a full server serves the newcomer, and closes an idle connection of whoeve
   t.regex(await ask(newcomer), /served$/)
   t.regex(await ask(quiet), /served$/)
   t.regex(await ask(first), /served$/, 'it was used later')
+})
+
+test('who may not open another connection reads why, is not served, and holds nothing', async t => {
+  const path = socketPath(t)
+  const server = createHttpServer((_incoming, outgoing) => void outgoing.end('served'), after)
+  let released = 0
+  let isRefused = true
+  const attested = { peer: peerOf(1000), assertAlive() {}, release: () => void (released += 1) }
+  attestPeers(server, () => attested, {
+    refusalOf: () =>
+      isRefused ? new Failure('rate-limited', 'too many connections', { retryAfterSeconds: 7 }) : undefined,
+  })
+  server.listen(path)
+  await once(server, 'listening')
+  t.teardown(() => (server.closeAllConnections(), server.close()))
+  const read = async (): Promise<string> => {
+    const client = connect(path)
+    let text = ''
+    client.on('data', (chunk: Buffer) => (text += chunk.toString()))
+    client.write('GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n')
+    await closeOf(client)
+    return text
+  }
+  const [head = '', text = ''] = (await read()).split('\r\n\r\n')
+  t.regex(head, /^HTTP\/1\.1 429 Too Many Requests\r\n/)
+  t.regex(head, /^retry-after: 7$/m)
+  t.regex(head, /^content-type: application\/problem\+json$/m)
+  t.is(JSON.parse(text).detail, 'too many connections')
+  t.is(released, 1)
+  isRefused = false
+  t.regex(await read(), /served$/)
+})
+
+test('who has hung up before it was accepted is nobody: it is not attested, and takes no place', async t => {
+  const path = socketPath(t)
+  const server = createHttpServer((_incoming, outgoing) => void outgoing.end('served'), after)
+  const attested: Socket[] = []
+  attestPeers(server, socket => (attested.push(socket), { peer: peerOf(1000), assertAlive() {}, release() {} }), {
+    hasHungUp: () => true,
+  })
+  server.listen(path)
+  await once(server, 'listening')
+  t.teardown(() => (server.closeAllConnections(), server.close()))
+  const client = connect(path)
+  await closeOf(client)
+  t.deepEqual(attested, [])
 })
 
 test('what was learned of a peer is given back when its connection closes', async t => {

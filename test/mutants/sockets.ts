@@ -27,8 +27,8 @@ export const SOCKETS: readonly Mutant[] = [
   {
     file: 'platform/peer.ts',
     what: 'a zombie counts as alive',
-    find: "return state === undefined || state === 'Z' || state === 'X' ? undefined",
-    put: 'return state === undefined ? undefined',
+    find: "if (text[at] === 'Z' || text[at] === 'X') return undefined",
+    put: '',
     test: 'platform/peer-identity.test.ts',
   },
   {
@@ -132,7 +132,7 @@ export const SOCKETS: readonly Mutant[] = [
   {
     file: 'api/sockets.ts',
     what: 'a descriptor stays open after its connection',
-    find: "      socket.once('close', () => attested.release())\n",
+    find: 'if (!(found instanceof Failure)) found.release()',
     put: '',
     test: 'api/sockets.test.ts',
     slow: true,

@@ -232,9 +232,37 @@ export const TOKENS: readonly Mutant[] = [
   {
     file: 'operations/rate-limit.ts',
     what: 'a holder is refused capacity that others leave idle',
-    find: 'if (empty && contended) throw',
-    put: 'if (empty) throw',
+    find: 'return contended ? empty : undefined',
+    put: 'return empty',
     test: 'operations/rate-limit.test.ts',
+  },
+  {
+    file: 'operations/rate-limit.ts',
+    what: 'connections cost their holder nothing',
+    find: "const empty = takeShared(peer, 'connections')",
+    put: "const empty = takeShared(peer, 'connections', 0)",
+    test: 'operations/rate-limit.test.ts',
+  },
+  {
+    file: 'api/sockets.ts',
+    what: 'a refused connection keeps the handle of its process',
+    find: '      attested.release()\n      return refusal',
+    put: '      return refusal',
+    test: 'api/sockets.test.ts',
+  },
+  {
+    file: 'platform/libc.ts',
+    what: 'a caller that only ended its half counts as one that hung up',
+    find: '(pollNow(fd, 0) & POLLHUP) !== 0',
+    put: 'pollNow(fd, 0x2000) !== 0',
+    test: 'platform/libc.test.ts',
+  },
+  {
+    file: 'api/gateway.ts',
+    what: 'GitHub is called for a body of which one piece came',
+    find: 'const mostBytes = Number(length) > REPLAYED_BYTES ? BEGUN_BYTES : REPLAYED_BYTES',
+    put: 'const mostBytes = Number(length) > REPLAYED_BYTES ? 0 : REPLAYED_BYTES',
+    test: 'api/gateway.test.ts',
   },
   {
     file: 'operations/restraint.ts',
@@ -296,8 +324,8 @@ export const TOKENS: readonly Mutant[] = [
   {
     file: 'operations/rate-limit.ts',
     what: 'the account of a uid is forgotten while one of its units is opened',
-    find: 'own: accountOf(name, ANSWERS, ofUid), ofUid',
-    put: 'own: accountOf(name, ANSWERS), ofUid',
+    find: 'own: accountOf(name, 1, ofUid), ofUid',
+    put: 'own: accountOf(name, 1), ofUid',
     test: 'operations/rate-limit.test.ts',
   },
   {

@@ -1,7 +1,7 @@
 // The rate limit: a peer has its share when others ask, all of it when nobody does, and no say over GitHub's quota.
 
 import test from 'ava'
-import { ANSWERS, ANSWERS_OF_UID, createRateLimit, MINTS, PROBES } from '../../src/operations/rate-limit.ts'
+import { ANSWERS, CONNECTIONS, createRateLimit, MINTS, OF_UID, PROBES } from '../../src/operations/rate-limit.ts'
 import { createFakeClock, thrownBy } from '../support/fakes.ts'
 import { peerOf } from '../support/operations-rig.ts'
 
@@ -10,6 +10,9 @@ const build = () => {
   const clock = createFakeClock()
   return { clock, ...createRateLimit({ clock }) }
 }
+/** How many of so many connections were refused. */
+const count = (times: number, open: () => unknown): number =>
+  Array.from({ length: times }, open).filter(refusal => refusal !== undefined).length
 const many = (times: number, work: () => void): number => {
   let refused = 0
   for (let n = 0; n < times; n += 1) if (thrownBy(work)) refused += 1
@@ -58,6 +61,42 @@ test('its share comes back with time, and is one for all connections of a user a
   )
 })
 
+test('a flood of connections is cut down to its share where others ask, and gets it back with time', async t => {
+  const { clock, takeConnection, takeAnswer } = build()
+  const flood = peerOf(1000, { unit: 'flood.service' })
+  t.is(
+    count(2 * CONNECTIONS.burst, () => takeConnection(flood)),
+    0,
+    'nobody else wants it',
+  )
+  takeAnswer(peerOf(1001))
+  const failure = takeConnection(flood)
+  t.is(failure?.code, 'rate-limited')
+  t.regex(failure?.message ?? '', /2000 connections at once, or 200 a second/)
+  t.is(takeConnection(peerOf(1001)), undefined, 'the other one is not hit')
+  t.is(
+    thrownBy(() => takeAnswer(flood)),
+    undefined,
+    'on those that it has it is answered',
+  )
+  await clock.advance(SECOND / 2)
+  takeAnswer(peerOf(1001))
+  t.is(
+    count(CONNECTIONS.perSecond, () => takeConnection(flood)),
+    CONNECTIONS.perSecond / 2,
+  )
+})
+
+test('units of one uid have twice the connections of one of them', t => {
+  const { takeConnection } = build()
+  takeConnection(peerOf(1001))
+  let n = 0
+  t.is(
+    count(OF_UID * CONNECTIONS.burst + 10, () => takeConnection(peerOf(1000, { unit: `unit-${n++ % 16}.service` }))),
+    10,
+  )
+})
+
 test("login sessions and subordinate uids of a user share what is one user's", t => {
   const { takeAnswer, takeMint } = build()
   let n = 0
@@ -79,7 +118,7 @@ test('a uid gains nothing by more and more units; units of root have a share eac
   takeAnswer(peerOf(1001))
   let n = 0
   t.is(
-    many(ANSWERS_OF_UID.burst + 10, () => takeAnswer(unit(1000, n++))),
+    many(OF_UID * ANSWERS.burst + 10, () => takeAnswer(unit(1000, n++))),
     10,
   )
   t.is(

@@ -13,6 +13,7 @@ import {
   findUser,
   groupName,
   groupsOfUser,
+  hasHungUp,
   isPidFdAlive,
   peerCredentials,
   peerGroups,
@@ -27,16 +28,17 @@ test.after.always(() => rmSync(folder, { recursive: true }))
 
 const descriptor = (socket: Socket): number => Number(Reflect.get(Reflect.get(socket, '_handle'), 'fd'))
 
-/** Both ends of a unix socket, the accepted one first. */
-const pair = async (t: ExecutionContext): Promise<Socket> => {
+/** Both ends of a unix socket. */
+const bothEnds = async (t: ExecutionContext): Promise<{ accepted: Socket; client: Socket }> => {
   const path = join(folder, `${Math.random()}.sock`)
   const server = createServer().listen(path)
   await once(server, 'listening')
   const client = connect(path)
   const [accepted] = await once(server, 'connection')
   t.teardown(() => (client.destroy(), accepted.destroy(), server.close()))
-  return accepted
+  return { accepted, client }
 }
+const pair = async (t: ExecutionContext): Promise<Socket> => (await bothEnds(t)).accepted
 
 /** A child that connects and stays; killed at the end of the test. */
 const connectChild = async (t: ExecutionContext) => {
@@ -96,6 +98,20 @@ test('signals on their way do not make a process that lives look like one that e
   for (let i = 0; i < 200_000; i++) isPidFdAlive(pidfd)
   const { profile } = await session.post('Profiler.stop')
   t.true((profile.samples?.length ?? 0) > 100)
+})
+
+test('a peer that has closed its end has hung up; one that only ended its half, or sent something, has not', async t => {
+  const { accepted, client } = await bothEnds(t)
+  const fd = descriptor(accepted)
+  t.false(hasHungUp(fd))
+  await new Promise(sent => client.write('something', sent))
+  t.false(hasHungUp(fd))
+  await new Promise<void>(ended => client.end(ended))
+  t.false(hasHungUp(fd))
+  accepted.pause()
+  client.destroy()
+  await once(client, 'close')
+  t.true(hasHungUp(fd))
 })
 
 test('asking whether a process lives takes a few microseconds', async t => {
