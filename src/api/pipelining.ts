@@ -8,6 +8,8 @@ export type Handler = (incoming: IncomingMessage, outgoing: ServerResponse) => v
 
 /** Node parses at once what it has read, 64 KB: some hundreds of requests, which take milliseconds and a megabyte. */
 const PIECE_BYTES = 1_024
+/** Within a body there are no requests but behind its end. */
+const BODY_PIECE_BYTES = 4_096
 /** While so many wait on one connection, nothing more of it is parsed. */
 const ENOUGH = 4
 /** Waiting requests on all connections of a server: while there are more, pieces are smaller than most requests. */
@@ -58,7 +60,7 @@ export const createPipelines = (handler: Handler): Pipelines => {
   const goOn = (line: Line): void => {
     const { socket } = line
     while (line.unparsed.length > 0 && !hasEnough(line) && !socket.isPaused() && !socket.destroyed) {
-      const size = waitingInAll < CROWD ? PIECE_BYTES : SMALL_PIECE_BYTES
+      const size = waitingInAll < CROWD ? (isInBody(line) ? BODY_PIECE_BYTES : PIECE_BYTES) : SMALL_PIECE_BYTES
       const piece = line.unparsed.subarray(0, size)
       setUnparsed(line, line.unparsed.subarray(size))
       line.parse(piece)
@@ -150,6 +152,8 @@ const NOTHING = Buffer.alloc(0)
 
 /** The body of one that waits is read by nobody yet. */
 const hasEnough = ({ waiting }: Line): boolean => waiting.length >= ENOUGH || waiting.at(-1)?.[0].complete === false
+
+const isInBody = ({ current, waiting }: Line): boolean => waiting.length === 0 && current?.req.complete === false
 
 type Listener = (...args: unknown[]) => void
 

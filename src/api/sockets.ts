@@ -27,7 +27,8 @@ export const TIMES = {
 const MAX_HEADER_BYTES = 16_384
 /** A header of three bytes takes a hundred once it is parsed. */
 const MAX_HEADERS = 100
-export const LIMITS: Limits = { all: 4_096, ofHolder: 1_536, ofUid: 2_048 }
+/** One that is idle takes some 25 KB. */
+export const LIMITS: Limits = { all: 3_072, ofHolder: 1_024, ofUid: 1_536 }
 /** A burst of callers waits its turn; with Node's own 511 the kernel turns the rest of it away. */
 const BACKLOG = 4_096
 /**
