@@ -164,7 +164,9 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const servers: Server[] = []
   let credentials: { close(): unknown } | undefined
 
-  const refusalOf = (peer: Peer): Failure | undefined => {
+  const refusalOf = (peer: Peer | undefined): Failure | undefined => {
+    // Looks at the daemon's health come as new connections; what root asks on them costs an allowance all the same.
+    if (peer?.uid === 0 || peer?.uid === backend.ownUid) return undefined
     const refusal = rateLimit.takeConnection(peer)
     if (refusal) metrics.refused(refusal.code)
     return refusal
@@ -172,7 +174,11 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const serveUnix = async (socket: 'token' | 'admin', mode: number): Promise<void> => {
     let handler: Handler = (_incoming, outgoing) => void outgoing.writeHead(503).end()
     const server = createHttpServer((incoming, outgoing) => handler(incoming, outgoing), clock.after)
-    const peers = attestPeers(server, attest, { hasHungUp: isGone, ...(socket === 'token' && { refusalOf }) })
+    const peers = attestPeers(
+      server,
+      attest,
+      socket === 'token' ? { hasHungUp: isGone, refusalOf, after: clock.after } : {},
+    )
     handler = createApi({
       socket,
       peers,

@@ -132,15 +132,17 @@ export type Peers = {
 
 export type AttestOptions = {
   readonly limits?: Limits
-  /** Why the peer may not open another connection now. */
-  readonly refusalOf?: (peer: Peer) => Failure | undefined
+  /** Why the peer may not open another connection now. Undefined: a process that ended before it was attested. */
+  readonly refusalOf?: (peer: Peer | undefined) => Failure | undefined
+  /** Those that are refused have a moment to send their request; without it they are closed at once. */
+  readonly after?: After
   /** Whether the peer has closed it already. */
   readonly hasHungUp?: (socket: Socket) => boolean
 }
 
 /** To be called when all listeners to a connection are there. */
 export const attestPeers = (server: Server, attest: Attest, options: AttestOptions = {}): Peers => {
-  const { limits = LIMITS, refusalOf, hasHungUp } = options
+  const { limits = LIMITS, refusalOf, hasHungUp, after } = options
   // Maps, and nothing weak: a closed connection would be kept, with all that hangs on it, until the next large collection.
   const known = new Map<Socket, Attested | Failure>()
   const keep = (socket: Socket, found: Attested | Failure): void => {
@@ -150,13 +152,15 @@ export const attestPeers = (server: Server, attest: Attest, options: AttestOptio
       if (!(found instanceof Failure)) found.release()
     })
   }
-  limitConnections(server, limits, socket => {
-    // It waited for the server, and not long enough: nobody hears an answer, and who asked is not to be had.
-    if (hasHungUp?.(socket)) return undefined
+  const holderFor = (socket: Socket): Holder | Failure | undefined => {
     let attested: Attested
     try {
+      // It waited for the server, and not long enough: nobody hears an answer, and who asked is not to be had.
+      if (hasHungUp?.(socket)) return undefined
       attested = attest(socket)
     } catch (cause) {
+      const refusal = refusalOf?.(undefined)
+      if (refusal) return refusal
       const isFailure = cause instanceof Failure
       keep(socket, isFailure ? cause : new Failure('peer-gone', 'the kernel does not tell who calls', { cause }))
       return NOBODY
@@ -168,7 +172,8 @@ export const attestPeers = (server: Server, attest: Attest, options: AttestOptio
     }
     keep(socket, attested)
     return holderOf(attested.peer)
-  })
+  }
+  limitConnections(server, limits, holderFor, after)
   return {
     of({ socket }) {
       const found = known.get(socket)
@@ -190,6 +195,7 @@ export const limitConnections = (
   server: Server,
   limits: Limits,
   holderFor: (socket: Socket) => Holder | Failure | undefined,
+  after?: After,
 ): void => {
   const connections = createConnections(limits)
   const places = new Map<Socket, Place>()
@@ -199,7 +205,7 @@ export const limitConnections = (
   server.on('connection', socket => {
     const holder = holderFor(socket)
     if (!holder) return void socket.destroy()
-    if (holder instanceof Failure) return turnAway(socket, holder)
+    if (holder instanceof Failure) return turnAway(socket, holder, after)
     const place = connections.enter(socket, holder)
     places.set(socket, place)
     socket.once('close', () => {
@@ -213,11 +219,24 @@ export const limitConnections = (
   })
 }
 
-/** What it sends is not read. At the other end of a unix socket the answer is, though this one is closed at once. */
-const turnAway = (socket: Socket, failure: Failure): void => {
-  socket.on('error', () => socket.destroy())
-  socket.end(answerOf(failure), () => socket.destroy())
+/** Told at once, and closed when its request has come: who is closed before it has written would see an error, and no answer. */
+const turnAway = (socket: Socket, failure: Failure, after?: After): void => {
+  const close = (): void => void socket.destroy()
+  socket.on('error', close)
+  if (!after || turnedAway >= MOST_TURNED_AWAY) return void socket.end(answerOf(failure), close)
+  socket.end(answerOf(failure))
+  turnedAway += 1
+  const timer = after(LINGER_MS, close)
+  socket.once('close', () => {
+    turnedAway -= 1
+    timer.cancel()
+  })
+  socket.once('data', close).once('end', close)
 }
+
+let turnedAway = 0
+/** They hold no place: beyond it they are closed at once. */
+const MOST_TURNED_AWAY = 256
 
 const answers = new WeakMap<Failure, Buffer>()
 

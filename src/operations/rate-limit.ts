@@ -12,8 +12,11 @@ export type RateLimit = {
    * use any capacity that others leave idle. `cost`: 1 for a token in the cache.
    */
   takeAnswer(peer: Peer, cost?: number): void
-  /** For each connection to token.sock, like `takeAnswer`: `rate-limited` where it is refused, made once and not for each. */
-  takeConnection(peer: Peer): Failure | undefined
+  /**
+   * For each connection to token.sock, like `takeAnswer`: `rate-limited` where it is refused, made once and not for each. Processes that
+   * ended before they were attested have a share together.
+   */
+  takeConnection(peer: Peer | undefined): Failure | undefined
   /** For each request that GitHub may have to be asked for. Throws `rate-limited`. */
   takeMint(peer: Peer): void
   /** For a look at the daemon's health by the service manager. False where this share, which all of them have together, is used up. */
@@ -64,6 +67,7 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
     known.set(peer, made)
     return made
   }
+  const ofNobody = (): Accounts => ({ own: accountOf('unknown', 1), ofUid: undefined })
   const accountOf = (name: string, shares: number, kept?: Account): Account => {
     const found = accounts.get(name)
     if (found) return found
@@ -95,8 +99,7 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
   }
 
   /** The level that has none left while others ask, too: nobody is held to its share of what no other wants. */
-  const takeShared = (peer: Peer, what: 'answers' | 'connections', cost?: number): Level | undefined => {
-    const { own, ofUid } = accountsOf(peer)
+  const takeShared = ({ own, ofUid }: Accounts, what: 'answers' | 'connections', cost?: number): Level | undefined => {
     const nowMs = clock.monotonic()
     const contended = isContended(own.name, nowMs)
     const empty = take(own[what], ofUid?.[what], nowMs, cost)
@@ -105,11 +108,11 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
 
   return {
     takeAnswer(peer, cost) {
-      const empty = takeShared(peer, 'answers', cost)
+      const empty = takeShared(accountsOf(peer), 'answers', cost)
       if (empty) throw refusal('requests', empty)
     },
     takeConnection(peer) {
-      const empty = takeShared(peer, 'connections')
+      const empty = takeShared(peer ? accountsOf(peer) : ofNobody(), 'connections')
       if (!empty) return undefined
       const { burst } = empty.allowance
       const refused = refusedConnections.get(burst) ?? refusal('connections', empty)

@@ -86,7 +86,7 @@ const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 /** All idle connections may have been closed meanwhile, as many as the pool keeps; behind them a new one is made. */
 const MAX_TRIES = MOST_IDLE + 1
 /** Ours to set, or the proxy's to see. */
-const DROPPED = new Set(['host', 'connection', 'proxy-authorization', 'proxy-connection'])
+const DROPPED = new Set(['host', 'connection', 'transfer-encoding', 'proxy-authorization', 'proxy-connection'])
 
 const travelOnce = (
   way: Omit<Way, 'agent'> & { readonly agent: Agent },
@@ -106,9 +106,8 @@ const travelOnce = (
     issuer: undefined,
     hasPage: false,
   }
-  const headers = Object.fromEntries(
-    Object.entries(request.headers).filter(([name]) => !DROPPED.has(name.toLowerCase())),
-  )
+  const given = Object.fromEntries(Object.entries(request.headers).filter(([name]) => !DROPPED.has(name.toLowerCase())))
+  const headers = { ...given, ...framingOf(body, given) }
   const start = url.protocol === 'https:' ? requestHttps : requestHttp
   const { promise, resolve, reject } = Promise.withResolvers<OutboundResponse>()
   const call = start(url, { method: request.method, headers, agent: way.agent })
@@ -176,6 +175,19 @@ const travelOnce = (
   if (typeof body === 'function') pipeline(body, call).catch(fail)
   else call.end(body)
   return promise
+}
+
+/**
+ * How the body's end is told. Left to Node, the body of a GET, HEAD or DELETE would go out with neither length nor chunks, and the
+ * server would read it as the next request on that connection (RFC 9112, section 11.2).
+ */
+const framingOf = (
+  body: OutboundRequest['body'],
+  headers: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> => {
+  if (body === undefined) return {}
+  if (typeof body !== 'function') return { 'content-length': String(Buffer.byteLength(body)) }
+  return headers['content-length'] === undefined ? { 'transfer-encoding': 'chunked' } : {}
 }
 
 const attend = (witness: Witness, socket: Socket): void => {

@@ -144,6 +144,7 @@ test('who may not open another connection reads why, is not served, and holds no
   attestPeers(server, () => attested, {
     refusalOf: () =>
       isRefused ? new Failure('rate-limited', 'too many connections', { retryAfterSeconds: 7 }) : undefined,
+    after,
   })
   server.listen(path)
   await once(server, 'listening')
@@ -164,6 +165,51 @@ test('who may not open another connection reads why, is not served, and holds no
   t.is(released, 1)
   isRefused = false
   t.regex(await read(), /served$/)
+})
+
+test('who may not open another connection and has not written yet can do so, and reads why', async t => {
+  const path = socketPath(t)
+  const server = createHttpServer((_incoming, outgoing) => void outgoing.end('served'), after)
+  attestPeers(server, () => ({ peer: peerOf(1000), assertAlive() {}, release() {} }), {
+    refusalOf: () => new Failure('rate-limited', 'too many connections'),
+    after,
+  })
+  server.listen(path)
+  await once(server, 'listening')
+  t.teardown(() => void server.close())
+  const client = connect({ path, allowHalfOpen: true })
+  let text = ''
+  client.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  await once(client, 'end')
+  t.regex(text, /^HTTP\/1\.1 429 /)
+  await new Promise<void>((sent, failed) => {
+    client.write('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n', error => (error ? failed(error) : sent()))
+  })
+  await closeOf(client.end())
+})
+
+test('processes that ended before they were attested are limited, too', async t => {
+  const path = socketPath(t)
+  const server = createHttpServer((_incoming, outgoing) => void outgoing.end('served'), after)
+  const asked: (Peer | undefined)[] = []
+  const attest = () => {
+    throw new Failure('peer-gone', 'it ended')
+  }
+  const refusalOf = (peer: Peer | undefined) => {
+    asked.push(peer)
+    return new Failure('rate-limited', 'too many connections')
+  }
+  attestPeers(server, attest, { refusalOf, after })
+  server.listen(path)
+  await once(server, 'listening')
+  t.teardown(() => void server.close())
+  const client = connect(path)
+  let text = ''
+  client.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  client.write('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n')
+  await closeOf(client)
+  t.regex(text, /^HTTP\/1\.1 429 /)
+  t.deepEqual(asked, [undefined])
 })
 
 test('who has hung up before it was accepted is nobody: it is not attested, and takes no place', async t => {

@@ -60,6 +60,13 @@ export const PLATFORM: readonly Mutant[] = [
     test: 'platform/config.test.ts',
   },
   {
+    file: 'platform/outbound-request.ts',
+    what: 'how the end of a body is told is left to Node',
+    find: 'const headers = { ...given, ...framingOf(body, given) }',
+    put: 'const headers = { ...given }',
+    test: 'platform/outbound.test.ts',
+  },
+  {
     file: 'platform/peer.ts',
     what: 'a unit within a container counts',
     find: 'const outermost = pathIn(text).find(part => !SLICE.test(part))',

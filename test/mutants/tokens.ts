@@ -239,8 +239,8 @@ export const TOKENS: readonly Mutant[] = [
   {
     file: 'operations/rate-limit.ts',
     what: 'connections cost their holder nothing',
-    find: "const empty = takeShared(peer, 'connections')",
-    put: "const empty = takeShared(peer, 'connections', 0)",
+    find: "ofNobody(), 'connections')",
+    put: "ofNobody(), 'connections', 0)",
     test: 'operations/rate-limit.test.ts',
   },
   {

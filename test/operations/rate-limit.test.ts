@@ -87,6 +87,16 @@ test('a flood of connections is cut down to its share where others ask, and gets
   )
 })
 
+test("processes that ended before they were attested share connections, and take nobody else's", t => {
+  const { takeConnection } = build()
+  takeConnection(peerOf(1001))
+  t.is(
+    count(CONNECTIONS.burst + 10, () => takeConnection(undefined)),
+    10,
+  )
+  t.is(takeConnection(peerOf(1001)), undefined)
+})
+
 test('units of one uid have twice the connections of one of them', t => {
   const { takeConnection } = build()
   takeConnection(peerOf(1001))

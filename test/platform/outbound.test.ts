@@ -535,3 +535,35 @@ test('connections of the settings before end with their last call', async t => {
   await ended
   t.is(sockets.size, 0)
 })
+
+for (const method of ['GET', 'HEAD', 'DELETE', 'POST', 'PUT', 'PATCH'])
+  test(`the body of a ${method} is a body, and never the next request on the connection`, async t => {
+    const seen: string[] = []
+    const { url } = await startTarget(
+      t,
+      (request, response) => {
+        const { 'content-length': length, 'transfer-encoding': coding } = request.headers
+        let body = ''
+        request.on('data', (piece: Buffer) => (body += piece.toString()))
+        request.on('end', () => {
+          seen.push(`${request.method} ${length ?? coding} ${body}`)
+          response.end()
+        })
+      },
+      null,
+    )
+    const outbound = outboundOf(t)
+    const smuggled = 'GET /other HTTP/1.1\r\nhost: x\r\n\r\n'
+    const send = async (headers: Record<string, string>, body: Parameters<typeof outbound.send>[0]['body']) => {
+      const answer = await outbound.send({ method, url, headers, ...(body !== undefined && { body }) })
+      await answer.body.toArray()
+    }
+    await send({}, Buffer.from(smuggled))
+    await send({}, () => Readable.from([Buffer.from(smuggled)]))
+    await send({ 'content-length': String(smuggled.length) }, () => Readable.from([Buffer.from(smuggled)]))
+    const { length } = smuggled
+    t.deepEqual(
+      seen,
+      [length, 'chunked', length].map(framing => `${method} ${framing} ${smuggled}`),
+    )
+  })
