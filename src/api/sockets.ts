@@ -199,7 +199,7 @@ export const limitConnections = (
 ): void => {
   const connections = createConnections(limits)
   const places = new Map<Socket, Place>()
-  // Before all others, node:http's too: a connection that is refused takes a fifth of what it would take with its parser.
+  // Before all others, node:http's too: a refused connection must not cost a parser.
   const others = server.listeners('connection')
   server.removeAllListeners('connection')
   server.on('connection', socket => {
