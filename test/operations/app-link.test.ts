@@ -6,8 +6,8 @@ import { Secret } from '../../src/domain/secret.ts'
 import { createGitHubClock } from '../../src/github/clock.ts'
 import { createAppLink } from '../../src/operations/app-link.ts'
 import { createFakeGitHub, World } from '../support/fake-github.ts'
-import { createFakeClock, emptyDisk, openMemoryStore } from '../support/fakes.ts'
-import { readFakeKey } from '../support/operations-rig.ts'
+import { createFakeClock, emptyDisk, failureOf, openMemoryStore } from '../support/fakes.ts'
+import { connectedRig, readFakeKey } from '../support/operations-rig.ts'
 
 const build = () => {
   const clock = createFakeClock()
@@ -34,7 +34,7 @@ const build = () => {
       fail: (code: Code) => (call.reject(new Failure(code, code)), end),
     }
   }
-  return { link, begin, trouble: () => link.findTrouble()?.failure.code }
+  return { link, github, begin, trouble: () => link.findTrouble()?.failure.code }
 }
 
 test('a failure is told until a call goes through', async t => {
@@ -73,4 +73,34 @@ test('each end is told to those who listen, also that of a call which was overta
   await begin().succeed()
   await hanging.fail('timeout')
   t.deepEqual(heard, [undefined, 'timeout'])
+})
+
+test('a call that began before a rotation of keys is made once more, with the keys of now; one that GitHub rejects with them is not', async t => {
+  const rig = await connectedRig()
+  const added = rig.world.addKey(rig.app.id)
+  const signedWith: string[][] = []
+  const keyOf = (pem: string) => ({ fingerprint: pem, pem: new Secret(pem), addedAtMs: 0 })
+  const hold = (...pems: string[]): void => rig.journey.to(rig.journey.read().connection, { keys: pems.map(keyOf) })
+  let rotate = (): void => hold(added, rig.pem)
+  const link = createAppLink({
+    github: {
+      ...build().github,
+      getApp(as) {
+        signedWith.push(as.keys.map(({ fingerprint }) => fingerprint))
+        rotate()
+        if (signedWith.length === 2) return Promise.resolve(rig.app)
+        return Promise.reject(new Failure('key-rejected', 'rejected'))
+      },
+    },
+    store: rig.store,
+    clock: rig.clock,
+    readKey: readFakeKey,
+  })
+  t.is(await link.getApp(), rig.app)
+  t.deepEqual(signedWith, [[rig.pem], [added, rig.pem]])
+  t.is((await failureOf(link.getApp())).code, 'key-rejected')
+  t.is(signedWith.length, 3)
+  rotate = () => hold(added)
+  t.is((await failureOf(link.getApp())).code, 'key-rejected')
+  t.is(signedWith.length, 4, 'a key that went is no reason for a second call')
 })
