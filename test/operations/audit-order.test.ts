@@ -4,6 +4,7 @@ import test from 'ava'
 import { LAST_EXPORT } from '../../src/operations/check-local.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import type { World } from '../support/fake-github.ts'
+import { failureOf } from '../support/fakes.ts'
 import { createPremises, createRig, connectedRig, ORG, type Rig } from '../support/operations-rig.ts'
 import { createShelf, createSnapshotRig, forge } from '../support/snapshot-rig.ts'
 import { Failure } from '../../src/domain/errors.ts'
@@ -190,3 +191,12 @@ for (const [name, { refused, make }] of Object.entries(CHANGES)) {
     }
   })
 }
+
+test('a change that fails holds up none that waits behind it, nor a later one', async t => {
+  const { rig } = await connectedRig()
+  const failing = rig.journey.inTurn(() => Promise.reject(new Failure('timeout', 'no answer')))
+  const behind = rig.journey.inTurn(() => Promise.resolve('done'))
+  t.is((await failureOf(failing)).code, 'timeout')
+  t.is(await behind, 'done')
+  t.is(await rig.journey.inTurn(() => Promise.resolve('later')), 'later')
+})
