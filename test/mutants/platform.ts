@@ -93,7 +93,7 @@ export const PLATFORM: readonly Mutant[] = [
     what: 'a request that changes something is sent twice',
     find: "const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])",
     put: "const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'POST', 'PATCH'])",
-    test: 'platform/outbound-probe.test.ts',
+    test: 'platform/outbound.test.ts',
   },
   {
     file: 'platform/outbound-errors.ts',

@@ -474,6 +474,6 @@ export const SOCKETS: readonly Mutant[] = [
     what: 'a caller ends the token that all share',
     find: "  if (first === 'installation' && second === 'token')\n    throw new Failure('not-permitted', 'the token is shared: the daemon alone ends it')\n",
     put: '',
-    test: 'api/gateway.test.ts',
+    test: 'domain/gateway.test.ts',
   },
 ]
