@@ -18,10 +18,12 @@ import {
   type Handler,
   type Listening,
   listenUnix,
+  NOBODY,
   stopListening,
   type UnixAddress,
 } from './api/sockets.ts'
 import { loadUsableConfig } from './config-check.ts'
+import { SLOWED_MS } from './domain/allowance.ts'
 import type { Host } from './domain/connection.ts'
 import { asFailure, Failure } from './domain/errors.ts'
 import type { Peer } from './domain/policy.ts'
@@ -167,17 +169,22 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const refusalOf = (peer: Peer | undefined): Failure | undefined => {
     // Looks at the daemon's health come as new connections; what root asks on them costs an allowance all the same.
     if (peer?.uid === 0 || peer?.uid === backend.ownUid) return undefined
-    const refusal = rateLimit.takeConnection(peer)
+    return counted(rateLimit.takeConnection(peer))
+  }
+  const refusalAgain = (socket: Socket): Failure | undefined =>
+    counted(rateLimit.findRefusal(peerCredentials(fdOf(socket)).pid))
+  const counted = (refusal: Failure | undefined): Failure | undefined => {
     if (refusal) metrics.refused(refusal.code)
     return refusal
   }
+  const slowly = (task: () => void): void => void clock.after(SLOWED_MS, () => turns.take(NOBODY.name, task))
   const serveUnix = async (socket: 'token' | 'admin', mode: number): Promise<void> => {
     let handler: Handler = (_incoming, outgoing) => void outgoing.writeHead(503).end()
     const server = createHttpServer((incoming, outgoing) => handler(incoming, outgoing), clock.after)
     const peers = attestPeers(
       server,
       attest,
-      socket === 'token' ? { hasHungUp: isGone, refusalOf, after: clock.after } : {},
+      socket === 'token' ? { hasHungUp: isGone, refusalOf, refusalAgain, slowly } : {},
     )
     handler = createApi({
       socket,

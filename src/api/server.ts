@@ -2,6 +2,7 @@
 // microseconds, most of which a framework would take.
 
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { SLOWED_MS } from '../domain/allowance.ts'
 import { asFailure, type Code, Failure, toProblem } from '../domain/errors.ts'
 import { giveBack } from '../domain/memory.ts'
 import { holderOf } from '../domain/holder.ts'
@@ -59,9 +60,8 @@ type Exchange = {
 }
 type Endpoint = (exchange: Exchange, caller: Caller) => void | Promise<void>
 
-/** Whoever asks too often or sends too much waits for his refusal, and so do his further requests on that connection. */
+/** Whoever asks too often or sends too much waits for the refusal, and so do further requests on that connection. */
 const SLOWED = new Set<Code>(['rate-limited', 'body-too-large'])
-const SLOWED_MS = 250
 
 /**
  * Names by which a client may call a unix socket; token.sock answers in place of GitHub's API as well. Anything else was meant for a

@@ -5,6 +5,7 @@ import { chmodSync, lstatSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { connect, Server as NetServer, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { SLOWED_MS } from '../domain/allowance.ts'
 import { Failure, toProblem } from '../domain/errors.ts'
 import { type Holder, holderOf } from '../domain/holder.ts'
 import type { Peer } from '../domain/policy.ts'
@@ -36,8 +37,7 @@ const BACKLOG = 4_096
  * seconds.
  */
 const LISTENERS = 4
-/** Who sends what is no request waits a moment for the answer, and then has a moment to read it. */
-const SLOWED_MS = 250
+/** Who sent what is no request has a moment to read the answer. */
 const LINGER_MS = 500
 /** The kernel takes no longer path for a unix socket. */
 const MAX_PATH_BYTES = 107
@@ -93,6 +93,9 @@ function giveUp(this: ServerResponse): void {
 
 type After = (ms: number, task: () => void) => { cancel(): void }
 
+/** Runs the task after a moment, and few in one turn of the event loop: many that were refused together would hold up the others. */
+export type Slowly = (task: () => void) => void
+
 /**
  * What is no request ends with a status that can be read: closed at once, with something unread, it would look like a reset. A socket
  * that is not read any more does not show that the client hung up, so it is closed a little later in any case.
@@ -134,15 +137,17 @@ export type AttestOptions = {
   readonly limits?: Limits
   /** Why the peer may not open another connection now. Undefined: a process that ended before it was attested. */
   readonly refusalOf?: (peer: Peer | undefined) => Failure | undefined
-  /** Those that are refused have a moment to send their request; without it they are closed at once. */
-  readonly after?: After
+  /** The same where its process was refused a moment ago, and need not be looked at again. */
+  readonly refusalAgain?: (socket: Socket) => Failure | undefined
+  /** Those that are refused wait for it; without it they are told at once. */
+  readonly slowly?: Slowly
   /** Whether the peer has closed it already. */
   readonly hasHungUp?: (socket: Socket) => boolean
 }
 
 /** To be called when all listeners to a connection are there. */
 export const attestPeers = (server: Server, attest: Attest, options: AttestOptions = {}): Peers => {
-  const { limits = LIMITS, refusalOf, hasHungUp, after } = options
+  const { limits = LIMITS, refusalOf, refusalAgain, hasHungUp, slowly } = options
   // Maps, and nothing weak: a closed connection would be kept, with all that hangs on it, until the next large collection.
   const known = new Map<Socket, Attested | Failure>()
   const keep = (socket: Socket, found: Attested | Failure): void => {
@@ -157,6 +162,8 @@ export const attestPeers = (server: Server, attest: Attest, options: AttestOptio
     try {
       // It waited for the server, and not long enough: nobody hears an answer, and who asked is not to be had.
       if (hasHungUp?.(socket)) return undefined
+      const again = refusalAgain?.(socket)
+      if (again) return again
       attested = attest(socket)
     } catch (cause) {
       const refusal = refusalOf?.(undefined)
@@ -173,7 +180,7 @@ export const attestPeers = (server: Server, attest: Attest, options: AttestOptio
     keep(socket, attested)
     return holderOf(attested.peer)
   }
-  limitConnections(server, limits, holderFor, after)
+  limitConnections(server, limits, holderFor, slowly)
   return {
     of({ socket }) {
       const found = known.get(socket)
@@ -195,7 +202,7 @@ export const limitConnections = (
   server: Server,
   limits: Limits,
   holderFor: (socket: Socket) => Holder | Failure | undefined,
-  after?: After,
+  slowly?: Slowly,
 ): void => {
   const connections = createConnections(limits)
   const places = new Map<Socket, Place>()
@@ -205,7 +212,7 @@ export const limitConnections = (
   server.on('connection', socket => {
     const holder = holderFor(socket)
     if (!holder) return void socket.destroy()
-    if (holder instanceof Failure) return turnAway(socket, holder, after)
+    if (holder instanceof Failure) return turnAway(socket, holder, slowly)
     const place = connections.enter(socket, holder)
     places.set(socket, place)
     socket.once('close', () => {
@@ -219,24 +226,26 @@ export const limitConnections = (
   })
 }
 
-/** Told at once, and closed when its request has come: who is closed before it has written would see an error, and no answer. */
-const turnAway = (socket: Socket, failure: Failure, after?: After): void => {
+/** Told why a moment later, so that who connects in a loop waits for it. What comes meanwhile is read: unread, it would cost the answer. */
+const turnAway = (socket: Socket, failure: Failure, slowly?: Slowly): void => {
   const close = (): void => void socket.destroy()
+  const tell = (): void => {
+    if (!socket.destroyed) socket.end(answerOf(failure), close)
+  }
   socket.on('error', close)
-  if (!after || turnedAway >= MOST_TURNED_AWAY) return void socket.end(answerOf(failure), close)
-  socket.end(answerOf(failure))
+  if (!slowly || turnedAway >= MOST_TURNED_AWAY) return tell()
   turnedAway += 1
-  const timer = after(LINGER_MS, close)
-  socket.once('close', () => {
-    turnedAway -= 1
-    timer.cancel()
+  socket.once('close', () => void (turnedAway -= 1))
+  socket.on('data', () => {
+    if (socket.bytesRead > MOST_OF_TURNED_AWAY) close()
   })
-  socket.once('data', close).once('end', close)
+  slowly(tell)
 }
 
 let turnedAway = 0
-/** They hold no place: beyond it they are closed at once. */
-const MOST_TURNED_AWAY = 256
+/** They hold no place: beyond it they are told and closed at once. */
+const MOST_TURNED_AWAY = 512
+const MOST_OF_TURNED_AWAY = 2 ** 17
 
 const answers = new WeakMap<Failure, Buffer>()
 

@@ -2,6 +2,9 @@
 
 export type Allowance = { readonly perSecond: number; readonly burst: number }
 
+/** Whoever is refused waits for it: a process that asks in a loop asks four times a second on each connection. */
+export const SLOWED_MS = 250
+
 export type Level = { left: number; atMs: number; readonly allowance: Allowance }
 
 export const fullLevel = (allowance: Allowance, atMs: number): Level => ({ left: allowance.burst, atMs, allowance })

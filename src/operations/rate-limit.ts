@@ -17,6 +17,11 @@ export type RateLimit = {
    * ended before they were attested have a share together.
    */
   takeConnection(peer: Peer | undefined): Failure | undefined
+  /**
+   * Where a connection of this process was refused a moment ago. The pid may be that of another process since: it is refused, too, and
+   * only for that moment.
+   */
+  findRefusal(pid: number): Failure | undefined
   /** For each request that GitHub may have to be asked for. Throws `rate-limited`. */
   takeMint(peer: Peer): void
   /** For a look at the daemon's health by the service manager. False where this share, which all of them have together, is used up. */
@@ -35,6 +40,9 @@ export const PROBES: Allowance = { perSecond: 20, burst: 100 }
 /** Others ask as long as the last of them did so within this time. */
 const CONTENDED_MS = 1_000
 const MAX_ACCOUNTS = 4_096
+/** Of processes that were refused: within this time another connection of theirs is, without a closer look. */
+const REFUSED_MS = 250
+const MAX_REFUSED = 1_024
 
 type Account = {
   readonly name: string
@@ -53,6 +61,7 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
   const known = new WeakMap<Peer, Accounts>()
   /** By what may be had at once: of a holder, and of a uid. */
   const refusedConnections = new Map<number, Failure>()
+  const refusedProcesses = new Map<number, { refused: Failure; atMs: number }>()
   const probes = fullLevel(PROBES, clock.monotonic())
   let latest: { name: string; atMs: number } | undefined
   /** When another holder than `latest` asked last. */
@@ -106,6 +115,11 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
     return contended ? empty : undefined
   }
 
+  const remember = (pid: number, refused: Failure): void => {
+    if (refusedProcesses.size >= MAX_REFUSED) refusedProcesses.clear()
+    refusedProcesses.set(pid, { refused, atMs: clock.monotonic() })
+  }
+
   return {
     takeAnswer(peer, cost) {
       const empty = takeShared(accountsOf(peer), 'answers', cost)
@@ -117,7 +131,13 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
       const { burst } = empty.allowance
       const refused = refusedConnections.get(burst) ?? refusal('connections', empty)
       refusedConnections.set(burst, refused)
+      // 0: a process of another pid namespace, and one of many.
+      if (peer && peer.pid > 0) remember(peer.pid, refused)
       return refused
+    },
+    findRefusal(pid) {
+      const found = refusedProcesses.get(pid)
+      return found && clock.monotonic() - found.atMs < REFUSED_MS ? found.refused : undefined
     },
     takeMint(peer) {
       const { own, ofUid } = accountsOf(peer)

@@ -62,6 +62,8 @@ export type WebDeps = {
   readonly settings: () => WebSettings
   /** For a request without a session; all of them share one allowance. False where it is used up. */
   readonly takeStranger: () => boolean
+  /** Runs the task in a turn of the event loop that is not full of the page. */
+  readonly inTurn: (task: () => void) => void
 }
 
 /** A request as the handlers see it. */

@@ -4,6 +4,7 @@ import { getRequestListener } from '@hono/node-server'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Context, Hono } from 'hono'
 import { getCookie, setCookie } from 'hono/cookie'
+import { SLOWED_MS } from '../domain/allowance.ts'
 import { asFailure, Failure } from '../domain/errors.ts'
 import { addAssetRoutes } from './asset-routes.ts'
 import { addReturnRoutes } from './callback.ts'
@@ -39,16 +40,13 @@ export const createWeb = (deps: WebDeps): ((incoming: IncomingMessage, outgoing:
       void listener(incoming, outgoing)
       return
     }
-    deps.clock.after(SLOWED_MS, () =>
-      outgoing
+    const refuse = (): void =>
+      void outgoing
         .writeHead(429, { 'content-type': 'text/plain', 'retry-after': '1', connection: 'close' })
-        .end('Too many requests without a session. Try again in a moment.\n'),
-    )
+        .end('Too many requests without a session. Try again in a moment.\n')
+    deps.clock.after(SLOWED_MS, () => deps.inTurn(refuse))
   }
 }
-
-/** A refused request waits, so that a process that asks in a loop asks four times a second on each connection. */
-const SLOWED_MS = 250
 
 const createApp = (deps: WebDeps, sessions: Sessions): Hono<Env> => {
   const app = new Hono<Env>({ strict: false })

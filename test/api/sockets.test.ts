@@ -144,7 +144,7 @@ test('who may not open another connection reads why, is not served, and holds no
   attestPeers(server, () => attested, {
     refusalOf: () =>
       isRefused ? new Failure('rate-limited', 'too many connections', { retryAfterSeconds: 7 }) : undefined,
-    after,
+    slowly: setImmediate,
   })
   server.listen(path)
   await once(server, 'listening')
@@ -167,25 +167,34 @@ test('who may not open another connection reads why, is not served, and holds no
   t.regex(await read(), /served$/)
 })
 
-test('who may not open another connection and has not written yet can do so, and reads why', async t => {
+test('who may not open another connection is told later: what it writes until then costs it no answer, up to a bound', async t => {
   const path = socketPath(t)
+  const held = Promise.withResolvers<() => void>()
   const server = createHttpServer((_incoming, outgoing) => void outgoing.end('served'), after)
   attestPeers(server, () => ({ peer: peerOf(1000), assertAlive() {}, release() {} }), {
     refusalOf: () => new Failure('rate-limited', 'too many connections'),
-    after,
+    slowly: task => held.resolve(task),
   })
   server.listen(path)
   await once(server, 'listening')
   t.teardown(() => void server.close())
-  const client = connect({ path, allowHalfOpen: true })
+  const client = connect(path)
   let text = ''
   client.on('data', (chunk: Buffer) => (text += chunk.toString()))
-  await once(client, 'end')
-  t.regex(text, /^HTTP\/1\.1 429 /)
+  const tell = await held.promise
+  const body = 'x'.repeat(100_000)
   await new Promise<void>((sent, failed) => {
-    client.write('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n', error => (error ? failed(error) : sent()))
+    const request = `POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+    client.write(request, error => (error ? failed(error) : sent()))
   })
-  await closeOf(client.end())
+  t.is(text, '')
+  tell()
+  await closeOf(client)
+  t.regex(text, /^HTTP\/1\.1 429 /)
+
+  const pouring = connect(path)
+  pouring.write(body.repeat(10))
+  await closeOf(pouring)
 })
 
 test('processes that ended before they were attested are limited, too', async t => {
@@ -199,7 +208,7 @@ test('processes that ended before they were attested are limited, too', async t 
     asked.push(peer)
     return new Failure('rate-limited', 'too many connections')
   }
-  attestPeers(server, attest, { refusalOf, after })
+  attestPeers(server, attest, { refusalOf, slowly: setImmediate })
   server.listen(path)
   await once(server, 'listening')
   t.teardown(() => void server.close())

@@ -87,6 +87,25 @@ test('a flood of connections is cut down to its share where others ask, and gets
   )
 })
 
+test('another connection of a process that was refused is refused for a moment without a closer look, that of another is not', async t => {
+  const { clock, takeConnection, findRefusal } = build()
+  const flood = { ...peerOf(1000), pid: 7 }
+  const inOtherNamespace = { ...peerOf(1002), pid: 0 }
+  for (const peer of [flood, inOtherNamespace]) {
+    takeConnection(peerOf(1001))
+    t.is(findRefusal(peer.pid), undefined)
+    t.is(
+      count(CONNECTIONS.burst + 1, () => takeConnection(peer)),
+      1,
+    )
+  }
+  t.is(findRefusal(7)?.code, 'rate-limited')
+  t.is(findRefusal(8), undefined)
+  t.is(findRefusal(0), undefined)
+  await clock.advance(SECOND / 4)
+  t.is(findRefusal(7), undefined)
+})
+
 test("processes that ended before they were attested share connections, and take nobody else's", t => {
   const { takeConnection } = build()
   takeConnection(peerOf(1001))

@@ -138,6 +138,7 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
     log,
     version: '0.0.0',
     takeStranger: () => options.takeStranger?.() ?? true,
+    inTurn: task => task(),
     settings: () => ({
       bases: [`http://${host}`],
       frontUid: undefined,
