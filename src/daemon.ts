@@ -18,7 +18,6 @@ import {
   type Handler,
   type Listening,
   listenUnix,
-  NOBODY,
   stopListening,
   type UnixAddress,
 } from './api/sockets.ts'
@@ -172,12 +171,12 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     return counted(rateLimit.takeConnection(peer))
   }
   const refusalAgain = (socket: Socket): Failure | undefined =>
-    counted(rateLimit.findRefusal(peerCredentials(fdOf(socket)).pid))
+    counted(rateLimit.findRefusal(() => peerCredentials(fdOf(socket))))
   const counted = (refusal: Failure | undefined): Failure | undefined => {
     if (refusal) metrics.refused(refusal.code)
     return refusal
   }
-  const slowly = (task: () => void): void => void clock.after(SLOWED_MS, () => turns.take(NOBODY.name, task))
+  const slowly = (task: () => void) => clock.after(SLOWED_MS, () => turns.take('those who are refused', task))
   const serveUnix = async (socket: 'token' | 'admin', mode: number): Promise<void> => {
     let handler: Handler = (_incoming, outgoing) => void outgoing.writeHead(503).end()
     const server = createHttpServer((incoming, outgoing) => handler(incoming, outgoing), clock.after)

@@ -41,8 +41,6 @@ export type SettingsPage = {
 const WEB_SOCKET_MODE = 0o666
 /** A page takes about a millisecond, in the process that serves tokens: one in a turn of the event loop. */
 const PAGE_COST = 4
-/** In the turns of the event loop the page is one. */
-const HOLDER = 'the page'
 /** Signing in takes a few requests. */
 const STRANGERS = { perSecond: 100, burst: 400 }
 
@@ -83,7 +81,7 @@ export const createSettingsPage = (deps: {
     log,
     version: VERSION,
     takeStranger: () => take(strangers, undefined, clock.monotonic()) === undefined,
-    inTurn: task => deps.turns.take(HOLDER, task),
+    inTurn: task => deps.turns.take('those whom the page refuses', task),
     settings() {
       const { web, github, appliance, policy, features } = config()
       const own = 'path' in web.listen ? [] : [`http://${hostOf(web.listen)}:${web.listen.port}`]
@@ -105,7 +103,7 @@ export const createSettingsPage = (deps: {
     const server = createHttpServer((incoming, outgoing) => {
       web ??= import('./web/server.ts').then(({ createWeb }) => createWeb(webDeps(peerOf)))
       const served = web
-      deps.turns.take(HOLDER, () => void served.then(handle => handle(incoming, outgoing)), PAGE_COST)
+      deps.turns.take('the page', () => void served.then(handle => handle(incoming, outgoing)), PAGE_COST)
     }, clock.after)
     if ('path' in listen) {
       const peers = attestPeers(server, deps.attest)

@@ -94,7 +94,7 @@ function giveUp(this: ServerResponse): void {
 type After = (ms: number, task: () => void) => { cancel(): void }
 
 /** Runs the task after a moment, and few in one turn of the event loop: many that were refused together would hold up the others. */
-export type Slowly = (task: () => void) => void
+export type Slowly = (task: () => void) => { cancel(): void }
 
 /**
  * What is no request ends with a status that can be read: closed at once, with something unread, it would look like a reset. A socket
@@ -139,7 +139,7 @@ export type AttestOptions = {
   readonly refusalOf?: (peer: Peer | undefined) => Failure | undefined
   /** The same where its process was refused a moment ago, and need not be looked at again. */
   readonly refusalAgain?: (socket: Socket) => Failure | undefined
-  /** Those that are refused wait for it; without it they are told at once. */
+  /** Those that are refused wait for it, but for some where many are; without it all are told at once. */
   readonly slowly?: Slowly
   /** Whether the peer has closed it already. */
   readonly hasHungUp?: (socket: Socket) => boolean
@@ -147,7 +147,7 @@ export type AttestOptions = {
 
 /** To be called when all listeners to a connection are there. */
 export const attestPeers = (server: Server, attest: Attest, options: AttestOptions = {}): Peers => {
-  const { limits = LIMITS, refusalOf, refusalAgain, hasHungUp, slowly } = options
+  const { limits = LIMITS, refusalOf, refusalAgain, hasHungUp } = options
   // Maps, and nothing weak: a closed connection would be kept, with all that hangs on it, until the next large collection.
   const known = new Map<Socket, Attested | Failure>()
   const keep = (socket: Socket, found: Attested | Failure): void => {
@@ -180,7 +180,7 @@ export const attestPeers = (server: Server, attest: Attest, options: AttestOptio
     keep(socket, attested)
     return holderOf(attested.peer)
   }
-  limitConnections(server, limits, holderFor, slowly)
+  limitConnections(server, limits, holderFor, options)
   return {
     of({ socket }) {
       const found = known.get(socket)
@@ -202,7 +202,7 @@ export const limitConnections = (
   server: Server,
   limits: Limits,
   holderFor: (socket: Socket) => Holder | Failure | undefined,
-  slowly?: Slowly,
+  refusing: TurnAway = {},
 ): void => {
   const connections = createConnections(limits)
   const places = new Map<Socket, Place>()
@@ -212,7 +212,7 @@ export const limitConnections = (
   server.on('connection', socket => {
     const holder = holderFor(socket)
     if (!holder) return void socket.destroy()
-    if (holder instanceof Failure) return turnAway(socket, holder, slowly)
+    if (holder instanceof Failure) return turnAway(socket, holder, refusing)
     const place = connections.enter(socket, holder)
     places.set(socket, place)
     socket.once('close', () => {
@@ -226,26 +226,37 @@ export const limitConnections = (
   })
 }
 
-/** Told why a moment later, so that who connects in a loop waits for it. What comes meanwhile is read: unread, it would cost the answer. */
-const turnAway = (socket: Socket, failure: Failure, slowly?: Slowly): void => {
+/**
+ * Told why a moment later, so that who connects in a loop waits for it. What comes meanwhile is read: unread, it would cost the answer.
+ * Who sends more than a request has, or has hung up, is not waited for.
+ */
+const turnAway = (socket: Socket, failure: Failure, { slowly, hasHungUp }: TurnAway): void => {
   const close = (): void => void socket.destroy()
   const tell = (): void => {
-    if (!socket.destroyed) socket.end(answerOf(failure), close)
+    if (!socket.destroyed && !socket.writableEnded) socket.end(answerOf(failure), close)
   }
   socket.on('error', close)
   if (!slowly || turnedAway >= MOST_TURNED_AWAY) return tell()
   turnedAway += 1
-  socket.once('close', () => void (turnedAway -= 1))
-  socket.on('data', () => {
-    if (socket.bytesRead > MOST_OF_TURNED_AWAY) close()
+  const later = slowly(tell)
+  socket.once('close', () => {
+    turnedAway -= 1
+    later.cancel()
   })
-  slowly(tell)
+  socket.on('data', () => {
+    if (socket.bytesRead > MOST_OF_TURNED_AWAY) tell()
+  })
+  socket.once('end', () => {
+    if (hasHungUp?.(socket)) close()
+  })
 }
+
+type TurnAway = Pick<AttestOptions, 'slowly' | 'hasHungUp'>
 
 let turnedAway = 0
 /** They hold no place: beyond it they are told and closed at once. */
 const MOST_TURNED_AWAY = 512
-const MOST_OF_TURNED_AWAY = 2 ** 17
+const MOST_OF_TURNED_AWAY = 2 ** 15
 
 const answers = new WeakMap<Failure, Buffer>()
 

@@ -2,7 +2,7 @@
 
 export type Allowance = { readonly perSecond: number; readonly burst: number }
 
-/** Whoever is refused waits for it: a process that asks in a loop asks four times a second on each connection. */
+/** Who is refused for asking too often waits for it: in a loop, one asks four times a second on each connection. */
 export const SLOWED_MS = 250
 
 export type Level = { left: number; atMs: number; readonly allowance: Allowance }

@@ -18,10 +18,10 @@ export type RateLimit = {
    */
   takeConnection(peer: Peer | undefined): Failure | undefined
   /**
-   * Where a connection of this process was refused a moment ago. The pid may be that of another process since: it is refused, too, and
-   * only for that moment.
+   * Where a connection of this process was refused a moment ago, and its holder's share is used up. The pid may be that of another process
+   * of this uid since: it is refused, too, for the rest of that moment. `of` is called only where somebody was refused.
    */
-  findRefusal(pid: number): Failure | undefined
+  findRefusal(of: () => Pick<Peer, 'pid' | 'uid'>): Failure | undefined
   /** For each request that GitHub may have to be asked for. Throws `rate-limited`. */
   takeMint(peer: Peer): void
   /** For a look at the daemon's health by the service manager. False where this share, which all of them have together, is used up. */
@@ -40,7 +40,7 @@ export const PROBES: Allowance = { perSecond: 20, burst: 100 }
 /** Others ask as long as the last of them did so within this time. */
 const CONTENDED_MS = 1_000
 const MAX_ACCOUNTS = 4_096
-/** Of processes that were refused: within this time another connection of theirs is, without a closer look. */
+/** A refused process is looked at again after this time; until then its further connections are refused by its pid alone. */
 const REFUSED_MS = 250
 const MAX_REFUSED = 1_024
 
@@ -61,7 +61,8 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
   const known = new WeakMap<Peer, Accounts>()
   /** By what may be had at once: of a holder, and of a uid. */
   const refusedConnections = new Map<number, Failure>()
-  const refusedProcesses = new Map<number, { refused: Failure; atMs: number }>()
+  const refusedProcesses = new Map<number, { refused: Failure; uid: number; atMs: number }>()
+  let refusedAtMs = Number.NEGATIVE_INFINITY
   const probes = fullLevel(PROBES, clock.monotonic())
   let latest: { name: string; atMs: number } | undefined
   /** When another holder than `latest` asked last. */
@@ -115,9 +116,12 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
     return contended ? empty : undefined
   }
 
-  const remember = (pid: number, refused: Failure): void => {
-    if (refusedProcesses.size >= MAX_REFUSED) refusedProcesses.clear()
-    refusedProcesses.set(pid, { refused, atMs: clock.monotonic() })
+  const remember = ({ pid, uid }: Peer, refused: Failure): void => {
+    refusedAtMs = clock.monotonic()
+    refusedProcesses.delete(pid)
+    const [oldest] = refusedProcesses.size < MAX_REFUSED ? [] : refusedProcesses.keys()
+    if (oldest !== undefined) refusedProcesses.delete(oldest)
+    refusedProcesses.set(pid, { refused, uid, atMs: refusedAtMs })
   }
 
   return {
@@ -131,13 +135,16 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
       const { burst } = empty.allowance
       const refused = refusedConnections.get(burst) ?? refusal('connections', empty)
       refusedConnections.set(burst, refused)
-      // 0: a process of another pid namespace, and one of many.
-      if (peer && peer.pid > 0) remember(peer.pid, refused)
+      // 0: a process of another pid namespace, and one of many. Where the uid's share is used up, its other units may have one of their own.
+      if (peer && peer.pid > 0 && empty === accountsOf(peer).own.connections) remember(peer, refused)
       return refused
     },
-    findRefusal(pid) {
+    findRefusal(of) {
+      const nowMs = clock.monotonic()
+      if (nowMs - refusedAtMs >= REFUSED_MS) return undefined
+      const { pid, uid } = of()
       const found = refusedProcesses.get(pid)
-      return found && clock.monotonic() - found.atMs < REFUSED_MS ? found.refused : undefined
+      return found?.uid === uid && nowMs - found.atMs < REFUSED_MS ? found.refused : undefined
     },
     takeMint(peer) {
       const { own, ofUid } = accountsOf(peer)

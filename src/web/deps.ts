@@ -62,7 +62,7 @@ export type WebDeps = {
   readonly settings: () => WebSettings
   /** For a request without a session; all of them share one allowance. False where it is used up. */
   readonly takeStranger: () => boolean
-  /** Runs the task in a turn of the event loop that is not full of the page. */
+  /** Runs the task, which refuses, in a turn of the event loop that is not full of such. */
   readonly inTurn: (task: () => void) => void
 }
 

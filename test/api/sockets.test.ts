@@ -51,6 +51,11 @@ test('the socket of a daemon that is too busy to accept is not a stale one', asy
 })
 
 /** With or without an error: a busy machine may not have read what was sent. */
+const soon = (task: () => void) => {
+  const immediate = setImmediate(task)
+  return { cancel: () => clearImmediate(immediate) }
+}
+
 const closeOf = (client: Socket): Promise<unknown> =>
   new Promise(resolve => void client.on('error', () => {}).once('close', resolve))
 
@@ -144,7 +149,7 @@ test('who may not open another connection reads why, is not served, and holds no
   attestPeers(server, () => attested, {
     refusalOf: () =>
       isRefused ? new Failure('rate-limited', 'too many connections', { retryAfterSeconds: 7 }) : undefined,
-    slowly: setImmediate,
+    slowly: soon,
   })
   server.listen(path)
   await once(server, 'listening')
@@ -169,11 +174,17 @@ test('who may not open another connection reads why, is not served, and holds no
 
 test('who may not open another connection is told later: what it writes until then costs it no answer, up to a bound', async t => {
   const path = socketPath(t)
-  const held = Promise.withResolvers<() => void>()
+  let held = Promise.withResolvers<() => void>()
+  let hasHungUp = false
+  let cancelled = 0
   const server = createHttpServer((_incoming, outgoing) => void outgoing.end('served'), after)
   attestPeers(server, () => ({ peer: peerOf(1000), assertAlive() {}, release() {} }), {
     refusalOf: () => new Failure('rate-limited', 'too many connections'),
-    slowly: task => held.resolve(task),
+    slowly(task) {
+      held.resolve(task)
+      return { cancel: () => void (cancelled += 1) }
+    },
+    hasHungUp: () => hasHungUp,
   })
   server.listen(path)
   await once(server, 'listening')
@@ -182,7 +193,7 @@ test('who may not open another connection is told later: what it writes until th
   let text = ''
   client.on('data', (chunk: Buffer) => (text += chunk.toString()))
   const tell = await held.promise
-  const body = 'x'.repeat(100_000)
+  const body = 'x'.repeat(20_000)
   await new Promise<void>((sent, failed) => {
     const request = `POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}\r\n\r\n${body}`
     client.write(request, error => (error ? failed(error) : sent()))
@@ -193,8 +204,18 @@ test('who may not open another connection is told later: what it writes until th
   t.regex(text, /^HTTP\/1\.1 429 /)
 
   const pouring = connect(path)
-  pouring.write(body.repeat(10))
+  let answer = ''
+  pouring.on('data', (chunk: Buffer) => (answer += chunk.toString()))
+  pouring.write(body.repeat(2))
   await closeOf(pouring)
+  t.regex(answer, /^HTTP\/1\.1 429 /, 'at once')
+
+  held = Promise.withResolvers()
+  const leaving = connect(path)
+  await held.promise
+  hasHungUp = true
+  await closeOf(leaving.end())
+  t.is(cancelled, 3, 'who has gone is not waited for')
 })
 
 test('processes that ended before they were attested are limited, too', async t => {
@@ -208,7 +229,7 @@ test('processes that ended before they were attested are limited, too', async t 
     asked.push(peer)
     return new Failure('rate-limited', 'too many connections')
   }
-  attestPeers(server, attest, { refusalOf, slowly: setImmediate })
+  attestPeers(server, attest, { refusalOf, slowly: soon })
   server.listen(path)
   await once(server, 'listening')
   t.teardown(() => void server.close())

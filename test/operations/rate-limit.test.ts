@@ -89,21 +89,45 @@ test('a flood of connections is cut down to its share where others ask, and gets
 
 test('another connection of a process that was refused is refused for a moment without a closer look, that of another is not', async t => {
   const { clock, takeConnection, findRefusal } = build()
+  const again = (pid: number, uid: number): string | undefined => findRefusal(() => ({ pid, uid }))?.code
   const flood = { ...peerOf(1000), pid: 7 }
   const inOtherNamespace = { ...peerOf(1002), pid: 0 }
   for (const peer of [flood, inOtherNamespace]) {
     takeConnection(peerOf(1001))
-    t.is(findRefusal(peer.pid), undefined)
+    t.is(again(peer.pid, peer.uid), undefined)
     t.is(
       count(CONNECTIONS.burst + 1, () => takeConnection(peer)),
       1,
     )
   }
-  t.is(findRefusal(7)?.code, 'rate-limited')
-  t.is(findRefusal(8), undefined)
-  t.is(findRefusal(0), undefined)
+  t.is(again(7, 1000), 'rate-limited')
+  t.is(again(7, 0), undefined, 'the same process as another user')
+  t.is(again(8, 1000), undefined)
+  t.is(again(0, 1002), undefined)
   await clock.advance(SECOND / 4)
-  t.is(findRefusal(7), undefined)
+  t.is(again(7, 1000), undefined)
+})
+
+test('who is refused because other units of its uid used up what they share is looked at each time', t => {
+  const { takeConnection, findRefusal } = build()
+  takeConnection(peerOf(1001))
+  let n = 0
+  count(OF_UID * CONNECTIONS.burst, () => takeConnection(peerOf(1000, { unit: `unit-${n++ % 16}.service` })))
+  const peer = { ...peerOf(1000, { unit: 'one-more.service' }), pid: 7 }
+  t.is(takeConnection(peer)?.code, 'rate-limited')
+  t.is(
+    findRefusal(() => peer),
+    undefined,
+  )
+})
+
+test('of many refused processes the last thousand are known', t => {
+  const { takeConnection, findRefusal } = build()
+  takeConnection(peerOf(1001))
+  count(CONNECTIONS.burst, () => takeConnection(peerOf(1000)))
+  for (let pid = 1; pid <= 1_100; pid += 1) takeConnection({ ...peerOf(1000), pid })
+  const known = [1, 76, 77, 1_100].map(pid => findRefusal(() => ({ pid, uid: 1000 }))?.code)
+  t.deepEqual(known, [undefined, undefined, 'rate-limited', 'rate-limited'])
 })
 
 test("processes that ended before they were attested share connections, and take nobody else's", t => {
