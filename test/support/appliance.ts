@@ -4,15 +4,14 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { actAsOwner } from '../../src/sandbox/owner.ts'
 import { type Sandbox, startSandbox } from '../../src/sandbox/server.ts'
 import { type Answer, callUnix } from './unix-http.ts'
+import { ENTRY } from './built.ts'
 import { freePort } from './ports.ts'
 
-const ROOT = resolve(import.meta.dirname, '../..')
-export const ENTRY = join(ROOT, 'src/ghconnectd.ts')
-export const CLI = join(ROOT, 'src/ghconnect.ts')
+export { CLI, ENTRY } from './built.ts'
 
 export type Appliance = {
   readonly folder: string
