@@ -20,6 +20,8 @@ import type { FailureFacts, Frame, PageModel, Prerequisites, ProgressStep } from
 type Told = Pick<PageModel, 'failure' | 'notice' | 'typed' | 'check'>
 
 const AUDIT_ROWS = 10
+/** What an open store is in besides the states of its connection. */
+const OF_DAEMON = ['awaiting-unlock', 'isolated'] as const
 
 export const modelOf = (deps: WebDeps, frame: Frame, told: Told): PageModel => {
   const status = deps.status()
@@ -41,7 +43,7 @@ export const modelOf = (deps: WebDeps, frame: Frame, told: Told): PageModel => {
     ...always,
     ...connectionFacts(deps, operations.journey.read().connection),
     ...statusFacts(deps, status, operations),
-    state: status.state === 'awaiting-unlock' ? 'awaiting-unlock' : operations.journey.read().connection.kind,
+    state: OF_DAEMON.find(state => state === status.state) ?? operations.journey.read().connection.kind,
     progress: progressOf(operations.journey.read().connection, status),
     prerequisites: prerequisitesOf(deps, status),
     wantedPermissions: deps.wantedPermissions(),

@@ -52,6 +52,12 @@ const createApp = (deps: WebDeps, sessions: Sessions): Hono<Env> => {
   const app = new Hono<Env>({ strict: false })
   const returns = createReturns()
 
+  /** What each answer bears, also one that is refused before its path is looked at. */
+  const protect = (c: Context<Env>): void => {
+    for (const [name, value] of securityHeaders(deps.settings().githubUrl)) c.header(name, value)
+    if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
+  }
+
   const signIn = (c: Context<Env>, visitor: Visitor): Response => {
     const { session, cookie } = sessions.begin(visitor)
     setCookie(c, SESSION_COOKIE, cookie, {
@@ -65,7 +71,7 @@ const createApp = (deps: WebDeps, sessions: Sessions): Hono<Env> => {
   }
 
   app.use(async (c, next): Promise<Response | undefined> => {
-    const { bases, frontUid, githubUrl } = deps.settings()
+    const { bases, frontUid } = deps.settings()
     const header = (name: string): string | undefined => c.req.header(name)
     const front = findFront(deps.peerOf(c.env.incoming), { frontUid, header })
     const base = findBase(bases, { header, front })
@@ -74,8 +80,7 @@ const createApp = (deps: WebDeps, sessions: Sessions): Hono<Env> => {
     c.set('front', front)
     c.set('language', languageOf(getCookie(c, LANGUAGE_COOKIE), header('accept-language')))
     await next()
-    for (const [name, value] of securityHeaders(githubUrl)) c.header(name, value)
-    if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
+    protect(c)
     return undefined
   })
   app.get('*', async (c, next): Promise<Response | undefined> => {
@@ -122,6 +127,7 @@ const createApp = (deps: WebDeps, sessions: Sessions): Hono<Env> => {
 
   const errorPage = (c: Context<Env>, failure: Failure): Response | Promise<Response> => {
     if (failure.code === 'internal') deps.log.error('a page failed', { path: withoutCodes(c.req.path), error: failure })
+    protect(c)
     c.status(failure.entry.status)
     return c.html(views.error({ ...frameOf(deps, c), failure: failureFacts(failure) }))
   }

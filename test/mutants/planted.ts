@@ -4,8 +4,17 @@ import { CLUSTER } from './cluster.ts'
 import { CONNECTION } from './connection.ts'
 import { DISK } from './disk.ts'
 import type { Mutant } from './mutant.ts'
+import { PAGE } from './page.ts'
 import { PLATFORM } from './platform.ts'
 import { SOCKETS } from './sockets.ts'
 import { TOKENS } from './tokens.ts'
 
-export const PLANTED: readonly Mutant[] = [...TOKENS, ...CONNECTION, ...SOCKETS, ...PLATFORM, ...DISK, ...CLUSTER]
+export const PLANTED: readonly Mutant[] = [
+  ...TOKENS,
+  ...CONNECTION,
+  ...SOCKETS,
+  ...PLATFORM,
+  ...DISK,
+  ...CLUSTER,
+  ...PAGE,
+]

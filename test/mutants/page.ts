@@ -1,0 +1,20 @@
+// Planted bugs: what the settings page says and how it is closed to others.
+
+import type { Mutant } from './mutant.ts'
+
+export const PAGE: readonly Mutant[] = [
+  {
+    file: 'web/model-of.ts',
+    what: 'a node that is cut off looks connected',
+    find: "['awaiting-unlock', 'isolated'] as const",
+    put: "['awaiting-unlock'] as const",
+    test: 'web/model-of.test.ts',
+  },
+  {
+    file: 'web/server.ts',
+    what: 'a request that is refused before its path is looked at can be framed and kept',
+    find: '    protect(c)\n    c.status(',
+    put: '    c.status(',
+    test: 'web/pages.test.ts',
+  },
+]
