@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { checkConfig, examineConfig, loadUsableConfig } from '../src/config-check.ts'
 import { describeFinding, doubtsIn } from '../src/platform/config-findings.ts'
+import { actAs } from '../src/platform/owner.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'config-check-'))
 test.after.always(() => rmSync(folder, { recursive: true }))
@@ -107,7 +108,7 @@ test('paths that no socket can have are refused', t => {
   t.regex(linesOf(wishOf(`[paths]\nruntime = "${long}"\n`)).join(), /paths\.runtime: is too long/)
 })
 
-test('as root the files are looked at as the daemon user, whose advice opens what is closed to it', async t => {
+test.serial('as root the files are looked at as the daemon user, whose advice opens what is closed to it', async t => {
   if (process.getuid?.() !== 0) {
     t.pass('only root can act as another user')
     return
@@ -138,4 +139,53 @@ test('as root the files are looked at as the daemon user, whose advice opens wha
     /cannot be read by nobody \(owner root:root, mode 0600\)/,
   )
   t.regex(examineConfig(wish).findings[0]?.message ?? '', /holds no certificate/, 'root itself reads them all')
+})
+
+test.serial('a state folder that is none, or not the daemon’s, is found before the start', async t => {
+  const state = file('')
+  t.deepEqual(linesOf(wishOf(`[paths]\nstate = "${state}"\n`)), [`fault c:2: paths.state: ${state} is not a folder`])
+  if (process.getuid?.() !== 0) return
+  const foreign = join(folder, 'foreign')
+  mkdirSync(foreign, { mode: 0o755 })
+  const wish = wishOf(`[paths]\nstate = "${foreign}"\n`)
+  t.deepEqual(linesOf(wish), [], 'root may use any')
+  await actAs({ uid: 65_534, gid: 65_534 }, async () => {
+    t.deepEqual(linesOf(wish), [
+      `fault c:2: paths.state: ${foreign} belongs to root, not to nobody; run: chown -R nobody: ${foreign}`,
+    ])
+    const { findings, profiles } = await checkConfig(wish)
+    t.deepEqual(
+      findings.map(({ level, message }) => `${level} ${message}`),
+      ["warning only the text was checked: run it with sudo to check the files as root, the daemon's user"],
+    )
+    t.deepEqual(profiles, [])
+  })
+})
+
+test('a page’s socket has a path that the kernel takes', t => {
+  const web = (path: string): string => `[web]\nlisten = "unix:${path}"\npublic_url = "https://ghe.example.com"\n`
+  t.regex(linesOf(wishOf(web(`/${'x'.repeat(107)}`))).join(), /^error c:2: web\.listen: is too long/)
+  t.deepEqual(linesOf(wishOf(web(`/${'x'.repeat(106)}`))), [])
+})
+
+test('keys and secrets that the service manager passes need no file', t => {
+  const credentials = join(folder, 'credentials')
+  mkdirSync(credentials)
+  const env = { CREDENTIALS_DIRECTORY: credentials }
+  const key = `[store]\nkey_file = "/nonexistent"\n`
+  t.regex(linesOf(wishOf(key, env)).join(), /^fault c:2: store\.key_file: /)
+  writeFileSync(join(credentials, 'store.key'), Buffer.alloc(32, 1))
+  t.deepEqual(linesOf(wishOf(key, env)), [])
+  const cluster = '[cluster]\nname = "c"\nendpoints = ["http://127.0.0.1:1"]\n'
+  t.deepEqual(linesOf(wishOf(cluster)), [], 'without the daemon’s credentials nobody can tell')
+  t.regex(linesOf(wishOf(cluster, env)).join(), /^fault c:\d+: cluster\./)
+  writeFileSync(join(credentials, 'cluster.secret'), 'f'.repeat(64))
+  t.deepEqual(linesOf(wishOf(cluster, env)), [])
+  const proxy = '[proxy]\nurl = "http://u@proxy:3128"\n'
+  writeFileSync(join(credentials, 'proxy.password'), 'sealed')
+  t.is(loadUsableConfig(wishOf(proxy, env)).proxy.proxy?.reveal(), 'http://u:sealed@proxy:3128')
+  t.is(
+    loadUsableConfig(wishOf('[proxy]\nurl = "http://u:own@proxy:3128"\n', env)).proxy.proxy?.reveal(),
+    'http://u:own@proxy:3128',
+  )
 })

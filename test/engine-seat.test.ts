@@ -10,6 +10,7 @@ import type { ClusterConfig } from '../src/platform/cluster-config.ts'
 import { createAppliance, PROFILE } from './support/appliance.ts'
 import { createFakeLog, emptyDisk, failureOf, openMemoryStore } from './support/fakes.ts'
 import { HERE } from './support/operations-rig.ts'
+import { CONNECTED } from './snapshot/samples.ts'
 
 const NONE: ClusterConfig = {
   name: '',
@@ -57,6 +58,41 @@ test('without the daemon a change is kept for the cluster, and a local disable l
   t.is(seat?.findShut(), undefined)
   await seat?.change(async () => {}, { cutOff: 'leave' })
   t.is(memory().find(), undefined)
+})
+
+test('a node that has not joined serves as one by itself, with and without its daemon', async t => {
+  for (const offline of [false, true]) {
+    const store = openMemoryStore(emptyDisk())
+    const place = createEngineSeat({ config: CONFIGURED, store, host, log: createFakeLog(), offline })
+    t.is(place.seat(), undefined)
+    await place.inStep()
+    await place.rest()
+    t.is((await failureOf(place.desk())).code, offline ? 'cluster-member' : 'cluster-unreachable')
+    place.close()
+  }
+})
+
+test('a member that waits for its cluster mints nothing, leads nothing, and is at home on any node', async t => {
+  const store = openMemoryStore(emptyDisk())
+  createMemory({ facts: store.facts, cluster: 'ghe', host }).join('member')
+  const seat = createEngineSeat({ config: CONFIGURED, store, host, log: createFakeLog(), offline: false }).seat()
+  if (!seat) throw new Error('no seat')
+  t.true(seat.isHome({ machineId: 'other', hostname: 'other' }), 'what it holds is not quarantined before it knows')
+  t.is(seat.role(), 'follower')
+  t.false(seat.refreshesAhead())
+  t.is(seat.marginMs(7), 7)
+  t.deepEqual([seat.tokensTo(1), seat.warnings(), seat.signers()], [[], [], []])
+})
+
+test('without the daemon a member is at home where its connection was enabled', t => {
+  const disk = emptyDisk()
+  const store = openMemoryStore(disk)
+  createMemory({ facts: store.facts, cluster: 'ghe', host }).join('member')
+  const seat = createEngineSeat({ config: CONFIGURED, store, host, log: createFakeLog(), offline: true }).seat()
+  t.false(seat?.isHome(HERE), 'nothing is connected')
+  store.connection.write({ connection: { ...CONNECTED, host: { machineId: 'other', hostname: 'other' } } })
+  t.true(seat?.isHome({ machineId: 'other', hostname: 'other' }))
+  t.false(seat?.isHome(HERE))
 })
 
 test('the modules of the cluster are loaded where etcd is configured, and nowhere else', async t => {

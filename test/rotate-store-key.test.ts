@@ -1,7 +1,22 @@
 // A new store key: where it may be put, and what is typed where it may not.
 
 import { execFileSync } from 'node:child_process'
-import { linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
@@ -119,4 +134,49 @@ test('beside a daemon, and where the key cannot be written, nothing changes', as
   t.deepEqual(readFileSync(inFile(folder)), STORE_KEY)
   rmSync(join(folder, '.store.key.next'), { recursive: true })
   t.is(await rotate(), inFile(folder))
+})
+
+test('without a store there is nothing to change', async t => {
+  const { state, folder, rotate } = sceneOf(t, inFile)
+  rmSync(join(state, 'store'), { recursive: true })
+  const failure = await failureOf(rotate())
+  t.is(failure.code, 'locked')
+  t.regex(failure.message, /its key needs no change/)
+  t.deepEqual(readFileSync(inFile(folder)), STORE_KEY)
+  t.false(existsSync(join(folder, '.store.key.next')))
+  t.notThrows(() => lockStateFolder(state).release(), 'the folder is given back')
+})
+
+test('the new key belongs to whom the former one did, at the place to which a link leads', async t => {
+  const { folder, config, env, opens } = sceneOf(t, inFile)
+  const place = join(folder, 'elsewhere.key')
+  renameSync(inFile(folder), place)
+  symlinkSync(place, inFile(folder))
+  chownSync(place, 65_534, 65_534)
+  chmodSync(place, 0o400)
+  t.is(await rotateStoreKey({}, { config, env }), place)
+  const { uid, gid, mode } = statSync(place)
+  t.deepEqual([uid, gid, mode & 0o777], [65_534, 65_534, 0o400])
+  t.true(lstatSync(inFile(folder)).isSymbolicLink())
+  t.true(opens(readFileSync(place)))
+})
+
+test('what a change that was killed left is overwritten and removed, and the folder is free again', async t => {
+  const { state, folder, opens, rotate } = sceneOf(t, inFile)
+  for (const what of ['next', 'former']) {
+    const left = join(folder, `.store.key.${what}`)
+    writeFileSync(left, Buffer.alloc(32, 5))
+    linkSync(left, join(folder, `seen ${what}`))
+  }
+  await rotate()
+  for (const what of ['next', 'former']) {
+    t.false(existsSync(join(folder, `.store.key.${what}`)), what)
+    t.deepEqual(readFileSync(join(folder, `seen ${what}`)), Buffer.alloc(32), what)
+  }
+  t.true(opens(readFileSync(inFile(folder))))
+  t.deepEqual(
+    readdirSync(state, { recursive: true, encoding: 'utf8' }).filter(name => name.includes('.next')),
+    [],
+  )
+  t.notThrows(() => lockStateFolder(state).release())
 })

@@ -1,0 +1,53 @@
+// The keeper of an engine over the real disk, with a clock of its own and no way out of the machine.
+
+import type { ExecutionContext } from 'ava'
+import { keepEngine } from '../../src/engine-keeper.ts'
+import { NO_PROXY } from '../../src/offline-proxy.ts'
+import { createEvents } from '../../src/operations/events.ts'
+import { createOutbound } from '../../src/platform/outbound.ts'
+import { createFakeClock, createFakeLog } from './fakes.ts'
+import { createPlace, PLACE } from './place.ts'
+
+export const keeperOf = (t: ExecutionContext, options: Parameters<typeof createPlace>[1] = {}) => {
+  const place = createPlace(t, options)
+  const clock = createFakeClock()
+  const schedules: { expression: string; isCanceled: boolean }[] = []
+  const counting = {
+    ...clock,
+    schedule(expression: string, task: () => void) {
+      const entry = { expression, isCanceled: false }
+      schedules.push(entry)
+      const timer = clock.schedule(expression, task)
+      return { cancel: () => (timer.cancel(), void (entry.isCanceled = true)) }
+    },
+  }
+  const log = createFakeLog()
+  const events = createEvents({ clock, log })
+  const outbound = createOutbound(NO_PROXY)
+  // Nothing may leave the machine, whatever is restored.
+  outbound.close()
+  let { config } = place
+  const keeper = keepEngine({
+    config: () => config,
+    host: () => PLACE,
+    outbound,
+    events,
+    clock: counting,
+    log,
+    env: place.env,
+  })
+  t.teardown(() => keeper.close())
+  return {
+    ...place,
+    clock,
+    log,
+    events,
+    outbound,
+    keeper,
+    current: () => config,
+    configure: (toml: string) => void (config = place.configure(toml)),
+    /** Schedules that hold. */
+    running: () => schedules.filter(({ isCanceled }) => !isCanceled).map(({ expression }) => expression),
+    errors: () => log.lines.filter(({ level }) => level === 'error').map(({ message }) => message),
+  }
+}
