@@ -2,7 +2,7 @@
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import test from 'ava'
 import { createEngineSeat } from '../src/engine-seat.ts'
 import { createMemory } from '../src/operations/membership.ts'
@@ -97,7 +97,10 @@ test('without the daemon a member is at home where its connection was enabled', 
 
 test('the modules of the cluster are loaded where etcd is configured, and nowhere else', async t => {
   const coverage = mkdtempSync(join(tmpdir(), 'engine-seat-'))
-  const appliance = await createAppliance({ env: { NODE_V8_COVERAGE: coverage } })
+  const appliance = await createAppliance({
+    entry: resolve(import.meta.dirname, '../src/ghconnectd.ts'),
+    env: { NODE_V8_COVERAGE: coverage },
+  })
   t.teardown(async () => {
     await appliance.close()
     rmSync(coverage, { recursive: true, force: true })
