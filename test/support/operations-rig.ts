@@ -232,6 +232,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     desk: {
       answer: async (request: TokenRequest, caller: Caller) => desk.answer(request, caller),
       narrowTo: desk.narrowTo,
+      deny: desk.deny,
     },
     setPolicy: (next: Policy) => void (policy = next),
     kill: () => void (dead = true),
