@@ -1,10 +1,11 @@
 // Tokens on the disk: no answer waits for it, many mints share a write, and what waits never outlives its connection.
 
 import test from 'ava'
+import { Failure } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/policy.ts'
 import { scopeKey } from '../../src/domain/scope.ts'
 import { Secret } from '../../src/domain/secret.ts'
-import { failureOf, openMemoryStore } from '../support/fakes.ts'
+import { failureOf, openMemoryStore, settle } from '../support/fakes.ts'
 import { connectedRig, createPremises, createRig } from '../support/operations-rig.ts'
 
 const MINUTE = 60_000
@@ -146,4 +147,31 @@ test('a successor that has settled is stored as the token, so that a kill does n
   await clock.advance(SOON)
   t.deepEqual(rows(), [['current', next]])
   t.is((await createRig(premises).tokens.obtain(grant)).token.reveal(), next)
+})
+
+test('tokens of a bundle are on the disk at once; those that have ended are not taken over', async t => {
+  const { tokens, clock, rows, grant } = await rigWith()
+  const token = { ...(await tokens.obtain(grant)), slot: 'current' } as const
+  tokens.drop()
+  tokens.take([token, { ...token, profile: 'other', expiresAtMs: clock.now() }])
+  t.deepEqual(rows(), [['current', token.token.reveal()]])
+  t.is(tokens.find(grant)?.token, token.token)
+  t.is(tokens.live().length, 1)
+})
+
+test('a write that fails after it was begun is in the log, and the tokens are served from memory', async t => {
+  const { store, premises, installation } = await connectedRig()
+  const write = async (): Promise<void> => {
+    throw new Failure('io', 'gone')
+  }
+  const { tokens, log } = createRig(premises, { store: { ...store, tokens: { ...store.tokens, write } } })
+  const grant = grantOf(installation.id)
+  await tokens.obtain(grant)
+  tokens.flush()
+  await settle()
+  t.like(
+    log.lines.findLast(({ level }) => level === 'error'),
+    { fields: { error: { code: 'io' } } },
+  )
+  t.truthy(tokens.find(grant))
 })

@@ -3,7 +3,7 @@
 import test from 'ava'
 import type { ClusterLink } from '../../src/cluster/link.ts'
 import type { Answer, Ask, MintWish, NodeRole, SharedToken, TokenOf } from '../../src/domain/cluster.ts'
-import type { Code } from '../../src/domain/errors.ts'
+import { type Code, Failure } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/policy.ts'
 import { scopeKey } from '../../src/domain/scope.ts'
 import { Secret } from '../../src/domain/secret.ts'
@@ -41,14 +41,25 @@ type Scene = {
   readonly there?: readonly TokenOf[]
   /** What this node holds. */
   readonly here?: readonly StoredToken[]
+  /** What of the link is another one. */
+  readonly link?: Partial<ClusterLink>
+  readonly inCluster?: boolean
+  readonly obtain?: Tokens['obtain']
 }
 
-const setUp = ({ leads = false, role = 'member', answer, there = [], here = [] }: Scene = {}) => {
+const setUp = (scene: Scene = {}) => {
+  const { leads = false, role = 'member', answer, there = [], here = [], inCluster = true } = scene
   const received: string[] = []
   const answers: Answer[] = []
   const put: string[] = []
   const offered: string[] = []
   const asked: MintWish[] = []
+  const told: number[] = []
+  const done: string[] = []
+  const refreshed: (readonly Grant[])[] = []
+  let resyncs = 0
+  const log = createFakeLog()
+  let quiet: boolean | undefined
   let sweep: ((token: TokenOf) => boolean) | undefined
   const link: Partial<ClusterLink> = {
     node: 'b',
@@ -58,8 +69,8 @@ const setUp = ({ leads = false, role = 'member', answer, there = [], here = [] }
     tokens: () => there,
     findExpiry: key => there.find(({ token }) => token.key === key)?.token.expiresAtMs,
     ask: async () => answer,
-    async answer(_, told) {
-      answers.push(told)
+    async answer(_, given) {
+      answers.push(given)
     },
     async putTokens(tokens) {
       put.push(...textsOf(tokens.map(({ token }) => token)))
@@ -72,6 +83,14 @@ const setUp = ({ leads = false, role = 'member', answer, there = [], here = [] }
     async sweepTokens(isOver) {
       sweep = isOver
     },
+    async tell(want) {
+      if (want.kind === 'ahead') told.push(want.grants.length)
+    },
+    async done({ id }) {
+      done.push(id)
+    },
+    resync: () => void (resyncs += 1),
+    ...scene.link,
   }
   const minted: StoredToken = { ...tokenOf('minted'), slot: 'current' }
   const tokens: Pick<Tokens, 'find' | 'obtain' | 'renew' | 'refreshFor' | 'live' | 'receive'> = {
@@ -81,14 +100,18 @@ const setUp = ({ leads = false, role = 'member', answer, there = [], here = [] }
       return minted
     },
     renew: async () => minted,
-    refreshFor: async () => {},
+    refreshFor: async grants => void refreshed.push(grants),
     live: () => here,
-    receive: list => void received.push(...textsOf(list)),
+    receive(list, options) {
+      received.push(...textsOf(list))
+      quiet = options?.quiet
+    },
+    ...(scene.obtain && { obtain: scene.obtain }),
   }
   const established = { app: { id: APP }, account: {}, host: {}, enabledAtMs: 0 }
   const journey = { read: () => ({ generation: GENERATION, connection: { kind: 'connected', ...established } }) }
   const memory: Partial<Memory> = {
-    find: () => ({ node: 'b', role }),
+    find: () => (inCluster ? { node: 'b', role } : undefined),
     agreed: () => ({
       version: { generation: GENERATION, sequence: 9, id: '' },
       digest: '',
@@ -101,10 +124,24 @@ const setUp = ({ leads = false, role = 'member', answer, there = [], here = [] }
     memory: memory as Memory,
     journey: journey as never,
     tokens,
-    log: createFakeLog(),
+    log,
     now: () => NOW,
   })
-  return { exchange, received, answers, put, offered, asked, isSwept: (token: TokenOf) => sweep?.(token) }
+  return {
+    exchange,
+    received,
+    answers,
+    put,
+    offered,
+    asked,
+    told,
+    done,
+    refreshed,
+    log,
+    resyncs: () => resyncs,
+    quiet: () => quiet,
+    isSwept: (token: TokenOf) => sweep?.(token),
+  }
 }
 
 const FOREIGN = of('of another App', { appId: APP + 1 })
@@ -196,4 +233,139 @@ test('an ask is answered once however often etcd tells of it, and a node answers
   for (let times = 0; times < 3; times++) exchange.onAsk(askFor({}))
   await settle()
   t.is(answers.length, 1)
+})
+
+test('a node that was told all tokens at once makes no news of them, but of each that comes', t => {
+  const { exchange, quiet } = setUp({ there: GOOD })
+  exchange.takeAll()
+  t.true(quiet())
+  exchange.onToken(of('another'))
+  t.falsy(quiet())
+})
+
+test('what a node minted goes into the cluster: by the leader as its own, by others as an offer, where it is newer there', async t => {
+  const minted: StoredToken = { ...tokenOf('minted'), slot: 'current' }
+  const run = async (scene: Scene) => {
+    const made = setUp(scene)
+    made.exchange.minted(minted)
+    await settle()
+    return made
+  }
+  t.deepEqual((await run({ leads: true })).put, ['minted'])
+  t.deepEqual((await run({})).offered, ['minted'])
+  const silent: readonly Scene[] = [{ there: [of('known')] }, { inCluster: false }, { link: { inTouch: () => false } }]
+  for (const scene of silent) {
+    const { put, offered } = await run(scene)
+    t.deepEqual([put, offered], [[], []])
+  }
+  t.deepEqual((await run({ there: [of('older', { expiresAtMs: NOW + 1 })] })).offered, ['minted'])
+  const late: readonly Scene[] = [
+    { leads: true, link: { putTokens: async () => false } },
+    { link: { offerToken: async () => false } },
+  ]
+  for (const scene of late) {
+    const { log, resyncs } = await run(scene)
+    t.like(log.lines, [{ level: 'warn', fields: { generation: GENERATION } }])
+    t.is(resyncs(), 1, 'it looks what is there')
+  }
+})
+
+const UNREACHABLE = async (): Promise<never> => {
+  throw new Failure('cluster-unreachable', 'no etcd')
+}
+
+test('whatever etcd does not take goes out later, and is no error of whoever minted', async t => {
+  const minted: StoredToken = { ...tokenOf('minted'), slot: 'current' }
+  const scene: Scene = { link: { offerToken: UNREACHABLE, tell: UNREACHABLE, answer: UNREACHABLE }, here: [minted] }
+  const { exchange, log } = setUp(scene)
+  exchange.minted(minted)
+  exchange.wantAhead([GRANT])
+  exchange.onAsk(askFor({}))
+  await exchange.reconcile()
+  await settle()
+  t.is(log.lines.length, 4)
+  t.true(log.lines.every(({ level }) => level === 'debug'))
+})
+
+test('a reconciliation offers a few at a time, and none out of touch or out of a cluster', async t => {
+  const here = Array.from(
+    { length: 60 },
+    (_, n): StoredToken => ({ ...tokenOf(`t${n}`, { profile: `p${n}` }), slot: 'current' }),
+  )
+  const follower = setUp({ here })
+  await follower.exchange.reconcile()
+  t.is(follower.offered.length, 50)
+  t.is(follower.isSwept(VOID), undefined, 'only the leader takes out')
+  const leader = setUp({ here, leads: true })
+  await leader.exchange.reconcile()
+  t.is(leader.put.length, 60)
+  const outside: readonly Scene[] = [{ link: { inTouch: () => false } }, { inCluster: false }]
+  for (const scene of outside) {
+    const out = setUp({ here, ...scene })
+    await out.exchange.reconcile()
+    t.deepEqual(out.offered, [])
+  }
+})
+
+test('scopes that are due are told in parts, and the leader that was told says when it is done', async t => {
+  const { exchange, told, refreshed, done } = setUp({ leads: true })
+  exchange.wantAhead(Array.from({ length: 450 }, () => GRANT))
+  t.deepEqual(told, [200, 200, 50])
+  exchange.onAsk({ ...askFor({}), want: { kind: 'ahead', grants: [GRANT] } })
+  await settle()
+  t.deepEqual(refreshed, [[GRANT]])
+  t.deepEqual(done, ['one'])
+})
+
+test("what the leader met with is told with GitHub's words and waiting time, and reaches the caller of another node so", async t => {
+  const answerOf = async (code: Code): Promise<Answer | undefined> => {
+    const { exchange, answers } = setUp({
+      leads: true,
+      obtain: async () => {
+        throw new Failure(code, 'so it says', { retryAfterSeconds: 90 })
+      },
+    })
+    exchange.onAsk(askFor({ rejected: 'hash' }))
+    await settle()
+    return answers.at(-1)
+  }
+  const quota = await answerOf('quota')
+  t.deepEqual(quota, { kind: 'failure', code: 'quota', detail: 'so it says', retryAfterSeconds: 90 })
+  t.like(await answerOf('proxy-auth-scheme'), { code: 'proxy-authentication' })
+  if (quota?.kind !== 'failure') throw new Error('no failure')
+  const failure = await failureOf(setUp({ answer: quota }).exchange.mint(GRANT, {}))
+  t.like(failure, { code: 'quota', message: 'so it says', retryAfterSeconds: 90 })
+})
+
+test("the leader's token is handed on; without a leader that answers, or out of a cluster, a member mints", async t => {
+  const answer = { kind: 'token', token: tokenOf('of the leader') } as const
+  const given = await setUp({ answer }).exchange.mint(GRANT, {})
+  t.like(given, { slot: 'current', profile: 'p' })
+  t.is(given?.token.reveal(), 'of the leader')
+  const alone: readonly Scene[] = [
+    { leads: true },
+    { inCluster: false },
+    { link: { inTouch: () => false } },
+    { link: { leader: () => undefined } },
+    { link: { ask: UNREACHABLE } },
+  ]
+  for (const scene of alone) {
+    t.is(await setUp({ answer, ...scene }).exchange.mint(GRANT, {}), undefined)
+  }
+  t.is(
+    (await failureOf(setUp({ role: 'replica', link: { ask: UNREACHABLE } }).exchange.mint(GRANT, {}))).code,
+    'replica',
+  )
+})
+
+test('what was asked is remembered for ten thousand asks, and the rest is forgotten', async t => {
+  const { exchange, done } = setUp({ leads: true })
+  const ahead = (n: number): Ask => ({ ...askFor({}), id: `${n}`, want: { kind: 'ahead', grants: [] } })
+  for (let n = 0; n <= 10_000; n += 1) exchange.onAsk(ahead(n))
+  exchange.onAsk(ahead(1))
+  await settle()
+  t.is(done.length, 10_001)
+  exchange.onAsk(ahead(0))
+  await settle()
+  t.is(done.length, 10_002)
 })

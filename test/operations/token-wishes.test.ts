@@ -138,3 +138,23 @@ test('a claim about a token that is not held makes no entry and asks nobody', as
   t.deepEqual(world.calls, [])
   t.is(tokens.usage().entries, before)
 })
+
+test('a question about a token that GitHub did not answer is in the log, and is asked again half a minute later', async t => {
+  const { tokens, world, clock, log, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  const rejected = hashToken(old.token)
+  for (const token of world.tokens.values()) token.revoked = true
+  world.refuse('accepts', 'timeout')
+  t.is((await tokens.obtain(grant, { rejected })).token.reveal(), old.token.reveal())
+  t.like(
+    log.lines.find(({ level }) => level === 'warn'),
+    { message: 'GitHub could not be asked whether it refuses a token', fields: { error: { code: 'timeout' } } },
+  )
+  await clock.advance(29_999)
+  t.is((await tokens.obtain(grant, { rejected })).token.reveal(), old.token.reveal())
+  t.is(world.count('accepts'), 1)
+  await clock.advance(1)
+  t.not((await tokens.obtain(grant, { rejected })).token.reveal(), old.token.reveal())
+  t.is(world.count('accepts'), 2)
+})

@@ -10,6 +10,7 @@ import { hashToken } from '../../src/operations/trail.ts'
 import type { StoredToken } from '../../src/store/token-store.ts'
 import { failureOf, settle } from '../support/fakes.ts'
 import { connectedRig, createRig, ORG, peerOf } from '../support/operations-rig.ts'
+import { QUIET_SEAT } from '../support/quiet-seat.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -412,24 +413,6 @@ test("a leader's token is served, and ends the doubt about the one at hand", asy
   t.is((await tokens.obtain(grant)).token.reveal(), given.token.reveal())
   t.is(asks, 1)
 })
-
-const QUIET_SEAT: Seat = {
-  findShut: () => undefined,
-  findMute: () => undefined,
-  change: task => task(),
-  changed() {},
-  leads: () => false,
-  refreshesAhead: () => false,
-  marginMs: before => before,
-  mint: async () => undefined,
-  minted() {},
-  tokensTo: () => [],
-  wantAhead() {},
-  isHome: () => false,
-  role: () => 'follower',
-  warnings: () => [],
-  signers: () => [],
-}
 
 test('a token that is minted while everything is dropped is held nowhere', async t => {
   const { tokens, disk, installation } = await connectedRig()
