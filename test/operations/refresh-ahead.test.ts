@@ -1,10 +1,14 @@
 // Refresh ahead: what was handed out is minted before its time; what GitHub refused is not asked for again; a used-up quota ends the pass.
 
 import test from 'ava'
+import { Failure } from '../../src/domain/errors.ts'
 import type { Grant, Policy } from '../../src/domain/policy.ts'
+import { summarizeScope } from '../../src/domain/scope.ts'
 import { MINTS } from '../../src/operations/rate-limit.ts'
+import type { Seat } from '../../src/operations/seat.ts'
 import { failureOf } from '../support/fakes.ts'
 import { callerOf, connectedRig, peerOf } from '../support/operations-rig.ts'
+import { QUIET_SEAT } from '../support/quiet-seat.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -168,4 +172,109 @@ test('a promotion is on the disk: after a restart the settled token is the curre
     stored.map(({ slot, token }) => [slot, token.reveal()]),
     [['current', settled]],
   )
+})
+
+const ofRead = (installation: number, profile = 'ci'): Grant => ({
+  profile,
+  scope: { installation, permissions: { contents: 'read' } },
+})
+
+test('a scope is in use for ten minutes after it was asked for, and no longer', async t => {
+  const { tokens, clock, installation } = await connectedRig()
+  const [former, latter] = [ofRead(installation.id, 'former'), ofRead(installation.id, 'latter')]
+  for (const grant of [former, latter]) await tokens.obtain(grant)
+  await clock.advance(11 * MINUTE)
+  await tokens.obtain(former)
+  await clock.advance(1_000)
+  await tokens.obtain(latter)
+  await clock.advance(10 * MINUTE - 1_000)
+  t.is((await tokens.refresh()).length, 1)
+  await tokens.obtain(former)
+  t.is((await tokens.refresh()).length, 1)
+})
+
+test('a tick does not have a scope forget how long GitHub said that it rests', async t => {
+  const { tokens, world, installation } = await connectedRig()
+  world.refuse('mint', 'github-outage', { retryAfterSeconds: 300 })
+  t.is((await failureOf(tokens.obtain(ofRead(installation.id)))).code, 'github-outage')
+  await tokens.refresh()
+  t.is((await failureOf(tokens.obtain(ofRead(installation.id)))).code, 'github-outage')
+  t.is(world.count('mint'), 1)
+})
+
+test('what is in use on another node is minted here when it is due, and is in use here, too', async t => {
+  const { tokens, clock, world, installation } = await connectedRig()
+  const grant = ofRead(installation.id)
+  await tokens.refreshFor([grant])
+  t.truthy(tokens.find(grant))
+  await tokens.refreshFor([grant])
+  t.is(world.count('mint'), 1, 'it is not due')
+  await clock.advance(12 * MINUTE)
+  await tokens.refreshFor([grant])
+  await clock.advance(9 * MINUTE)
+  t.deepEqual(await tokens.refresh(), [{ scope: summarizeScope(grant.scope) }])
+})
+
+test('a refresh that failed is an event of each installation, with profile and scope', async t => {
+  const { tokens, world, app, clock, told, drift, installation } = await connectedRig()
+  const elsewhere = world.install(app.id, { type: 'organization', login: 'hexa' })
+  await drift.check()
+  const grants = [ofRead(installation.id), ofRead(elsewhere.id, 'other')]
+  const askAll = async () => {
+    for (const grant of grants) await tokens.obtain(grant)
+  }
+  await askAll()
+  await clock.advance(21 * MINUTE)
+  await askAll()
+  world.outage = new Failure('unreachable', 'no route')
+  await tokens.refresh()
+  t.like(
+    told.filter(({ event }) => event === 'refresh-failed'),
+    grants.map(({ profile, scope }) => ({ profile, scope: summarizeScope(scope), detail: 'unreachable: no route' })),
+  )
+})
+
+test('an administrator has GitHub asked in spite of a rest and of a quota that is used up', async t => {
+  const { tokens, world, clock, installation } = await connectedRig()
+  await tokens.obtain(ofRead(installation.id))
+  world.refuse('mint', 'quota', { retryAfterSeconds: 600 })
+  t.is((await failureOf(tokens.obtain(ofRead(installation.id, 'other')))).code, 'quota')
+  t.is(tokens.rests().length, 1)
+  world.quota = { limit: 5_000, remaining: 0, resetAtMs: clock.trueNow() + HOUR }
+  const mints = world.count('mint')
+  const outcomes = await tokens.refresh({ force: true })
+  t.true(outcomes.length > 0)
+  t.deepEqual(
+    outcomes.filter(({ failure }) => failure),
+    [],
+  )
+  t.is(world.count('mint'), mints + outcomes.length)
+  t.deepEqual(tokens.rests(), [])
+})
+
+test('while no installation is known, what is held is not taken for that of a former one', async t => {
+  const { tokens, journey, installation } = await connectedRig()
+  const { token } = await tokens.obtain(ofRead(installation.id))
+  journey.to(journey.read().connection, { installations: [] })
+  await tokens.refresh()
+  t.is(tokens.find(ofRead(installation.id))?.token, token)
+})
+
+test('a node that does not mint ahead tells the cluster what is due, and mints what an administrator orders', async t => {
+  const wanted: Grant[][] = []
+  const seat: Seat = { ...QUIET_SEAT, wantAhead: grants => void wanted.push([...grants]) }
+  let inCluster = false
+  const { tokens, clock, world, installation } = await connectedRig({ seat: () => (inCluster ? seat : undefined) })
+  const grant = ofRead(installation.id)
+  await tokens.obtain(grant)
+  inCluster = true
+  await clock.advance(21 * MINUTE)
+  await tokens.obtain(grant)
+  const mints = world.count('mint')
+  t.deepEqual(await tokens.refresh(), [])
+  t.deepEqual(wanted, [[grant]])
+  t.is(world.count('mint'), mints)
+  const forced = await tokens.refresh({ force: true })
+  t.is(world.count('mint'), mints + forced.length)
+  t.is(wanted.length, 1)
 })

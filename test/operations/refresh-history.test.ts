@@ -101,3 +101,18 @@ test('a full disk is a warning, and what is no history is none', async t => {
   history.close()
   t.like(stored.get('connection.refresh-history'), [{ refreshed: 2, failed: 2 }])
 })
+
+test('each minute in which something was counted is written, and hours of a clock that was ahead are dropped', async t => {
+  const { clock, events, open, writes, stored } = createRig()
+  const history = open()
+  events.emit({ event: 'token-refreshed' })
+  await clock.advance(60_000)
+  events.emit({ event: 'token-refreshed' })
+  await clock.advance(60_000)
+  t.is(writes(), 2)
+  t.like(stored.get('connection.refresh-history'), [{ refreshed: 2 }])
+  clock.setWallBy(-3 * HOUR_MS)
+  events.emit({ event: 'refresh-failed' })
+  t.like(history.hours(), [{ refreshed: 0, failed: 1 }])
+  t.is(history.hours().length, 1)
+})

@@ -2,6 +2,7 @@
 
 import test from 'ava'
 import { Failure } from '../../src/domain/errors.ts'
+import { createHeartbeat } from '../../src/operations/refresh.ts'
 import { parseWith, RefreshAnswer, Status } from '../../src/domain/wire.ts'
 import { failureOf } from '../support/fakes.ts'
 import { connectedRig, createPremises, createRig } from '../support/operations-rig.ts'
@@ -124,4 +125,123 @@ test('status tells of tokens, of the way to GitHub and of the clock', async t =>
   t.regex(clockWarning?.detail ?? '', /(599|600|601) s behind/)
   await clock.advance(366 * 24 * 60 * MINUTE)
   t.true(status.whole().warnings.some(warning => warning.code === 'key-old'))
+})
+
+/** A heartbeat as the engine's, with what else hangs on its beats. */
+const beating = async (more: Partial<Parameters<typeof createHeartbeat>[0]>) => {
+  const made = await connectedRig()
+  const heartbeat = createHeartbeat({ ...made.rig, schedule: () => '*/5 * * * *', ...more })
+  return { ...made, heartbeat }
+}
+
+test('what was restored is proven with the beats, and where that fails again half a minute later', async t => {
+  let proofs = 0
+  let beats = 0
+  let failure: Failure | undefined = new Failure('unreachable', 'no route')
+  const { heartbeat, clock, log } = await beating({
+    async prove() {
+      proofs += 1
+      if (failure) throw failure
+    },
+    onBeat: () => void (beats += 1),
+  })
+  heartbeat.start()
+  await clock.advance(30 * SECOND - 1)
+  t.deepEqual([proofs, beats], [1, 1])
+  const line = log.lines.find(({ message }) => message === 'what was restored is not proven yet')
+  t.like(line, { level: 'warn', fields: { error: { code: 'unreachable' } } })
+  failure = undefined
+  await clock.advance(1)
+  t.deepEqual([proofs, beats], [2, 2])
+  await clock.advance(MINUTE)
+  t.deepEqual([proofs, beats], [2, 2], 'it was proven')
+  await clock.advance(4 * MINUTE)
+  t.deepEqual([proofs, beats], [3, 3], 'with each tick')
+})
+
+test('a beat that ends with an error is in the log, and the next one comes', async t => {
+  let beats = 0
+  const { heartbeat, clock, log } = await beating({
+    onBeat() {
+      beats += 1
+      throw new Failure('io', 'read-only file system')
+    },
+  })
+  heartbeat.start()
+  await clock.advance(0)
+  t.like(
+    log.lines.find(({ level }) => level === 'error'),
+    { message: 'a refresh ended early', fields: { error: { code: 'io' } } },
+  )
+  await clock.advance(5 * MINUTE)
+  t.is(beats, 2)
+})
+
+test('a heart that does not beat asks nobody, whatever changed; a stop takes what was to be tried again along', async t => {
+  const { heartbeat, world, clock, tokens, installation } = await connectedRig({
+    refresh: { beforeExpiryMs: 59 * MINUTE },
+  })
+  heartbeat.soon()
+  await clock.advance(MINUTE)
+  t.deepEqual(world.calls, [])
+  await tokens.obtain({ profile: 'ci', scope: { installation: installation.id } })
+  await clock.advance(2 * MINUTE)
+  world.refuse('mint', 'timeout')
+  heartbeat.start()
+  await clock.advance(0)
+  t.true(world.count('mint') > 1)
+  heartbeat.stop()
+  world.calls.length = 0
+  heartbeat.soon()
+  await clock.advance(10 * MINUTE)
+  clock.setWallBy(10 * MINUTE)
+  await clock.advance(0)
+  t.deepEqual(world.calls, [])
+})
+
+test('a jump of the clock is in the journal with its seconds', async t => {
+  const { heartbeat, clock, log } = await connectedRig()
+  heartbeat.start()
+  await clock.advance(0)
+  clock.setWallBy(-10 * MINUTE)
+  await clock.advance(0)
+  t.like(
+    log.lines.find(({ message }) => message.startsWith('the clock jumped')),
+    { level: 'warn', fields: { seconds: -600 } },
+  )
+})
+
+test('an administrator who orders a refresh hears what keeps GitHub from it, and what is over by now', async t => {
+  const { heartbeat, tokens, world, rig, installation } = await connectedRig()
+  const grant = { profile: 'ci', scope: { installation: installation.id } }
+  await tokens.obtain(grant)
+  world.suspend(installation.id, true)
+  await rig.drift.check({ force: true })
+  t.is(rig.kind(), 'suspended')
+  const { failed } = await heartbeat.force()
+  t.deepEqual(failed[0], {
+    scope: `installation ${installation.id}, all repositories, metadata: read`,
+    code: 'suspended',
+    detail: 'has been suspended',
+  })
+  tokens.drop()
+  t.is((await failureOf(heartbeat.force())).code, 'suspended', 'where there is nothing to refresh')
+  world.suspend(installation.id, false)
+  t.deepEqual(await heartbeat.force(), { refreshed: 0, failed: [] })
+  t.is(rig.kind(), 'connected')
+})
+
+test('a node that does not lead asks nothing of App and installations, and mints what is due', async t => {
+  let leads = false
+  const { heartbeat, world, clock, tokens, installation } = await beating({ leads: () => leads })
+  await tokens.obtain({ profile: 'ci', scope: { installation: installation.id } })
+  await clock.advance(21 * MINUTE)
+  await tokens.obtain({ profile: 'ci', scope: { installation: installation.id } })
+  world.calls.length = 0
+  heartbeat.start()
+  await clock.advance(0)
+  t.deepEqual(world.calls, ['mint'])
+  leads = true
+  await clock.advance(5 * MINUTE)
+  t.is(world.count('listInstallations'), 1)
 })
