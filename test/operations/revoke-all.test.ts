@@ -3,12 +3,16 @@
 import test from 'ava'
 import { Secret } from '../../src/domain/secret.ts'
 import { createClusterRig } from '../support/cluster-rig.ts'
-import { Failure } from '../../src/domain/errors.ts'
+import { type Code, Failure } from '../../src/domain/errors.ts'
+import type { Seat } from '../../src/operations/seat.ts'
+import { isRevocation } from '../../src/operations/revoke-all.ts'
+import { isoTime } from '../../src/domain/wire.ts'
 import { failureOf, settle } from '../support/fakes.ts'
 import { connectedRig, createRig } from '../support/operations-rig.ts'
+import { QUIET_SEAT } from '../support/quiet-seat.ts'
 
-const scene = async () => {
-  const made = await connectedRig()
+const scene = async (seat: () => Seat | undefined = () => undefined) => {
+  const made = await connectedRig({ seat })
   const grant = (permissions: Record<string, 'read' | 'write'>) => ({
     profile: 'p',
     scope: { installation: made.installation.id, permissions },
@@ -170,4 +174,177 @@ test('in a cluster no node serves what it held, and a node that was cut off revo
     nodes.map(node => node.kind()),
     ['connected', 'connected', 'connected'],
   )
+})
+
+test('what remains is told by its reason, its number and its end, in answer, log and journal, and stays over a kill', async t => {
+  const { rig, premises, grant, clock, disk, log, world } = await scene()
+  const last = await rig.tokens.obtain(grant({ issues: 'read' }))
+  world.outage = new Failure('timeout', 'slow')
+  const failed = { code: 'timeout', detail: 'slow', tokens: 4 }
+  const end = isoTime(last.expiresAtMs)
+  t.deepEqual(await rig.revokeAll.begin(), { revoked: 0, remaining: 4, failed: [failed], remaining_end_at: end })
+  t.like(rig.revokeAll.findRemaining(), { tokens: 4, endsAtMs: last.expiresAtMs, failure: { code: 'timeout' } })
+  const details = disk.audit.filter(({ event }) => event.startsWith('tokens.')).map(({ detail }) => detail)
+  t.deepEqual(details, ['all of Octo-Org: 4 and what is under way', '0, 4 remain'])
+  t.like(
+    log.lines.findLast(({ level }) => level === 'warn'),
+    { message: 'tokens could not be revoked yet', fields: { tokens: 4, error: { code: 'timeout' } } },
+  )
+  world.outage = undefined
+  world.refuse('revoke', 'timeout')
+  await rig.revokeAll.resume()
+  rig.kill()
+  const again = createRig(premises)
+  t.is(again.revokeAll.findRemaining()?.tokens, 1, 'those that were revoked in the meantime are not held any more')
+  await again.revokeAll.resume()
+  t.is(again.revokeAll.findRemaining(), undefined)
+  await clock.advance(0)
+})
+
+test('where the way to GitHub is shut, not each of many tokens is tried', async t => {
+  const { rig, world, installation } = await scene()
+  for (let n = 0; n < 20; n += 1) {
+    await rig.tokens.obtain({ profile: `p${n}`, scope: { installation: installation.id } })
+  }
+  world.outage = new Failure('unreachable', 'no route')
+  const { remaining, failed } = await rig.revokeAll.begin()
+  t.is(remaining, 23)
+  t.is(world.count('revoke'), 8, 'those that were under way at once')
+  t.is(failed[0]?.tokens, 8)
+  world.outage = undefined
+  world.refuse('revoke', 'bad-credentials')
+  t.is((await rig.revokeAll.begin()).remaining, 1, 'what says something of one token alone ends nothing')
+})
+
+test('a token that ended by itself is revoked no more, and no warning is left of it', async t => {
+  const { rig, premises, world, clock } = await scene()
+  world.outage = new Failure('unreachable', 'no route')
+  await rig.revokeAll.begin()
+  await clock.advance(61 * 60_000)
+  t.is(rig.revokeAll.findRemaining(), undefined)
+  world.outage = undefined
+  world.calls.length = 0
+  await rig.revokeAll.resume()
+  t.deepEqual(world.calls, [])
+  t.deepEqual(await rig.revokeAll.begin(), { revoked: 0, remaining: 0, failed: [] })
+  t.is(createRig(premises).revokeAll.findRemaining(), undefined)
+})
+
+test('an answer is there within a minute, whatever GitHub takes; what is under way goes on', async t => {
+  const { rig, world, clock } = await scene()
+  const answer = world.hold('revoke')
+  let told: unknown
+  const begun = rig.revokeAll.begin().then(value => (told = value))
+  await clock.advance(59_999)
+  t.is(told, undefined)
+  await clock.advance(1)
+  await begun
+  t.like(told, { revoked: 2, remaining: 1, failed: [] })
+  answer()
+  await settle()
+  t.is(rig.revokeAll.findRemaining(), undefined)
+  const waiting = clock.waiting()
+  await rig.revokeAll.begin()
+  t.is(clock.waiting(), waiting, 'nothing waits for a minute after an answer that came in time')
+})
+
+test('a copy that is quarantined and a connection that goes away void nothing', async t => {
+  const { rig, premises } = await scene()
+  const { generation, connection } = rig.journey.read()
+  if (connection.kind !== 'connected') throw new Error(connection.kind)
+  rig.kill()
+  const copy = createRig(premises, { host: { machineId: 'other', hostname: 'other' } })
+  const refused = async (code: Code): Promise<void> => {
+    t.is((await failureOf(copy.revokeAll.begin())).code, code)
+    t.is(copy.journey.read().generation, generation)
+  }
+  copy.journey.to({ ...connection, kind: 'quarantined', evidence: 'enabled elsewhere' })
+  await refused('quarantined')
+  copy.journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: Number.MAX_SAFE_INTEGER })
+  await refused('not-connected')
+})
+
+test('also under a clock that was set back, tokens of before are of another enablement', async t => {
+  const { rig, clock } = await scene()
+  const before = rig.journey.read().connection
+  clock.setWallBy(-24 * 60 * 60_000)
+  await rig.revokeAll.begin()
+  const after = rig.journey.read().connection
+  t.true(isRevocation(before, after))
+  t.false(isRevocation(after, before))
+  t.false(isRevocation(before, { ...after, sinceMs: after.sinceMs + 1 }), 'an enable or an import')
+  t.false(isRevocation(before, { kind: 'disconnected', sinceMs: 1 }))
+})
+
+test('what was still to be revoked goes with the connection', async t => {
+  const { rig, premises, world } = await scene()
+  world.outage = new Failure('unreachable', 'no route')
+  await rig.revokeAll.begin()
+  await rig.disable.begin({ local: true, wait: false })
+  t.is(rig.kind(), 'disconnected')
+  await rig.revokeAll.resume()
+  t.is(rig.revokeAll.findRemaining(), undefined)
+  t.is(createRig(premises).revokeAll.findRemaining(), undefined)
+})
+
+test('what another node revoked is not revoked again by one that joins, which revokes what it alone holds', async t => {
+  const { rig, world, read, write, held } = await scene()
+  const known = rig.tokens.live().find(({ token }) => token.reveal() === held[0])
+  if (!known) throw new Error('no token')
+  rig.revokeAll.join([known])
+  t.deepEqual([rig.tokens.find(read), rig.tokens.find(write)], [undefined, undefined])
+  await settle()
+  t.deepEqual(
+    held.map(token => world.isAlive(token)),
+    [true, false],
+  )
+  t.is(world.count('revoke'), 2)
+})
+
+test('the tokens of other nodes are revoked with those here, also where another change of the cluster was first', async t => {
+  let seat: Seat | undefined
+  const { rig, grant, world, alive } = await scene(() => seat)
+  const before = rig.journey.read().generation
+  const elsewhere = [
+    await rig.tokens.obtain(grant({ issues: 'read' })),
+    await rig.tokens.obtain(grant({ issues: 'write' })),
+  ]
+  const own = rig.tokens.live().filter(({ token }) => !elsewhere.some(other => other.token === token))
+  rig.tokens.drop()
+  rig.tokens.receive(own)
+  const generations: number[] = []
+  seat = {
+    ...QUIET_SEAT,
+    async change(task) {
+      await task()
+      throw new Failure('cluster-conflict', 'a disable was first')
+    },
+    // The second is heard of meanwhile.
+    tokensTo(generation) {
+      generations.push(generation)
+      return elsewhere.slice(0, generations.length)
+    },
+  }
+  t.is((await failureOf(rig.revokeAll.begin())).code, 'cluster-conflict')
+  t.is(alive(), 0)
+  t.deepEqual(
+    elsewhere.map(({ token }) => world.isAlive(token.reveal())),
+    [false, false],
+  )
+  t.deepEqual(generations, [before, before])
+})
+
+test('what the cluster refuses before anything is void changes nothing', async t => {
+  let seat: Seat | undefined
+  const { rig, read, alive } = await scene(() => seat)
+  seat = {
+    ...QUIET_SEAT,
+    async change() {
+      throw new Failure('cluster-unreachable', 'no etcd')
+    },
+  }
+  t.is((await failureOf(rig.revokeAll.begin())).code, 'cluster-unreachable')
+  t.is(alive(), 2)
+  t.truthy(rig.tokens.find(read))
+  t.false(rig.disk.audit.some(({ event }) => event.startsWith('tokens.')))
 })
