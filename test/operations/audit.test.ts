@@ -3,13 +3,15 @@
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { isoTime, parseWith } from '../../src/domain/wire.ts'
+import { AuditRowBody } from '../../src/domain/wire-policy.ts'
 import { createAuditLog, MOVED_AT_ONCE } from '../../src/operations/audit.ts'
 import { createAuditArchive } from '../../src/store/audit-archive.ts'
 import type { Link, StoredRow } from '../../src/store/audit-chain.ts'
 import { openAudit } from '../../src/store/audit-store.ts'
 import { openEncrypted } from '../../src/store/sqlite.ts'
 import { makeState, silentLog, STORE_KEY } from '../store/samples.ts'
-import { codeOf, createFakeClock, createFakeLog } from '../support/fakes.ts'
+import { codeOf, createFakeClock, createFakeLog, failureOf } from '../support/fakes.ts'
 
 const build = (
   t: ExecutionContext,
@@ -18,7 +20,10 @@ const build = (
   const { rows = 0, keptRows = 10, rowsPerFile = 25 } = options
   const state = options.state ?? makeState(t)
   const clock = { ...createFakeClock(), sleep: async (_ms: number) => {} }
-  const disk = { maxBytes: options.maxBytes ?? Number.POSITIVE_INFINITY, freeBytes: Number.POSITIVE_INFINITY }
+  const disk: { maxBytes: number; freeBytes: number | undefined } = {
+    maxBytes: options.maxBytes ?? Number.POSITIVE_INFINITY,
+    freeBytes: Number.POSITIVE_INFINITY,
+  }
   const log = createFakeLog()
   const audit = openAudit({ path: join(state, 'audit.db'), storeKey: STORE_KEY, log: silentLog })
   const folder = join(state, 'audit')
@@ -363,4 +368,70 @@ test('a log of large rows keeps fewer of them beside the archive', async t => {
     await auditLog.rotate()
     t.is(audit.head().sequence - audit.anchor().sequence, kept)
   }
+})
+
+test('a row is told with all that it holds, and with nothing that it does not', t => {
+  const { auditLog } = build(t)
+  const some = { event: 'token.grant', profile: 'ci', scope: 'web', detail: 'some', count: 3 }
+  auditLog.store.append({ ...some, atMs: 5, peer: { pid: 1, uid: 2, unit: 'a.service' }, hashedToken: 'abc=' })
+  const { hash: first } = auditLog.store.head()
+  auditLog.store.append({ event: 'token.deny', atMs: 6, peer: { pid: 1, uid: 0 } })
+  const { hash: second } = auditLog.store.head()
+  auditLog.store.append({ event: 'tokens.revoke', atMs: 7 })
+  const { hash: third } = auditLog.store.head()
+  const rows = auditLog.read({ after: 0, limit: 10 })
+  t.deepEqual(rows, [
+    { sequence: 1, at: isoTime(5), ...some, pid: 1, uid: 2, unit: 'a.service', hashed_token: 'abc=', hash: first },
+    { sequence: 2, at: isoTime(6), event: 'token.deny', pid: 1, uid: 0, hash: second },
+    { sequence: 3, at: isoTime(7), event: 'tokens.revoke', hash: third },
+  ])
+  for (const row of rows) t.notThrows(() => parseWith(AuditRowBody, row))
+})
+
+test('whoever follows is told of a row however it was written', async t => {
+  const { auditLog } = build(t)
+  const told: string[] = []
+  auditLog.follow(({ sequence, event }) => void told.push(`${sequence} ${event}`))
+  auditLog.store.append({ event: 'one', atMs: 1 })
+  await auditLog.store.appendSoon([{ event: 'soon', atMs: 2 }]).durable
+  auditLog.store.appendAll([{ event: 'of all', atMs: 3 }])
+  t.deepEqual(told, ['1 one', '2 soon', '3 of all'])
+})
+
+test('the verdict on an empty log is that it is intact; a log that cannot be read has none', async t => {
+  const { auditLog, audit, append } = build(t)
+  t.deepEqual(await auditLog.verify(), { intact: true, first: 0, last: 0, last_hash: audit.head().hash })
+  append(3)
+  t.like(await auditLog.verify(), { first: 1, last: 3 })
+  audit.close()
+  t.is((await failureOf(auditLog.verify())).code, 'internal')
+})
+
+test('what moves and what is dropped is in the journal with its numbers, and a closed log has no timer', async t => {
+  const { auditLog, append, disk, log, archive, audit, clock } = build(t, { rows: 60 })
+  await auditLog.rotate()
+  await auditLog.rotate()
+  t.deepEqual(log.lines, [
+    { level: 'info', message: 'old rows of the audit log were moved to the archive', fields: { rows: 50 } },
+  ])
+  append(60)
+  await auditLog.rotate()
+  const oldest = archive.findOldest()
+  const { db, wal } = audit.bytes()
+  disk.maxBytes = db + wal + archive.bytes() - 1
+  disk.freeBytes = undefined
+  await auditLog.rotate()
+  const { first, last } = oldest ?? {}
+  t.deepEqual(
+    log.lines.find(({ message }) => message === 'the oldest rows of the audit log were dropped'),
+    {
+      level: 'info',
+      message: 'the oldest rows of the audit log were dropped',
+      fields: { first, last: last?.sequence },
+    },
+  )
+  t.not(archive.findOldest()?.first, first)
+  t.truthy(archive.findOldest(), 'where the free space cannot be told it is not taken for none')
+  auditLog.close()
+  t.is(clock.waiting(), 0)
 })
