@@ -172,3 +172,24 @@ test('property: a denial of half a caller is a denial of each whole one, and a g
   )
   t.pass()
 })
+
+test('a profile without an installation says how many there are, and a decision names the profiles that it hangs on', t => {
+  const { installation: _, ...anywhere } = SYNC
+  const all = { uid: 998, gid: 4, groups: [], unit: 'actions-sync.service' }
+  const policy: Policy = { profiles: [anywhere, { ...SYNC, name: 'second' }, { ...SYNC, name: 'third' }] }
+  const { profiles, decision } = ask(all, { repositories: ['web'] }, policy)
+  t.is(
+    profiles[0]?.reasons.find(({ list }) => list === 'scope')?.detail,
+    'the profile names no installation, and there is not exactly one (2 are known)',
+  )
+  t.deepEqual(decision, { outcome: 'profile-required', detail: 'these profiles would allow it: second, third' })
+  const open = { ...SYNC, name: 'open', allow: { ...SYNC.allow, units: [], groups: [] } }
+  const half = ask({ uid: 998 }, { repositories: ['web'] }, { profiles: [SYNC, open] })
+  t.deepEqual(half.decision, { outcome: 'depends', detail: 'on what is not known of the caller: open, sync' })
+  const patterns = ask(all, {}).decision
+  t.is(patterns.detail, 'profile sync holds patterns: the request has to name its repositories')
+  t.is(ask(all).decision.detail, 'by profile sync')
+  const ofAll = { ...SYNC, repositories: undefined } as never
+  const whole = ask(all, {}, { profiles: [ofAll] }).profiles[0]
+  t.is(whole?.reasons[3]?.detail, 'installation 1, all repositories, contents: read')
+})

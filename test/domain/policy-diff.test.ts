@@ -76,3 +76,37 @@ test('a profile that no installation can satisfy is doubted', t => {
     'no installation grants contents: write, issues: read',
   )
 })
+
+test('each list names its members by what they are, and callers are told by all of their lists', t => {
+  const [a, b] = ['a', 'b'].map(name =>
+    rule({ allow: { users: ['git'], groups: [`g${name}`], units: [`${name}.service`] } }),
+  )
+  if (!a || !b) throw new Error('no rules')
+  t.deepEqual(lines([a], [b]), [
+    'ci: group ga loses contents: read on a of octo-org',
+    'ci: group gb gains contents: read on a of octo-org',
+    'ci: unit a.service loses contents: read on a of octo-org',
+    'ci: unit b.service gains contents: read on a of octo-org',
+  ])
+  t.deepEqual(lines([a], [{ ...a, permissions: { contents: 'write' } }]), [
+    'ci: users git and groups ga and units a.service gains contents: write',
+  ])
+  const { installation: _, repositories: __, permissions: ___, ...all } = rule()
+  t.deepEqual(lines([], [all]), ['ci: users git gains all permissions on all repositories of the installation'])
+  t.deepEqual(lines([rule({ permissions: undefined })], [rule()]), [
+    'ci: users git loses all permissions but contents: read',
+  ])
+})
+
+test('a profile is not doubted where one of several installations grants all of it, and is where each grants a part', t => {
+  const held = (id: number, permissions: Record<string, 'read' | 'write'>) => ({
+    id,
+    account: { login: `org-${id}` },
+    permissions,
+  })
+  const [one, two] = [held(1, { contents: 'read' }), held(2, { issues: 'read' })]
+  const anywhere = rule({ installation: undefined, permissions: { contents: 'read', issues: 'read' } })
+  t.is(doubtProfile(anywhere, [one, two]), 'no installation grants all of its permissions together')
+  t.is(doubtProfile(anywhere, [one, held(3, { contents: 'write', issues: 'write' })]), undefined)
+  t.is(doubtProfile({ ...anywhere, installation: 1 }, [one, two]), 'no installation grants issues: read')
+})

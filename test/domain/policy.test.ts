@@ -2,17 +2,20 @@
 
 import test from 'ava'
 import * as fc from 'fast-check'
-import { codeOf } from '../support/fakes.ts'
+import { codeOf, thrownBy } from '../support/fakes.ts'
 import {
   ADMIN_PROFILE,
   admits,
   type Allow,
+  allowNames,
   authorize,
   authorizeAdmin,
   findInstallation,
   type Peer,
+  PROFILE_NAME,
   type Policy,
   type Profile,
+  UNIT_NAME,
   type Wanted,
 } from '../../src/domain/policy.ts'
 import { permissionsCover, repositoriesCover } from '../../src/domain/scope.ts'
@@ -261,4 +264,57 @@ test('a grant is never more than a profile that admits the caller, for any polic
   )
   // About 440: few requests at random fit a profile at random.
   t.true(granted > 200, `${granted} grants`)
+})
+
+test('a refusal names the profiles, the accounts or the installation that it is about', t => {
+  const wanted: Wanted = { repositories: ['web'] }
+  const installations = INSTALLATIONS
+  const said = (work: () => unknown): string | undefined => thrownBy(work)?.message
+  const twice = policyOf(CI, { ...CI, name: 'ci-2' })
+  t.is(
+    said(() => authorize(twice, peer(), { wanted, installations })),
+    'these profiles would allow it: ci, ci-2',
+  )
+  t.is(
+    said(() => authorize(policyOf(CI), peer(), { wanted: {}, installations })),
+    'profile ci holds patterns, and a token needs names',
+  )
+  const asked: [Wanted, string][] = [
+    [{}, 'it is installed on Octo-Org, hexa'],
+    [{ installation: 5 }, 'no installation 5 is known'],
+    [{ profile: 'nobody' }, 'profile nobody does not exist or does not hold this scope'],
+  ]
+  for (const [one, words] of asked) {
+    t.is(
+      said(() => authorizeAdmin(policyOf(CI), { wanted: one, installations })),
+      words,
+    )
+  }
+  t.is(
+    said(() => authorizeAdmin(policyOf(CI), { wanted: {}, installations: [] })),
+    'no installation is known',
+  )
+})
+
+test('whom a profile admits is told by the names that the administrator wrote', t => {
+  const profile = profileOf({ allow: allowOf({ users: [1], groups: [2, 3], units: ['a.service'] }) })
+  t.deepEqual(allowNames(profile), { users: ['u1'], groups: ['g2', 'g3'], units: ['a.service'] })
+})
+
+test('names of profiles and units have their letters and their length', t => {
+  for (const name of ['a', '7', 'ci-2', 'A.b_c', 'x'.repeat(64)]) t.regex(name, PROFILE_NAME)
+  for (const name of ['', '-a', '.a', '_a', 'a b', 'a/b', 'a\n', 'x'.repeat(65)]) t.notRegex(name, PROFILE_NAME)
+  const units = ['a.service', 'job@.service', 'a@b\\x2d.service', 'session-1.scope', `${'x'.repeat(255)}.scope`]
+  for (const name of units) t.regex(name, UNIT_NAME)
+  for (const name of [
+    'a',
+    '.service',
+    'a.timer',
+    'a b.service',
+    'a.service.',
+    'a.service\n',
+    `${'x'.repeat(256)}.scope`,
+  ]) {
+    t.notRegex(name, UNIT_NAME)
+  }
 })

@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import * as fc from 'fast-check'
-import { codeOf } from '../support/fakes.ts'
+import { codeOf, thrownBy } from '../support/fakes.ts'
 import {
   type Access,
   assertGranted,
@@ -270,4 +270,20 @@ test('a grant of the very names that were asked for shares their list; any other
   t.is(shareNames(same, granted).repositories, same.repositories)
   for (const other of [scopeOf('web', 'api'), scopeOf('api'), scopeOf('Api', 'web'), { installation: 7 }])
     t.is(shareNames(other, granted), granted)
+})
+
+test('a grant that is not what was asked for is told by both', t => {
+  const asked: Scope = { installation: 1, repositories: ['Web'], permissions: { contents: 'read' } }
+  const said = (granted: Parameters<typeof assertGranted>[1]): string | undefined =>
+    thrownBy(() => assertGranted(asked, granted))?.message
+  t.is(
+    said({ repositories: ['web'], permissions: { issues: 'read', contents: 'write' } }),
+    'asked for permissions contents: read, granted contents: write, issues: read',
+  )
+  t.is(
+    said({ repositories: ['api', 'web'], permissions: { contents: 'read' } }),
+    'asked for repositories web, granted api, web',
+  )
+  t.is(said({ permissions: { contents: 'read' } }), 'asked for repositories web, granted none by name')
+  t.notThrows(() => assertGranted({ installation: 1, permissions: {} }, { permissions: { metadata: 'read' } }))
 })

@@ -16,7 +16,7 @@ import {
   TokenAnswer,
   TokenRequest,
 } from '../../src/domain/wire.ts'
-import { ExplainRequest } from '../../src/domain/wire-policy.ts'
+import { AuditQuery, AuditRowBody, ExplainRequest } from '../../src/domain/wire-policy.ts'
 import { parseConfig } from '../../src/platform/config.ts'
 import { codeOf, thrownBy } from '../support/fakes.ts'
 
@@ -140,4 +140,47 @@ test('no name in a request for an explanation begins a line', t => {
   for (const text of ['a\nb', 'a\rb', 'a\u001bb', 'a\u0085b', 'a\u2028b', 'a\u202eb'])
     for (const field of ['user', 'group', 'unit']) t.false(ExplainRequest.safeParse({ [field]: text }).success)
   t.true(ExplainRequest.safeParse({ user: 'git', group: 'DOMAIN\\ci users', unit: 'a@b.service' }).success)
+})
+
+test('a question about the policy is for a process or for a description, and one about the log has bounds', t => {
+  const isExplained = (value: unknown): boolean => ExplainRequest.safeParse(value).success
+  t.true(isExplained({ pid: 7, profile: 'ci', repositories: ['web'] }))
+  for (const more of [{ user: 'git' }, { group: 'adm' }, { unit: 'a.service' }]) {
+    t.true(isExplained(more))
+    t.is(
+      complaint(ExplainRequest, { pid: 7, ...more }),
+      'invalid-request body: give either pid or user, group and unit',
+    )
+  }
+  for (const value of [
+    { pid: 0 },
+    { pid: '7' },
+    { unit: 'a.timer' },
+    { user: 'x'.repeat(257) },
+    { min_ttl_seconds: 1 },
+  ])
+    t.false(isExplained(value))
+  const isAsked = (value: unknown): boolean => AuditQuery.safeParse(value).success
+  for (const value of [
+    {},
+    { after: '0' },
+    { after: '9'.repeat(15) },
+    { limit: '9999' },
+    { follow: 'true' },
+    { follow: 'false' },
+  ])
+    t.true(isAsked(value), JSON.stringify(value))
+  for (const value of [
+    { after: '-1' },
+    { after: '9'.repeat(16) },
+    { after: '' },
+    { limit: '10000' },
+    { limit: '1.5' },
+    { follow: 'yes' },
+    { x: '1' },
+  ])
+    t.false(isAsked(value), JSON.stringify(value))
+  const row = { sequence: 1, at: isoTime(5), event: 'token.grant', hash: 'abc' }
+  t.true(AuditRowBody.safeParse(row).success)
+  t.false(AuditRowBody.safeParse({ ...row, token: 'ghs_x' }).success)
 })

@@ -5,7 +5,7 @@ import test from 'ava'
 import type { Peer, Policy } from '../../src/domain/policy.ts'
 import type { ExplainRequest } from '../../src/domain/wire-policy.ts'
 import { createExplain, type Directory } from '../../src/operations/explain.ts'
-import { codeOf } from '../support/fakes.ts'
+import { codeOf, thrownBy } from '../support/fakes.ts'
 import { connectedRig, peerOf } from '../support/operations-rig.ts'
 
 const POLICY: Policy = {
@@ -104,4 +104,53 @@ test('a process that /proc hides is told from one that is gone, and no unit matc
     t.is(decision.outcome, 'not-permitted')
     t.is(profiles[0]?.reasons.find(({ list }) => list === 'units')?.detail, 'no unit is known: /proc hides it')
   }
+})
+
+test('what the request names is what is explained, and what it would get is told whole', async t => {
+  const explain = await build()
+  const whole = { pid: 4711 } as const
+  const [granted] = explain({ ...whole, repositories: ['web'], permissions: { contents: 'read' } }).profiles
+  t.like(granted, {
+    profile: 'sync',
+    outcome: 'granted',
+    scope: { repositories: ['web'], permissions: { contents: 'read' } },
+  })
+  t.is(typeof granted?.scope?.installation, 'number')
+  t.is(granted?.reasons.length, 4)
+  t.deepEqual(Object.keys(explain(whole).profiles[0]?.scope ?? {}), ['installation', 'permissions'])
+  const refused: readonly ExplainRequest[] = [
+    { profile: 'other' },
+    { installation: 'hexa' },
+    { permissions: { contents: 'write' } },
+  ]
+  for (const more of refused) {
+    t.is(explain({ ...whole, ...more }).decision.outcome, 'not-permitted', Object.keys(more)[0])
+  }
+  t.deepEqual(explain({ profile: 'other' }).profiles, [])
+})
+
+test('a caller is described by what was given of it, and by what is known of that', async t => {
+  const explain = await build({
+    findUser: name => ({ git: { uid: 998, gid: 998 }, guest: { uid: 5, gid: 6 } })[name],
+    groupsOfUser: (name, gid) => (name === 'git' ? [gid, 4] : [gid]),
+    findGroup: name => ({ adm: 4 })[name],
+  })
+  t.deepEqual(explain({ user: 'guest' }).caller, { uid: 5, user: 'guest', groups: ['6'] }, 'a group without a name')
+  t.deepEqual(explain({ user: 'guest', group: 'adm' }).caller.groups, ['6', 'adm'])
+  t.deepEqual(explain({ group: '4' }).caller, { groups: ['adm'] })
+  t.deepEqual(explain({ user: '77' }).caller, { uid: 77, user: '77' })
+  t.deepEqual(explain({ user: '998' }).caller, { uid: 998, user: '998', groups: ['git', 'adm'] })
+  t.deepEqual(explain({ unit: 'a.service' }).caller, { unit: 'a.service' })
+  t.deepEqual(explain({}).caller, {})
+})
+
+test('a process that is hidden has the advice of the machine; what keeps tokens back has its own', async t => {
+  const hidden = await build({ findHiding: () => 'hidden' })
+  t.is(thrownBy(() => hidden({ pid: 1 }))?.next, 'Add the group.')
+  const { journey } = await connectedRig({ policy: POLICY })
+  const { connection } = journey.read()
+  assert(connection.kind === 'connected')
+  journey.to({ ...connection, kind: 'app-deleted', evidence: 'it is gone' })
+  const explain = createExplain({ policy: () => POLICY, journey, directory: DIRECTORY })
+  t.is(explain({}, peerOf(0)).withheld?.next, journey.explain().next)
 })

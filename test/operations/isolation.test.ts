@@ -1,6 +1,7 @@
 // Isolation: how long a node goes on by itself, whatever becomes of its process and of its clock.
 
 import test from 'ava'
+import { Failure } from '../../src/domain/errors.ts'
 import { createIsolation } from '../../src/operations/isolation.ts'
 import { createFakeClock, createFakeLog, emptyDisk, openMemoryStore } from '../support/fakes.ts'
 
@@ -9,11 +10,14 @@ const HOUR = 60 * MINUTE
 
 const setUp = () => {
   const clock = createFakeClock()
-  const { facts } = openMemoryStore(emptyDisk())
+  const disk = emptyDisk()
+  let writes = 0
+  const { facts } = openMemoryStore(disk, () => void (writes += 1))
+  const log = createFakeLog()
   /** How far its wall clock is ahead. */
   const wall = { aheadMs: 0 }
-  const start = () => createIsolation({ facts, clock, now: () => clock.now() + wall.aheadMs, log: createFakeLog() })
-  return { clock, wall, start }
+  const start = () => createIsolation({ facts, clock, now: () => clock.now() + wall.aheadMs, log })
+  return { clock, wall, start, disk, log, writes: () => writes }
 }
 
 test('a node that never had contact is over its limit, and one that has it begins anew', t => {
@@ -75,4 +79,37 @@ test('a wall clock that is set back, again and again, makes no node go on for lo
   await clock.advance(HOUR)
   wall.aheadMs -= HOUR
   t.true(isolation.isOver())
+})
+
+test('the disk is told once a minute, and of the last contact where it ends', async t => {
+  const { clock, start, writes } = setUp()
+  const isolation = start()
+  for (let seconds = 0; seconds < 60; seconds += 5) {
+    isolation.note()
+    await clock.advance(5_000)
+  }
+  t.is(writes(), 1)
+  isolation.note()
+  t.is(writes(), 2)
+  await clock.advance(30_000)
+  isolation.note()
+  t.is(isolation.lastContactMs(), clock.now())
+  t.true((start().lastContactMs() ?? 0) < clock.now())
+  isolation.begin()
+  t.is(start().lastContactMs(), clock.now())
+  isolation.begin()
+  t.is(writes(), 3)
+})
+
+test('a contact that could not be written is in the log, and is written with the next one', async t => {
+  const { clock, start, disk, log } = setUp()
+  const isolation = start()
+  disk.storeFailure = new Failure('disk-full', 'no space')
+  isolation.note()
+  t.false(isolation.isOver())
+  t.like(log.lines, [{ level: 'warn', fields: { error: { code: 'disk-full' } } }])
+  delete disk.storeFailure
+  await clock.advance(5_000)
+  isolation.note()
+  t.is(start().lastContactMs(), clock.now())
 })

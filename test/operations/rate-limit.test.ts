@@ -277,3 +277,42 @@ test('a newcomer among too many holders is counted from its first request on', t
     10,
   )
 })
+
+test('a request that costs more takes as much, and what is owed makes the wait longer', async t => {
+  const { clock, takeAnswer } = build()
+  const dear = peerOf(1000)
+  takeAnswer(peerOf(1001))
+  t.is(
+    many(30, () => takeAnswer(dear, 100)),
+    30 - ANSWERS.burst / 100,
+  )
+  const one = peerOf(1002)
+  takeAnswer(one, ANSWERS.burst + 9 * ANSWERS.perSecond)
+  t.is(thrownBy(() => takeAnswer(one))?.retryAfterSeconds, 10)
+  await clock.advance(9 * SECOND)
+  takeAnswer(dear)
+  t.is(thrownBy(() => takeAnswer(one))?.code, 'rate-limited', 'all of it has to come back first')
+  await clock.advance(SECOND / 2)
+  takeAnswer(dear)
+  t.is(
+    thrownBy(() => takeAnswer(one)),
+    undefined,
+  )
+})
+
+test('a refused connection is told the limit that it met: that of its unit, or that of all units of its uid', t => {
+  const { takeConnection } = build()
+  takeConnection(peerOf(1001))
+  const unit = (n: number) => peerOf(1000, { unit: `unit-${n}.service` })
+  t.is(
+    count(CONNECTIONS.burst + 1, () => takeConnection(unit(1))),
+    1,
+  )
+  t.is(
+    count(CONNECTIONS.burst, () => takeConnection(unit(2))),
+    0,
+  )
+  t.regex(takeConnection(unit(1))?.message ?? '', /^more than 2000 connections at once, or 200 a second/)
+  t.regex(takeConnection(unit(3))?.message ?? '', /^more than 4000 connections at once, or 400 a second/)
+  t.is(takeConnection(unit(1)), takeConnection(unit(1)), 'a flood of refusals is one object')
+})

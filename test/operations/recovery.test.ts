@@ -1,9 +1,11 @@
 // Recovery keys: taken only where they can be encrypted to, wrapped around the keys of whichever store is current.
 
 import test from 'ava'
-import { recipientsOf } from '../../src/operations/recovery.ts'
-import { failureOf } from '../support/fakes.ts'
-import { connectedRig } from '../support/operations-rig.ts'
+import { Failure } from '../../src/domain/errors.ts'
+import { Secret } from '../../src/domain/secret.ts'
+import { createRecovery, RECIPIENTS, recipientsOf } from '../../src/operations/recovery.ts'
+import { failureOf, openMemoryAudit } from '../support/fakes.ts'
+import { connectedRig, createRig } from '../support/operations-rig.ts'
 import { createShelf, createSnapshotRig } from '../support/snapshot-rig.ts'
 
 test('the wrap holds both database keys, and comes anew with each store and each recipient', async t => {
@@ -50,7 +52,6 @@ test('a recovery key that cannot be encrypted to, is none, or is one too many is
 test('what cannot be audited is no recovery key', async t => {
   const { rig } = await connectedRig()
   const { recovery } = createSnapshotRig(rig, { shelf: createShelf() })
-  const { Failure } = await import('../../src/domain/errors.ts')
   rig.disk.auditFailure = new Failure('audit-unavailable', 'full')
   t.is((await failureOf(recovery.add('age1a'))).code, 'audit-unavailable')
   t.deepEqual(recovery.recipients(), [])
@@ -65,4 +66,76 @@ test('recipients are those of the configuration, then those made here, each once
     recipientsOf([], () => undefined),
     [],
   )
+})
+
+test('for a new store there are those that were made here and those that a bundle brings, without those of the configuration', async t => {
+  const { rig } = await connectedRig()
+  const { recovery } = createSnapshotRig(rig, { shelf: createShelf(), configured: ['age1configured'] })
+  t.deepEqual(recovery.factsWith(['age1configured']), {}, 'nothing to remember')
+  await recovery.add('age1a')
+  t.deepEqual(recovery.created(), ['age1a'])
+  t.deepEqual(recovery.recipients(), ['age1configured', 'age1a'])
+  t.deepEqual(recovery.factsWith(['age1b', 'age1configured', 'age1a']), { [RECIPIENTS]: ['age1a', 'age1b'] })
+  t.deepEqual(rig.disk.audit.findLast(({ event }) => event === 'recovery-key.add')?.detail, 'age1a')
+  recovery.setCreated(['age1c'])
+  t.deepEqual(recovery.recipients(), ['age1configured', 'age1c'])
+})
+
+test('a kill while the wrap is written has it written for all recipients with the next start', async t => {
+  for (let writes = 1; writes <= 3; writes += 1) {
+    const { rig, premises } = await connectedRig()
+    await createSnapshotRig(rig, { shelf: createShelf() }).recovery.add('age1a')
+    rig.killAfterWrites(writes)
+    await t.throwsAsync(createSnapshotRig(rig, { shelf: createShelf() }).recovery.add('age1b'))
+    const again = createRig(premises)
+    const { recovery } = createSnapshotRig(again, { shelf: createShelf() })
+    await recovery.ensureWrap()
+    const wrap = Buffer.from(again.disk.recoveryWrap ?? []).toString()
+    t.true(wrap.startsWith(`to ${recovery.recipients().join(' ')}: `), `after ${writes} writes`)
+  }
+})
+
+test('a wrap that fails holds up none of those after it', async t => {
+  const { rig } = await connectedRig()
+  let isBroken = true
+  const { recovery } = createSnapshotRig(rig, {
+    shelf: createShelf(),
+    configured: ['age1a'],
+    onEncrypt() {
+      if (isBroken) throw new Failure('internal', 'no encryption')
+    },
+  })
+  t.is((await failureOf(recovery.ensureWrap())).code, 'internal')
+  isBroken = false
+  await recovery.ensureWrap()
+  t.true(rig.store.hasRecoveryWrap())
+})
+
+test('the signing key is made once and stored; one that cannot be stored serves until the next start', async t => {
+  const { rig } = await connectedRig()
+  let made = 0
+  const signerOf = (pem: Secret) => ({ publicKey: pem.reveal(), privatePem: pem, sign: () => new Uint8Array() })
+  const open = () =>
+    createRecovery({
+      store: rig.store,
+      audit: openMemoryAudit(rig.disk),
+      trail: rig.trail,
+      log: rig.log,
+      configured: () => [],
+      assertRecipient: async () => {},
+      encryptTo: async (_, bytes) => bytes,
+      createSigner: () => signerOf(new Secret(`made ${(made += 1)}`)),
+      readSigner: signerOf,
+    })
+  rig.disk.storeFailure = new Failure('disk-full', 'no space')
+  const first = open()
+  t.is(first.signer().publicKey, 'made 1')
+  t.like(
+    rig.log.lines.findLast(({ level }) => level === 'warn'),
+    { fields: { error: { code: 'disk-full' } } },
+  )
+  t.is(first.signer().publicKey, 'made 1')
+  delete rig.disk.storeFailure
+  t.is(open().signer().publicKey, 'made 2')
+  t.is(open().signer().publicKey, 'made 2')
 })
