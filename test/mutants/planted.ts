@@ -7,10 +7,12 @@ import type { Mutant } from './mutant.ts'
 import { PAGE } from './page.ts'
 import { PLATFORM } from './platform.ts'
 import { SOCKETS } from './sockets.ts'
+import { TOKENS_MORE } from './tokens-more.ts'
 import { TOKENS } from './tokens.ts'
 
 export const PLANTED: readonly Mutant[] = [
   ...TOKENS,
+  ...TOKENS_MORE,
   ...CONNECTION,
   ...SOCKETS,
   ...PLATFORM,
