@@ -15,7 +15,7 @@ const ofProcess = (uid: number, pid: number, scope = 'web'): GrantRecord => ({
   token: TOKEN,
 })
 /** As much as one entry with this scope takes. */
-const EACH = 403
+const EACH = 803
 
 test('what does not fit is forgotten of the largest holder, its oldest first, and a small one keeps its own', t => {
   const seen = createSeenGrants({ clock: createFakeClock(), maxBytes: 20 * EACH })
