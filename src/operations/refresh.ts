@@ -94,6 +94,8 @@ export const createHeartbeat = (deps: {
   }
 
   const retrySoon = (): void => {
+    // It was stopped during the beat.
+    if (timers.length === 0) return
     retry?.cancel()
     retry = clock.after(RETRY_MS, () => void beat())
   }
