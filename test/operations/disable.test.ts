@@ -86,7 +86,10 @@ test('local makes no call and keeps nothing, and says what remains', async t => 
   t.is(world.calls.length, calls)
   t.deepEqual(disk.record.keys, [])
   t.is(disk.tokens.size, 0)
-  t.true(rig.status.brief().meaning.includes(app.name))
+  t.is(
+    rig.status.brief().meaning,
+    `Disabled on this machine only. The App ${app.name} remains: https://github.com/organizations/Octo-Org/settings/apps/${app.slug}`,
+  )
 })
 
 test('a disable that does not wait does what can be done', async t => {
@@ -99,6 +102,62 @@ test('a disable that does not wait does what can be done', async t => {
   away.world.outage = new Failure('unreachable', 'no route')
   t.is((await away.rig.disable.begin({ local: false, wait: false })).kind, 'disconnected')
   t.regex(away.rig.status.brief().meaning, /tokens.*may remain/)
+  const half = await holding()
+  half.world.refuse('uninstall', 'unreachable')
+  await half.rig.disable.begin({ local: false, wait: false })
+  t.is(
+    half.rig.status.brief().meaning,
+    `Disabled; its installations and the App may remain on GitHub. Delete it under https://github.com/organizations/Octo-Org/settings/apps/${half.app.slug}/advanced`,
+  )
+})
+
+test('every installation is taken down, each step is told, and its end is logged', async t => {
+  const { rig, world, app, told, clock, log } = await holding()
+  world.install(app.id, { type: 'organization', login: 'hexa' })
+  await rig.drift.check()
+  await rig.disable.begin(NOT_LOCAL)
+  t.is(world.installations.size, 0)
+  t.deepEqual(
+    told.filter(({ event, state }) => event === 'step' && state === 'disconnecting').map(({ detail }) => detail),
+    ['tokens revoked', 'App uninstalled'],
+  )
+  world.deleteApp(app.id)
+  await clock.advance(10 * SECOND)
+  t.true(log.lines.some(({ level, message }) => level === 'info' && message === rig.status.brief().meaning))
+})
+
+test('a token that GitHub will not let be revoked ends with the installation, and that is logged', async t => {
+  for (const code of ['suspended', 'ip-blocked', 'account-policy', 'forbidden'] as const) {
+    const { rig, world, clock, log } = await holding()
+    world.refuse('revoke', code, { times: 9 })
+    await rig.disable.begin(NOT_LOCAL)
+    await clock.advance(0)
+    t.like(rig.journey.read().connection, { kind: 'disconnecting', step: 'delete-app' }, code)
+    t.is(world.installations.size, 0, code)
+    t.true(
+      log.lines.some(({ level, message }) => level === 'warn' && message.startsWith('a token could not be revoked')),
+      code,
+    )
+  }
+})
+
+test('a key that was deleted on GitHub is no word that the App is gone, and that it cannot be asked any more is logged', async t => {
+  const { rig, world, app, pem, clock, log } = await holding()
+  await rig.disable.begin(NOT_LOCAL)
+  world.revokeKey(app.id, pem)
+  await clock.advance(MINUTE)
+  t.is(rig.kind(), 'disconnecting')
+  t.true(
+    log.lines.some(({ level, message }) => level === 'warn' && message.startsWith('the key was deleted on GitHub')),
+  )
+})
+
+test('a disable that is begun once more goes on, and has no more time than before', async t => {
+  const { rig, clock } = await holding()
+  const first = await rig.disable.begin(NOT_LOCAL)
+  t.like(first, { sinceMs: clock.now(), deadlineMs: clock.now() + 24 * HOUR })
+  await clock.advance(HOUR)
+  t.deepEqual(await rig.disable.begin(NOT_LOCAL), first)
 })
 
 test('without GitHub serving stops at once, and the rest follows when it is back', async t => {
@@ -107,6 +166,10 @@ test('without GitHub serving stops at once, and the rest follows when it is back
   world.outage = new Failure('unreachable', 'no route')
   t.is((await rig.disable.begin(NOT_LOCAL)).kind, 'disconnecting')
   t.is((await failureOf(tokens.obtain(grant))).code, 'not-connected')
+  t.like(
+    all.log.lines.find(({ message }) => message === 'disabling goes on when GitHub answers'),
+    { level: 'warn', fields: { step: 'revoke' } },
+  )
   t.is(live(all), 3)
   world.outage = undefined
   await clock.advance(5 * SECOND)
@@ -265,6 +328,14 @@ test('a sealed bundle that waits for its identity goes with the connection, and 
   waiting = true
   await rig.disable.begin({ local: true, wait: false })
   t.false(waiting)
+})
+
+test('a sealed bundle waits on where the disk refuses the disable', async t => {
+  let waiting = true
+  const { rig, disk } = await connectedRig({ dropWaiting: () => void (waiting = false) })
+  disk.storeFailure = new Failure('disk-full', 'no space')
+  await failureOf(rig.disable.begin({ local: true, wait: false }))
+  t.true(waiting)
 })
 
 test('a word that the App is there ends the row of those that it is not', async t => {

@@ -3,8 +3,20 @@
 import test from 'ava'
 import { Failure } from '../../src/domain/errors.ts'
 import { Secret } from '../../src/domain/secret.ts'
+import { createEnable } from '../../src/operations/enable.ts'
 import { failureOf } from '../support/fakes.ts'
-import { callerOf, createPremises, createRig, ORG, peerOf, type Premises, type Rig } from '../support/operations-rig.ts'
+import {
+  callerOf,
+  connectedRig,
+  createPremises,
+  createRig,
+  HERE,
+  ORG,
+  peerOf,
+  type Premises,
+  readFakeKey,
+  type Rig,
+} from '../support/operations-rig.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -34,11 +46,26 @@ test('the link, the App, its key, the installation, the first token', async t =>
   t.is(rig.kind(), 'awaiting-installation')
   t.is(keysOf(rig).length, 1)
   t.is(rig.journey.read().generation, generation + 1)
+  const [app] = [...world.apps.values()].map(held => held.app)
+  if (!app) throw new Error('no App')
+  const enabledAtMs = clock.now()
+  t.deepEqual(rig.journey.read().connection, {
+    kind: 'awaiting-installation',
+    sinceMs: enabledAtMs,
+    app,
+    account: ORG,
+    host: HERE,
+    enabledAtMs,
+  })
+  t.is(rig.journey.read().keys[0]?.addedAtMs, enabledAtMs)
+  t.true(rig.told.some(({ detail }) => detail === `App ${app.name} created, its key is stored`))
   await clock.advance(10_000)
   t.is(rig.kind(), 'awaiting-installation')
   world.install(appIdOf(rig) ?? 0, ORG)
   await clock.advance(3_000)
   t.is(rig.kind(), 'connected')
+  t.like(rig.journey.read().connection, { sinceMs: enabledAtMs + 12_000, enabledAtMs })
+  t.is(rig.journey.read().installations.length, 1)
   t.is(world.count('mint'), 1)
   t.true(rig.disk.audit.some(row => row.event === 'dotcom_connection.create'))
   t.true(rig.told.some(event => event.detail === 'first token minted'))
@@ -109,8 +136,14 @@ test('GitHub stays away until the code has run out: that is told', async t => {
   const { rig, world, clock, state } = await begun()
   world.outage = new Failure('unreachable', 'no route')
   await failureOf(rig.enable.complete({ code: world.submitManifest(ORG), state, trusted: false }))
+  t.true(
+    rig.log.lines.some(
+      ({ level, message }) => level === 'warn' && message.startsWith('GitHub gave no key for the new App'),
+    ),
+  )
   await clock.advance(HOUR + 6_000)
   t.is(rig.kind(), 'key-lost')
+  t.regex(rig.status.brief().meaning, /GitHub could not be reached while the code was good/)
   t.is((await rig.enable.begin(ORG)).how, 'manifest', 'one may start over')
 })
 
@@ -183,7 +216,10 @@ test('an App of another owner is told and not kept', async t => {
   t.is((await failureOf(rig.enable.complete({ code, state, trusted: false }))).code, 'wrong-owner')
   t.is(rig.kind(), 'disconnected')
   t.deepEqual(keysOf(rig), [])
-  t.regex(rig.status.brief().meaning, /belongs to mallory/)
+  t.regex(
+    rig.status.brief().meaning,
+    /belongs to mallory, not to Octo-Org; delete it under https:\/\/github\.com\/apps\/appliance-\d+\.$/,
+  )
 })
 
 test('the account is compared without case', async t => {
@@ -202,10 +238,16 @@ test('an enterprise has no manifest: the answer is an import, and no code is tak
 test('what is connected is not enabled again', async t => {
   const { rig, world, state, clock } = await begun()
   await rig.enable.complete({ code: world.submitManifest(ORG), state, trusted: false })
-  t.is((await failureOf(rig.enable.begin(ORG))).code, 'already-connected')
+  const waiting = await failureOf(rig.enable.begin({ ...ORG, login: 'hexa' }))
+  t.is(waiting.code, 'already-connected')
+  t.is(waiting.message, 'the state is awaiting-installation, with Octo-Org')
+  t.regex(waiting.next, /^Install it: https:/)
   world.install(appIdOf(rig) ?? 0, ORG)
   await clock.advance(3_000)
-  t.is((await failureOf(rig.enable.begin(ORG))).code, 'already-connected')
+  const connected = await failureOf(rig.enable.begin(ORG))
+  t.is(connected.code, 'already-connected')
+  t.is(connected.message, 'the state is connected, with Octo-Org')
+  t.regex(connected.next, /ghconnect disable/)
 })
 
 test('many calls of the setup page make no more questions than one', async t => {
@@ -349,4 +391,88 @@ test('a disable while the installation is looked for is not undone by the answer
   t.is(rig.kind(), 'disconnected')
   t.deepEqual(keysOf(rig), [])
   t.is(world.count('mint'), 0)
+})
+
+/** Over the parts of a rig, some of them replaced. */
+const enableOver = (rig: Rig, more: Partial<Parameters<typeof createEnable>[0]>) =>
+  createEnable({
+    ...rig,
+    readKey: readFakeKey,
+    exportKey: ({ fingerprint }, addedAtMs) => ({ fingerprint, pem: new Secret(fingerprint), addedAtMs }),
+    addresses: () => ({ url: 'https://github.com', apiUrl: 'https://api.github.com' }),
+    formUrl: (_, state) => `http://127.0.0.1:8470/enable/${state}`,
+    onConnected: async () => {},
+    ...more,
+  })
+
+test('an API that hangs keeps an enable back for four seconds', async t => {
+  const { rig, clock } = await begun()
+  const link = { ...rig.link, findPagesUrl: () => new Promise<never>(() => {}) }
+  const beginning = enableOver(rig, { link, addresses: () => APART.addresses }).begin(ORG)
+  let isThere = false
+  void beginning.then(() => (isThere = true))
+  await clock.advance(3_900)
+  t.false(isThere)
+  await clock.advance(200)
+  t.is((await beginning).how, 'manifest')
+})
+
+test('where the settings page listens nowhere no link to it is given; an enterprise needs none', async t => {
+  const rig = createRig(createPremises())
+  const enable = enableOver(rig, { pageFault: () => new Failure('io', 'port 8470 is taken') })
+  t.is((await failureOf(enable.begin(ORG))).message, 'port 8470 is taken')
+  t.is(rig.kind(), 'disconnected')
+  t.deepEqual(rig.disk.audit, [])
+  t.is((await enable.begin({ type: 'enterprise', login: 'acme' })).how, 'import')
+})
+
+test('what is connected is told so before the pages of GitHub are looked at', async t => {
+  const { rig, world } = await connectedRig(APART)
+  world.pagesUrl = () => 'http://localhost:8002/settings'
+  t.is((await failureOf(rig.enable.begin(ORG))).code, 'already-connected')
+})
+
+test('a key of GitHub that cannot be read is lost, and told so; GitHub is not asked for it again', async t => {
+  const { rig, world, clock, state } = await begun()
+  const convert = world.convert.bind(world)
+  world.convert = code => ({ ...convert(code), pem: 'rubbish' })
+  const failure = await failureOf(rig.enable.complete({ code: world.submitManifest(ORG), state, trusted: false }))
+  t.is(failure.code, 'invalid-key')
+  t.is(rig.kind(), 'key-lost')
+  t.like(rig.journey.read().connection, { account: ORG, evidence: 'not a key', sinceMs: clock.now() })
+  await clock.advance(MINUTE)
+  t.is(world.count('convertManifest'), 1)
+})
+
+test('where the answer was lost under way, the redirect opened again says that the key is', async t => {
+  const { rig, world, clock, state } = await begun()
+  world.withhold('convertManifest')
+  const redirect = { code: world.submitManifest(ORG), state, trusted: false }
+  const first = failureOf(rig.enable.complete(redirect))
+  await clock.advance(30_000)
+  t.is((await first).code, 'timeout')
+  t.is(rig.kind(), 'awaiting-app')
+  t.is((await failureOf(rig.enable.complete(redirect))).code, 'code-rejected')
+  t.is(rig.kind(), 'key-lost')
+})
+
+test('a first token that cannot be minted is logged, and the connection stands', async t => {
+  const { rig, world, clock, state } = await begun()
+  await rig.enable.complete({ code: world.submitManifest(ORG), state, trusted: false })
+  world.install(appIdOf(rig) ?? 0, ORG)
+  world.refuse('mint', 'github-outage')
+  await clock.advance(3_000)
+  t.is(rig.kind(), 'connected')
+  t.true(rig.log.lines.some(({ level, message }) => level === 'warn' && /first token could not/.test(message)))
+  t.false(rig.told.some(({ detail }) => detail === 'first token minted'))
+})
+
+test('who knows no link that is pending is refused at once, whatever else is under way', async t => {
+  const { rig } = await begun()
+  const other = Promise.withResolvers<void>()
+  const changing = rig.journey.alone(() => other.promise)
+  const stranger = rig.enable.complete({ code: 'code-1', state: '0'.repeat(32), trusted: false })
+  t.is((await failureOf(stranger)).code, 'no-enable-pending')
+  other.resolve()
+  await changing
 })

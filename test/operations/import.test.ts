@@ -4,7 +4,7 @@ import test from 'ava'
 import { type Code, Failure } from '../../src/domain/errors.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import { failureOf } from '../support/fakes.ts'
-import { createPremises, createRig, ORG } from '../support/operations-rig.ts'
+import { createPremises, createRig, HERE, ORG } from '../support/operations-rig.ts'
 
 const build = () => {
   const premises = createPremises()
@@ -14,12 +14,22 @@ const build = () => {
 
 test('an App is imported by its id or its client id, and found installed at once', async t => {
   for (const by of ['appId', 'clientId'] as const) {
-    const { rig, world, app, pem } = build()
+    const { rig, world, app, pem, clock, disk } = build()
+    const { generation } = rig.journey.read()
     world.install(app.id, ORG)
     const wish = by === 'appId' ? { appId: app.id } : { clientId: app.clientId }
     t.is((await rig.importApp({ ...wish, pem: new Secret(pem) })).kind, 'connected')
     t.like(rig.journey.read().connection, { account: ORG, app: { id: app.id } })
-    t.is(rig.journey.read().keys.length, 1)
+    t.like(rig.journey.read().connection, { host: HERE, enabledAtMs: clock.now() })
+    t.deepEqual(
+      rig.journey.read().keys.map(({ fingerprint, addedAtMs }) => [fingerprint, addedAtMs]),
+      [[pem, clock.now()]],
+    )
+    t.is(rig.journey.read().generation, generation + 1)
+    t.deepEqual(
+      disk.audit.filter(({ event }) => event === 'connection.import').map(({ detail }) => detail),
+      [`${app.name} for Octo-Org, key ${pem}`],
+    )
   }
 })
 
@@ -71,10 +81,21 @@ test('over a connection, or while GitHub is asked for a key, nothing is imported
   await rig.enable.begin(ORG)
   world.outage = new Failure('timeout', 'slow')
   await failureOf(rig.enable.complete({ code: world.submitManifest(ORG), trusted: true }))
-  t.is((await failureOf(rig.importApp({ appId: app.id, pem: new Secret(pem) }))).code, 'enable-in-progress')
+  const pending = await failureOf(rig.importApp({ appId: app.id, pem: new Secret(pem) }))
+  t.is(pending.code, 'enable-in-progress')
+  t.is(pending.message, 'for Octo-Org')
   world.outage = undefined
   await rig.enable.resume()
-  t.is((await failureOf(rig.importApp({ appId: app.id, pem: new Secret(pem) }))).code, 'already-connected')
+  const live = await failureOf(rig.importApp({ appId: app.id, pem: new Secret(pem) }))
+  t.is(live.code, 'already-connected')
+  t.is(live.message, 'the state is awaiting-installation, with Octo-Org')
+})
+
+test('a key that GitHub rejects is told with the App and the fingerprint that were given', async t => {
+  const { rig, pem } = build()
+  const failure = await failureOf(rig.importApp({ appId: 4_711, pem: new Secret(pem) }))
+  t.is(failure.message, `App 4711 with key ${pem}: Integration not found`)
+  t.true(failure.cause instanceof Failure)
 })
 
 test('the account is the one that is enabled for, else the owner of the App', async t => {
@@ -83,6 +104,18 @@ test('the account is the one that is enabled for, else the owner of the App', as
   await rig.enable.begin(enterprise)
   await rig.importApp({ appId: app.id, pem: new Secret(pem), account: 'ACME' })
   t.like(rig.journey.read().connection, { account: enterprise })
+  const silent = build()
+  await silent.rig.enable.begin(enterprise)
+  await silent.rig.importApp({ appId: silent.app.id, pem: new Secret(silent.pem) })
+  t.like(silent.rig.journey.read().connection, { account: enterprise })
+  const lost = build()
+  lost.rig.journey.to({ kind: 'key-lost', sinceMs: 0, account: enterprise, evidence: '' })
+  await lost.rig.importApp({ appId: lost.app.id, pem: new Secret(lost.pem) })
+  t.like(lost.rig.journey.read().connection, { account: enterprise })
+  const another = build()
+  await another.rig.enable.begin(enterprise)
+  await another.rig.importApp({ appId: another.app.id, pem: new Secret(another.pem), account: 'hexa' })
+  t.like(another.rig.journey.read().connection, { account: { type: 'organization', login: 'hexa' } })
   const second = build()
   await second.rig.importApp({ appId: second.app.id, pem: new Secret(second.pem), account: 'hexa' })
   t.like(second.rig.journey.read().connection, { account: { type: 'organization', login: 'hexa' } })
