@@ -48,6 +48,89 @@ test('a failure is told until a call goes through', async t => {
   t.is(trouble(), undefined)
 })
 
+test('a refusal of the one request is an answer: the way is open', async t => {
+  const { begin, trouble } = build()
+  for (const code of [
+    'permission-not-granted',
+    'repository-not-accessible',
+    'code-rejected',
+    'bad-credentials',
+    'forbidden',
+  ] as const) {
+    await begin().fail('proxy-refused')
+    t.is(trouble(), 'proxy-refused')
+    await begin().fail(code)
+    t.is(trouble(), undefined, code)
+  }
+})
+
+test('what GitHub says of the stored App and its key is trouble, with its time; of another App it is none', async t => {
+  const { link, world, clock } = await connectedRig()
+  for (const code of ['key-rejected', 'app-not-found'] as const) {
+    world.refuse('getApp', code)
+    await failureOf(link.getApp())
+    t.is(link.findTrouble()?.failure.code, code)
+    t.is(link.findTrouble()?.atMs, clock.now())
+    world.refuse('getApp', code)
+    t.is((await failureOf(link.getAppAs({ issuer: '4711', keys: [] }))).code, code)
+    t.is(link.findTrouble(), undefined)
+    world.refuse('listInstallations', code)
+    t.is((await failureOf(link.listInstallationsAs({ issuer: '4711', keys: [] }))).code, code)
+    t.is(link.findTrouble(), undefined)
+    await clock.advance(1_000)
+  }
+})
+
+test('a recovery is told once, by the first call that goes through after others had not', async t => {
+  const { link, begin } = build()
+  let recoveries = 0
+  link.onRecovery(() => (recoveries += 1))
+  await begin().succeed()
+  t.is(recoveries, 0)
+  await begin().fail('dns')
+  await begin().fail('timeout')
+  t.is(recoveries, 0)
+  await begin().succeed()
+  await begin().succeed()
+  t.is(recoveries, 1)
+})
+
+test('a node that is to call nobody calls nobody, and says why', async t => {
+  const { app, world, store, clock } = await connectedRig()
+  const replica = new Failure('replica', 'this node is a replica')
+  const { github } = build()
+  const called: string[] = []
+  const link = createAppLink({
+    github: {
+      ...github,
+      getApp: async () => (called.push('getApp'), app),
+      findPagesUrl: async () => (called.push('findPagesUrl'), undefined),
+    },
+    store,
+    clock,
+    readKey: readFakeKey,
+    findMute: () => replica,
+  })
+  for (const call of [link.getApp, link.findPagesUrl]) t.is(await failureOf(call()), replica)
+  t.deepEqual(called, [])
+  t.deepEqual(world.calls, [])
+})
+
+test('GitHub is told which installations are known, as of now', async t => {
+  const { rig, store, clock, installation } = await connectedRig()
+  const known: unknown[] = []
+  const link = createAppLink({
+    github: { ...build().github, listInstallations: async (_, held) => (known.push(held), []) },
+    store,
+    clock,
+    readKey: readFakeKey,
+  })
+  await link.listInstallations()
+  rig.journey.to(rig.journey.read().connection, { installations: [] })
+  await link.listInstallations()
+  t.deepEqual(known, [[installation], []])
+})
+
 test('a call that hung while another way was opened says nothing of that way', async t => {
   const { begin, trouble } = build()
   const hanging = begin()

@@ -62,3 +62,58 @@ test('a GitHub that does not answer is waited for five seconds', async t => {
   await clock.advance(200)
   t.is((await asked).length, FEATURE_NAMES.length)
 })
+
+test('whoever lists them makes GitHub be asked at once, and leaves no timer behind', async t => {
+  const { journey, clock } = await connectedRig()
+  const asked: unknown[] = []
+  const waiting = clock.waiting()
+  const features = createFeatures({
+    switched: () => [{ name: 'unified-search-public', file: 'c.toml' }],
+    policy: () => policyOf(['unified-search-public']),
+    journey,
+    drift: { check: async options => void asked.push(options) },
+    clock,
+  })
+  await features.list()
+  t.deepEqual(asked, [{ force: true }])
+  t.is(clock.waiting(), waiting)
+})
+
+test('a feature bears the installation and repositories of its profile; a profile of its name alone switches nothing on', async t => {
+  const { journey, clock } = await connectedRig()
+  const [bare] = policyOf(['unified-search-public']).profiles
+  if (!bare) throw new Error('no profile')
+  const policy: Policy = {
+    profiles: [
+      { ...bare, installation: 'octo-org', repositories: ['web'] },
+      ...policyOf(['unified-search-private', 'license-user-sync']).profiles,
+    ],
+  }
+  const switched = () =>
+    (['unified-search-public', 'unified-search-private'] as const).map(name => ({ name, file: 'c' }))
+  const features = createFeatures({ switched, policy: () => policy, journey, drift: { async check() {} }, clock })
+  const list = await features.list()
+  t.like(
+    list.find(({ name }) => name === 'unified-search-public'),
+    { state: 'on', installation: 'octo-org', repositories: ['web'], ...FEATURES['unified-search-public'] },
+  )
+  const asks = list.find(({ name }) => name === 'unified-search-private')
+  t.like(asks, { state: 'app-lacks', missing: { issues: 'read', pull_requests: 'read' } })
+  t.false(Object.hasOwn(asks ?? {}, 'installation'))
+  const off = list.find(({ name }) => name === 'license-user-sync')
+  t.is(off?.state, 'off')
+  t.is(off?.next, 'Run `ghconnect features enable license-user-sync`.')
+  t.false(Object.hasOwn(off ?? {}, 'allow'))
+  t.deepEqual(features.warnings(), [
+    {
+      code: 'feature-permissions',
+      detail: `Unified search, private repositories is switched on. ${asks?.detail}`,
+      next: asks?.next ?? '',
+    },
+  ])
+  const { connection } = journey.read()
+  if (connection.kind !== 'connected') throw new Error('not connected')
+  const asking = { ...connection.app.permissions, issues: 'read', pull_requests: 'read' } as const
+  journey.to({ ...connection, app: { ...connection.app, permissions: asking } })
+  t.deepEqual(features.warnings(), [], 'what is to be approved is a warning of the installation')
+})

@@ -29,9 +29,36 @@ test('a new key is proven alone, signs, and leaves the old one as fallback: audi
   t.is(journey.read().generation, generation + 1)
   t.is(journey.read().connection.kind, 'connected')
   const rows = disk.audit.filter(row => row.event === 'connection.key-add')
-  t.is(rows.length, 1)
-  t.true(rows[0]?.detail?.includes(added))
-  t.deepEqual(told.filter(event => event.event === 'change').length, 1)
+  const detail = `${added} signs now, ${pem} is the fallback`
+  t.deepEqual(
+    rows.map(row => row.detail),
+    [detail],
+  )
+  t.deepEqual(
+    told.filter(({ event }) => event === 'change').map(event => [event.state, event.detail]),
+    [['connected', detail]],
+  )
+})
+
+test('each key is listed with when it was added, and retiring one is audited, told, and a new generation', async t => {
+  const { keys, world, app, pem, journey, disk, told, clock } = await connectedRig()
+  const firstMs = clock.now()
+  await clock.advance(DAY)
+  const added = world.addKey(app.id)
+  await keys.add(secret(added))
+  t.deepEqual(
+    keys.list().map(({ added_at }) => added_at),
+    [clock.now(), firstMs].map(ms => new Date(ms).toISOString()),
+  )
+  const { generation } = journey.read()
+  await keys.retire()
+  t.is(journey.read().generation, generation + 1)
+  const detail = `${pem} no more; ${added} signs`
+  t.deepEqual(
+    disk.audit.filter(({ event }) => event === 'connection.key-retire').map(row => row.detail),
+    [detail],
+  )
+  t.is(told.filter(({ event }) => event === 'change').at(-1)?.detail, detail)
 })
 
 test('the same key again is no change, and says so', async t => {
@@ -190,23 +217,39 @@ test('a connection that changed while GitHub was asked is left alone', async t =
 })
 
 test('warnings: a key older than a year, two for more than a week, one that GitHub rejects while the other works', async t => {
-  const { keys, world, app, status, clock, tokens, installation } = await connectedRig()
+  const { keys, world, app, pem, status, clock, tokens, installation } = await connectedRig()
   const codes = (): string[] =>
     status
       .whole()
       .warnings.map(({ code }) => code)
       .filter(code => code.startsWith('key-'))
   t.deepEqual(codes(), [])
-  await clock.advance(365 * DAY)
+  await clock.advance(365 * DAY - 1)
+  t.deepEqual(codes(), [])
+  await clock.advance(1)
   t.deepEqual(codes(), ['key-old'])
   const added = world.addKey(app.id)
   await keys.add(secret(added))
   t.deepEqual(codes(), [], 'the one that signs counts')
-  await clock.advance(7 * DAY)
+  await clock.advance(7 * DAY - 1)
+  t.deepEqual(codes(), [])
+  await clock.advance(1)
   t.deepEqual(codes(), ['key-retire'])
   world.revokeKey(app.id, added)
   await tokens.obtain({ profile: 'ci', scope: { installation: installation.id } })
   t.deepEqual(codes(), ['key-fallback', 'key-retire'])
+  t.deepEqual(
+    status.whole().warnings.find(({ code }) => code === 'key-fallback'),
+    {
+      code: 'key-fallback',
+      detail: `GitHub rejects the key ${added}; ${pem} works in its place.`,
+      next: `If it was deleted on GitHub: \`ghconnect keys retire --fingerprint ${added}\`, then add a new one.`,
+    },
+  )
+  t.regex(
+    status.whole().warnings.find(({ code }) => code === 'key-retire')?.detail ?? '',
+    new RegExp(`^${pem} is still held`),
+  )
   await keys.retire(added)
   t.deepEqual(codes(), ['key-old'])
 })
