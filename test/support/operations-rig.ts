@@ -245,7 +245,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
 const absent = (): never => {
   throw new Error('not built here')
 }
-const NO_RECOVERY: Recovery = {
+export const NO_RECOVERY: Recovery = {
   recipients: () => [],
   created: () => [],
   setCreated: absent,
@@ -254,7 +254,7 @@ const NO_RECOVERY: Recovery = {
   ensureWrap: absent,
   signer: () => ({ publicKey: 'none', privatePem: new Secret('none'), sign: absent }),
 }
-const NO_SNAPSHOTS: Snapshots = {
+export const NO_SNAPSHOTS: Snapshots = {
   export: absent,
   restore: absent,
   unlock: absent,
