@@ -9,6 +9,7 @@ import {
   explainConnection,
   isLive,
   isOtherHost,
+  isSameApp,
   isTrouble,
   mayCallOut,
   mayServe,
@@ -76,6 +77,81 @@ test('a machine is another one when both marks differ', t => {
   t.false(isOtherHost(stored, { machineId: 'a', hostname: 'y' }))
   t.false(isOtherHost(stored, { machineId: 'b', hostname: 'x' }))
   t.false(isOtherHost(stored, stored))
+  const nameless = { machineId: '', hostname: 'x' }
+  t.true(isOtherHost(nameless, { machineId: '', hostname: 'y' }), 'two without a machine-id have none in common')
+  t.false(isOtherHost(nameless, nameless))
+})
+
+test('what an App was is told by its id, its machine and when it was enabled; state and name may change', t => {
+  const before: Connection = { ...established, kind: 'connected' }
+  t.true(isSameApp(before, { ...before, sinceMs: 9, app: { ...app, name: 'other' } }))
+  t.true(isSameApp(before, { ...established, kind: 'suspended', evidence: 'why' }))
+  const others: readonly Connection[] = [
+    { ...before, app: { ...app, id: 2 } },
+    { ...before, enabledAtMs: 2 },
+    { ...before, host: { machineId: 'n', hostname: 'h' } },
+    { ...before, host: { machineId: 'm', hostname: 'i' } },
+    { kind: 'disconnected', sinceMs: 1 },
+    pending,
+  ]
+  for (const other of others) {
+    t.false(isSameApp(before, other), JSON.stringify(other))
+    t.false(isSameApp(other, before), JSON.stringify(other))
+  }
+})
+
+test('what to do next names the command or the page that this very state needs', t => {
+  const nextOf = (connection: Connection): string => explainConnection(connection, 'https://octo.ghe.com/').next
+  const meaningOf = (connection: Connection): string => explainConnection(connection, 'https://octo.ghe.com/').meaning
+  const settings = 'https://octo.ghe.com/organizations/octo-org/settings/apps'
+  const trouble = (kind: (typeof TROUBLES)[number], evidence = 'why'): Connection => ({
+    ...established,
+    kind,
+    evidence,
+  })
+  const quarantined: Connection = { ...established, kind: 'quarantined', evidence: 'why' }
+  const disabling = (step: 'revoke' | 'uninstall' | 'delete-app'): Connection => ({
+    ...established,
+    kind: 'disconnecting',
+    step,
+    deadlineMs: 2,
+  })
+  const expected: readonly (readonly [Connection, RegExp])[] = [
+    [{ kind: 'disconnected', sinceMs: 1 }, /^Run `ghconnect enable --organization ORG`\.$/],
+    [pending, /^Open the link that `ghconnect enable` printed/],
+    [{ ...pending, conversion: { code: 'c', startedAtMs: 1 } }, /^Nothing is lost, .* for an hour/],
+    [{ kind: 'key-lost', sinceMs: 1, account, evidence: 'e' }, new RegExp(`^Under ${settings} .*\`ghconnect import`)],
+    [
+      { ...established, kind: 'awaiting-installation' },
+      /^Install it: https:\/\/octo\.ghe\.com\/apps\/ghe\/installations\/new$/,
+    ],
+    [{ ...established, kind: 'connected' }, /^Nothing to do\.$/],
+    [trouble('suspended'), /^Let an owner of octo-org unsuspend/],
+    [trouble('uninstalled'), /^Install it again: https:\/\/octo\.ghe\.com\/apps\/ghe\/installations\/new/],
+    [trouble('app-deleted'), /^Run `ghconnect disable --local`, then `ghconnect enable`/],
+    [trouble('key-rejected'), new RegExp(`^Generate a key under ${settings}/ghe and run \`ghconnect keys add FILE\``)],
+    [trouble('blocked', 'the IP allow list says no'), /egress address to the allow list/],
+    [trouble('blocked', 'SAML'), /policies on Apps and its single sign-on/],
+    [quarantined, /`ghconnect adopt`.*`ghconnect disable --local`/],
+    [disabling('revoke'), /^Wait: .*`ghconnect disable --local`/],
+    [disabling('uninstall'), /^Wait: /],
+    [
+      disabling('delete-app'),
+      new RegExp(`^Delete the App under ${settings}/ghe/advanced.*\`ghconnect disable --no-wait\``),
+    ],
+  ]
+  for (const [connection, next] of expected) t.regex(nextOf(connection), next, connection.kind)
+  t.regex(meaningOf(trouble('blocked', 'the IP allow list says no')), /^The IP allow list of octo-org/)
+  t.regex(meaningOf(quarantined), /another machine \(h\)/)
+  t.is(meaningOf({ ...established, kind: 'connected' }), 'Connected to octo-org as ghe.')
+  t.is(meaningOf({ kind: 'disconnected', sinceMs: 1, remark: 'The App remains.' }), 'The App remains.')
+  t.deepEqual(
+    (['revoke', 'uninstall', 'delete-app'] as const).map(
+      step => /(?:revoked|uninstalled|deleted)/.exec(meaningOf(disabling(step)))?.[0],
+    ),
+    ['revoked', 'uninstalled', 'deleted'],
+  )
+  t.regex(meaningOf({ ...pending, conversion: { code: 'c', startedAtMs: 1 } }), /^The App was created\./)
 })
 
 test('the pages of settings are those of the owner, on the host that GitHub named', t => {
@@ -85,5 +161,6 @@ test('the pages of settings are those of the owner, on the host that GitHub name
     'https://octo.ghe.com/enterprises/e/settings/apps/ghe',
   )
   t.is(appSettingsUrl({ ...app, owner: { type: 'user', login: 'u' } }), 'https://octo.ghe.com/settings/apps/ghe')
+  t.is(appSettingsUrl({ ...app, slug: '' }), 'https://octo.ghe.com/organizations/octo-org/settings/apps')
   t.is(appsSettingsUrl('https://github.com/', account), 'https://github.com/organizations/octo-org/settings/apps')
 })

@@ -56,10 +56,11 @@ test('errors of the disk are named, failures pass, the rest is internal and keep
     SQLITE_NOTADB: 'store-corrupt',
     SQLITE_IOERR_WRITE: 'io',
     SQLITE_READONLY: 'io',
-    EIO: 'io',
-    EACCES: 'io',
+    SQLITE_CANTOPEN: 'io',
     ESOMETHING: 'internal',
+    SQLITE_BUSY: 'internal',
   }
+  for (const code of OF_FILES) expected[code] = 'io'
   for (const [code, name] of Object.entries(expected)) {
     const thrown = errno(code)
     const failure = asFailure(thrown)
@@ -70,6 +71,48 @@ test('errors of the disk are named, failures pass, the rest is internal and keep
   t.is(asFailure(own), own)
   for (const odd of [undefined, null, 'text', 7, {}]) t.is(asFailure(odd).code, 'internal')
   t.notRegex(asFailure(new Error('with ghs_secret in it')).message, /ghs_/, 'an unknown error says nothing to callers')
+})
+
+/** What a file, or a folder, or the process itself may be to one who opens it. */
+const OF_FILES = [
+  'EIO',
+  'EACCES',
+  'EPERM',
+  'EROFS',
+  'ENOENT',
+  'ENOTDIR',
+  'EEXIST',
+  'ELOOP',
+  'ENAMETOOLONG',
+  'EISDIR',
+  'EMFILE',
+  'ENFILE',
+  'EBUSY',
+  'EXDEV',
+  'ETXTBSY',
+  'ESTALE',
+  'ENXIO',
+]
+
+test('an error of the disk names the path once, and a quota that is used up is told from a full disk', t => {
+  const thrown = (code: string, message: string, path?: string): string =>
+    asFailure(Object.assign(new Error(message), { code, ...(path !== undefined && { path }) })).message
+  t.is(thrown('ENOSPC', 'write', '/var/lib/a'), '/var/lib/a: no space left on the device')
+  t.is(thrown('SQLITE_FULL', 'database or disk is full'), 'no space left on the device')
+  t.is(thrown('EDQUOT', 'write', '/var/lib/a'), "/var/lib/a: this user's disk quota is used up")
+  t.is(thrown('EACCES', 'permission denied', '/etc/a'), '/etc/a: permission denied')
+  t.is(thrown('ENOENT', "ENOENT: open '/etc/a'", '/etc/a'), "ENOENT: open '/etc/a'")
+  t.is(thrown('SQLITE_CORRUPT', 'malformed'), 'a page of the store fails its check')
+  t.is(asFailure(new Error('x')).message, 'unexpected error')
+})
+
+test('a problem gives the advice of this one failure where it has some', t => {
+  const failure = new Failure('io', 'why', { next: 'Mend it.' })
+  t.is(failure.next, 'Mend it.')
+  t.is(toProblem(failure).next, 'Mend it.')
+  t.is(failure.entry, CATALOGUE.io)
+  t.is(failure.name, 'Failure')
+  t.false('cause' in failure)
 })
 
 test('a secret shows itself nowhere', t => {

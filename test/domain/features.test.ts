@@ -93,6 +93,49 @@ test('what is missing is told with who can give it', t => {
   t.is(state(connectedWith(all), two, { ...profile, installation: 'nobody' }).state, 'no-installation')
 })
 
+test('a feature without its installation says which one it looked for, and each state what to do', t => {
+  const all = { contents: 'read', metadata: 'read' } as const
+  const two = { connection: connectedWith(all), installations: [installationWith(all), installationWith(all, 8)] }
+  const none = assessFeature(feature, profile, two)
+  t.deepEqual(none, {
+    state: 'no-installation',
+    detail: 'the App has 2 installations, and the feature names none',
+  })
+  t.like(assessFeature(feature, { ...profile, installation: 'nobody' }, two), {
+    detail: 'the App has no installation nobody',
+  })
+  t.is(
+    explainAssessment(none).detail,
+    'It is switched on, but the App has 2 installations, and the feature names none.',
+  )
+  const missing = { contents: 'read' } as const
+  const link = 'https://github.com/x'
+  const lines = [
+    none,
+    { state: 'off' } as const,
+    { state: 'on' } as const,
+    { state: 'awaiting-connection' } as const,
+    { state: 'app-lacks', missing, link } as const,
+    { state: 'awaiting-approval', missing, link } as const,
+  ].map(explainAssessment)
+  t.deepEqual(
+    lines.map(
+      ({ next }) =>
+        /`ghconnect [a-z ]+[a-z]|Nothing to do|Let the owner of the App|Let the owner accept/.exec(next)?.[0],
+    ),
+    [
+      '`ghconnect installations',
+      '`ghconnect features enable',
+      'Nothing to do',
+      '`ghconnect enable',
+      'Let the owner of the App',
+      'Let the owner accept',
+    ],
+  )
+  t.is(lines[4]?.detail, 'The App does not ask for contents: read.')
+  t.is(lines[5]?.detail, 'The owner of the installation has not approved contents: read yet.')
+})
+
 const permissionSets = fc.dictionary(fc.constantFrom(...NAMES), fc.constantFrom('read' as const, 'write' as const))
 
 test('a feature is on exactly where its installation holds what it needs, whatever the App says; else something is to be done', t => {

@@ -86,3 +86,22 @@ test('a bundle without a connection belongs to no GitHub', t => {
   const connection: Connection = { kind: 'disconnected', sinceMs: 0 }
   t.deepEqual(assertSameGithub({ connection, settings }, configured, { force: false }), [])
 })
+
+test('a bundle of another GitHub is refused with both addresses, and taken with a warning where that is forced', t => {
+  const account = { type: 'organization', login: 'octo-org' } as const
+  const connection: Connection = { kind: 'key-lost', sinceMs: 0, account, evidence: '' }
+  const configured = { url: 'https://github.com', apiUrl: 'https://api.github.com' }
+  const settings = { github_url: 'https://a.ghe.com', api_url: 'https://api.a.ghe.com' }
+  const what =
+    'he bundle belongs to https://a.ghe.com (API https://api.a.ghe.com), the configuration names https://github.com (API https://api.github.com)'
+  t.throws(() => assertSameGithub({ connection, settings }, configured, { force: false }), { message: `t${what}` })
+  t.deepEqual(assertSameGithub({ connection, settings }, configured, { force: true }), [`T${what}.`])
+  const [none = ''] = assertSameGithub({ connection, settings: {} }, configured, { force: true })
+  t.regex(none, /belongs to an unknown GitHub \(API unknown\)/)
+  const [long = ''] = assertSameGithub(
+    { connection, settings: { ...settings, github_url: `https://${'a'.repeat(5_000)}` } },
+    configured,
+    { force: true },
+  )
+  t.true(long.length < 500, "a stranger's bundle does not fill the journal")
+})

@@ -1,32 +1,45 @@
-// What a state is to somebody who wants a token: a problem of its own, or none.
+// What a state is to somebody who wants a token: one problem of the catalogue each, or none.
 
 import test from 'ava'
-import { CATALOGUE } from '../../src/domain/errors.ts'
+import { TROUBLES } from '../../src/domain/connection.ts'
 import { failureOfState } from '../../src/domain/state-failure.ts'
 
-const of = (state: string) => failureOfState({ state, meaning: 'It is so.', next: 'Do this.' })
+const codeOf = (state: string): string | undefined => failureOfState({ state, meaning: 'm', next: 'n' })?.code
 
-test('each state in which no token is to be had is a problem with the words of the state', t => {
-  const codes = {
-    disconnected: 'not-connected',
-    disconnecting: 'not-connected',
-    'key-lost': 'key-lost',
-    quarantined: 'quarantined',
-    isolated: 'isolated',
-    locked: 'locked',
-    'awaiting-unlock': 'locked',
-    suspended: 'suspended',
-    uninstalled: 'installation-not-found',
-    'app-deleted': 'app-not-found',
-    'key-rejected': 'key-rejected',
-    blocked: 'ip-blocked',
-  } as const
-  for (const [state, code] of Object.entries(codes)) {
-    t.like(of(state), { code, message: 'It is so.', next: 'Do this.' }, state)
-    t.true(Object.hasOwn(CATALOGUE, code))
-  }
+test('each state without tokens is a problem of its own, and the others are none', t => {
+  t.deepEqual(
+    Object.fromEntries(
+      [
+        'disconnected',
+        'disconnecting',
+        'key-lost',
+        'quarantined',
+        'isolated',
+        'locked',
+        'awaiting-unlock',
+        ...TROUBLES,
+      ].map(state => [state, codeOf(state)]),
+    ),
+    {
+      disconnected: 'not-connected',
+      disconnecting: 'not-connected',
+      'key-lost': 'key-lost',
+      quarantined: 'quarantined',
+      isolated: 'isolated',
+      locked: 'locked',
+      'awaiting-unlock': 'locked',
+      suspended: 'suspended',
+      uninstalled: 'installation-not-found',
+      'app-deleted': 'app-not-found',
+      'key-rejected': 'key-rejected',
+      blocked: 'ip-blocked',
+    },
+  )
+  for (const state of ['connected', 'awaiting-app', 'awaiting-installation']) t.is(codeOf(state), undefined, state)
 })
 
-test('whoever is connected, or about to be, has no problem', t => {
-  for (const state of ['connected', 'awaiting-app', 'awaiting-installation']) t.is(of(state), undefined)
+test('the problem says what the state means, and what it asks for', t => {
+  const failure = failureOfState({ state: 'blocked', meaning: 'It is blocked.', next: 'Unblock it.' })
+  t.is(failure?.message, 'It is blocked.')
+  t.is(failure?.next, 'Unblock it.')
 })
