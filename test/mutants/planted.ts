@@ -1,6 +1,7 @@
 // All planted bugs. `scripts/mutate` applies them one by one, in a copy of the tree.
 
 import { CLUSTER } from './cluster.ts'
+import { CONNECTION_MORE } from './connection-more.ts'
 import { CONNECTION } from './connection.ts'
 import { DISK } from './disk.ts'
 import type { Mutant } from './mutant.ts'
@@ -14,6 +15,7 @@ export const PLANTED: readonly Mutant[] = [
   ...TOKENS,
   ...TOKENS_MORE,
   ...CONNECTION,
+  ...CONNECTION_MORE,
   ...SOCKETS,
   ...PLATFORM,
   ...DISK,
