@@ -32,6 +32,9 @@ test('each word of GitHub that may mean a change is a reason to look, within the
     t.is(world.count('listInstallations'), 2, code)
     await clock.advance(2 * MINUTE)
     t.is(world.count('listInstallations'), 2, code)
+    await failureOf(tokens.obtain({ profile: 'd', scope: { installation: installation.id, repositories: ['web'] } }))
+    await clock.advance(0)
+    t.is(world.count('listInstallations'), 3, 'a later one is a reason again')
   }
 })
 
