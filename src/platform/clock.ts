@@ -76,8 +76,14 @@ export const createClock = (): Clock => {
     sleep(ms, signal) {
       const { promise, resolve } = Promise.withResolvers<void>()
       if (signal?.aborted) return Promise.resolve()
-      const timer = after(ms, resolve)
-      signal?.addEventListener('abort', () => (timer.cancel(), resolve()), { once: true })
+      const end = (): void => {
+        timer.cancel()
+        // A signal outlives the sleeps of a loop: each would leave its listener.
+        signal?.removeEventListener('abort', end)
+        resolve()
+      }
+      const timer = after(ms, end)
+      signal?.addEventListener('abort', end)
       return promise
     },
   }

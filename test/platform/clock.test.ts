@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { getEventListeners, once } from 'node:events'
 import { join } from 'node:path'
 import test from 'ava'
 import { createClock, isCronExpression } from '../../src/platform/clock.ts'
@@ -40,6 +40,57 @@ test('a sleep ends at once when its signal is aborted, before or meanwhile', asy
   clock.after(5, () => controller.abort())
   await clock.sleep(60_000, controller.signal)
   t.true(clock.monotonic() - begun < 10_000)
+})
+
+test('a sleep that is over leaves nothing behind at its signal, however it ended', async t => {
+  const { signal } = new AbortController()
+  for (let i = 0; i < 3; i++) await clock.sleep(0, signal)
+  t.is(getEventListeners(signal, 'abort').length, 0)
+})
+
+test('a task that is repeated runs until it is cancelled', async t => {
+  const repeat = async (): Promise<() => number> => {
+    const third = Promise.withResolvers<void>()
+    let runs = 0
+    const timer = clock.every(1, () => {
+      if (++runs !== 3) return
+      timer.cancel()
+      third.resolve()
+    })
+    await third.promise
+    return () => runs
+  }
+  const first = await repeat()
+  await repeat()
+  t.is(first(), 3)
+})
+
+test('no timer of the clock keeps a process alive', t => {
+  const timeouts = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+  const before = timeouts()
+  const timers = [clock.after(60_000, () => {}), clock.every(60_000, () => {}), clock.onJump(() => {})]
+  t.is(timeouts(), before)
+  for (const timer of timers) timer.cancel()
+})
+
+test('a schedule that is cancelled looks at the clock no more', t => {
+  const { setInterval, clearInterval } = globalThis
+  const looks = new Set<unknown>()
+  const noting = (...given: Parameters<typeof setInterval>) => {
+    const handle = setInterval(...given)
+    looks.add(handle)
+    return handle
+  }
+  Object.assign(globalThis, {
+    setInterval: noting,
+    clearInterval: (handle: NodeJS.Timeout) => (looks.delete(handle), clearInterval(handle)),
+  })
+  t.teardown(() => Object.assign(globalThis, { setInterval, clearInterval }))
+  const timer = clock.schedule('0 0 1 1 *', () => {})
+  t.true(looks.size > 0)
+  timer.cancel()
+  t.is(looks.size, 0)
+  Object.assign(globalThis, { setInterval, clearInterval })
 })
 
 test('a schedule runs at each match until it is cancelled', async t => {
@@ -112,9 +163,9 @@ test('a jump of the wall clock is noticed, by its size, and a steady clock is no
     const jumps = []
     createClock().onJump(ms => jumps.push(Math.round(ms / 1000)))
     const turn = to => { offset = to; for (const check of checks) check() }
-    for (const to of [0, 1000, 3_601_000, 3_601_000, 1000]) turn(to)
+    for (const to of [0, 1000, 3_601_000, 3_601_000, 1000, 3_000, 7_000]) turn(to)
     console.log(JSON.stringify(jumps))`
   const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] })
   const [line] = await once(child.stdout, 'data')
-  t.deepEqual(JSON.parse(String(line)), [3600, -3600])
+  t.deepEqual(JSON.parse(String(line)), [3600, -3600, 4])
 })
