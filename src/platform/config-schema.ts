@@ -45,7 +45,10 @@ const webUrl = z
   .url({ protocol: /^https?$/, message: 'must be an http or https URL' })
   .refine(isPublicAddress, 'must have no user, password, query or fragment')
 const access = z.enum(['read', 'write', 'admin'])
-const permissions = z.record(z.string().regex(/^[a-z][a-z0-9_]*$/, 'permissions are spelt with a-z, 0-9 and _'), access)
+// What is wrong with a name is told of the whole: of a key alone Zod says no more than that it is invalid.
+const permissions = z.record(z.string().regex(/^[a-z][a-z0-9_]*$/), access, {
+  error: ({ code }) => (code === 'invalid_key' ? 'permissions are spelt with a-z, 0-9 and _' : undefined),
+})
 const name = z.string().regex(PROFILE_NAME, 'must be a name of letters, digits and . _ -')
 /** The suffixes of units that can run a process. */
 const unit = z.string().regex(UNIT_NAME, 'must be the full name of a .service or .scope unit')

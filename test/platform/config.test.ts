@@ -1,11 +1,11 @@
 // The configuration: every key optional, every mistake named with file, line and key.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import * as fc from 'fast-check'
-import { loadConfig, parseConfig, type Surroundings } from '../../src/platform/config.ts'
+import { DEFAULT_CONFIG_FILE, loadConfig, parseConfig, type Surroundings } from '../../src/platform/config.ts'
 import { Failure } from '../../src/domain/errors.ts'
 
 const surroundings: Surroundings = {
@@ -28,12 +28,20 @@ test('an empty file is a whole configuration', t => {
   t.like(read(''), {
     file: 'c.toml',
     appliance: { hostname: 'ghe.example.com', url: 'https://ghe.example.com' },
-    github: { url: 'https://github.com', apiUrl: 'https://api.github.com', statelessTokens: 'default' },
+    github: {
+      url: 'https://github.com',
+      apiUrl: 'https://api.github.com',
+      apiVersion: '2026-03-10',
+      statelessTokens: 'default',
+    },
     app: { name: 'ghe-example-com', permissions: { metadata: 'read' } },
     paths: { state: '/var/lib/ghconnectd', runtime: '/run/ghconnectd' },
+    store: { keyFile: undefined },
+    snapshot: { recipients: [], trusted: [], includeToken: true },
+    features: [],
     proxy: { url: undefined, exclude: [], caFile: undefined, passwordFile: undefined },
     refresh: { schedule: '*/5 * * * *', beforeExpiryMs: 40 * 60_000, settleMs: 30_000 },
-    web: { listen: { host: '127.0.0.1', port: 8470 }, publicUrl: 'http://127.0.0.1:8470' },
+    web: { listen: { host: '127.0.0.1', port: 8470 }, publicUrl: 'http://127.0.0.1:8470', frontUid: undefined },
     audit: { maxBytes: 1024 ** 3 },
     policy: { weakPid: false, profiles: [] },
     sinks: [],
@@ -90,6 +98,93 @@ mode = "0640"
   t.is(config.sinks[0]?.format, 'token')
 })
 
+test('each key arrives under its own name', t => {
+  const recipient = 'age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p'
+  const signer = `ghconnect-signer:${'A'.repeat(43)}`
+  const { proxy, policy, cluster, ...config } = read(`
+[appliance]
+hostname = "git.example.com"
+url = "https://git.example.com:8443"
+[github]
+api_version = "2022-11-28"
+stateless_tokens = "disabled"
+[app]
+permissions = { contents = "write" }
+[paths]
+state = "/s"
+runtime = "/r"
+[store]
+key_file = "/k"
+[proxy]
+url = "http://robot@proxy:3128"
+exclude = [".internal", "10.0.0.0/8"]
+ca_file = "/ca"
+password_file = "/password"
+[refresh]
+schedule = "*/7 * * * *"
+before_expiry = "21m"
+settle = "10m"
+[snapshot]
+recipients = ["${recipient}"]
+trusted = ["${signer}"]
+include_token = false
+[audit]
+max_size = "65MiB"
+[web]
+listen = "[::1]:65535"
+public_url = "https://git.example.com:9443//"
+[policy]
+weak_pid = true
+[features]
+server-statistics = true
+[[profiles]]
+name = "p"
+installation = 7
+[[sinks]]
+name = "n"
+profile = "server-statistics"
+path = "/run/n"
+format = "netrc"
+`)
+  t.deepEqual(
+    { ...proxy, url: String(proxy.url) },
+    {
+      url: 'http://robot@proxy:3128',
+      exclude: ['.internal', '10.0.0.0/8'],
+      caFile: '/ca',
+      passwordFile: '/password',
+    },
+  )
+  t.like(policy, {
+    weakPid: true,
+    profiles: [
+      { name: 'p', installation: 7, allow: { users: [], groups: [], units: [] } },
+      { name: 'server-statistics' },
+    ],
+  })
+  t.deepEqual(cluster.endpoints, [])
+  t.deepEqual(config, {
+    file: 'c.toml',
+    appliance: { hostname: 'git.example.com', url: 'https://git.example.com:8443' },
+    github: {
+      url: 'https://github.com',
+      apiUrl: 'https://api.github.com',
+      apiVersion: '2022-11-28',
+      statelessTokens: 'disabled',
+    },
+    app: { name: 'git-example-com', permissions: { contents: 'write' } },
+    paths: { state: '/s', runtime: '/r' },
+    store: { keyFile: '/k' },
+    refresh: { schedule: '*/7 * * * *', beforeExpiryMs: 21 * 60_000, settleMs: 10 * 60_000 },
+    snapshot: { recipients: [recipient], trusted: [signer], includeToken: false },
+    audit: { maxBytes: 65 * 1024 ** 2 },
+    web: { listen: { host: '::1', port: 65_535 }, publicUrl: 'https://git.example.com:9443', frontUid: undefined },
+    features: [{ name: 'server-statistics', file: 'c.toml' }],
+    // For the owner alone, unless it says otherwise.
+    sinks: [{ name: 'n', profile: 'server-statistics', path: '/run/n', mode: 0o600, format: 'netrc' }],
+  })
+})
+
 test('an unknown key, a wrong type and a wrong value name file, line and key', t => {
   const wrong: [string, RegExp][] = [
     [
@@ -107,10 +202,17 @@ test('an unknown key, a wrong type and a wrong value name file, line and key', t
     ['[proxy]\nurl = "proxy:3128"', /^c\.toml:2: proxy\.url: has no scheme/],
     ['[github]\n# here\napi_url = "api.github.com"', /^c\.toml:3: github\.api_url: must be an http/],
     ['[github]\nstateless_tokens = "yes"', /^c\.toml:2: github\.stateless_tokens: /],
+    ['[github]\nurl = "http://octo.ghe.com"', /^c\.toml:2: github\.url: must be https, or http on loopback$/],
+    ['[github]\napi_url = "http://api.ghe.com"', /^c\.toml:2: github\.api_url: must be https, or http on loopback$/],
+    ['[github]\napi_version = "latest"', /^c\.toml:2: github\.api_version: must be a date/],
+    ['[appliance]\nurl = "https://u:p@ghe.example.com"', /^c\.toml:2: appliance\.url: must have no user, password/],
+    ['"a(b" = 1', /^c\.toml:1: a\(b: there is no such key$/],
+    ['[snapshot]\nrecipients = ["AGE-SECRET-KEY-1"]', /^c\.toml:2: snapshot\.recipients\.0: must be an age recipient/],
+    ['[snapshot]\ntrusted = ["me"]', /^c\.toml:2: snapshot\.trusted\.0: must be a signer/],
     ['[paths]\nstate = "var/lib"', /^c\.toml:2: paths\.state: /],
     ['[refresh]\nschedule = "every day"', /^c\.toml:2: refresh\.schedule: is not a cron/],
     ['[web]\nlisten = "8470"', /^c\.toml:2: web\.listen: must be ADDRESS:PORT/],
-    ['[web]\nlisten = "127.0.0.1:84700"', /^c\.toml:2: web\.listen: /],
+    ['[web]\nlisten = "127.0.0.1:65536"', /^c\.toml:2: web\.listen: /],
     ['[web]\nlisten = "unix:web.sock"', /^c\.toml:2: web\.listen: must be ADDRESS:PORT or unix:/],
     ['[web]\nlisten = "unix:/run/w.sock"', /^c\.toml:2: web\.listen: is a unix socket, so \[web\] public_url/],
     ['[web]\npublic_url = "https://ghe.example.com/x"', /^c\.toml:2: web\.public_url: must have no path/],
@@ -128,6 +230,12 @@ test('an unknown key, a wrong type and a wrong value name file, line and key', t
     ],
     ['[[profiles]]\nname = "a"\nrepositories = ["octo/web"]', /^c\.toml:3: profiles\.0\.repositories\.0: .*without/],
     ['[[profiles]]\nrepositories = ["web"]', /^c\.toml:1: profiles\.0\.name: /],
+    [
+      '[[profiles]]\nname = "a"\npermissions = {}',
+      /^c\.toml:3: profiles\.0\.permissions: must not be empty \(profile a\)$/,
+    ],
+    ['[[profiles]]\nname = "a"\npermissions = { Contents = "read" }', /^c\.toml:3: .*are spelt with a-z/],
+    ['[[profiles]]\nname = "a"\ninstallation = 0', /^c\.toml:3: profiles\.0\.installation: /],
     ['[[profiles]]\nname = ""', /^c\.toml:2: profiles\.0\.name: /],
     [
       '[[profiles]]\nname = "a"\nallow = { user = ["git"] }',
@@ -145,6 +253,11 @@ test('an unknown key, a wrong type and a wrong value name file, line and key', t
     [
       '[[profiles]]\nname = "p"\n[[sinks]]\nname = "a"\nprofile = "p"\npath = "/x"\nmode = "0999"',
       /^c\.toml:7: sinks\.0\.mode: must be an octal/,
+    ],
+    // Neither of another's rights, nor below the folder that the daemon happens to be in.
+    [
+      '[[profiles]]\nname = "p"\n[[sinks]]\nname = "a"\nprofile = "p"\npath = "x"\nmode = "4755"',
+      /^c\.toml:6: sinks\.0\.path: must be an absolute path \(sink a\); .*c\.toml:7: sinks\.0\.mode: must be an octal/,
     ],
   ]
   for (const [text, expected] of wrong) t.regex(complaint(text), expected, text)
@@ -204,6 +317,9 @@ test('the page is reached by https, or by http on loopback', t => {
     'ftp://x',
     'ghe',
     'javascript:alert(1)',
+    'https://u:p@ghe.example.com',
+    'https://ghe.example.com?a',
+    'https://ghe.example.com#a',
   ]) {
     t.regex(complaint(`[web]\npublic_url = "${url}"`), /^c\.toml:2: web\.public_url: must be https/, url)
   }
@@ -211,12 +327,27 @@ test('the page is reached by https, or by http on loopback', t => {
   t.is(read('[web]\nlisten = "[::1]:8470"').web.publicUrl, 'http://[::1]:8470')
 })
 
+test('of very many mistakes the first are told, and how many there are more', t => {
+  const keys = (count: number): string => Array.from({ length: count }, (_, at) => `x${at} = 1`).join('\n')
+  t.regex(complaint(keys(23)), /; c\.toml:20: x19: there is no such key; and 3 more$/)
+  t.regex(complaint(keys(20)), /; c\.toml:20: x19: there is no such key$/)
+})
+
+test('a snapshot is for at most 20 recipients', t => {
+  const recipient = '"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"'
+  const text = (count: number): string => `[snapshot]\nrecipients = [${Array(count).fill(recipient).join(', ')}]`
+  t.is(read(text(20)).snapshot.recipients.length, 20)
+  t.regex(complaint(text(21)), /^c\.toml:2: snapshot\.recipients: are too many: 20 at most$/)
+})
+
 test('a file that cannot be read is an error', t => {
   const folder = mkdtempSync(join(tmpdir(), 'ghconnect-config-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const error = t.throws(() => loadConfig(join(folder, 'absent.toml'), surroundings), { instanceOf: Failure })
   t.is(error?.code, 'configuration')
-  t.true(error?.message.includes('absent.toml'))
+  t.is(error?.message, `${join(folder, 'absent.toml')} does not exist`)
+  // The one that the package may do without.
+  if (!existsSync(DEFAULT_CONFIG_FILE)) t.is(loadConfig(DEFAULT_CONFIG_FILE, surroundings).app.name, 'ghe-example-com')
   t.is(t.throws(() => loadConfig(folder, surroundings), { instanceOf: Failure })?.code, 'configuration')
   writeFileSync(join(folder, 'config.toml'), '[app]\nname = "mine"\n')
   t.is(loadConfig(join(folder, 'config.toml'), surroundings).app.name, 'mine')
