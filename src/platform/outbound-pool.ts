@@ -40,7 +40,8 @@ export const createPool = (deps: PoolDeps): Pool => {
     getProxyForUrl: url => deps.proxyFor(new URL(url)),
   })
   const choose = agent.connect.bind(agent)
-  const seen = new WeakSet<HttpAgent>()
+  // Also those that proxy-agent forgets: of calls that are first together, each makes an agent, and the last one's is kept.
+  const seen = new Set<HttpAgent>()
   agent.connect = async (request, options) => {
     const chosen = await choose(request, options)
     if (!seen.has(chosen)) prepare(chosen, deps.dials)
@@ -50,7 +51,7 @@ export const createPool = (deps: PoolDeps): Pool => {
   return {
     agent,
     destroy() {
-      for (const each of [agent, httpAgent, httpsAgent]) each.destroy()
+      for (const each of [agent, httpAgent, httpsAgent, ...seen]) each.destroy()
     },
   }
 }
