@@ -13,6 +13,8 @@ test.after.always(() => rmSync(folder, { recursive: true }))
 // The daemon's user is to get there.
 chmodSync(folder, 0o755)
 
+const NOBODY = { uid: 65_534, gid: 65_534 }
+
 let files = 0
 const file = (content: string, mode = 0o644): string => {
   const path = join(folder, `file-${++files}`)
@@ -31,9 +33,22 @@ test('what is left aside of NO_PROXY is a doubt that status and check show; unit
   const toml = '[[profiles]]\nname = "first"\nallow = { units = ["nosuch.service"] }\n'
   const env = { HTTPS_PROXY: 'http://proxy:3128', NO_PROXY: '10.*,.corp' }
   const { findings } = examineConfig(wishOf(toml, env))
+  t.deepEqual(doubtsIn(findings), [
+    {
+      said: 'NO_PROXY: not used: "10.*"',
+      next: 'Correct the variable where the service gets it, then restart the daemon; or set [proxy] url and exclude.',
+    },
+  ])
+  const wish = wishOf('[app]\npermissions = { contnts = "read", brand_new_thing = "read" }\n')
   t.deepEqual(
-    doubtsIn(findings).map(({ said }) => said),
-    ['NO_PROXY: not used: "10.*"'],
+    doubtsIn(examineConfig(wish).findings),
+    [
+      {
+        said: `${wish.configFile}:2: app.permissions.brand_new_thing: is not a permission that this version knows`,
+        next: 'Correct it, then run `ghconnect config check`.',
+      },
+    ],
+    'a fault shows elsewhere',
   )
 })
 
@@ -103,9 +118,89 @@ test('the variables of the proxy are looked at, and what is left aside of them i
   ])
 })
 
-test('paths that no socket can have are refused', t => {
-  const long = `/run/${'x'.repeat(100)}`
-  t.regex(linesOf(wishOf(`[paths]\nruntime = "${long}"\n`)).join(), /paths\.runtime: is too long/)
+test('paths that no socket can have are refused, and no shorter ones', t => {
+  // 107 bytes with the name of the longest socket in it.
+  const long = `/${'x'.repeat(107 - '/credentials.sock'.length - 1)}`
+  const runtime = (path: string): string[] => linesOf(wishOf(`[paths]\nruntime = "${path}"\n`))
+  t.deepEqual(runtime(long), [])
+  t.regex(
+    runtime(`${long}x`).join(),
+    /^error c:2: paths\.runtime: is too long: a path of a socket has at most 107 bytes/,
+  )
+  const listen = (path: string): string[] =>
+    linesOf(wishOf(`[web]\nlisten = "unix:${path}"\npublic_url = "https://ghe.example.com"\n`))
+  t.deepEqual(listen(`/${'x'.repeat(106)}`), [])
+  // Bytes count, not letters.
+  t.regex(listen(`/${'é'.repeat(54)}`).join(), /^error c:2: web\.listen: is too long/)
+})
+
+test.serial(
+  'a state folder that is none, or belongs to another user, is a fault with the command that mends it',
+  async t => {
+    const plain = file('')
+    t.deepEqual(linesOf(wishOf(`[paths]\nstate = "${plain}"\n`)), [`fault c:2: paths.state: ${plain} is not a folder`])
+    t.deepEqual(
+      linesOf(wishOf(`[paths]\nstate = "${plain}/below"\n`)),
+      [],
+      'what is absent is made with the first start',
+    )
+    if (process.getuid?.() !== 0) return
+    const state = join(folder, 'state-of-root')
+    mkdirSync(state)
+    const wish = wishOf(`[paths]\nstate = "${state}"\n`)
+    t.deepEqual(linesOf(wish), [], "root makes it the daemon's")
+    const found = await actAs(NOBODY, async () => linesOf(wish))
+    t.deepEqual(found, [
+      `fault c:2: paths.state: ${state} belongs to root, not to nobody; run: chown -R nobody: ${state}`,
+    ])
+    const { findings, profiles } = await actAs(NOBODY, () => checkConfig(wish))
+    t.deepEqual(
+      findings.map(({ level, message }) => [level, message]),
+      [['warning', "only the text was checked: run it with sudo to check the files as root, the daemon's user"]],
+      'whose files are not for this user',
+    )
+    t.deepEqual(profiles, [])
+  },
+)
+
+test('a sealed password serves where the address names a user, and neither it nor a file gives one', t => {
+  const env = { CREDENTIALS_DIRECTORY: mkdtempSync(join(folder, 'credentials-')) }
+  writeFileSync(join(env.CREDENTIALS_DIRECTORY, 'proxy.password'), 'sealed\n')
+  const proxyOf = (toml: string): string | undefined =>
+    examineConfig(wishOf(`[proxy]\n${toml}\n`, env)).usable?.proxy.proxy?.reveal()
+  t.is(proxyOf('url = "http://u@p:1"'), 'http://u:sealed@p:1')
+  t.is(proxyOf('url = "http://u:own@p:1"'), 'http://u:own@p:1')
+  t.is(proxyOf('url = "http://p:1"'), 'http://p:1')
+  t.is(proxyOf(`url = "http://u@p:1"\npassword_file = "${file('filed', 0o600)}"`), 'http://u:filed@p:1')
+})
+
+test('a key or secret that systemd passes goes before its file, which need not be there', t => {
+  const env = { CREDENTIALS_DIRECTORY: mkdtempSync(join(folder, 'credentials-')) }
+  const store = '[store]\nkey_file = "/nonexistent"\n'
+  const cluster = '[cluster]\nname = "c"\nendpoints = ["http://127.0.0.1:1"]\n'
+  t.regex(linesOf(wishOf(store, env)).join(), /^fault c:2: store\.key_file: /)
+  t.regex(linesOf(wishOf(cluster, env)).join(), /^fault c:1: cluster\.secret_file: there is no secret/)
+  t.deepEqual(linesOf(wishOf(cluster)), [], 'the secret may be passed to the daemon alone')
+  writeFileSync(join(env.CREDENTIALS_DIRECTORY, 'store.key'), 'k'.repeat(32))
+  writeFileSync(join(env.CREDENTIALS_DIRECTORY, 'cluster.secret'), 's'.repeat(32))
+  t.deepEqual(linesOf(wishOf(store + cluster, env)), [])
+})
+
+test('the profiles are told of a configuration without errors alone', async t => {
+  const profile = '[[profiles]]\nname = "p"\n'
+  t.is((await checkConfig(wishOf(`${profile}permissions = { contnts = "read" }\n`))).profiles?.[0]?.name, 'p')
+  t.is((await checkConfig(wishOf(`${profile}colour = "red"\n`))).profiles, undefined)
+  t.is(examineConfig(wishOf(`${profile}colour = "red"\n`)).usable, undefined)
+})
+
+test('what is said is in the order of the file, then of the one beside it, each with its own name and line', t => {
+  const wish = wishOf('\n\n[policy]\nb = 2\n')
+  writeFileSync(`${wish.configFile}.features.toml`, '[x]\n')
+  t.deepEqual(linesOf({ ...wish, env: { ALL_PROXY: 'socks://127.0.0.1:1080/' } }), [
+    'error c:4: policy.b: there is no such key',
+    'error ALL_PROXY must begin with http://, https:// or socks5://',
+    'error c.features.toml:1: x: there is no such key',
+  ])
 })
 
 test.serial('as root the files are looked at as the daemon user, whose advice opens what is closed to it', async t => {

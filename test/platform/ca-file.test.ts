@@ -25,6 +25,7 @@ const openssl = (name: string, ...words: string[]): string => {
   return at(name)
 }
 const plain = authority.ca
+const KEY = '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'
 const trusted = (): string => readFileSync(openssl('trusted.pem', 'x509', '-in', authority.caFile, '-trustout'), 'utf8')
 
 test('a file of PEM gives all of its certificates, and only them', t => {
@@ -32,7 +33,7 @@ test('a file of PEM gives all of its certificates, and only them', t => {
 })
 
 test('X509 CERTIFICATE, DER and UTF-16 are read like a plain PEM', t => {
-  t.is(readCertificates(file('x509.pem', plain.replaceAll('CERTIFICATE', 'X509 CERTIFICATE'))).pem, plain)
+  t.deepEqual(readCertificates(file('x509.pem', plain.replaceAll('CERTIFICATE', 'X509 CERTIFICATE'))), { pem: plain })
   t.is(readCertificates(openssl('ca.cer', 'x509', '-in', authority.caFile, '-outform', 'DER')).pem, plain)
   t.is(readCertificates(file('utf16.pem', Buffer.from(`\uFEFF${plain}`, 'utf16le'))).pem, plain)
 })
@@ -44,6 +45,7 @@ test('other forms are refused by name, and the command that is given converts th
   const forms = [
     [file('trust.pem', trusted()), 'holds a TRUSTED CERTIFICATE'],
     [openssl('ca.p7b', ...p7), 'holds a PKCS7'],
+    [file('cms.pem', readFileSync(at('ca.p7b'), 'utf8').replaceAll('PKCS7', 'CMS')), 'holds a CMS'],
     [openssl('der.p7b', ...p7, '-outform', 'DER'), 'is PKCS#7 in DER'],
     [openssl('ca.pfx', ...p12), 'is PKCS#12'],
   ] as const
@@ -51,7 +53,8 @@ test('other forms are refused by name, and the command that is given converts th
     const message = t.throws(() => readCertificates(path), { code: 'configuration' })?.message ?? ''
     t.true(message.startsWith(`${path} ${name}; convert it: openssl `), message)
     const words = message.slice(message.indexOf(': openssl ') + ': openssl '.length).split(' ')
-    if (name === 'is PKCS#12') continue
+    t.not(words.at(-1), path, 'the file itself is not written over')
+    if (name === 'is PKCS#12' || name === 'holds a CMS') continue
     execFileSync('openssl', words, { stdio: 'pipe' })
     t.is(readCertificates(words.at(-1) ?? '').pem, plain, message)
   }
@@ -61,8 +64,7 @@ test('a file of several kinds loses no certificate in silence', t => {
   t.throws(() => readCertificates(file('mixed.pem', plain + trusted())), { message: /TRUSTED CERTIFICATE/ })
   const torn = `${plain}${plain.slice(0, 120)}`
   t.throws(() => readCertificates(file('torn.pem', torn)), { message: /is damaged: a certificate in it has no end/ })
-  const key = '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'
-  const path = file('key.pem', key + plain)
+  const path = file('key.pem', KEY + plain)
   t.deepEqual(readCertificates(path), { pem: plain, warning: `${path}: not used: PRIVATE KEY` })
 })
 
@@ -71,6 +73,8 @@ test('a file without a certificate, and a damaged one, are refused', t => {
   for (const [name, content, says] of [
     ['empty.pem', '', /holds no certificate in PEM or DER/],
     ['damaged.pem', damaged, /certificate 1 of .* is damaged/],
+    ['second.pem', plain + damaged, /certificate 2 of .* is damaged/],
+    ['only-key.pem', KEY, /only-key\.pem holds no certificate, but a PRIVATE KEY$/],
     ['damaged.cer', Buffer.of(0x30, 0x82, 1, 2), /is DER, and no certificate in it can be read/],
   ] as const) {
     t.throws(() => readCertificates(file(name, content)), { code: 'configuration', message: says })

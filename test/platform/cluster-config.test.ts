@@ -42,6 +42,14 @@ secret_file = "/secret"`)
   })
 })
 
+test('etcd on this machine is reached without TLS, and a name has 64 characters at most', t => {
+  const name = 'a'.repeat(64)
+  const text = (called: string): string => `[cluster]\nname = "${called}"\nendpoints = ["http://127.0.0.1:2379"]`
+  t.like(read(text(name)), { name, endpoints: ['http://127.0.0.1:2379'] })
+  t.regex(complaint(text(`${name}a`)), /cluster\.name: must be a name/)
+  t.regex(complaint(text('../x')), /cluster\.name: must be a name/)
+})
+
 test('each mistake is named, with its line', t => {
   const table = (...lines: string[]): string =>
     ['[cluster]', 'endpoints = ["https://a:2379"]', 'name = "x"', ...lines].join('\n')
@@ -60,8 +68,12 @@ test('each mistake is named, with its line', t => {
     complaint('[cluster]\nname = "x"\nendpoints = ["https://127.0.0.1:1", "http://127.0.0.1:2"]'),
     /all be https, or all http/,
   )
-  t.regex(complaint(table('cert_file = "/c"')), /belong together/)
+  // A name in another table is not that of this one.
+  t.regex(complaint('[cluster]\nendpoints = ["https://a:2379"]\n[app]\nname = "x"'), /^c\.toml:1: cluster\.name/)
+  t.regex(complaint(table('cert_file = "/c"', 'ca_file = "/c"')), /^c\.toml:4: cluster\.cert_file: .*belong together$/)
+  t.regex(complaint(table('key_file = "/k"')), /^c\.toml:4: cluster\.key_file: .*belong together$/)
   t.regex(complaint(table('cert_file = "/c"', 'key_file = "/k"')), /ca_file/)
-  t.regex(complaint(table('user = "u"')), /belong together/)
+  t.regex(complaint(table('user = "u"')), /^c\.toml:4: cluster\.user: .*belong together$/)
+  t.regex(complaint(table('password_file = "/p"')), /^c\.toml:4: cluster\.password_file: .*belong together$/)
   t.regex(complaint(table('secret = "s"')), /there is no such key/)
 })

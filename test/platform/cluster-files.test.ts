@@ -37,6 +37,9 @@ const complaint = (secretFile: string | undefined, credential?: Buffer): string 
 test('one line is the secret, a second one the former', t => {
   const both = secretsOf({ ...NONE, secretFile: write('both', `${SECRET}\n${'b'.repeat(64)}\n`) }, undefined)
   t.deepEqual(both.map(String), [SECRET, 'b'.repeat(64)])
+  // As an editor of another system ends its lines; and as short as may be.
+  const windows = secretsOf({ ...NONE, secretFile: write('crlf', `${'a'.repeat(32)}\r\n`) }, undefined)
+  t.deepEqual(windows.map(String), ['a'.repeat(32)])
 })
 
 test("systemd's credential goes before the file", t => {
@@ -46,9 +49,13 @@ test("systemd's credential goes before the file", t => {
 
 test('without a secret, with a short one, or one that others may read, nothing is sealed', t => {
   t.regex(complaint(undefined) ?? '', /secret_file: there is no secret; make one with `openssl rand -hex 32`/)
-  t.regex(complaint(write('short', 'abc\n')) ?? '', /at least 32 characters/)
+  t.regex(complaint(write('short', `${'a'.repeat(31)}\n`)) ?? '', /at least 32 characters/)
+  t.regex(complaint(write('short-second', `${SECRET}\nabc\n`)) ?? '', /at least 32 characters/)
+  t.regex(complaint(write('many', `${SECRET}\n`.repeat(4))) ?? '', /or two while it is changed/)
   t.regex(complaint(write('empty', '')) ?? '', /at least 32 characters/)
-  t.regex(complaint(write('open', SECRET, 0o644)) ?? '', /open to others; run `chmod 600`/)
+  for (const mode of [0o644, 0o640, 0o604]) {
+    t.regex(complaint(write(`open-${mode}`, SECRET, mode)) ?? '', /open to others; run `chmod 600`/)
+  }
   t.regex(complaint(join(folder, 'absent')) ?? '', /secret_file: .*absent does not exist/)
 })
 
@@ -78,6 +85,9 @@ test('each file is explained as those of [proxy] are, by its key', t => {
     /^\[cluster\] ca_file: .*not-a-ca holds no certificate in PEM or DER$/,
   )
   t.regex(of({ caFile: folder }), /^\[cluster\] ca_file: .* is not a file$/)
-  const login = { user: 'u', passwordFile: join(folder, 'none') }
+  const none = join(folder, 'none')
+  t.regex(of({ certFile: none }), /^\[cluster\] cert_file: .*none does not exist$/)
+  t.regex(of({ keyFile: none }), /^\[cluster\] key_file: .*none does not exist$/)
+  const login = { user: 'u', passwordFile: none }
   t.regex(of(login), /^\[cluster\] password_file: .*none does not exist$/)
 })

@@ -85,6 +85,9 @@ test('what would be wrong with it is said before anything is written, and what w
   const unit = failureOf(() => switchFeature('server-statistics', { allow: { ...nobody, units: ['x'] } }, context))
   t.regex(unit.message, /must be the full name of a \.service or \.scope unit/)
   t.is(failureOf(() => switchFeature('server-statistics', undefined, context)).code, 'usage')
+  // Back to what was there, and at last to nothing.
+  switchFeature('dependabot-alerts', undefined, context).undo()
+  t.is(readFileSync(file, 'utf8'), before)
   undo()
   t.false(existsSync(file))
 })

@@ -29,7 +29,12 @@ test('an address is read into its parts, and printed without the password', t =>
     const revealed = new URL(address.reveal())
     t.is(decodeURIComponent(revealed.username), user)
     t.is(decodeURIComponent(revealed.password), password)
+    t.is(address.hasPassword, password !== '')
+    // The proxy resolves names, whichever of its schemes was written.
+    const { protocol, host } = new URL(shown)
+    t.deepEqual([revealed.protocol, revealed.host], [protocol.replace('socks5:', 'socks5h:'), host])
   }
+  t.is(parseProxyAddress('http://proxy:03128').reveal(), 'http://proxy:3128')
 })
 
 test('a text without a scheme is an address only where it comes from the environment', t => {

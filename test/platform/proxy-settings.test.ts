@@ -5,6 +5,7 @@ import { inspect } from 'node:util'
 import test from 'ava'
 import { parseProxyAddress } from '../../src/platform/proxy-address.ts'
 import { createExclusions } from '../../src/platform/proxy-exclusions.ts'
+import { createAuthority } from '../support/certificates.ts'
 import { examineProxy, type ProxyKeys, proxySettingsFrom } from '../../src/platform/proxy-settings.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'settings-'))
@@ -28,6 +29,7 @@ const proxyAt = parseProxyAddress
 test('the environment serves where no url is set', t => {
   t.is(url({ HTTPS_PROXY: 'http://a:1', ALL_PROXY: 'http://b:1', HTTP_PROXY: 'http://c:1' }), 'http://a:1')
   t.is(url({ https_proxy: 'a:1' }), 'http://a:1')
+  t.is(url({ https_proxy: 'http://a:1', HTTPS_PROXY: 'http://b:1' }), 'http://a:1')
   t.is(url({ ALL_PROXY: 'socks5://b:1', HTTP_PROXY: 'http://c:1' }), 'socks5://b:1')
   t.is(url({ HTTPS_PROXY: '', http_proxy: 'http://c:1' }), 'http://c:1')
 })
@@ -95,6 +97,27 @@ test('what cannot be used is an error of the configuration that shows no passwor
     const error = t.throws(() => proxySettingsFrom({ ...NONE, ...keys }, env), { code: 'configuration' })
     t.notRegex(`${error?.stack} ${inspect(error?.cause)}`, /hidden(?!-password)/)
   }
+})
+
+test('a file of certificates is read, and what of it is not used is a warning of its key', t => {
+  const authority = createAuthority('Corporate CA')
+  t.teardown(() => authority.remove())
+  t.is(proxySettingsFrom({ ...NONE, caFile: authority.caFile }, {}).ca, authority.ca)
+  const key = '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'
+  const caFile = file('ca-with-key.pem', authority.ca + key)
+  const { settings, warnings } = examineProxy({ ...NONE, caFile }, {})
+  t.is(settings.ca, authority.ca)
+  t.deepEqual(warnings, [{ key: 'ca_file', message: `${caFile}: not used: PRIVATE KEY` }])
+  const caught = t.throws(() => proxySettingsFrom({ ...NONE, caFile: join(folder, 'absent') }, {}))
+  t.is(caught?.message, `[proxy] ca_file: ${join(folder, 'absent')} does not exist`)
+})
+
+test('a password serves a proxy of the environment as well, and of very many entries ten are shown', t => {
+  const passwordFile = file('password-of-environment', 'p')
+  const NO_PROXY = Array.from({ length: 13 }, (_, at) => `10.${at}.*`).join()
+  const { settings, warnings } = examineProxy({ ...NONE, passwordFile }, { HTTPS_PROXY: 'http://u@a:1', NO_PROXY })
+  t.is(settings.proxy?.reveal(), 'http://u:p@a:1')
+  t.regex(warnings[0]?.message ?? '', /"10\.9\.\*", 3 more$/)
 })
 
 test('all faults are found at once, each with its key', t => {

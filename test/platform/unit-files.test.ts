@@ -28,6 +28,38 @@ test('units with a file, their instances and templates, links and scopes are not
   t.deepEqual(doubtfulUnits([...known.map(name => `${name}.service`), 'session-3.scope'], root), [])
 })
 
+test('a unit counts in each folder in which systemd looks for it', t => {
+  const folders = [
+    'etc/systemd/system.control',
+    'run/systemd/system.control',
+    'run/systemd/transient',
+    'run/systemd/generator.early',
+    'etc/systemd/system',
+    'etc/systemd/system.attached',
+    'run/systemd/system',
+    'run/systemd/system.attached',
+    'run/systemd/generator',
+    'usr/local/lib/systemd/system',
+    'usr/lib/systemd/system',
+    'lib/systemd/system',
+    'run/systemd/generator.late',
+  ]
+  for (const [at, path] of folders.entries()) put(`${path}/in-${at}.service`)
+  t.deepEqual(
+    doubtfulUnits(
+      folders.map((_, at) => `in-${at}.service`),
+      root,
+    ),
+    [],
+  )
+})
+
+test('a unit that several profiles name is doubted once, with what to do', t => {
+  const [doubt, ...more] = doubtfulUnits(['a.service', 'a.service'], root)
+  t.deepEqual(more, [])
+  t.regex(doubt?.next ?? '', /^Correct it in the configuration, or install the unit/)
+})
+
 test('a typo is doubted, and an alias, by which no process is found', t => {
   const doubts = doubtfulUnits(['action-sync.service', 'jobs@1.service', 'dbus-org.example.service'], root)
   t.deepEqual(
