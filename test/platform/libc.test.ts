@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Session } from 'node:inspector/promises'
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { createServer, connect, type Socket } from 'node:net'
 import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import test, { type ExecutionContext } from 'ava'
 import {
   bootTimeMs,
   closeFd,
+  duplicate,
   findGroup,
   findUser,
   groupName,
@@ -17,8 +18,10 @@ import {
   isPidFdAlive,
   peerCredentials,
   peerGroups,
+  peerName,
   peerPidFd,
   pidOfPidFd,
+  setCloseOnExec,
   tryLock,
   userName,
 } from '../../src/platform/libc.ts'
@@ -163,8 +166,89 @@ test('users and groups are found by name and id, and absent ones are absent', t 
   t.deepEqual(groupsOfUser('no-such-user-here', 7), [7])
 })
 
-test('the time since boot includes this process', t => {
-  t.true(bootTimeMs() > process.uptime() * 1000)
+test('the time since boot is on the scale of the start times in /proc, in milliseconds', t => {
+  const stat = readFileSync('/proc/self/stat', 'utf8')
+  const startedMs = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) * 10
+  const aliveMs = bootTimeMs() - startedMs
+  // Node counts from a moment later; that took less than a minute.
+  const ownMs = process.uptime() * 1000
+  t.true(aliveMs >= ownMs - 20 && aliveMs < ownMs + 60_000, `${aliveMs} ms, by Node ${ownMs} ms`)
+})
+
+test('a duplicate outlives what it was made of, and is not handed on', t => {
+  const fd = openSync(join(folder, 'duplicated'), 'w+')
+  const copy = duplicate(fd)
+  t.teardown(() => closeFd(copy))
+  closeSync(fd)
+  writeSync(copy, 'still there')
+  t.is(readFileSync(join(folder, 'duplicated'), 'utf8'), 'still there')
+  const flags = /^flags:\s+(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${copy}`, 'utf8'))?.[1] ?? ''
+  t.is(Number.parseInt(flags, 8) & 0o2000000, 0o2000000, 'O_CLOEXEC')
+  t.throws(() => duplicate(1_000_000), { code: 'EBADF' })
+  t.throws(() => setCloseOnExec(1_000_000), { code: 'EBADF' })
+})
+
+test('a peer in more groups than there is room for at first is in all of them', async t => {
+  const path = join(folder, 'groups.sock')
+  const server = createServer().listen({ path, readableAll: true, writableAll: true })
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  // Only root can give a process groups; anyone else has those they have.
+  const isRoot = process.getuid?.() === 0
+  const groups = isRoot ? Array.from({ length: 100 }, (_, at) => 7_000 + at) : (process.getgroups?.() ?? [])
+  const change = isRoot ? ['setpriv', '--groups', groups.join(',')] : []
+  const code = `require('node:net').connect(${JSON.stringify(path)})`
+  const [program, ...words] = [...change, process.execPath, '-e', code]
+  const child = spawn(program, words, { stdio: 'ignore' })
+  t.teardown(() => child.kill('SIGKILL'))
+  const [socket] = await once(server, 'connection')
+  t.teardown(() => socket.destroy())
+  t.deepEqual(new Set(peerGroups(descriptor(socket))), new Set(groups))
+  // What was asked about before does not show through.
+  t.deepEqual(peerCredentials(descriptor(socket)).pid, child.pid)
+})
+
+test('the address that a peer bound is told, and none where it bound none', async t => {
+  const path = join(folder, 'named.sock')
+  const server = createServer().listen(path)
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const name = `ghconnect-test-${process.pid}/unit/a.service`
+  const code = `import socket, sys
+for name in ['\\0' + sys.argv[2], sys.argv[3], None]:
+  s = socket.socket(socket.AF_UNIX)
+  if name: s.bind(name)
+  s.connect(sys.argv[1])
+  s.recv(1)`
+  const bound = join(folder, 'bound')
+  const child = spawn('python3', ['-c', code, path, name, bound], { stdio: ['ignore', 'ignore', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  const ended = once(child, 'close')
+  for (const expected of [`\0${name}`, `${bound}\0`, '']) {
+    const [socket] = await once(server, 'connection')
+    t.is(peerName(descriptor(socket)), expected)
+    socket.end('x')
+  }
+  await ended
+})
+
+test('another program takes the place of this one with its arguments and environment, or the error says why not', async t => {
+  const libc = join(import.meta.dirname, '../../src/platform/libc.ts')
+  const code = `
+    import { execute } from ${JSON.stringify(libc)}
+    try {
+      execute('/nonexistent/program', ['x'], {})
+    } catch (error) {
+      console.log(error.code)
+    }
+    const script = 'printf "%s " "$0" "$1" "$GIVEN" "\${PATH-unset}" "$$"; grep SigIgn /proc/self/status'
+    execute('/bin/sh', ['sh', '-c', script, 'zero', 'a b'], { GIVEN: 'x=y', PATH: '/usr/bin:/bin', ABSENT: undefined })`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  await once(child, 'close')
+  t.regex(output, new RegExp(`^ENOENT\nzero a b x=y /usr/bin:/bin ${child.pid} SigIgn:\\s+0+\n$`))
 })
 
 test('a process can make itself non-dumpable', async t => {

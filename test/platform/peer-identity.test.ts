@@ -2,30 +2,36 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import fs, { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { peerPidFd } from '../../src/platform/libc.ts'
-import { createAttest } from '../../src/platform/peer.ts'
+import { createAttest, findProcess } from '../../src/platform/peer.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'peer-identity-'))
 test.after.always(() => rmSync(folder, { recursive: true }))
 
 const CALL = "require('node:net').connect(process.argv[1])"
 
-const called = async (t: ExecutionContext): Promise<{ child: ChildProcess; pid: number; socket: Socket }> => {
+const called = async (
+  t: ExecutionContext,
+  code = CALL,
+): Promise<{ child: ChildProcess; pid: number; socket: Socket }> => {
   const path = join(folder, `${Math.random()}.sock`)
   const server = createServer().listen(path)
   await once(server, 'listening')
   t.teardown(() => server.close())
-  const child = spawn(process.execPath, ['-e', CALL, path], { stdio: 'ignore' })
+  const child = spawn(process.execPath, ['-e', code, path], { stdio: 'ignore' })
   const [socket]: Socket[] = await once(server, 'connection')
   t.teardown(() => (child.kill('SIGKILL'), socket?.destroy()))
   if (!socket || child.pid === undefined) throw new Error('no connection')
   return { child, pid: child.pid, socket }
 }
+
+const CALL_UNDER_A_NAME = `process.title = 'x) Z 1 (2 3'; ${CALL}`
 
 const stateOf = (pid: number): string => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0] ?? ''
 
@@ -107,6 +113,99 @@ test.serial('without a pidfd the unit is withheld, and that is said, unless weak
   t.true(attest(false).unitWithheld)
   t.is(attest(false).unit, undefined)
   t.is(attest(true).unitWithheld, undefined)
+})
+
+test.serial('the name that a process gives itself is not read as what the kernel says of it', async t => {
+  const { pid, socket } = await called(t, CALL_UNDER_A_NAME)
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  t.true(text.startsWith(`${pid} (x) Z 1 (2 3) `), text)
+  const attested = createAttest({ weakPid: () => true, peerPidFd: () => undefined })(socket)
+  t.is(attested.peer.startTicks, Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[19]))
+  attested.release()
+  t.throws(() => attested.assertAlive(), { code: 'peer-gone' }, 'without a pidfd, too, nothing is known after it')
+})
+
+test.serial('a process that acts as another user is told as that one, as its socket would', async t => {
+  if (process.getuid?.() !== 0) {
+    t.pass('only root can act as another user')
+    return
+  }
+  const code = `import os, sys
+os.setgroups([7, 9])
+os.setegid(65533)
+os.seteuid(65534)
+print('there', flush=True)
+sys.stdin.read()`
+  const child = spawn('python3', ['-c', code], { stdio: ['pipe', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  await once(child.stdout, 'data')
+  t.like(findProcess(child.pid ?? 0), { uid: 65_534, gid: 65_533, groups: [7, 9] })
+})
+
+/** The same process, had it started one tick later: field 22. */
+const laterOf = (stat: string): string => {
+  const fields = stat.split(' ')
+  fields[21] = String(Number(fields[21]) + 1)
+  return fields.join(' ')
+}
+
+/** What /proc tells of this process in the place of the truth; undefined: it hides it. */
+const pretend = (t: ExecutionContext, pid: number, file: string, tell: (real: string) => string | undefined): void => {
+  const { readFileSync: read } = fs
+  const path = `/proc/${pid}/${file}`
+  const pretending = (...given: Parameters<typeof read>) => {
+    if (given[0] !== path) return read(...given)
+    const told = tell(String(read(path)))
+    if (told === undefined) throw Object.assign(new Error('ENOENT'), { code: 'ENOENT' })
+    return told
+  }
+  Object.assign(fs, { readFileSync: pretending })
+  syncBuiltinESMExports()
+  t.teardown(() => {
+    Object.assign(fs, { readFileSync: read })
+    syncBuiltinESMExports()
+  })
+}
+
+test.serial('a peer in the session of a user tells whose it is, whatever pid had which place before', async t => {
+  const { pid, socket } = await called(t)
+  const places = [
+    ['0::/user.slice/user-4242.slice/session-9.scope\n', 'session-9.scope', 4242],
+    ['0::/system.slice/a.service\n', 'a.service', undefined],
+    ['0::/user.slice/user-7.slice/user@7.service/app.slice/b.service\n', 'user@7.service', 7],
+    // More than are remembered.
+    ...Array.from(
+      { length: 300 },
+      (_, at) => [`0::/system.slice/c${at}.service\n`, `c${at}.service`, undefined] as const,
+    ),
+  ] as const
+  let place = ''
+  pretend(t, pid, 'cgroup', () => place)
+  const attest = createAttest({ weakPid: () => false })
+  for (const [text, unit, userSlice] of [...places, ...places.slice(0, 3)]) {
+    place = text
+    const { peer, release } = attest(socket)
+    release()
+    t.deepEqual([peer.unit, peer.userSlice], [unit, userSlice])
+  }
+  place = places[0][0]
+  const withheld = createAttest({ weakPid: () => false, peerPidFd: () => undefined })(socket).peer
+  t.deepEqual([withheld.unit, withheld.userSlice], [undefined, 4242], 'whose it is, is told all the same')
+})
+
+test.serial('a process whose pid became that of another one while it was looked at is not found', async t => {
+  const { pid } = await called(t)
+  t.is(findProcess(pid)?.pid, pid)
+  let looks = 0
+  pretend(t, pid, 'stat', real => (looks++ === 0 ? real : laterOf(real)))
+  t.is(findProcess(pid), undefined)
+})
+
+test.serial('without a pidfd, a process that /proc hides is said to be hidden, not to have ended', async t => {
+  const { pid, socket } = await called(t)
+  pretend(t, pid, 'stat', () => undefined)
+  const attest = createAttest({ weakPid: () => true, peerPidFd: () => undefined })
+  t.throws(() => attest(socket), { code: 'peer-gone', message: /^process \d+ is hidden: \/proc hides/ })
 })
 
 test.serial('without a pidfd, a process that started after the connection was accepted is not the peer', async t => {
