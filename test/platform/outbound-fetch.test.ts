@@ -40,6 +40,44 @@ test('redirects have what is left of the one deadline', async t => {
   for (const [at, ms] of left.entries()) t.true(ms <= 10_000 - at * 19, `${ms} ms for request ${at + 1}`)
 })
 
+test('a redirect is followed with the same method, headers and signal, and the answer before it is let go', async t => {
+  for (const status of [301, 302, 303, 307, 308]) {
+    for (const method of ['GET', 'HEAD']) {
+      const before = answerOf([PIECE], { status, headers: { location: '/next' } })
+      const { fetch, sent } = setUp((_, count) => (count === 1 ? before : answerOf([])))
+      const { signal } = new AbortController()
+      const headers = { accept: 'z', 'accept-encoding': 'gzip' }
+      const answer = await fetch('https://api.github.com/first', { method, headers, signal })
+      t.is(answer.url, 'https://api.github.com/next')
+      t.like(sent[1], { method, url: 'https://api.github.com/next', signal }, String(status))
+      // What would come packed is not unpacked here.
+      for (const hop of sent) t.deepEqual(hop.headers, { accept: 'z' })
+      t.true(before.body.destroyed)
+    }
+  }
+})
+
+test('a place that is told beside another status is no redirect', async t => {
+  for (const status of [200, 201, 304, 404]) {
+    const { fetch, sent } = setUp(() => answerOf([], { status, headers: { location: '/next' } }))
+    t.is((await fetch('https://api.github.com/')).status, status)
+    t.is(sent.length, 1)
+  }
+  const nowhere = setUp(() => answerOf([], { status: 302 }))
+  t.is((await nowhere.fetch('https://api.github.com/')).status, 302)
+})
+
+test('an answer of which no more comes ends with the deadline, one that breaks off is no answer', async t => {
+  const silent = setUp(() => answerOf([], { body: new Readable({ read() {} }) }), { deadlineMs: 30 })
+  t.like(await t.throwsAsync(silent.fetch('https://api.github.com/'), { instanceOf: Failure }), {
+    code: 'timeout',
+    message: 'api.github.com: the answer was not whole in 0.03 s',
+  })
+  const broken = new Readable({ read: () => void broken.destroy(new Error('ECONNRESET')) })
+  const { fetch } = setUp(() => answerOf([], { body: broken }))
+  t.is((await t.throwsAsync(fetch('https://api.github.com/'), { instanceOf: Failure }))?.code, 'unreachable')
+})
+
 test('an answer is bounded as a whole, in however many pieces it comes', async t => {
   const pieces = (count: number): Uint8Array[] => Array.from({ length: count }, () => PIECE)
   const within = await setUp(() => answerOf(pieces(10))).fetch('https://api.github.com/')

@@ -1,5 +1,6 @@
 // How far a request comes: each step over real sockets, and the stage at which it ends.
 
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer as createHttpServer, type RequestListener } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
@@ -66,14 +67,19 @@ const examine = async (
 }
 
 test('a direct way shows each of its steps', async t => {
+  const beganAtMs = Date.now()
   const passage = await examine(t, await startTarget(t))
   t.is(passage.failure, undefined)
   t.is(passage.name, 'localhost')
   t.true(passage.lookUp?.addresses.includes('127.0.0.1'))
   t.is(passage.connect?.from, '127.0.0.1')
   t.like(passage.tls, { issuer: 'Corporate Test CA', root: { name: 'Corporate Test CA', kind: 'configured' } })
+  t.is(passage.tls?.root?.validToMs, new X509Certificate(authority.ca).validToDate.getTime())
   t.like(passage.answer, { status: 200, requestId: 'A:B', isWhole: true, contentType: 'application/json' })
   t.is(passage.lookUps, 1)
+  const { sentAtMs = 0, receivedAtMs = 0, date = '' } = passage.answer ?? {}
+  t.true(beganAtMs <= sentAtMs && sentAtMs <= receivedAtMs && receivedAtMs <= Date.now())
+  t.true(Math.abs(Date.parse(date) - receivedAtMs) < 10_000, 'the clock of the other side')
 })
 
 test('a way through a proxy is looked at behind it, with its credentials, whatever its kind', async t => {
@@ -122,9 +128,10 @@ test('each fault ends the passage at its stage', async t => {
     [`https://127.0.0.1:${dead}/`, { url: socks.url }, 'host', 'unreachable'],
   ]
   for (const [target, settings, stage, code] of cases) {
-    const { failure, answer } = await examine(t, target, { settings, deadlineMs: 700 })
+    const { failure, answer, lookUps } = await examine(t, target, { settings, deadlineMs: 700 })
     t.deepEqual([failure?.stage, failure?.failure.code], [stage, code], `${target} ${JSON.stringify(settings.url)}`)
     t.is(answer, undefined)
+    t.is(lookUps, stage === 'dns' ? 0 : 1, 'told once the name is found, or there is none to find')
   }
 })
 
