@@ -15,6 +15,27 @@ test('for the journal a line is its priority, the message and the fields', t => 
   t.is(line, '<4>refresh failed installation=7 account="octo org"\n')
 })
 
+test('each level has its priority, and what is said of it is written at it', t => {
+  for (const [level, priority] of [
+    ['debug', 7],
+    ['info', 6],
+    ['warn', 4],
+    ['error', 3],
+  ] as const) {
+    t.is(
+      written(true, 'debug', log => log[level]('x')),
+      `<${priority}>x\n`,
+    )
+    t.is(JSON.parse(written(false, 'debug', log => log[level]('x'))).level, level)
+  }
+})
+
+test('a line of JSON tells its time as others do, and nothing that was not asked for', t => {
+  const line = JSON.parse(written(false, 'info', log => log.info('x', { a: 1 })))
+  t.deepEqual(Object.keys(line).toSorted(), ['a', 'level', 'message', 'time'])
+  t.is(new Date(line.time).toISOString(), line.time)
+})
+
 test('elsewhere a line is JSON', t => {
   const line = written(false, 'info', log => log.error('refresh failed', { error: new Failure('dns', 'no address') }))
   t.like(JSON.parse(line), { level: 'error', message: 'refresh failed', error: 'dns: no address' })
@@ -61,6 +82,10 @@ test('an error is told with its causes, and only the unexpected with its place',
     'unreachable: github.com <- ECONNREFUSED: connect refused',
   )
   t.regex(describeError(new Failure('internal', 'unexpected', { cause: new Error('bug') })), /bug <- at .*log\.test/)
+  t.regex(describeError(new TypeError('x is not a function')), /^x is not a function <- at .*log\.test/)
+  const circle = new Failure('io', 'again')
+  circle.cause = circle
+  t.regex(describeError(circle), /^io: again(?: <- io: again)*$/)
 })
 
 test('a Secret shows itself as such', t => {
@@ -95,7 +120,10 @@ const ageKey = word('023456789ACDEFGHJKLMNPQRSTUVWXYZ', { minLength: 58, maxLeng
   secret: `AGE-SECRET-KEY-1${rest}`,
   core: rest,
 }))
-const anySecret = fc.oneof(token, stateless, pem, ageKey)
+const jwt = fc
+  .array(word(`${ALNUM}-_`, { minLength: 20, maxLength: 60 }), { minLength: 3, maxLength: 3 })
+  .map(([head, body, signature = '']) => ({ secret: `eyJ${head}.eyJ${body}.${signature}`, core: signature }))
+const anySecret = fc.oneof(token, stateless, jwt, pem, ageKey)
 
 test('property: no token, private key or age key survives, wherever it stands', t => {
   fc.assert(

@@ -18,6 +18,12 @@ test.serial('a failed start is found until it is cleared, by everyone who can re
   t.is(statSync(join(runtime, 'start-error')).mode & 0o777, 0o644)
   clearStartError(runtime)
   t.is(findStartError(runtime, { isService: false }), undefined)
+  for (const broken of ['', '{"exit":78', '{"exit":"78","detail":"x"}', '{"exit":78}', 'null']) {
+    writeFileSync(join(runtime, 'start-error'), broken)
+    t.is(findStartError(runtime, { isService: false }), undefined, broken)
+  }
+  clearStartError(runtime)
+  t.notThrows(() => clearStartError(runtime))
   noteStartError(join(runtime, 'absent'), error)
   t.false(existsSync(join(runtime, 'absent')), 'no folder is made for it')
 })

@@ -69,6 +69,10 @@ for (const [kind, address] of [
     t.is(await next(), 'WATCHDOG=1')
     notifier.stopping()
     t.is(await next(), 'STOPPING=1')
+    notifier.stopping('The start failed: x')
+    t.is(await next(), 'STOPPING=1\nSTATUS=The start failed: x')
+    notifier.ready()
+    t.is(await next(), 'READY=1')
   })
 }
 
@@ -102,7 +106,9 @@ test('sockets that are meant for another process are none of ours', t => {
 
 test('a malformed count of sockets is an error, and so is a name given twice', t => {
   const pid = String(process.pid)
-  t.throws(() => activatedSockets({ LISTEN_PID: pid, LISTEN_FDS: 'many' }), { code: 'configuration' })
+  for (const LISTEN_FDS of ['many', '-1', '1.5', 'Infinity']) {
+    t.throws(() => activatedSockets({ LISTEN_PID: pid, LISTEN_FDS }), { code: 'configuration' }, LISTEN_FDS)
+  }
   t.throws(() => activatedSockets({ LISTEN_PID: pid, LISTEN_FDS: '2', LISTEN_FDNAMES: 'a:a' }), {
     code: 'configuration',
   })
