@@ -4,6 +4,7 @@ import { CLUSTER } from './cluster.ts'
 import { CONNECTION_MORE } from './connection-more.ts'
 import { CONNECTION } from './connection.ts'
 import { DISK } from './disk.ts'
+import { MACHINE } from './machine.ts'
 import type { Mutant } from './mutant.ts'
 import { PAGE } from './page.ts'
 import { PLATFORM } from './platform.ts'
@@ -21,4 +22,5 @@ export const PLANTED: readonly Mutant[] = [
   ...DISK,
   ...CLUSTER,
   ...PAGE,
+  ...MACHINE,
 ]

@@ -33,18 +33,19 @@ const outboundOf = (t: ExecutionContext) => {
 
 const hello: RequestListener = (request, response) => void request.resume().on('end', () => response.end('hello'))
 
-test('closing ends also what began under the settings before', async t => {
+test('closing ends what began under the first settings, and under those after each reload', async t => {
   const { url, server } = await startTarget(t, () => {})
   const outbound = outboundOf(t)
-  const begun = once(server, 'request')
-  const pending = t.throwsAsync(outbound.send({ method: 'GET', url, headers: {} }), {
-    code: 'unreachable',
-    message: /the daemon is stopping/,
-  })
-  await begun
-  outbound.reload(settingsOf({}))
+  const refused = { code: 'unreachable', message: /the daemon is stopping/ }
+  const pending: Promise<unknown>[] = []
+  for (let reloads = 0; reloads < 3; reloads++) {
+    if (reloads > 0) outbound.reload(settingsOf({}))
+    const begun = once(server, 'request')
+    pending.push(t.throwsAsync(outbound.send({ method: 'GET', url, headers: {}, deadlineMs: 5_000 }), refused))
+    await begun
+  }
   outbound.close()
-  await pending
+  await Promise.all(pending)
   await t.throwsAsync(outbound.send({ method: 'GET', url, headers: {} }), { code: 'unreachable' })
 })
 
