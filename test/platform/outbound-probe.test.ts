@@ -49,7 +49,7 @@ const startTarget = async (t: ExecutionContext, handler = github, tls: Certifica
 const examine = async (
   t: ExecutionContext,
   url: string,
-  { settings = {}, deadlineMs = 2_000 }: { settings?: WayOut; deadlineMs?: number } = {},
+  { settings = {}, deadlineMs = 10_000 }: { settings?: WayOut; deadlineMs?: number } = {},
 ): Promise<Passage & { lookUps: number }> => {
   const outbound = createOutbound(settingsOf({ ca: authority.ca, ...settings }))
   t.teardown(() => outbound.close())
