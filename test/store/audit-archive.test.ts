@@ -1,10 +1,13 @@
 // The archive of the audit log: files one after the other in its chain, of which none is written past a gap or dropped while it is written.
 
+import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { createAuditArchive } from '../../src/store/audit-archive.ts'
+import { type ArchiveOptions, createAuditArchive } from '../../src/store/audit-archive.ts'
 import { chainEvent, type Link, type StoredRow } from '../../src/store/audit-chain.ts'
-import { codeOf, makeState } from './samples.ts'
+import { AUDIT_MIGRATIONS } from '../../src/store/schema.ts'
+import { openEncrypted } from '../../src/store/sqlite.ts'
+import { codeOf, makeState, modeOf, openFilesBelow } from './samples.ts'
 
 const BEGINNING: Link = { sequence: 0, hash: '0'.repeat(64) }
 const rowsBehind = (from: Link, count: number): StoredRow[] => {
@@ -17,12 +20,20 @@ const rowsBehind = (from: Link, count: number): StoredRow[] => {
   return rows
 }
 
-const setUp = (t: ExecutionContext, rowsPerFile: number) => {
-  const databaseKey = 'a1'.repeat(32)
-  const archive = createAuditArchive({ folder: join(makeState(t), 'audit'), databaseKey, rowsPerFile })
+const databaseKey = 'a1'.repeat(32)
+
+const setUp = (t: ExecutionContext, rowsPerFile: number) => inFolder(t, { rowsPerFile }).archive
+
+/** The same, with the folder in which its files are once there is one. */
+const inFolder = (t: ExecutionContext, options: Partial<ArchiveOptions>) => {
+  const state = makeState(t)
+  const folder = join(state, 'audit')
+  const archive = createAuditArchive({ folder, databaseKey, ...options })
   t.teardown(() => archive.close())
-  return archive
+  const filesIn = (): string => join(folder, readdirSync(folder)[0] ?? '')
+  return { state, folder, archive, filesIn }
 }
+const FIRST = '000000000001.db'
 
 test('a page has as many rows as are asked for, over the ends of files', t => {
   const archive = setUp(t, 3)
@@ -72,5 +83,91 @@ test('rows that are there already are passed over, and what does not follow is r
   t.is(
     codeOf(() => archive.append(rows.slice(4), rows[2] ?? BEGINNING)),
     'store-corrupt',
+  )
+})
+
+test('a file that has as many bytes as it may is full, and the next rows begin another one', t => {
+  let most = Number.POSITIVE_INFINITY
+  const { archive, filesIn } = inFolder(t, { bytesPerFile: () => most })
+  const rows = rowsBehind(BEGINNING, 3)
+  const [first, second] = rows
+  if (!first || !second) throw new Error('no rows')
+  archive.append([first], BEGINNING)
+  archive.append([second], first)
+  most = 4_096
+  archive.append(rows.slice(2), second)
+  const databases = readdirSync(filesIn()).filter(name => name.endsWith('.db'))
+  t.deepEqual(databases, [FIRST, '000000000003.db'])
+  const seen: number[] = []
+  let at: Link = BEGINNING
+  for (let next = archive.check(at, 10, row => void seen.push(row.sequence)); next !== at; ) {
+    at = next
+    next = archive.check(at, 10, row => void seen.push(row.sequence))
+  }
+  t.deepEqual(seen, [1, 2, 3])
+})
+
+test('what a kill left of a file is made anew, and all is for its owner alone', t => {
+  const { folder, archive, filesIn } = inFolder(t, { rowsPerFile: 1 })
+  const [first, second] = rowsBehind(BEGINNING, 2)
+  if (!first || !second) throw new Error('no rows')
+  t.is(archive.anchor(), undefined)
+  t.is(archive.bytes(), 0)
+  t.deepEqual(archive.list({ after: 0, limit: 10 }), [])
+  archive.append([], BEGINNING)
+  archive.append([first], BEGINNING)
+  for (const suffix of ['', '-wal', '-journal'])
+    writeFileSync(join(filesIn(), `000000000002.db.new${suffix}`), 'half of it')
+  writeFileSync(join(filesIn(), 'notes.db'), '')
+  archive.append([second], first)
+  archive.close()
+  t.deepEqual(readdirSync(filesIn()).toSorted(), [FIRST, '000000000002.db', 'notes.db'])
+  for (const path of [folder, filesIn()]) t.is(modeOf(path), '700', path)
+  t.is(modeOf(join(filesIn(), FIRST)), '600')
+  t.is(archive.check(BEGINNING, 10).sequence, 1)
+  t.is(archive.check(first, 10).sequence, 2)
+})
+
+test('one file is open at a time, and one that is dropped leaves nothing', t => {
+  const { state, archive, filesIn } = inFolder(t, { rowsPerFile: 1 })
+  let from = BEGINNING
+  for (const row of rowsBehind(BEGINNING, 3)) {
+    archive.append([row], from)
+    from = row
+  }
+  const held = () => new Set(openFilesBelow(state).map(name => name.replace(/(?:-wal|-shm)$/, '')))
+  archive.list({ after: 0, limit: 10 })
+  t.is(held().size, 1)
+  const before = archive.bytes()
+  const oldest = archive.findOldest()
+  t.like(oldest, { first: 1, last: { sequence: 1 } })
+  if (oldest) archive.drop(oldest)
+  t.deepEqual([...held()], [], 'it was the one that was looked at last')
+  t.true(archive.bytes() < before)
+  t.deepEqual(
+    readdirSync(filesIn()).filter(name => name.startsWith('000000000001')),
+    [],
+  )
+  t.is(archive.anchor()?.sequence, 1)
+  archive.close()
+  t.deepEqual([...held()], [])
+})
+
+test('a file of a newer schema is left alone, and one without its anchor is damaged', t => {
+  const { archive, filesIn } = inFolder(t, {})
+  const rows = rowsBehind(BEGINNING, 2)
+  archive.append(rows, BEGINNING)
+  const db = openEncrypted(join(filesIn(), FIRST), databaseKey)
+  db.prepare('DELETE FROM anchor').run()
+  t.is(
+    codeOf(() => archive.anchor()),
+    'store-corrupt',
+  )
+  archive.close()
+  db.pragma(`user_version=${AUDIT_MIGRATIONS.length + 1}`)
+  db.close()
+  t.is(
+    codeOf(() => archive.list({ after: 0, limit: 1 })),
+    'store-newer',
   )
 })

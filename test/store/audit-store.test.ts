@@ -6,11 +6,13 @@ import { join } from 'node:path'
 import test from 'ava'
 import * as fc from 'fast-check'
 import { canonicalJson } from '../../src/domain/canonical-json.ts'
-import { readRow, type StoredRow } from '../../src/store/audit-chain.ts'
+import { type Link, readRow, type StoredRow } from '../../src/store/audit-chain.ts'
+import { AUDIT_MIGRATIONS } from '../../src/store/schema.ts'
 import { type AuditEvent, type AuditRow, type AuditStore, openAudit } from '../../src/store/audit-store.ts'
 import { type Database, openEncrypted } from '../../src/store/sqlite.ts'
 import { anyText, anyTimeMs } from './arbitraries.ts'
-import { codeOf, digestsUnder, failureOf, makeState, silentLog, STORE_KEY } from './samples.ts'
+import { createFakeLog } from '../support/fakes.ts'
+import { codeOf, digestsUnder, failureOf, makeState, modeOf, openFilesBelow, silentLog, STORE_KEY } from './samples.ts'
 
 const open = (state: string, more: { storeKey?: Buffer; databaseKey?: Buffer } = {}): AuditStore =>
   openAudit({ path: join(state, 'audit.db'), storeKey: STORE_KEY, log: silentLog, ...more })
@@ -246,4 +248,138 @@ test('canonical JSON does not depend on the order in which an object was made', 
       t.deepEqual(JSON.parse(canonicalJson(value)), JSON.parse(JSON.stringify(value)))
     }),
   )
+})
+
+test('rows are checked a page at a time from any place, and each is shown', t => {
+  const { audit, db } = makeLog(makeState(t), 7)
+  const seen: number[] = []
+  const see = ({ sequence }: AuditRow): void => void seen.push(sequence)
+  const third = audit.check(audit.anchor(), 3, see)
+  t.is(third.sequence, 3)
+  t.is(audit.list({ after: 2, limit: 1 })[0]?.hash, third.hash)
+  t.deepEqual(audit.check(third, 100, see), audit.head())
+  t.deepEqual(seen, [1, 2, 3, 4, 5, 6, 7])
+  t.deepEqual(audit.check(audit.head(), 3, see), audit.head(), 'behind the last one there is none')
+  t.is(seen.length, 7)
+  const other = { ...third, hash: 'ab'.repeat(32) }
+  t.regex(failureOf(() => audit.check(other, 1))?.message ?? '', /row 4 .* does not follow the row before it/)
+  db.prepare('DELETE FROM events WHERE sequence = 5').run()
+  t.regex(failureOf(() => audit.check(third, 100, see))?.message ?? '', /row 5 .* is missing/)
+  t.is(audit.check(third, 1).sequence, 4, 'no more rows are looked at than were asked for')
+  db.close()
+  audit.close()
+})
+
+test('the place before the first row moves with what was moved out, and outlives a restart', t => {
+  const state = makeState(t)
+  const { audit, db } = makeLog(state, 5)
+  db.close()
+  t.deepEqual(audit.anchor(), { sequence: 0, hash: '0'.repeat(64) })
+  t.is(audit.rotate({ keep: 100, limit: 10, moveOut: () => t.fail() }), 0, 'fewer rows than are kept')
+  const places: Link[] = []
+  const moveOut = (_rows: readonly StoredRow[], from: Link): void => void places.push(from)
+  audit.rotate({ keep: 3, limit: 10, moveOut })
+  audit.rotate({ keep: 2, limit: 10, moveOut })
+  t.deepEqual(
+    places.map(({ sequence }) => sequence),
+    [0, 2],
+  )
+  const anchor = audit.anchor()
+  t.is(anchor.sequence, 3)
+  audit.close()
+  const again = open(state)
+  t.deepEqual(again.anchor(), anchor)
+  t.is(again.check(anchor, 10).sequence, 5)
+  again.close()
+})
+
+test('of several events all are written or none, one behind the other', async t => {
+  const { audit, db } = makeLog(makeState(t), 1)
+  const three = ['one', 'two', 'three'].map((event, at) => ({ event, atMs: at }))
+  db.exec(`CREATE TRIGGER refuse BEFORE INSERT ON events WHEN NEW.sequence = 3 BEGIN SELECT raise(ABORT, 'no'); END`)
+  for (const append of [() => audit.appendAll(three), () => audit.appendSoon(three)])
+    t.is(codeOf(append), 'audit-unavailable')
+  t.is(audit.head().sequence, 1)
+  db.exec('DROP TRIGGER refuse')
+  db.close()
+  const rows = audit.appendAll(three)
+  const { rows: more, durable } = audit.appendSoon(three)
+  await durable
+  t.deepEqual(
+    [...rows, ...more].map(({ event, sequence }) => [event, sequence]),
+    [
+      ['one', 2],
+      ['two', 3],
+      ['three', 4],
+      ['one', 5],
+      ['two', 6],
+      ['three', 7],
+    ],
+  )
+  t.deepEqual(audit.appendAll([]), [])
+  t.deepEqual(audit.list({ after: 1, limit: 100 }), [...rows, ...more])
+  t.is(audit.verify().rows, 7)
+  audit.close()
+})
+
+test('what the log says of a write that failed names the file and what was wrong', t => {
+  const state = makeState(t)
+  const { audit, db } = makeLog(state, 1)
+  db.exec(`CREATE TRIGGER refuse BEFORE INSERT ON events BEGIN SELECT raise(ABORT, 'no'); END`)
+  const failures = [
+    failureOf(() => audit.append({ event: 'x', atMs: 1 })),
+    failureOf(() => audit.appendSoon([{ event: 'x', atMs: 1 }])),
+  ]
+  for (const failure of failures) {
+    t.is(failure?.message, `${join(state, 'audit.db')} cannot be written: unexpected error`)
+    t.is<string | undefined, string | undefined>(failure?.next, failure?.entry.next)
+    t.truthy(failure?.cause)
+  }
+  db.close()
+  audit.close()
+})
+
+test('a log of a newer schema is left alone, and a log without its anchor is damaged', t => {
+  const state = makeState(t)
+  const { audit, db } = makeLog(state, 2)
+  db.prepare('DELETE FROM events').run()
+  db.prepare('DELETE FROM anchor').run()
+  for (const work of [() => audit.anchor(), () => audit.head(), () => audit.verify()])
+    t.regex(failureOf(work)?.message ?? '', /the anchor of the audit log is missing/)
+  db.pragma(`user_version=${AUDIT_MIGRATIONS.length + 1}`)
+  db.close()
+  audit.close()
+  const before = digestsUnder(state)
+  t.is(
+    codeOf(() => open(state)),
+    'store-newer',
+  )
+  t.deepEqual(digestsUnder(state), before)
+  t.deepEqual(openFilesBelow(state), [])
+})
+
+test('the log is begun once and that is told; its files are for their owner alone, also under a new store key', t => {
+  const state = makeState(t)
+  const log = createFakeLog()
+  const path = join(state, 'audit.db')
+  const umask = process.umask(0)
+  t.teardown(() => void process.umask(umask))
+  const first = openAudit({ path, storeKey: STORE_KEY, log })
+  const databaseKey = Buffer.from(first.databaseKey(), 'hex')
+  first.close()
+  openAudit({ path, storeKey: randomBytes(32), databaseKey, log }).close()
+  process.umask(umask)
+  t.deepEqual(log.lines, [{ level: 'info', message: 'began an audit log', fields: { path } }])
+  for (const name of ['audit.db', 'audit.key']) t.is(modeOf(join(state, name)), '600', name)
+})
+
+test('the write-ahead log stays short, so that no write has much to merge', t => {
+  const { audit, db } = makeLog(makeState(t), 1)
+  db.close()
+  const detail = 'x'.repeat(20_000)
+  for (let times = 0; times < 80; times++) void audit.appendSoon([{ event: 'large', atMs: times, detail }])
+  const { db: size, wal } = audit.bytes()
+  t.true(size > 400_000, `${size} bytes were merged`)
+  t.true(wal > 0 && wal < 800_000, `the write-ahead log has ${wal} bytes`)
+  audit.close()
 })

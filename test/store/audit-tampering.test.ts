@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import * as fc from 'fast-check'
-import { assertFollows, chainEvent } from '../../src/store/audit-chain.ts'
+import { assertFollows, chainEvent, readRow } from '../../src/store/audit-chain.ts'
 import { type AuditStore, openAudit } from '../../src/store/audit-store.ts'
 import { type Database, openEncrypted } from '../../src/store/sqlite.ts'
 import { codeOf, failureOf, makeState, randomFrom, silentLog, STORE_KEY } from './samples.ts'
@@ -126,4 +126,27 @@ test('a row that bears the number of another place is found, though it follows t
   t.notThrows(() => assertFollows(second, first))
   const elsewhere = chainEvent({ event: 'token.grant', atMs: 2 }, { ...first, sequence: 8 })
   t.throws(() => assertFollows({ ...elsewhere, sequence: 2 }, first), { code: 'store-corrupt', message: /row 2 / })
+})
+
+test('a row is hashed as its canonical JSON with its number and the hash before it, so that anybody can check it', t => {
+  const previous = { sequence: 6, hash: 'ab'.repeat(32) }
+  const row = chainEvent({ event: 'token.grant', atMs: 5, peer: { uid: 7, pid: 8 }, count: 2 }, previous)
+  const body = `{"atMs":5,"count":2,"event":"token.grant","peer":{"pid":8,"uid":7},"previous":"${previous.hash}","sequence":7}`
+  t.deepEqual(row, { sequence: 7, body, hash: createHash('sha256').update(body).digest('hex') })
+  t.deepEqual(assertFollows(row, previous), readRow(row))
+  t.deepEqual(readRow(row), {
+    event: 'token.grant',
+    atMs: 5,
+    peer: { uid: 7, pid: 8 },
+    count: 2,
+    sequence: 7,
+    hash: row.hash,
+  })
+  for (const [changed, how] of [
+    [{ ...row, sequence: 8 }, 'row 7 of the audit log is missing'],
+    [{ ...row, sequence: 6 }, 'row 7 of the audit log stands twice'],
+    [{ ...row, body: body.replace('grant', 'deny') }, 'row 7 of the audit log was changed'],
+    [rehash({ ...row, body: body.replace('"count"', '"further"') }), 'row 7 of the audit log is malformed'],
+  ] as const)
+    t.is(failureOf(() => assertFollows(changed, previous))?.message, how)
 })

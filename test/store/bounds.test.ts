@@ -9,7 +9,17 @@ import { Secret } from '../../src/domain/secret.ts'
 import type { Log } from '../../src/platform/log.ts'
 import { openStore, readStore } from '../../src/store/database.ts'
 import { openEncrypted } from '../../src/store/sqlite.ts'
-import { CONNECTED, codeOf, INSTALLATION, keyNamed, makeState, silentLog, STORE_KEY, tokenFor } from './samples.ts'
+import {
+  CONNECTED,
+  codeOf,
+  failureOf,
+  INSTALLATION,
+  keyNamed,
+  makeState,
+  silentLog,
+  STORE_KEY,
+  tokenFor,
+} from './samples.ts'
 
 const open = (state: string, log: Log = silentLog) =>
   openStore({ folder: join(state, 'store'), storeKey: STORE_KEY, log })
@@ -185,4 +195,73 @@ test('a repaired value is not written by reading, and the next change writes it'
   store.connection.write({ keys: [{ ...keyNamed('b'), pem: new Secret('x') }] })
   store.close()
   t.deepEqual(opened(state).warnings, [])
+})
+
+test('a malformed token takes no other of its scope along', t => {
+  const state = makeState(t)
+  const store = open(state)
+  const scope = { installation: 1 }
+  void store.tokens.write([tokenFor(scope, 'current', 'good'), tokenFor(scope, 'next', 'bad')])
+  const db = openEncrypted(join(state, 'store/1/store.db'), store.databaseKey())
+  db.prepare(`UPDATE tokens SET granted = '[]' WHERE slot = 'next'`).run()
+  const told: unknown[] = []
+  store.close()
+  const again = open(state, { ...silentLog, warn: (_message, fields) => void told.push(fields) })
+  t.deepEqual(
+    again.tokens.all().map(({ slot, token }) => [slot, token.reveal()]),
+    [['current', 'good']],
+  )
+  t.like(told, [{ key: tokenFor(scope).key, error: { code: 'store-corrupt' } }])
+  t.is(db.prepare<[], number>('SELECT count(*) FROM tokens').pluck().get(), 1)
+  db.close()
+  again.close()
+})
+
+test('a fact that is no JSON is damage at the start, and named', t => {
+  const state = makeState(t)
+  const store = open(state)
+  store.facts.put('clock.offset', 1)
+  const db = openEncrypted(join(state, 'store/1/store.db'), store.databaseKey())
+  store.close()
+  db.prepare('UPDATE facts SET value = ?').run('{')
+  db.close()
+  const failure = failureOf(() => open(state))
+  t.is(failure?.code, 'store-corrupt')
+  t.is(failure?.message, 'the fact clock.offset in the store is no JSON')
+})
+
+test('damage is named by its place, and never by what stands there', t => {
+  const cases: [[string, ...unknown[]], string][] = [
+    [setting('connection', '$.sinceMs', '"secret"'), 'the connection in the store is malformed at sinceMs'],
+    [
+      setting('connection', '$.app.owner.type', '"secret"'),
+      'the connection in the store is malformed at app.owner.type',
+    ],
+    [setting('installations', '$[0].id', '"secret"'), 'the list of installations in the store is malformed at 0.id'],
+    [
+      ['UPDATE meta SET value = ? WHERE name = ?', '"secret"', 'installations'],
+      'the list of installations in the store is malformed at its top',
+    ],
+    [['UPDATE meta SET value = ? WHERE name = ?', '{secret', 'connection'], 'the connection in the store is no JSON'],
+  ]
+  for (const [sql, told] of cases) {
+    const state = makeState(t)
+    changed(state, ...sql)
+    t.is(failureOf(() => open(state))?.message, told)
+  }
+  const state = makeState(t)
+  changed(state, `DELETE FROM meta WHERE name = 'generation'`)
+  t.regex(failureOf(() => open(state))?.message ?? '', /^generation is missing in .*store\.db$/)
+})
+
+test('what cannot be stored is named by its place as well, and is not there', t => {
+  const store = open(makeState(t))
+  const before = store.connection.read()
+  const odd: Connection = { ...LIVE, kind: 'connected', account: { type: 'organization', login: 'x' } }
+  Object.assign(odd, { enabledAtMs: 'secret' })
+  const failure = failureOf(() => store.connection.write({ connection: odd, newGeneration: true }))
+  t.is(failure?.code, 'internal')
+  t.is(failure?.message, 'the connection cannot be stored: enabledAtMs is malformed')
+  t.is(store.connection.read(), before)
+  store.close()
 })

@@ -3,13 +3,14 @@
 import { join } from 'node:path'
 import test from 'ava'
 import { commitSoon, createEncrypted, openEncrypted } from '../../src/store/sqlite.ts'
-import { codeOf, makeState } from './samples.ts'
+import { codeOf, makeState, openFilesBelow } from './samples.ts'
 
 /** https://sqlite.org/pragma.html#pragma_synchronous */
 const [NORMAL, FULL] = [1, 2]
 
 test('only the commit itself goes on before the disk has it, whether it is made or fails', async t => {
-  const db = createEncrypted(join(makeState(t), 'x.db'), 'a1'.repeat(32))
+  const folder = makeState(t)
+  const db = createEncrypted(join(folder, 'x.db'), 'a1'.repeat(32))
   t.teardown(() => db.close())
   const level = (): unknown => db.pragma('synchronous', { simple: true })
   t.is(level(), FULL)
@@ -20,6 +21,9 @@ test('only the commit itself goes on before the disk has it, whether it is made 
   t.is(result, NORMAL)
   t.is(level(), FULL)
   await durable
+  await commitSoon(db, () => db.exec("INSERT INTO x VALUES ('y')")).durable
+  const logs = openFilesBelow(folder).filter(name => name.endsWith('-wal'))
+  t.is(logs.length, 1, "SQLite's own: what waited for the disk holds nothing open")
   t.is(
     codeOf(() => commitSoon(db, () => db.exec('not SQL'))),
     'internal',

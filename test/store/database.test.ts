@@ -18,7 +18,8 @@ import { join } from 'node:path'
 import test from 'ava'
 import { openStore, type StoreOptions } from '../../src/store/database.ts'
 import { SCHEMA_VERSION } from '../../src/store/schema.ts'
-import { openEncrypted } from '../../src/store/sqlite.ts'
+import { CHECK_LIMIT_BYTES, openEncrypted } from '../../src/store/sqlite.ts'
+import { createFakeLog } from '../support/fakes.ts'
 import {
   CONNECTED,
   codeOf,
@@ -27,6 +28,7 @@ import {
   INSTALLATION,
   keyNamed,
   makeState,
+  openFilesBelow,
   silentLog,
   STORE_KEY,
   tokenFor,
@@ -276,4 +278,120 @@ test('nothing is made where `current` names what is gone, or where a file of the
       'the second start says the same',
     )
   }
+})
+
+test('what is made, taken over and removed is told', t => {
+  const state = makeState(t)
+  const folder = join(state, 'store')
+  const log = createFakeLog()
+  const store = open(state, { log })
+  store.replace({})
+  store.close()
+  rmSync(join(folder, 'current'))
+  open(state, { log }).close()
+  open(state, { log }).close()
+  t.deepEqual(log.lines, [
+    { level: 'info', message: 'made a store', fields: { folder: join(folder, '1') } },
+    { level: 'info', message: 'removed a former store', fields: { folder: join(folder, '1') } },
+    {
+      level: 'warn',
+      message: '`current` was missing; the only store that opens is current now',
+      fields: { number: 2 },
+    },
+  ])
+})
+
+test('of several stores none of which opens, the common fault is told, or else that none opens', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const folder = join(state, 'store')
+  cpSync(join(folder, '1'), join(folder, '2'), { recursive: true })
+  rmSync(join(folder, 'current'))
+  const storeKey = randomBytes(32)
+  t.is(failureOf(() => open(state, { storeKey }))?.code, 'wrong-store-key')
+  writeFileSync(join(folder, '2/key'), Buffer.alloc(109))
+  const failure = failureOf(() => open(state, { storeKey }))
+  t.is(failure?.code, 'store-corrupt')
+  t.regex(failure?.message ?? '', /none of 1, 2 opens; name the right one: `ln -s NUMBER .*store\/current`$/)
+  t.deepEqual(entries(state), ['1', '2'])
+})
+
+test('only the files of the current store are held open, whatever was tried before', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const folder = join(state, 'store')
+  const held = () => [...new Set(openFilesBelow(folder).map(name => name.replace(/(?:-wal|-shm)$/, '')))]
+  const store = open(state)
+  t.deepEqual(held(), ['1/store.db'])
+  store.replace({})
+  t.deepEqual(held(), ['2/store.db'])
+  const twice = { keys: [keyNamed('x'), keyNamed('x')] }
+  t.is(
+    codeOf(() => store.replace(twice)),
+    'internal',
+  )
+  t.deepEqual(held(), ['2/store.db'])
+  t.deepEqual(entries(state), ['2', 'current'], 'nothing is left of what failed')
+  store.close()
+  t.deepEqual(held(), [])
+  cpSync(join(folder, '2'), join(folder, '3'), { recursive: true })
+  rmSync(join(folder, 'current'))
+  t.is(
+    codeOf(() => open(state)),
+    'store-corrupt',
+  )
+  t.deepEqual(held(), [], 'stores between which none is chosen are closed')
+})
+
+test('facts that come with a new store hold in it, also in place of one of before and for the connection', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const store = open(state)
+  store.facts.put('clock.offset', 13)
+  store.replace({ facts: { 'clock.offset': 99, 'connection.backoff': { untilMs: 7 } } })
+  store.close()
+  const again = open(state)
+  t.is(again.facts.find('clock.offset'), 99)
+  t.deepEqual(again.facts.find('connection.backoff'), { untilMs: 7 })
+  again.facts.put('clock.offset', 100)
+  again.facts.put('clock.offset', 101)
+  t.is(again.facts.find('clock.offset'), 101, 'the last one counts')
+  t.throws(() => again.replace({ facts: { odd: undefined } }), { code: 'internal' })
+  t.is(again.number(), 2)
+  again.close()
+})
+
+test('a change raises the generation by one, above what it is to be above, or sets it as the cluster says', t => {
+  const store = open(makeState(t))
+  const after = (change: Parameters<typeof store.connection.write>[0]): number =>
+    store.connection.write(change).generation
+  t.is(after({}), 0)
+  t.is(after({ newGeneration: true }), 1)
+  t.is(after({ newGeneration: true, above: 7 }), 8)
+  t.is(after({ newGeneration: true, above: 3 }), 9)
+  t.is(after({ above: 3 }), 9)
+  t.is(after({ generation: 4, newGeneration: true, above: 20 }), 4)
+  store.replace({ newGeneration: true, above: 40 })
+  t.is(store.connection.read().generation, 41)
+  store.close()
+})
+
+test('a store that is asked for is read whole up to 64 MiB, beyond what a start reads', t => {
+  const state = makeState(t)
+  makeStore(state)
+  const path = join(state, 'store/1/store.db')
+  const filled = open(state)
+  void filled.tokens.write([tokenFor({ installation: 1 }, 'current', 'x'.repeat(CHECK_LIMIT_BYTES))])
+  t.notThrows(() => filled.check())
+  filled.close()
+  const file = readFileSync(path)
+  const middle = file.length >>> 1
+  file[middle] = (file[middle] ?? 0) ^ 1
+  writeFileSync(path, file)
+  const store = open(state)
+  t.is(
+    codeOf(() => store.check()),
+    'store-corrupt',
+  )
+  store.close()
 })

@@ -8,7 +8,7 @@ import { Secret } from '../../src/domain/secret.ts'
 import { openAudit } from '../../src/store/audit-store.ts'
 import { openStore } from '../../src/store/database.ts'
 import { guard } from '../../src/store/sqlite.ts'
-import { CONNECTED, codeOf, INSTALLATION, keyNamed, silentLog, STORE_KEY, tokenFor } from './samples.ts'
+import { CONNECTED, codeOf, failureOf, INSTALLATION, keyNamed, silentLog, STORE_KEY, tokenFor } from './samples.ts'
 
 const state = process.argv[2] ?? ''
 execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1200k,mode=0700', 'tmpfs', state])
@@ -55,6 +55,7 @@ const codes = {
   fact: codeOf(() => store.facts.put('big', 'x'.repeat(60_000))),
   audit: untilFull(i => audit.append({ event: 'new', atMs: 2 + i, detail: 'x'.repeat(2_000) })),
 }
+const auditNext = failureOf(() => audit.append({ event: 'new', atMs: 2, detail: 'x'.repeat(60_000) }))?.next
 /** What SQLite says where a file ends within a page. */
 const cutShort = codeOf(() =>
   guard(join(state, 'store/1/store.db'), () => {
@@ -96,5 +97,13 @@ again.close()
 audit.close()
 writeSync(
   1,
-  JSON.stringify({ codes, cutShort, whileFull, reopenedFull: reopenedFull ?? 'opens', reopened, afterwards }),
+  JSON.stringify({
+    codes,
+    auditNext,
+    cutShort,
+    whileFull,
+    reopenedFull: reopenedFull ?? 'opens',
+    reopened,
+    afterwards,
+  }),
 )

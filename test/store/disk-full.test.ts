@@ -12,7 +12,7 @@ test('on a full disk each write fails as disk-full, and nothing is lost', async 
   const namespaces = process.getuid?.() === 0 ? ['--mount'] : ['--mount', '--map-root-user']
   const child = join(import.meta.dirname, 'disk-full.child.ts')
   const { stdout } = await promisify(execFile)('unshare', [...namespaces, process.execPath, child, state])
-  const { codes, cutShort, whileFull, reopenedFull, reopened, afterwards } = JSON.parse(stdout)
+  const { codes, auditNext, cutShort, whileFull, reopenedFull, reopened, afterwards } = JSON.parse(stdout)
   t.deepEqual(codes, {
     connection: 'disk-full',
     replace: 'disk-full',
@@ -22,6 +22,7 @@ test('on a full disk each write fails as disk-full, and nothing is lost', async 
   })
   t.is(cutShort, 'store-corrupt', 'a store that was cut short has its name, even where the disk is full')
   const { intact, told, next, ...held } = whileFull
+  t.is(auditNext, next, 'who cannot write to the log is told to free some space')
   t.is(told, `no space is left for ${state}/audit.db`)
   t.is(
     next,

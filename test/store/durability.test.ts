@@ -1,14 +1,25 @@
 // Power that fails: whatever was not synced is lost, and the store still opens, with what was acknowledged. What is shredded is gone from the disk.
 
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { writeDurably } from '../../src/platform/files.ts'
 import { createAuditArchive } from '../../src/store/audit-archive.ts'
 import { chainEvent, type Link } from '../../src/store/audit-chain.ts'
+import { openAudit } from '../../src/store/audit-store.ts'
 import { openStore, type Store } from '../../src/store/database.ts'
+import { createFakeLog } from '../support/fakes.ts'
 import { recordDisk } from '../support/recorded-disk.ts'
-import { CONNECTED, codeOf, keyNamed, makeState, modeOf, silentLog, STORE_KEY } from './samples.ts'
+import { CONNECTED, codeOf, keyNamed, makeState, modeOf, openFilesBelow, silentLog, STORE_KEY } from './samples.ts'
 
 const open = (folder: string): Store => openStore({ folder, storeKey: STORE_KEY, log: silentLog })
 
@@ -139,6 +150,10 @@ for (const [name, step] of [
       codeOf(() => store.replace({ keys: [keyNamed('new')], newGeneration: true })),
       'io',
     )
+    t.deepEqual(
+      openFilesBelow(folder).filter(path => !path.startsWith('1/')),
+      [],
+    )
     t.is(store.connection.read().keys[0]?.fingerprint, 'old')
     t.is(store.connection.write({ newGeneration: true }).generation, 2)
     t.is(readlinkSync(join(folder, 'current')), '1')
@@ -203,4 +218,78 @@ test.serial('a file of the audit archive has its name, and the folders that lead
   const two = openIn(crash())
   t.is(two.findOldest()?.first, 1, 'and there is another one')
   for (const each of [archive, one, two]) each.close()
+})
+
+test.serial('a file of the audit archive that was dropped does not come back after the power failed', t => {
+  const { folder, crash } = recorded(t)
+  const databaseKey = 'a1'.repeat(32)
+  let from: Link = { sequence: 0, hash: '0'.repeat(64) }
+  const openIn = (place: string) => createAuditArchive({ folder: join(place, 'audit'), databaseKey, rowsPerFile: 1 })
+  const archive = openIn(folder)
+  for (let at = 1; at <= 2; at++) {
+    const row = chainEvent({ event: 'token.grant', atMs: at }, from)
+    archive.append([row], from)
+    from = row
+  }
+  const oldest = archive.findOldest()
+  if (oldest) archive.drop(oldest)
+  const after = openIn(crash())
+  t.is(after.anchor()?.sequence, 1)
+  for (const each of [archive, after]) each.close()
+})
+
+test.serial('a former store that cannot be removed does no harm: it is told, and the next start tries again', t => {
+  const { folder, disk } = recorded(t)
+  connect(folder).close()
+  const log = createFakeLog()
+  const store = openStore({ folder, storeKey: STORE_KEY, log })
+  disk.failAt(/^zero 1\/key$/)
+  store.replace({ keys: [keyNamed('new')] })
+  t.is(store.connection.read().keys[0]?.fingerprint, 'new')
+  store.close()
+  t.like(log.lines, [
+    {
+      level: 'error',
+      message: 'a former store could not be removed',
+      fields: { folder: join(folder, '1'), error: { message: 'EIO: i/o error' } },
+    },
+  ])
+  t.true(existsSync(join(folder, '1')))
+  t.is(heldBy(folder), 'connected new')
+  t.false(existsSync(join(folder, '1')))
+})
+
+test.serial('a link that stands in place of a key is removed, and what it leads to stays as it is', t => {
+  const { folder } = recorded(t)
+  open(folder).close()
+  const elsewhere = join(makeState(t), 'elsewhere')
+  writeFileSync(elsewhere, 'not ours')
+  mkdirSync(join(folder, '.new-2'))
+  symlinkSync(elsewhere, join(folder, '.new-2', 'key.age'))
+  open(folder).close()
+  t.is(readFileSync(elsewhere, 'utf8'), 'not ours')
+  t.deepEqual(readdirSync(folder).toSorted(), ['1', 'current'])
+})
+
+const openLog = (folder: string) => openAudit({ path: join(folder, 'audit.db'), storeKey: STORE_KEY, log: silentLog })
+
+test.serial('a log that was begun is the same one after the power failed', t => {
+  const { folder, crash } = recorded(t)
+  const audit = openLog(folder)
+  const after = openLog(crash())
+  t.is(after.databaseKey(), audit.databaseKey())
+  t.is(after.append({ event: 'first', atMs: 1 }).sequence, 1)
+  for (const each of [audit, after]) each.close()
+})
+
+test.serial('a log whose key cannot be written is not begun, and leaves nothing', t => {
+  const { folder, disk } = recorded(t)
+  disk.failAt(/^rename \.audit\.key\..* audit\.key$/)
+  t.is(
+    codeOf(() => openLog(folder)),
+    'io',
+  )
+  t.deepEqual(readdirSync(folder), [])
+  openLog(folder).close()
+  t.deepEqual(readdirSync(folder).toSorted(), ['audit.db', 'audit.key'])
 })

@@ -1,13 +1,13 @@
 // The store key as the machine gives it, and the wrapped database keys.
 
 import { execFileSync } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import * as fc from 'fast-check'
-import { readStoreKey, unwrapDatabaseKey, wrapDatabaseKey } from '../../src/store/key.ts'
-import { codeOf, failureOf, makeState } from './samples.ts'
+import { readStoreKey, unwrapDatabaseKey, WITHOUT_RECOVERY_KEY, wrapDatabaseKey } from '../../src/store/key.ts'
+import { codeOf, failureOf, makeState, openFilesBelow } from './samples.ts'
 
 const key = Buffer.from(Array.from({ length: 32 }, (_, i) => i * 7 + 3))
 
@@ -136,4 +136,81 @@ test('two wrappings of one key have nothing in common', t => {
   const [a, b] = [wrapDatabaseKey(key, key), wrapDatabaseKey(key, key)]
   t.notDeepEqual(a, b)
   t.false(a.includes(key))
+})
+
+test('what is advised makes a key only where no store is, and names `unlock` only where it could help', t => {
+  const state = makeState(t)
+  const short = join(state, 'short')
+  writeFileSync(short, 'ab', { mode: 0o600 })
+  mkdirSync(join(state, 'folder'))
+  const circumstances = [
+    [{ mayMake: true, mayUnlock: false }, /make one with `openssl rand -out (\S+) 32` and `chmod 600 \1`$/, undefined],
+    [
+      { mayUnlock: true },
+      /bring back the key .* `ghconnect unlock --identity FILE` .* do not make a new key/,
+      undefined,
+    ],
+    [{}, /bring back the key .* `ghconnect unlock --identity FILE` .* do not make a new key/, undefined],
+    [
+      { mayUnlock: false },
+      /bring back the key that the store was made with; do not make a new key/,
+      WITHOUT_RECOVERY_KEY,
+    ],
+  ] as const
+  for (const [circumstance, advice, next] of circumstances)
+    for (const source of [
+      {},
+      { credential: Buffer.from('x') },
+      { keyFile: join(state, 'absent') },
+      { keyFile: join(state, 'folder') },
+      { keyFile: short },
+    ]) {
+      const failure = failureOf(() => readStoreKey({ ...source, ...circumstance }))
+      t.is(failure?.code, 'locked')
+      t.regex(failure?.message ?? '', advice)
+      t.is(failure?.next, next ?? failure?.entry.next)
+    }
+})
+
+test('what was found in place of a key is told by its length, and by none of its bytes', t => {
+  const path = join(makeState(t), 'key')
+  for (const [content, found] of [
+    ['', 'is empty'],
+    ['ab'.repeat(16), 'holds 32 hexadecimal digits'],
+    ['secret text', 'holds 11 bytes'],
+    ['x'.repeat(1025), 'holds too many bytes'],
+  ] as const) {
+    writeFileSync(path, content, { mode: 0o600 })
+    for (const [source, from, file] of [
+      [{ keyFile: path }, path, path],
+      [{ credential: Buffer.from(content) }, 'the systemd credential store.key', 'FILE'],
+    ] as const)
+      t.is(
+        failureOf(() => readStoreKey({ ...source, mayMake: true }))?.message,
+        `${from} ${found} in place of 32 bytes or 64 hexadecimal digits; make one with \`openssl rand -out ${file} 32\` and \`chmod 600 ${file}\``,
+      )
+  }
+})
+
+test('a key file that cannot be read is no absent one, and none is held open', t => {
+  const state = makeState(t)
+  symlinkSync('loop', join(state, 'loop'))
+  const failure = failureOf(() => readStoreKey({ keyFile: join(state, 'loop'), mayMake: true }))
+  t.is(failure?.code, 'locked')
+  t.regex(failure?.message ?? '', /loop cannot be read; `sudo ghconnect config check` prints the command/)
+  const path = join(state, 'key')
+  writeFileSync(path, key, { mode: 0o600 })
+  readStoreKey({ keyFile: path })
+  chmodSync(path, 0o644)
+  t.regex(failureOf(() => readStoreKey({ keyFile: path }))?.message ?? '', /open to others; run `chmod 600 /)
+  t.deepEqual(openFilesBelow(state), [])
+})
+
+test('a wrapped key of a later format is damaged for this program, and not under a wrong key', t => {
+  const body = wrapDatabaseKey(key, key).subarray(0, -32)
+  body[15] = '2'.charCodeAt(0)
+  const later = Buffer.concat([body, createHash('sha256').update(body).digest()])
+  const failure = failureOf(() => unwrapDatabaseKey(key, later, 'store/1/key'))
+  t.is(failure?.code, 'store-corrupt')
+  t.is(failure?.message, 'store/1/key is a wrapped key of an unknown format')
 })

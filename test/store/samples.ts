@@ -1,7 +1,7 @@
 // What the tests of the store have in common: a state folder of their own, a connection, tokens, and reading files whole.
 
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import type { ExecutionContext } from 'ava'
@@ -109,6 +109,22 @@ export const digestsUnder = (folder: string): Record<string, string> =>
 export const digestOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
 
 export const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8)
+
+/** Which files below a folder this process holds open, by their names below it. */
+export const openFilesBelow = (folder: string): string[] =>
+  readdirSync('/proc/self/fd')
+    .flatMap(fd => {
+      try {
+        const path = readlinkSync(`/proc/self/fd/${fd}`)
+        // A wait for the disk may hold a log a moment longer than the database, which removes it.
+        const isOver = path.endsWith('-wal (deleted)')
+        return path.startsWith(`${folder}/`) && !isOver ? [relative(folder, path)] : []
+      } catch {
+        // The descriptor by which the list itself was read.
+        return []
+      }
+    })
+    .toSorted()
 
 /** The same sequence for a seed: numbers from 0 up to 1. */
 export const randomFrom = (seed: number): (() => number) => {
