@@ -6,7 +6,7 @@ import { asFailure, Failure } from '../domain/errors.ts'
 import type { Scope } from '../domain/scope.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Clock } from '../platform/clock.ts'
-import type { Log } from '../platform/log.ts'
+import type { Fields, Log } from '../platform/log.ts'
 import type { Outbound } from '../platform/outbound.ts'
 import type { ConvertedApp, Listed, MintedToken, Repository, Schemas } from './answers.ts'
 import { createSchemas, readAnswer, toMinted } from './answers.ts'
@@ -100,11 +100,21 @@ export const createGitHub = (deps: {
   /** Built with the first answer: a start reads none. */
   const schemas = (): Schemas => (built ??= createSchemas({ warn, pagesUrl: () => pagesOf(deps.settings().apiUrl) }))
   /** Once for each: what is new at GitHub stays there. */
-  const warn = (what: string): void => {
+  const warnOnce = (what: string, message: string, fields?: Fields): void => {
     if (warned.has(what) || warned.size >= MOST_WARNINGS) return
     warned.add(what)
-    log.warn('GitHub answers with something that this version does not know; it is left aside', { what })
+    log.warn(message, fields)
   }
+  const warn = (what: string): void =>
+    warnOnce(what, 'GitHub answers with something that this version does not know; it is left aside', { what })
+  /** For what GitHub is to remove. Without a log of its own a request writes that to the console, with its whole address. */
+  const requestLog = (route: string) => ({
+    ...octokitLog(log),
+    warn(message: string) {
+      const told = message.replace(/"[^"]*"/, `"${route}"`)
+      warnOnce(told, told)
+    },
+  })
 
   /** Cheap, and made for each call, so that changed settings hold for the next one. */
   const octokitFor = async (route: string, signer?: { issuer: string; key: AppKey }): Promise<Octokit> => {
@@ -115,7 +125,7 @@ export const createGitHub = (deps: {
     return new Octokit({
       baseUrl: apiUrl.replace(/\/+$/, ''),
       log: octokitLog(log),
-      request: { fetch: createGenuineFetch({ ...deps, route, headers }) },
+      request: { fetch: createGenuineFetch({ ...deps, route, headers }), log: requestLog(route) },
       ...(signer && {
         authStrategy: createAppAuth,
         auth: {

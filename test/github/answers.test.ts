@@ -189,3 +189,55 @@ test('a repository that cannot be read hides no other one, and the list says tha
     t.true(peeked.result?.names.includes(other.name), where)
   }
 })
+
+test('what GitHub does not repeat of a token is as it was asked for', async t => {
+  const bare = { token: TOKEN, expires_at: '2026-06-01T15:00:00+02:00' }
+  const mint = (scope: Parameters<ReturnType<typeof fakeGitHub>['github']['mint']>[1], body: object = bare) =>
+    read(t, body, github => github.mint(as, scope))
+  const asked = { installation: 7, repositories: ['web'], permissions: { contents: 'read' } } as const
+  const { result } = await mint(asked)
+  t.deepEqual(result?.granted, { permissions: { contents: 'read' }, repositories: ['web'] })
+  t.is(result?.expiresAtMs, Date.UTC(2026, 5, 1, 13), 'whatever its time zone')
+  t.deepEqual((await mint({ installation: 7 })).result?.granted, { permissions: {} })
+  const all = await mint(asked, { ...bare, repository_selection: 'all', repositories: [{ name: 'api' }] })
+  t.deepEqual(all.result?.granted.repositories, ['api'], 'what it does say counts')
+  const selected = await mint(asked, { ...bare, repository_selection: 'selected' })
+  t.deepEqual(selected.result?.granted.repositories, ['web'])
+})
+
+test('accounts are of their kind, and a suspension has its time', async t => {
+  const bodies = [
+    { ...installationBody(1), account: { login: 'hubot', type: 'User' }, suspended_at: '2026-05-01T10:00:00Z' },
+    { ...installationBody(2), account: { slug: 'octo-corp', login: null }, repository_selection: 'all' },
+  ]
+  const { result, warnings } = await read(t, bodies, github => github.listInstallations(as))
+  t.like(result?.[0], { account: { type: 'user', login: 'hubot' }, suspendedAtMs: Date.UTC(2026, 4, 1, 10) })
+  t.like(result?.[1], { account: { type: 'enterprise', login: 'octo-corp' }, repositorySelection: 'all' })
+  t.false(result?.[1] && 'suspendedAtMs' in result[1])
+  t.deepEqual(warnings, [])
+})
+
+test('what GitHub does not say of names and addresses follows from what it says, on the pages of the GitHub that was asked', async t => {
+  const { html_url: _, ...app } = appBody({ name: '' })
+  const { html_url: __, ...installation } = installationBody(7)
+  for (const [apiUrl, pages] of [
+    ['https://api.github.com', 'https://github.com'],
+    ['https://api.octo.ghe.com', 'https://octo.ghe.com'],
+    ['https://ghe.example.com:8443/api/v3', 'https://ghe.example.com:8443'],
+  ] as const) {
+    const ask = (body: unknown) => fakeGitHub(() => ({ body }), { settings: { apiUrl } }).github
+    const found = await ask(app).getApp(as)
+    t.like(found, { name: 'ghe-example-com', htmlUrl: `${pages}/apps/ghe-example-com` })
+    t.is((await ask({ ...app, slug: '' }).getApp(as)).name, 'App 42')
+    t.is((await ask(installation).getInstallation(as, 7)).htmlUrl, `${pages}/settings/installations/7`)
+  }
+})
+
+test('the account of a new App that cannot be read is unknown, and its key is kept', async t => {
+  const pem = makePem()
+  const { result } = await read(t, { ...appBody({ owner: null, permissions: 'all' }), pem }, github =>
+    github.convertManifest('code'),
+  )
+  t.deepEqual(result?.app.owner, { type: 'organization', login: 'unknown' })
+  t.deepEqual(result?.app.permissions, {})
+})

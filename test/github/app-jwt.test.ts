@@ -23,6 +23,8 @@ const damages: Record<string, (pem: string) => string> = {
   'line breaks written as \\r\\n, in quotes': pem => `"${pem.replaceAll('\n', '\\r\\n')}"`,
   'line breaks turned into blanks': pem => pem.replaceAll('\n', ' '),
   'no last line break': pem => pem.trimEnd(),
+  'its certificate before and after': pem =>
+    `-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n${pem}-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n`,
   'a byte order mark and bag attributes before': pem => `\uFEFFBag Attributes\n    friendlyName: app\n${pem}`,
 }
 
@@ -106,6 +108,14 @@ const bad: Readonly<Record<string, [pem: string, says: RegExp]>> = {
     original.privateKey.export({ type: 'pkcs1', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' }),
     /passphrase/,
   ],
+  'an old DSA key': ['-----BEGIN DSA PRIVATE KEY-----\nMIIB\n-----END DSA PRIVATE KEY-----\n', /DSA key.*RSA/],
+  'a message of PGP': [
+    '-----BEGIN PGP MESSAGE-----\nhQEM\n-----END PGP MESSAGE-----\n',
+    /holds a PGP MESSAGE, not a private key/,
+  ],
+  'a token of the newer form': ['github_pat_0123456789', /is a token/],
+  'a JWT': ['eyJhbGciOiJSUzI1NiJ9.e30.c2ln', /is a token/],
+  'a public key of OpenSSH on a curve': ['ecdsa-sha2-nistp256 AAAAE2Vj user@host', /public key, which GitHub has/],
   'half a PEM': [pkcs1.slice(0, 800), /END line is missing/],
   'a PEM without a middle': [`${pkcs1.slice(0, 500)}${pkcs1.slice(900)}`, /readable/],
   'a text of a megabyte': ['-'.repeat(1e6), /too long/],
@@ -174,4 +184,30 @@ test('a JWT is used again until a minute before its end, by issuer and key, and 
   state.offset = -300_000
   state.now -= 300_000
   t.not(jwts.issue('1', original).jwt, second)
+})
+
+test('a key whose numbers do not belong together is refused, though its public half is the right one', t => {
+  const { d = '', dp = '' } = original.privateKey.export({ format: 'jwk' })
+  const der = original.privateKey.export({ type: 'pkcs1', format: 'der' })
+  for (const number of [d, dp]) {
+    const at = der.indexOf(Buffer.from(number, 'base64url')) + 20
+    der[at] = (der[at] ?? 0) ^ 1
+  }
+  const pem = `-----BEGIN RSA PRIVATE KEY-----\n${base64(der)}\n-----END RSA PRIVATE KEY-----\n`
+  const failure = t.throws(() => readPrivateKey(pem), {
+    instanceOf: Failure,
+    message: /^the private key is damaged: /,
+  })
+  t.is(failure.code, 'invalid-key')
+})
+
+test('JWTs of a few identities are kept, and of a flood of them none for ever', t => {
+  const state = { now: NOW, offset: 0 }
+  const jwts = createAppJwts(clockAt(state))
+  const first = jwts.issue('1', original).jwt
+  for (let issuer = 2; issuer <= 16; issuer++) jwts.issue(String(issuer), original)
+  state.now += 10_000
+  t.is(jwts.issue('1', original).jwt, first)
+  jwts.issue('17', original)
+  t.not(jwts.issue('1', original).jwt, first)
 })

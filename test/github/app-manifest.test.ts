@@ -166,3 +166,31 @@ test('whatever is pasted gives a code fit for a path, or invalid-request', t => 
     }),
   )
 })
+
+test('the form of an enterprise has the address for after the installation where there is one, and a name that fits', t => {
+  const enterprise: Account = { type: 'enterprise', login: 'octo-corp' }
+  const setupUrl = 'http://127.0.0.1:8470/setup'
+  const name = 'github.engineering.corp.example.com'
+  const form = new URL(enterprisePrefill(`${GITHUB}//`, enterprise, { ...outline, setupUrl, name })).searchParams
+  t.is(form.get('setup_url'), setupUrl)
+  t.is(form.get('name'), nameOf(name))
+  t.false(new URL(enterprisePrefill(GITHUB, enterprise, outline)).searchParams.has('setup_url'))
+})
+
+test('an address in the brackets or quotes of a mail is read, and what is wrong with one is told', t => {
+  const secret = 'a180b1a3d263c81bc6441d7b990bae27d4c10679'
+  for (const [before, after] of [
+    ['<', '>'],
+    ['`', '`'],
+    [' "', '" '],
+  ] as const)
+    t.deepEqual(readRedirect(`${before}${redirectUrl}?code=${secret}&state=00ff${after}`), {
+      code: secret,
+      state: '00ff',
+    })
+  t.throws(() => readRedirect(`?code=${secret}&state=%2f`), { message: 'the state in the address is not one of ours' })
+  t.throws(() => readRedirect(`?code=${secret}&state=`), { message: 'the state in the address is not one of ours' })
+  t.throws(() => readRedirect(`?code=short`), { message: /^the text holds no code of GitHub: paste the whole address/ })
+  t.is(readRedirect(`${' '.repeat(8_000)}${secret}`).code, secret)
+  t.throws(() => readRedirect(`${' '.repeat(9_000)}${secret}`), { instanceOf: Failure })
+})

@@ -72,3 +72,36 @@ test('nonsense, an answer from before the request and a very slow answer teach n
   github.learn(late, AT - 31_000)
   t.is(github.offsetMs(), 0)
 })
+
+test('the offset is reckoned from the middle of the call and of the second that the answer names', t => {
+  const clock = fakeClock(AT)
+  const changes: number[] = []
+  const github = createGitHubClock({ clock, offsetMs: 0, onChange: ms => changes.push(ms) })
+  clock.advance(20_000)
+  github.learn(new Date(AT + 600_000).toUTCString(), AT)
+  t.deepEqual(changes, [590_500])
+  t.is(github.offsetMs(), 590_500)
+  t.is(github.now(), AT + 20_000 + 590_500)
+  t.is(github.findTold(), AT + 20_000 + 590_500)
+  clock.advance(1_000)
+  t.is(github.findTold(), AT + 21_000 + 590_500)
+})
+
+test('an answer may take half a minute, and the longer it took the less a difference says', t => {
+  const clock = fakeClock(AT)
+  const github = createGitHubClock({ clock, offsetMs: 0, onChange: () => undefined })
+  clock.advance(30_000)
+  github.learn(new Date(AT + 30_000).toUTCString(), AT)
+  t.is(github.offsetMs(), 0, 'within the time that the call took')
+  t.is(github.findTold(), AT + 30_000)
+  github.learn(new Date(AT + 45_000).toUTCString(), AT)
+  t.is(github.offsetMs(), 30_500)
+})
+
+test('a machine that slept goes on with its wall clock', t => {
+  const clock = fakeClock(AT)
+  const github = createGitHubClock({ clock, offsetMs: 0, onChange: () => undefined })
+  github.learn(new Date(AT).toUTCString(), AT)
+  clock.set(AT + 3_600_000)
+  t.is(github.now(), AT + 3_600_000)
+})

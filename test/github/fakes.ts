@@ -9,6 +9,7 @@ import { createGitHubClock } from '../../src/github/clock.ts'
 import type { GitHub, GitHubSettings } from '../../src/github/request.ts'
 import { createGitHub } from '../../src/github/request.ts'
 import type { Clock } from '../../src/platform/clock.ts'
+import type { Fields } from '../../src/platform/log.ts'
 
 export type FakeClock = Clock & { advance(ms: number): void; set(ms: number): void }
 
@@ -69,7 +70,14 @@ export type FakeGitHub = {
   readonly githubClock: GitHubClock
   readonly calls: Call[]
   readonly warnings: string[]
+  /** The fields of each warning. */
+  readonly told: (Fields | undefined)[]
+  readonly ended: Ended[]
+  /** For the calls from then on. */
+  change(settings: Partial<GitHubSettings>): void
 }
+
+type Ended = { readonly route: string; readonly seconds: number; readonly answered: boolean }
 
 /** `createGitHub` over a fetch that asks `respond`. Answers bear a request id and the date of `githubNow`, unless a reply overrides them. */
 export const fakeGitHub = (
@@ -81,6 +89,8 @@ export const fakeGitHub = (
   const githubClock = createGitHubClock({ clock, offsetMs: 0, onChange: () => undefined })
   const calls: Call[] = []
   const warnings: string[] = []
+  const told: (Fields | undefined)[] = []
+  const ended: Ended[] = []
   const fetch: typeof globalThis.fetch = async (input, init) => {
     const call = {
       method: init?.method ?? 'GET',
@@ -98,13 +108,16 @@ export const fakeGitHub = (
       ...reply.headers,
     })
     for (const [name, value] of Object.entries(reply.headers ?? {})) if (value === '') headers.delete(name)
-    const body = typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body ?? {})
+    const body =
+      typeof reply.body === 'string' || reply.body instanceof ReadableStream
+        ? reply.body
+        : JSON.stringify(reply.body ?? {})
     return new Response(reply.status === 204 || reply.status === 304 ? null : body, {
       status: reply.status ?? 200,
       headers,
     })
   }
-  const settings: GitHubSettings = {
+  let settings: GitHubSettings = {
     apiUrl: 'https://api.github.com',
     apiVersion: '2026-03-10',
     statelessTokens: 'default',
@@ -118,12 +131,17 @@ export const fakeGitHub = (
     log: {
       debug: () => undefined,
       info: () => undefined,
-      warn: message => void warnings.push(message),
+      warn: (message, fields) => {
+        warnings.push(message)
+        told.push(fields)
+      },
       error: message => void warnings.push(message),
     },
     userAgent: 'ghconnectd/test',
+    onCall: call => void ended.push(call),
   })
-  return { github, githubClock, calls, warnings }
+  const change = (more: Partial<GitHubSettings>): void => void (settings = { ...settings, ...more })
+  return { github, githubClock, calls, warnings, told, ended, change }
 }
 
 export const refusal = (status: number, message: string, headers: Record<string, string> = {}): Reply => ({

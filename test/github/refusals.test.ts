@@ -40,6 +40,14 @@ const TABLE: readonly [code: Code, status: number, message: string, route: strin
   ['installation-not-found', 404, 'Not Found', 'GET /app/installations/{installation_id}'],
   ['installation-not-found', 404, 'Not Found', 'DELETE /app/installations/{installation_id}'],
   ['repository-not-accessible', 422, OUTSIDE, MINT],
+  ['repository-not-accessible', 404, 'Not Found', 'GET /repos/{owner}/{repo}'],
+  ['repository-not-accessible', 404, 'Not Found', 'GET /repositories/{repository_id}'],
+  ['app-not-found', 404, 'Integration not found', 'DELETE /app/installations/{installation_id}'],
+  ['account-policy', 403, 'Repository access blocked', 'GET /repos/{owner}/{repo}'],
+  ['ip-blocked', 403, ALLOW_LIST, MINT, { 'retry-after': '30' }],
+  ['quota', 403, 'Slow down', MINT, { 'x-ratelimit-remaining': '0' }],
+  ['forbidden', 403, 'Slow down', MINT, { 'x-ratelimit-remaining': '7' }],
+  ['github-unexpected', 401, 'words of another year', MINT],
   ['permission-not-granted', 422, 'The permissions requested are not granted to this installation.', MINT],
   ['bad-credentials', 401, 'Bad credentials', REPOSITORIES],
   ['bad-credentials', 401, 'Requires authentication', 'DELETE /installation/token'],
@@ -139,6 +147,26 @@ test('the time to wait comes from retry-after, then from the reset by the date o
   t.is(waitOf({ 'retry-after': '0' }), 1)
   t.is(waitOf({ 'retry-after': '-3' }), 60)
   t.is(waitOf({ 'retry-after': 'soon' }), 60)
+  t.is(waitOf(reset(9_000)), 3600, 'no window of GitHub is longer than an hour')
+  t.is(waitOf({ date: DATE, 'retry-after': 'Mon, 01 Jun 2026 11:00:00 GMT' }), 1)
+  t.is(waitOf({ 'retry-after': 'Mon, 01 Jun 2026 12:02:00 GMT' }), 60, 'without a date of the answer')
+})
+
+test('an outage says when to come back where GitHub says so', t => {
+  const outage = (headers: AnswerHeaders) =>
+    classify({ status: 503, headers: { ...ID, ...headers }, body: '', route: MINT }).retryAfterSeconds
+  t.is(outage({ 'retry-after': '17' }), 17)
+  t.is(outage({ 'x-ratelimit-remaining': '0' }), undefined)
+})
+
+test('a detail is cut at 400 characters, what is not text is left out, and a header that came twice is one text', t => {
+  const told = (body: unknown, headers: AnswerHeaders = ID) =>
+    classify({ status: 422, headers, body, route: MINT }).message
+  t.regex(told({ message: 'word '.repeat(1_000) }), /^.{400}… \(request AB12:34CD\)$/)
+  t.is(told({ message: 7, errors: 'no' }), `GitHub answered ${MINT} with 422 (request AB12:34CD)`)
+  t.is(told('<p>without a title</p>'), `GitHub answered ${MINT} with 422 (request AB12:34CD)`)
+  t.is(told('plain words'), `GitHub answered ${MINT} with 422: plain words (request AB12:34CD)`)
+  t.regex(told('', { 'x-github-request-id': ['A', 'B'] }), /\(request A, B\)$/)
 })
 
 const anyText = fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.constantFrom(EXP_PAST, ALLOW_LIST, OUTSIDE))
