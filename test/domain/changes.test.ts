@@ -84,3 +84,78 @@ test('pending is what the App asks for beyond what the installation holds', t =>
   t.deepEqual(pendingPermissions(asks, one()), { contents: 'write', issues: 'read' })
   t.deepEqual(pendingPermissions(asks, one({ permissions: { contents: 'admin', issues: 'write' } })), {})
 })
+
+const [hexa, hubot] = [
+  one({ id: 8, account: org('hexa') }),
+  one({ id: 9, account: { type: 'user', login: 'hubot' }, repositorySelection: 'selected' }),
+]
+
+test('each change of an installation has its event, its installation and its words, and those that are gone come last', t => {
+  const before = [one(), hexa, hubot]
+  const after = [
+    one({
+      account: org('new-org'),
+      repositorySelection: 'selected',
+      permissions: { contents: 'write', issues: 'read' },
+    }),
+    { ...hubot, repositorySelection: 'all', suspendedAtMs: 0 } as const,
+    one({ id: 10, account: org('late') }),
+  ]
+  t.deepEqual(installationChanges(before, after), [
+    {
+      event: 'connection.renamed',
+      subject: '7',
+      detail: 'octo-org is named new-org now: renamed or transferred; installation 7 is the same',
+    },
+    { event: 'connection.repositories', subject: '7', detail: 'new-org: some repositories, no longer all of them' },
+    {
+      event: 'connection.permissions',
+      subject: '7',
+      detail: 'new-org: contents: read → write, issues: none → read, metadata: read → none',
+    },
+    { event: 'connection.repositories', subject: '9', detail: 'hubot: all repositories, no longer some of them' },
+    { event: 'connection.suspension', subject: '9', detail: 'hubot: suspended' },
+    { event: 'connection.installations', subject: '10', detail: 'late: installation 10 is new' },
+    { event: 'connection.installations', subject: '8', detail: 'hexa: installation 8 is no more' },
+  ])
+  t.deepEqual(details([one(), { ...hexa, suspendedAtMs: 0 }], [one(), hexa]), ['hexa: no longer suspended'])
+})
+
+test('what changed of the App is told one by one: its name or slug, its owner, what it asks for', t => {
+  const told = (now: Partial<App>) => appChanges(app, { ...app, ...now })
+  const named = 'the App Octo App is named Octo App now (https://github.com/apps/octo-app)'
+  t.deepEqual(told({ slug: 'other' }), [{ event: 'connection.app', subject: '42', detail: named }])
+  t.deepEqual(
+    told({ name: 'New', owner: org('new-org'), permissions: { contents: 'write' } }).map(({ detail }) => detail),
+    [
+      'the App Octo App is named New now (https://github.com/apps/octo-app)',
+      'the App belongs to new-org now, not to octo-org: renamed or transferred',
+      'the App asks for other permissions: contents: read → write, metadata: read → none',
+    ],
+  )
+  t.deepEqual(told({ owner: org('OCTO-ORG') }), [], 'names of accounts have no case')
+})
+
+test('of several installations those that were narrowed are named, and none that came anew', t => {
+  const less = { permissions: { metadata: 'read' } } as const
+  t.deepEqual(
+    narrowed([one(), hexa, hubot], [{ ...hubot, ...less }, one(), { ...hexa, ...less }, one({ id: 10 })]),
+    [9, 8],
+  )
+})
+
+test('an owner that is not the account, or is it still, is not followed', t => {
+  const live: Live = {
+    kind: 'connected',
+    app,
+    account: org('octo-org'),
+    host: { machineId: '', hostname: '' },
+    sinceMs: 0,
+    enabledAtMs: 0,
+  }
+  const now = { ...app, owner: org('new-org') }
+  const moved = [one({ id: 9, account: org('new-org') })]
+  t.deepEqual(followOwner({ ...live, account: org('hexa') }, now, moved), org('hexa'), 'the App was never its own')
+  t.deepEqual(followOwner(live, now, [...moved, one()]), org('octo-org'), 'it is installed under the old name, too')
+  t.deepEqual(followOwner(live, { ...app, owner: org('OCTO-org') }, moved), org('octo-org'))
+})

@@ -2,11 +2,22 @@
 
 import test from 'ava'
 import * as fc from 'fast-check'
-import { exitOf, failed, fails, layerOf, ok, orderRows, skipAll, verdictOf, warning } from '../../src/domain/check.ts'
+import {
+  exitOf,
+  failed,
+  fails,
+  type Layer,
+  layerOf,
+  ok,
+  orderRows,
+  skipAll,
+  verdictOf,
+  warning,
+} from '../../src/domain/check.ts'
 import { clockRow } from '../../src/domain/check-clock.ts'
 import { clusterRow } from '../../src/domain/check-cluster.ts'
 import { hostsToAllow, isPublicHost } from '../../src/domain/check-hosts.ts'
-import { CATALOGUE, Failure, isCode } from '../../src/domain/errors.ts'
+import { CATALOGUE, type Code, Failure, isCode } from '../../src/domain/errors.ts'
 import { CheckRow, LAYERS } from '../../src/domain/wire-check.ts'
 
 const codes = Object.keys(CATALOGUE).filter(isCode)
@@ -17,6 +28,97 @@ test('each problem is laid at a layer that there is', t => {
   t.is(layerOf('clock-skew'), 'clock')
   t.is(layerOf('github-outage'), 'host')
   t.is(layerOf('cluster-unreachable'), 'cluster')
+})
+
+test('a fault is mended at its layer', t => {
+  const layers: Partial<Record<Layer, readonly Code[]>> = {
+    configuration: ['configuration'],
+    store: [
+      'locked',
+      'wrong-store-key',
+      'store-corrupt',
+      'store-newer',
+      'state-in-use',
+      'disk-full',
+      'io',
+      'audit-unavailable',
+    ],
+    proxy: ['proxy-unreachable', 'proxy-auth-scheme', 'proxy-refused'],
+    dns: ['dns'],
+    tls: ['tls'],
+    egress: ['ip-blocked'],
+    key: ['key-rejected', 'invalid-key'],
+    app: ['app-not-found'],
+    installation: ['installation-not-found', 'suspended', 'bad-credentials', 'account-policy'],
+    permissions: ['forbidden', 'permission-not-granted', 'scope-mismatch'],
+    repositories: ['repository-not-accessible'],
+    quota: ['quota'],
+    host: ['timeout', 'unreachable', 'portal', 'github-unexpected', 'internal'],
+    cluster: [
+      'cluster-refused',
+      'cluster-conflict',
+      'cluster-secret',
+      'cluster-behind',
+      'cluster-member',
+      'isolated',
+      'replica',
+    ],
+  }
+  for (const [layer, all] of Object.entries(layers))
+    for (const code of all) t.is<string, string>(layerOf(code), layer, code)
+})
+
+test('a row tells how long it took in whole milliseconds, its advice and its problem, in sentences', t => {
+  t.deepEqual(ok({ layer: 'dns', subject: 'x', tookMs: 4.6 }, 'Seen.'), {
+    layer: 'dns',
+    subject: 'x',
+    took_ms: 5,
+    verdict: 'ok',
+    evidence: 'Seen.',
+  })
+  t.deepEqual(warning({ layer: 'clock', tookMs: -3 }, 'Late.', 'Set it.'), {
+    layer: 'clock',
+    took_ms: 0,
+    verdict: 'warning',
+    evidence: 'Late.',
+    next: 'Set it.',
+  })
+  const quota = new Failure('quota', 'no request is left')
+  t.deepEqual(failed({ layer: 'quota', tookMs: 7 }, quota), {
+    layer: 'quota',
+    took_ms: 7,
+    verdict: 'failed',
+    evidence: 'No request is left.',
+    next: quota.next,
+    code: 'quota',
+  })
+  t.is(failed({ layer: 'quota' }, quota, 'Wait.').next, 'Wait.')
+  for (const [told, evidence] of [
+    ['api.github.com is not there', 'api.github.com is not there.'],
+    ['Is it there?', 'Is it there?'],
+    ['it is gone!', 'It is gone!'],
+  ] as const)
+    t.is(failed({ layer: 'host' }, new Failure('portal', told)).evidence, evidence)
+})
+
+test('why something was not asked names what fails, as a person would', t => {
+  t.deepEqual(skipAll(['key', 'app'], fails('dns'), 'octo-org'), [
+    { layer: 'key', subject: 'octo-org', took_ms: 0, verdict: 'skipped', evidence: 'Not asked: DNS fails.' },
+    { layer: 'app', subject: 'octo-org', took_ms: 0, verdict: 'skipped', evidence: 'Not asked: DNS fails.' },
+  ])
+  t.is(fails('host', 'github.com'), 'the host fails for github.com')
+  t.is(fails('egress'), 'the IP allow list fails')
+  t.is(fails('permissions'), 'permissions fails')
+})
+
+test('what fails without a known problem ends as an internal error', t => {
+  const { code: _, ...row } = failed({ layer: 'host' }, new Failure('portal', 'seen'))
+  t.is(exitOf([row]), 70)
+  t.is(exitOf([{ ...row, code: 'of another year' }]), 70)
+  t.is(
+    exitOf([failed({ layer: 'quota' }, new Failure('quota', 'x')), failed({ layer: 'store' }, new Failure('io', 'x'))]),
+    74,
+  )
 })
 
 const row = fc.record({
@@ -121,6 +223,35 @@ test('a clock is judged in both directions, by an answer of GitHub alone', t => 
   t.like(clockRow(foreign, 'the host fails'), { verdict: 'skipped', evidence: 'Not asked: the host fails.' })
   t.like(clockRow({ ...answer(0), date: 'yesterday' }, 'no time'), { verdict: 'skipped' })
   t.like(clockRow(undefined, 'DNS fails'), { verdict: 'skipped', evidence: 'Not asked: DNS fails.' })
+})
+
+test('a clock that is off by less than half a minute is told and well, and more has its advice', t => {
+  const at = (offsetMs: number) => clockRow({ ...answer(0), date: new Date(NOW + offsetMs).toUTCString() }, '')
+  t.like(at(1_000), { verdict: 'ok', evidence: "This machine's clock is 2 s behind GitHub's." })
+  t.like(at(-2_000), { verdict: 'ok', evidence: "It agrees with GitHub's." })
+  t.like(at(28_000), { verdict: 'ok', evidence: "This machine's clock is 29 s behind GitHub's." })
+  t.like(at(29_000), { verdict: 'warning', next: CATALOGUE['clock-skew'].next })
+  t.like(at(-31_000), { verdict: 'warning' })
+  t.is(at(0).layer, 'clock')
+  const slow = { ...answer(0), sentAtMs: NOW - 9_500, receivedAtMs: NOW + 10_500 }
+  t.is(clockRow(slow, '').evidence, "It agrees with GitHub's.", 'the middle of the call counts')
+})
+
+test('which host is for what is told, uploads with their port', t => {
+  t.deepEqual(
+    hostsToAllow({ url: 'https://github.com', apiUrl: 'https://api.github.com/' }).map(({ url, what, neededBy }) => [
+      url,
+      what,
+      neededBy,
+    ]),
+    [
+      ['https://api.github.com/rate_limit', "GitHub's API", 'daemon'],
+      ['https://github.com/', "GitHub's pages and git", 'others'],
+      ['https://uploads.github.com/', 'uploads of release assets', 'others'],
+    ],
+  )
+  const [, , uploads] = hostsToAllow({ url: 'https://ghe.test:8443', apiUrl: 'https://api.ghe.test:8443' })
+  t.like(uploads, { host: 'uploads.ghe.test:8443', url: 'https://uploads.ghe.test:8443/', method: 'HEAD' })
 })
 
 const node = {

@@ -59,6 +59,7 @@ test('a repository may be named by its id', t => {
     '/repositories',
     '/repositories/01',
     '/repositories/1e3/issues',
+    '/repositories/1000000000000000',
     '/repositories/99999999999999999',
   ])
     t.is(read(path).repositoryId, undefined, path)
@@ -262,6 +263,11 @@ test('further pages are of the repository asked for, whose name leads to a profi
     `<${API}/repos/octo-org/web/issues?page=2&profile=ci>; rel="next", <${API}/repositories/2?profile=ci>; rel="x"`,
   )
   t.is(leadBack(`${API}/repositories/1/issues`, way), `${API}/repositories/1/issues?profile=ci`)
+  t.is(
+    leadLinksBack(`<${API}/repositories/1/issues>`, { ...way, apiUrl: `${API}/` }),
+    `<${API}/repos/octo-org/web/issues?profile=ci>`,
+  )
+  t.is(leadBack(API, { apiUrl: API, ours: 'http://localhost/v1/github' }), 'http://localhost/v1/github')
 })
 
 test("a request for the host of GitHub's API is the gateway's, whichever GitHub it is", t => {

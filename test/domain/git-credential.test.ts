@@ -109,3 +109,18 @@ test('capabilities are a list, which an empty value begins anew', t => {
 test('the last line may lack its end', t => {
   t.deepEqual(ask('protocol=https\nhost=github.com'), { min_ttl_seconds: 600 })
 })
+
+test('lines may end as on Windows, and a value may hold an equals sign', t => {
+  const text =
+    'capability[]=authtype\r\nprotocol=https\r\nhost=github.com\r\npath=octo-org/web\r\n\r\nhost=evil.example\r\n'
+  t.deepEqual(readGitCredential(text, GITHUB), {
+    request: { installation: 'octo-org', repositories: ['web'], min_ttl_seconds: 600 },
+    knowsEphemeral: true,
+  })
+  t.is(ask(`protocol=https\nhost=github.com\nrejected=a=b\n`)?.rejected, 'a=b')
+})
+
+test('the end of a token is told in whole seconds, and never later than it is', t => {
+  const answer = { token: 'ghs_x', expires_at: '2026-07-11T12:00:00.999Z' }
+  t.regex(writeGitCredential(answer, false), /^password_expiry_utc=1783771200$/m)
+})

@@ -3,7 +3,7 @@
 import test from 'ava'
 import type { Connection } from '../../src/domain/connection.ts'
 import { Failure } from '../../src/domain/errors.ts'
-import { assertSameGithub, resolveAddresses } from '../../src/domain/github-addresses.ts'
+import { assertSameGithub, isLoopback, resolveAddresses } from '../../src/domain/github-addresses.ts'
 
 const resolve = (url?: string, apiUrl?: string) => {
   const found = resolveAddresses({ url, apiUrl })
@@ -87,21 +87,29 @@ test('a bundle without a connection belongs to no GitHub', t => {
   t.deepEqual(assertSameGithub({ connection, settings }, configured, { force: false }), [])
 })
 
-test('a bundle of another GitHub is refused with both addresses, and taken with a warning where that is forced', t => {
+test('a bundle of another GitHub is refused with both of them named, and with force it is a warning', t => {
   const account = { type: 'organization', login: 'octo-org' } as const
   const connection: Connection = { kind: 'key-lost', sinceMs: 0, account, evidence: '' }
   const configured = { url: 'https://github.com', apiUrl: 'https://api.github.com' }
   const settings = { github_url: 'https://a.ghe.com', api_url: 'https://api.a.ghe.com' }
-  const what =
+  const told =
     'he bundle belongs to https://a.ghe.com (API https://api.a.ghe.com), the configuration names https://github.com (API https://api.github.com)'
-  t.throws(() => assertSameGithub({ connection, settings }, configured, { force: false }), { message: `t${what}` })
-  t.deepEqual(assertSameGithub({ connection, settings }, configured, { force: true }), [`T${what}.`])
-  const [none = ''] = assertSameGithub({ connection, settings: {} }, configured, { force: true })
-  t.regex(none, /belongs to an unknown GitHub \(API unknown\)/)
-  const [long = ''] = assertSameGithub(
-    { connection, settings: { ...settings, github_url: `https://${'a'.repeat(5_000)}` } },
-    configured,
-    { force: true },
-  )
-  t.true(long.length < 500, "a stranger's bundle does not fill the journal")
+  t.throws(() => assertSameGithub({ connection, settings }, configured, { force: false }), {
+    code: 'bundle-other-github',
+    message: `t${told}`,
+  })
+  t.deepEqual(assertSameGithub({ connection, settings }, configured, { force: true }), [`T${told}.`])
+  const own = { ...settings, api_url: 'https://api.github.com' }
+  t.deepEqual(assertSameGithub({ connection, settings: own }, configured, { force: true }), [])
+  const [unknown = ''] = assertSameGithub({ connection, settings: {} }, configured, { force: true })
+  t.true(unknown.startsWith('The bundle belongs to an unknown GitHub (API unknown), '))
+  const long = { github_url: `https://${'x'.repeat(193)}`, api_url: `https://${'y'.repeat(5_000)}` }
+  const [cut = ''] = assertSameGithub({ connection, settings: long }, configured, { force: true })
+  t.true(cut.includes(` https://${'x'.repeat(192)}... (API https://${'y'.repeat(192)}...), `))
+})
+
+test('this machine is called by its loopback addresses, and by no name that only looks so', t => {
+  for (const host of ['127.0.0.1', '127.8.9.10', '[::1]', 'localhost']) t.true(isLoopback(host), host)
+  for (const host of ['127.0.0.1.example.com', '128.0.0.1', 'localhost.example.com', 'x127.0.0.1', '::2', ''])
+    t.false(isLoopback(host), host)
 })

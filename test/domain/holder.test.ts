@@ -21,6 +21,8 @@ test('elsewhere the holder is uid and outermost unit, and units of one uid share
   t.deepEqual(holderOf({ ...peer, uid: 0, unit: 'cron.service' }), { name: 'uid 0 in cron.service' })
   t.deepEqual(holderOf({ ...peer, uid: 0, unit: 'session-1.scope', userSlice: 0 }), { name: 'user 0' })
   t.deepEqual(holderOf(peer), { name: 'uid 1000', uid: 1000 })
+  t.is(holderOf(peer), holderOf(peer), 'reckoned once for a peer')
+  t.deepEqual(holderOf({ ...peer, uid: 0 }), { name: 'uid 0' })
 })
 
 test('the slice of a user counts only where the system manager made it', t => {

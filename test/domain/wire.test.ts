@@ -12,10 +12,16 @@ import {
   ImportRequest,
   isoTime,
   parseWith,
+  RecoveryKeyRequest,
+  RestoreRequest,
+  RevokeRequest,
+  SeenStatus,
   Status,
   TokenAnswer,
   TokenRequest,
+  UnlockRequest,
 } from '../../src/domain/wire.ts'
+import { AddKeyRequest, RetireKeyQuery } from '../../src/domain/wire-keys.ts'
 import { AuditQuery, AuditRowBody, ExplainRequest } from '../../src/domain/wire-policy.ts'
 import { parseConfig } from '../../src/platform/config.ts'
 import { codeOf, thrownBy } from '../support/fakes.ts'
@@ -183,4 +189,78 @@ test('a question about the policy is for a process or for a description, and one
   const row = { sequence: 1, at: isoTime(5), event: 'token.grant', hash: 'abc' }
   t.true(AuditRowBody.safeParse(row).success)
   t.false(AuditRowBody.safeParse({ ...row, token: 'ghs_x' }).success)
+})
+
+test('what is just within its bounds is taken, and what is just beyond them is not', t => {
+  const names = (count: number) => Array.from({ length: count }, (_, at) => `r${at}`)
+  const cases: [z.ZodType, (length: number) => unknown, number][] = [
+    [TokenRequest, length => ({ repositories: names(length) }), 500],
+    [TokenRequest, length => ({ repository_ids: names(length).map((_, at) => at + 1) }), 500],
+    [TokenRequest, length => ({ repositories: ['r'.repeat(length)] }), 100],
+    [TokenRequest, length => ({ installation: 'o'.repeat(length) }), 100],
+    [TokenRequest, length => ({ permissions: { ['p'.repeat(length)]: 'read' } }), 64],
+    [CompleteRequest, length => ({ redirected: 'x'.repeat(length) }), 4096],
+    [ImportRequest, length => ({ app_id: 1, private_key: 'x'.repeat(length) }), 16_384],
+    [ImportRequest, length => ({ client_id: 'x'.repeat(length), private_key: 'x' }), 64],
+    [AddKeyRequest, length => ({ private_key: 'x'.repeat(length) }), 16_384],
+    [UnlockRequest, length => ({ identity: 'x'.repeat(length) }), 16_384],
+    [RestoreRequest, length => ({ bundle: '', identity: 'x'.repeat(length) }), 16_384],
+  ]
+  for (const [schema, valueOf, most] of cases) {
+    t.is(complaint(schema, valueOf(most)), undefined, JSON.stringify(valueOf(most)).slice(0, 60))
+    t.regex(complaint(schema, valueOf(most + 1)) ?? '', /^invalid-request /)
+    t.regex(complaint(schema, valueOf(0)) ?? '', /^invalid-request /)
+  }
+  for (const seconds of [0, 2400]) t.is(complaint(TokenRequest, { min_ttl_seconds: seconds }), undefined)
+  t.regex(complaint(TokenRequest, { min_ttl_seconds: -1 }) ?? '', /min_ttl_seconds: /)
+})
+
+test('the requests for keys, recovery and revocation take what is theirs, and nothing else', t => {
+  const fingerprint = `SHA256:${'A'.repeat(43)}=`
+  t.is(complaint(RetireKeyQuery, {}), undefined)
+  t.is(complaint(RetireKeyQuery, { fingerprint }), undefined)
+  for (const odd of [fingerprint.slice(0, -1), fingerprint.toLowerCase(), `${fingerprint}x`, `x${fingerprint}`])
+    t.regex(
+      complaint(RetireKeyQuery, { fingerprint: odd }) ?? '',
+      /^invalid-request fingerprint: must be a fingerprint/,
+    )
+  const recipient = `age1${'q'.repeat(58)}`
+  t.is(complaint(RecoveryKeyRequest, { recipient }), undefined)
+  for (const odd of [
+    recipient.slice(0, -1),
+    `${recipient}q`,
+    recipient.toUpperCase(),
+    `AGE-SECRET-KEY-1${'Q'.repeat(58)}`,
+  ])
+    t.regex(complaint(RecoveryKeyRequest, { recipient: odd }) ?? '', /recipient: must be an age recipient/)
+  t.is(complaint(RevokeRequest, { all: true }), undefined)
+  for (const odd of [{}, { all: false }, { all: 'true' }, { all: true, profile: 'ci' }])
+    t.regex(complaint(RevokeRequest, odd) ?? '', /^invalid-request /)
+  t.is(complaint(RestoreRequest, { bundle: 'YQ==', force: true }), undefined)
+  for (const odd of [{}, { bundle: 'no base64!' }, { bundle: 'YQ==', force: 'true' }, { bundle: 'YQ==', trust: true }])
+    t.regex(complaint(RestoreRequest, odd) ?? '', /^invalid-request /)
+})
+
+test('a client takes the public part of a status alone, and nothing less', t => {
+  const told = { state: 'locked', since: isoTime(0), meaning: 'm', next: 'n', version: 'v' }
+  t.true(SeenStatus.safeParse(told).success)
+  for (const name of Object.keys(told)) {
+    const { [name]: _, ...less } = told as Record<string, string>
+    t.false(SeenStatus.safeParse(less).success, name)
+  }
+})
+
+test('a time is told whatever it is, and never thrown at who wants to see it', t => {
+  t.is(isoTime(Date.UTC(2026, 4, 1)), '2026-05-01T00:00:00.000Z')
+  t.is(isoTime(Number.NaN), '1970-01-01T00:00:00.000Z')
+  t.is(isoTime(Number.POSITIVE_INFINITY), '+275760-09-13T00:00:00.000Z')
+  t.is(isoTime(-1e300), '-271821-04-20T00:00:00.000Z')
+})
+
+test('a refusal names a field within another one, known or not', t => {
+  t.is(
+    complaint(EnableRequest, { account: { type: 'user', login: 'x', deep: { er: 1 } } }),
+    'invalid-request account.deep: there is no such field',
+  )
+  t.regex(complaint(TokenRequest, { repository_ids: [1, 'x'] }) ?? '', /^invalid-request repository_ids\.1: /)
 })
