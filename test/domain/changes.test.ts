@@ -133,6 +133,11 @@ test('what changed of the App is told one by one: its name or slug, its owner, w
       'the App asks for other permissions: contents: read → write, metadata: read → none',
     ],
   )
+  t.deepEqual(
+    told({ permissions: { contents: 'write', metadata: 'read' } }).map(({ detail }) => detail),
+    ['the App asks for other permissions: contents: read → write'],
+    'what stays is not told',
+  )
   t.deepEqual(told({ owner: org('OCTO-ORG') }), [], 'names of accounts have no case')
 })
 

@@ -163,6 +163,10 @@ test('a detail is cut at 400 characters, what is not text is left out, and a hea
   const told = (body: unknown, headers: AnswerHeaders = ID) =>
     classify({ status: 422, headers, body, route: MINT }).message
   t.regex(told({ message: 'word '.repeat(1_000) }), /^.{400}… \(request AB12:34CD\)$/)
+  const room = 400 - `GitHub answered ${MINT} with 422: `.length
+  const fits = 'a.'.repeat(room).slice(0, room)
+  t.is(told({ message: fits }), `GitHub answered ${MINT} with 422: ${fits} (request AB12:34CD)`)
+  t.is(told({ message: `${fits}!` }), `GitHub answered ${MINT} with 422: ${fits}… (request AB12:34CD)`)
   t.is(told({ message: 7, errors: 'no' }), `GitHub answered ${MINT} with 422 (request AB12:34CD)`)
   t.is(told('<p>without a title</p>'), `GitHub answered ${MINT} with 422 (request AB12:34CD)`)
   t.is(told('plain words'), `GitHub answered ${MINT} with 422: plain words (request AB12:34CD)`)

@@ -163,5 +163,8 @@ test('the recovery copy is that of the current store, and with it a wrong store 
   store.replace({})
   t.false(store.hasRecoveryWrap())
   t.is(findRecoveryWrap(folder), undefined, 'the next store has a key of its own')
+  store.putRecoveryWrap(Buffer.from('wrap of the next'))
+  t.true(store.hasRecoveryWrap())
+  t.is(findRecoveryWrap(folder)?.toString(), 'wrap of the next')
   store.close()
 })
