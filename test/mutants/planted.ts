@@ -9,6 +9,7 @@ import type { Mutant } from './mutant.ts'
 import { PAGE } from './page.ts'
 import { PLATFORM } from './platform.ts'
 import { SOCKETS } from './sockets.ts'
+import { STORE_GITHUB } from './store-github.ts'
 import { TOKENS_MORE } from './tokens-more.ts'
 import { TOKENS } from './tokens.ts'
 
@@ -23,4 +24,5 @@ export const PLANTED: readonly Mutant[] = [
   ...CLUSTER,
   ...PAGE,
   ...MACHINE,
+  ...STORE_GITHUB,
 ]
