@@ -9,8 +9,14 @@ import test, { type ExecutionContext } from 'ava'
 import { createCredentialsServer, type CredentialsDeps, readName } from '../../src/api/credentials-socket.ts'
 import { Failure } from '../../src/domain/errors.ts'
 import type { Peer, Policy } from '../../src/domain/policy.ts'
+import type { Sink } from '../../src/platform/config.ts'
 import { createFakeClock, createFakeLog } from '../support/fakes.ts'
 import { connectedRig, peerOf } from '../support/operations-rig.ts'
+
+const codeIn = (fields?: Readonly<Record<string, unknown>>): unknown => {
+  const error = fields?.['error']
+  return error instanceof Failure ? error.code : error
+}
 
 test('a name of systemd is read, units with escapes and instances included', t => {
   t.deepEqual(readName('\0adf9d86b6eda275e/unit/a.service/token'), { unit: 'a.service', credential: 'token' })
@@ -58,21 +64,31 @@ const profileOf = (name: string, units: readonly string[], users: readonly numbe
 type Scene = {
   readonly peer: Peer
   readonly name?: string
+  /** In place of a name as systemd gives one. */
+  readonly bound?: string
+  readonly sinks?: readonly Sink[]
+  /** Why the peer is not known. */
+  readonly gone?: Failure
   readonly desk: CredentialsDesk
   readonly policy: Policy
 }
 type CredentialsDesk = ReturnType<CredentialsDeps['operations']>['desk']
 
 /** A socket whose every peer is this one, under this name. */
-const serve = async (t: ExecutionContext, { peer, name = 'job', desk, policy }: Scene) => {
+const serve = async (t: ExecutionContext, scene: Scene) => {
+  const { peer, name = 'job', desk, policy, sinks = [] } = scene
   let released = 0
   const log = createFakeLog()
+  const clock = createFakeClock()
   const server = createCredentialsServer({
-    attest: () => ({ peer, assertAlive() {}, release: () => void released++ }),
-    peerName: () => `\0adf9/unit/job.service/${name}`,
+    attest() {
+      if (scene.gone) throw scene.gone
+      return { peer, assertAlive() {}, release: () => void released++ }
+    },
+    peerName: () => scene.bound ?? `\0adf9/unit/job.service/${name}`,
     operations: () => ({ desk }),
-    config: () => ({ policy, sinks: [], github: GITHUB }),
-    clock: createFakeClock(),
+    config: () => ({ policy, sinks, github: GITHUB }),
+    clock,
     log,
   })
   const folder = mkdtempSync(join(tmpdir(), 'credentials-'))
@@ -90,7 +106,7 @@ const serve = async (t: ExecutionContext, { peer, name = 'job', desk, policy }: 
     client.end()
     return once(client, 'close').then(() => Buffer.concat(pieces).toString())
   }
-  return { server, log, fetch, released: () => released }
+  return { server, log, clock, fetch, released: () => released }
 }
 
 test('a unit gets its token although systemd ended its half of the connection before the token was there', async t => {
@@ -144,4 +160,121 @@ test('whoever is not systemd in the unit that it names is refused, in the audit 
     t.is(denied.length, 1, what)
     t.is(log.lines.filter(({ level }) => level === 'warn').length, 1, what)
   }
+})
+
+/** The end of a connection is seen at both of its ends, in whatever order. */
+const soon = async (isSo: () => boolean): Promise<void> => {
+  for (let turns = 0; turns < 1_000 && !isSo(); turns += 1) await new Promise(setImmediate)
+}
+
+const JOB = { profiles: [profileOf('job', ['job.service'])] }
+const SYSTEMD = peerOf(0, { unit: 'job.service' })
+const GIVEN = {
+  token: 'ghs_x',
+  expires_at: '2026-05-01T13:00:00.000Z',
+  installation: 1,
+  account: 'octo-org',
+  permissions: { contents: 'read' as const },
+}
+
+test('a profile gives the bare token, a sink the token of its profile in its format; each lasts for half an hour', async t => {
+  const asked: unknown[] = []
+  const desk: CredentialsDesk = {
+    answer: (request, { socket, attested }) => (asked.push([request, socket, attested.peer]), GIVEN),
+    deny: () => Promise.reject(new Error('it was denied')),
+  }
+  const sinks = [{ name: 'netrc', profile: 'job', format: 'netrc' }] as unknown as readonly Sink[]
+  const told: string[] = []
+  for (const name of ['job', 'netrc']) {
+    const { fetch, log } = await serve(t, { peer: SYSTEMD, name, desk, policy: JOB, sinks })
+    told.push(await fetch())
+    t.deepEqual(log.lines, [])
+  }
+  const machine = (host: string): string => `machine ${host} login x-access-token password ghs_x\n`
+  t.deepEqual(told, ['ghs_x', machine('github.com') + machine('api.github.com')])
+  t.deepEqual(
+    asked,
+    told.map(() => [{ profile: 'job', min_ttl_seconds: 1_800 }, 'token', SYSTEMD]),
+  )
+})
+
+test('the audit log is told which credential was asked for and why it was denied, as far as the name says it', async t => {
+  const denied: unknown[] = []
+  const desk: CredentialsDesk = {
+    answer: () => Promise.reject(new Error('it was answered')),
+    async deny(detail, { request, caller }) {
+      denied.push([detail, request, caller.socket, caller.attested.peer.uid])
+      throw new Failure('not-permitted', detail)
+    },
+  }
+  const user = peerOf(1000, { unit: 'job.service' })
+  for (const scene of [{ peer: user, bound: '' }, { peer: user }, { peer: peerOf(0) }, { peer: SYSTEMD, name: 'none' }])
+    await (await serve(t, { ...scene, desk, policy: JOB })).fetch()
+  t.deepEqual(denied, [
+    ['LoadCredential=: the socket bears no name of systemd', {}, 'token', 1000],
+    ['LoadCredential=: user 1000 is not the service manager', { profile: 'job' }, 'token', 1000],
+    ['LoadCredential=: a process in no unit called itself job.service', { profile: 'job' }, 'token', 0],
+    ['LoadCredential=: no profile that names units admits job.service to none', { profile: 'none' }, 'token', 0],
+  ])
+})
+
+test('a peer that is not known, and a token that cannot be had, fail the unit and are in the journal', async t => {
+  const desk: CredentialsDesk = {
+    answer: () => Promise.reject(new Failure('github-outage', 'GitHub is down')),
+    deny: () => Promise.reject(new Error('it was denied')),
+  }
+  for (const [scene, code] of [
+    [{ gone: new Failure('peer-gone', 'it ended') }, 'peer-gone'],
+    [{}, 'github-outage'],
+  ] as const) {
+    const { fetch, log, released } = await serve(t, { peer: SYSTEMD, desk, policy: JOB, ...scene })
+    t.true((await fetch()).length > MOST_BYTES)
+    t.deepEqual(
+      log.lines.map(({ level, fields }) => [level, codeIn(fields)]),
+      [['warn', code]],
+    )
+    const expected = code === 'peer-gone' ? 0 : 1
+    await soon(() => released() === expected)
+    t.is(released(), expected)
+  }
+})
+
+test('whoever does not read is closed after two minutes, and whoever has gone is waited for by no timer', async t => {
+  const desk: CredentialsDesk = {
+    answer: () => Promise.withResolvers<never>().promise,
+    deny: () => Promise.reject(new Error('it was denied')),
+  }
+  const { server, fetch, clock, released } = await serve(t, { peer: SYSTEMD, desk, policy: JOB })
+  const accepted = once(server, 'connection')
+  const fetched = fetch()
+  await accepted
+  await clock.advance(119_999)
+  t.is(released(), 0)
+  await clock.advance(1)
+  t.is(await fetched, '')
+  await soon(() => released() === 1)
+  t.is(released(), 1)
+  const quick = await serve(t, { peer: peerOf(1000), desk, policy: JOB })
+  await quick.fetch()
+  await soon(() => quick.clock.waiting() === 0)
+  t.is(quick.clock.waiting(), 0)
+})
+
+test('of very many connections of one holder the one that waits for longest makes room', async t => {
+  const desk: CredentialsDesk = {
+    answer: () => Promise.withResolvers<never>().promise,
+    deny: () => Promise.reject(new Error('it was denied')),
+  }
+  const { server, fetch, released } = await serve(t, { peer: SYSTEMD, desk, policy: JOB })
+  const sockets: Socket[] = []
+  server.on('connection', socket => void sockets.push(socket))
+  const fetched = Array.from({ length: 256 }, fetch)
+  await soon(() => sockets.length === 256)
+  t.is(released(), 0)
+  fetched.push(fetch())
+  t.is(await fetched[0], '')
+  await soon(() => released() > 0)
+  t.is(released(), 1)
+  for (const socket of sockets) socket.destroy()
+  await Promise.all(fetched)
 })

@@ -167,3 +167,108 @@ test('the audit log as it goes on and a check row by row count as streams of the
     while (!/event-stream/.test(await again.until(/event-stream|problem/))) again = await rig.open(wanted)
   }
 })
+
+test('a stream begins with where things stand, tells administrators everything, and is kept alive while nothing happens', async t => {
+  const since = '2026-05-01T11:00:00.000Z'
+  const status = { state: 'suspended', since, meaning: 'It is suspended.', next: 'Unsuspend it.', version: '0' }
+  const rig = await createApiRig(t, { socket: 'admin', backend: { status: () => status } })
+  const stream = await rig.open(STREAM)
+  const begun = await stream.until(/event: state.*\n.*\n\n/)
+  t.regex(begun, /^HTTP\/1\.1 200 [^]*^content-type: text\/event-stream\r$/im)
+  t.regex(begun, /^cache-control: no-store\r$/im)
+  const dataOf = (text: string, event: string): unknown =>
+    JSON.parse(new RegExp(`event: ${event}\ndata: (.*)\n\n`).exec(text)?.[1] ?? 'null')
+  const { meaning, next } = status
+  t.deepEqual(dataOf(begun, 'state'), { event: 'state', at: since, state: 'suspended', detail: meaning, next })
+  const event = {
+    event: 'refresh-failed' as const,
+    profile: 'x',
+    scope: 'installation 1',
+    detail: 'slow',
+    next: 'wait',
+  }
+  rig.events.emit(event)
+  const told = await stream.until(/event: refresh-failed.*\n.*\n\n/)
+  t.deepEqual(dataOf(told, 'refresh-failed'), { ...event, at: '2026-05-01T12:00:00.000Z' })
+  await rig.clock.advance(14_999)
+  t.notRegex(stream.text(), /ping/)
+  await rig.clock.advance(1)
+  t.regex(await stream.until(/ping/), /\n: ping\n\n/)
+  stream.client.destroy()
+})
+
+test('a listener that is behind with more than may wait for it hears that it lagged, and nothing after that', async t => {
+  const rig = await createApiRig(t, { socket: 'admin' })
+  const [slow, quick] = [await rig.open(STREAM), await rig.open(STREAM)]
+  await Promise.all([slow.until(/event: state/), quick.until(/event: state/)])
+  slow.client.pause()
+  const emit = (profile: string, detail = '') =>
+    rig.events.emit({ event: 'refresh-failed', profile, scope: 'x', detail })
+  emit('wide', WIDE)
+  emit('wide', WIDE)
+  await quick.until(/(?:"profile":"wide"[^]*){2}\n\n/)
+  // Of each kind and profile the newest waits: so many do, and no more.
+  for (const round of [1, 2]) for (let n = 0; n < 63; n += 1) emit(`profile-${n}`, `round ${round}`)
+  emit('one-too-many')
+  slow.client.resume()
+  t.regex(
+    await slow.until(/event: lagged/),
+    /event: lagged\ndata: \{"event":"lagged","at":"2026-05-01T12:00:00.000Z"\}/,
+  )
+  await slow.until(/0\r\n\r\n$/)
+  t.notRegex(slow.text(), /profile-0"/, 'what waited is forgotten')
+  t.regex(await quick.until(/one-too-many/), /round 2/)
+  emit('later')
+  t.regex(await quick.until(/later/), /later/)
+  t.notRegex(slow.text(), /later/)
+  slow.client.destroy()
+  quick.client.destroy()
+})
+
+test('what waited for a slow listener is told in the order of the newest, each kind and profile once', async t => {
+  const rig = await createApiRig(t, { socket: 'admin' })
+  const stream = await rig.open(STREAM)
+  await stream.until(/event: state/)
+  stream.client.pause()
+  for (let n = 0; n < 3; n += 1) rig.events.emit({ event: 'change', detail: WIDE })
+  for (const profile of ['a', 'b', 'a']) rig.events.emit({ event: 'token-refreshed', profile, scope: 'x' })
+  rig.events.emit({ event: 'step', detail: 'last' })
+  stream.client.resume()
+  const heard = await stream.until(/event: step/)
+  t.deepEqual(
+    [...heard.matchAll(/event: token-refreshed\n.*"profile":"(.)"/g)].map(([, profile]) => profile),
+    ['b', 'a'],
+  )
+  stream.client.destroy()
+})
+
+test('a check row by row tells each as it is known, then the report, and ends; without that wish it is one answer', async t => {
+  const report = {
+    verdict: 'ok' as const,
+    state: 'connected',
+    checked_at: '2026-05-01T12:00:00.000Z',
+    took_ms: 3,
+    rows: [],
+  }
+  const row = { layer: 'dns' as const, verdict: 'ok' as const, evidence: 'found', took_ms: 1 }
+  const known = Promise.withResolvers<void>()
+  const rig = await createApiRig(t, {
+    socket: 'admin',
+    backend: {
+      async check(tell) {
+        tell?.(row)
+        await known.promise
+        return report
+      },
+    },
+  })
+  const stream = await rig.open('GET /v1/check HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n')
+  const first = await stream.until(/event: row/)
+  t.regex(first, /^content-type: text\/event-stream\r$/im)
+  t.true(first.includes(`event: row\ndata: ${JSON.stringify(row)}\n\n`))
+  t.notRegex(first, /event: report/)
+  known.resolve()
+  t.true((await stream.until(/0\r\n\r\n$/)).includes(`event: report\ndata: ${JSON.stringify(report)}\n\n`))
+  stream.client.destroy()
+  t.deepEqual(JSON.parse((await rig.ask('GET /v1/check', ['accept: application/json'])).text), report)
+})

@@ -3,10 +3,12 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { Readable } from 'node:stream'
-import test from 'ava'
+import { setImmediate } from 'node:timers/promises'
+import test, { type ExecutionContext } from 'ava'
 import { createBodyBudgets } from '../../src/api/body-budget.ts'
 import { passOn } from '../../src/api/gateway.ts'
 import { asFailure, Failure } from '../../src/domain/errors.ts'
+import type { Forwarded, GatewayRequest, RequestBody } from '../../src/operations/gateway.ts'
 import type { Operations } from '../../src/operations/operations.ts'
 import { createApiRig } from '../support/api-rig.ts'
 import { createFakeClock } from '../support/fakes.ts'
@@ -122,4 +124,151 @@ test('a body in chunks that fits is whole when GitHub is called, and can be sent
   )
   t.regex(await opened.until(/\r\n\r\n/), /^HTTP\/1.1 201 /)
   t.deepEqual(bodies, [Buffer.from('body{}')])
+})
+
+/** A gateway that notes what it is asked to send, and gives this answer. */
+const startGateway = async (t: ExecutionContext, answer: Partial<Forwarded> | (() => Promise<Forwarded>) = {}) => {
+  const requests: GatewayRequest[] = []
+  const gateway: Operations['gateway'] = {
+    async forward(request) {
+      requests.push(request)
+      return typeof answer === 'function' ? answer() : { status: 200, headers: {}, body: Readable.from([]), ...answer }
+    },
+  }
+  return { ...(await createApiRig(t, { operations: { gateway } })), requests }
+}
+
+test('of all that is for one hop or bears a credential nothing goes out, and the length only with a body', async t => {
+  const { ask, requests } = await startGateway(t, {
+    headers: {
+      'transfer-encoding': 'chunked',
+      te: 'x',
+      trailer: 'x',
+      'proxy-authenticate': 'Basic',
+      upgrade: 'h2c',
+      vary: 'a',
+    },
+  })
+  const names = 'keep-alive proxy-connection te trailer forwarded via x-forwarded-host x-forwarded-proto'.split(' ')
+  const { head } = await ask('GET /v1/github/x', [...names.map(name => `${name}: x`), 'content-length: 0', 'x-mine: 1'])
+  await ask('POST /v1/github/x', ['content-type: text/plain', 'x-github-api-version: 2022-11-28'], 'body')
+  t.deepEqual(
+    requests.map(({ headers }) => headers),
+    [{ 'x-mine': '1' }, { 'content-type': 'text/plain', 'x-github-api-version': '2022-11-28', 'content-length': '4' }],
+  )
+  t.deepEqual(
+    requests.map(({ readBody }) => readBody !== undefined),
+    [false, true],
+  )
+  t.regex(head, /^vary: a\r?$/im)
+  t.notRegex(head, /^(?:te|trailer|proxy-authenticate|upgrade):/im)
+})
+
+test('methods of GitHub go out as they are, with path and query; others are no route', async t => {
+  const { ask, requests } = await startGateway(t, { status: 404, headers: { 'x-ratelimit-remaining': '7' } })
+  for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']) {
+    const { status, head } = await ask(`${method} /v1/github/repos/o/r?profile=ci&page=2`)
+    t.is(status, 404, method)
+    t.regex(head, /^x-ratelimit-remaining: 7\r?$/im)
+    const request = requests.at(-1)
+    t.is(request?.method, method)
+    t.like(request?.target, { path: '/repos/o/r', query: 'page=2', profile: 'ci' })
+  }
+  for (const method of ['OPTIONS', 'TRACE'])
+    t.regex((await ask(`${method} /v1/github/x`)).text, /unknown-route/, method)
+  t.is(requests.length, 6)
+})
+
+test('addresses of GitHub lead back to where the caller found them, under the profile and of the repository', async t => {
+  const api = 'https://api.github.com'
+  const headers = { link: `<${api}/repositories/5/issues?page=2>; rel="next"`, location: `${api}/repos/o/new` }
+  const { ask, open } = await startGateway(t, { status: 301, headers, profile: 'ci' })
+  const { head } = await ask('GET /v1/github/repos/o/r/issues')
+  t.regex(head, /^link: <http:\/\/localhost\/v1\/github\/repos\/o\/r\/issues\?page=2&profile=ci>; rel="next"\r?$/im)
+  t.regex(head, /^location: http:\/\/localhost\/v1\/github\/repos\/o\/new\?profile=ci\r?$/im)
+  const named = await open('GET /v1/github/x HTTP/1.1\r\nhost: ghconnect:80\r\nconnection: close\r\n\r\n')
+  t.regex(
+    await named.until(/location/),
+    /^location: http:\/\/ghconnect:80\/v1\/github\/repos\/o\/new\?profile=ci\r?$/im,
+  )
+  const asGitHub = await open('GET /x HTTP/1.1\r\nhost: api.github.com\r\nconnection: close\r\n\r\n')
+  t.regex(await asGitHub.until(/location/), /^location: https:\/\/api\.github\.com\/repos\/o\/new\?profile=ci\r?$/im)
+  const plain = await startGateway(t, { headers })
+  t.regex(
+    (await plain.ask('GET /v1/github/x')).head,
+    /^link: <http:\/\/localhost\/v1\/github\/repositories\/5\/issues\?page=2>/im,
+  )
+})
+
+test('a caller that hangs up ends what GitHub is asked for', async t => {
+  const asked = Promise.withResolvers<void>()
+  const { open, requests } = await startGateway(t, () => (asked.resolve(), Promise.withResolvers<never>().promise))
+  const { client } = await open('GET /v1/github/x HTTP/1.1\r\nhost: localhost\r\n\r\n')
+  await asked.promise
+  const [request] = requests
+  t.false(request?.signal.aborted)
+  client.destroy()
+  if (request) await once(request.signal, 'abort')
+  t.like(request?.signal.reason, { code: 'peer-gone' })
+})
+
+test('an answer that stands still for a minute is given up, one that moves is not, and nothing of it is watched after its end', async t => {
+  const body = new Readable({ read() {} })
+  const { open, clock } = await startGateway(t, { body })
+  const before = clock.waiting()
+  const opened = await open('GET /v1/github/x HTTP/1.1\r\nhost: localhost\r\n\r\n')
+  for (const piece of ['one', 'two', 'three']) {
+    body.push(piece)
+    await opened.until(new RegExp(piece))
+    await clock.advance(59_000)
+  }
+  t.false(body.destroyed)
+  await clock.advance(62_000)
+  t.true(body.destroyed)
+  await opened.closed()
+  t.notRegex(opened.text(), /0\r\n\r\n$/, 'it does not look whole')
+  for (let turns = 0; turns < 20; turns += 1) await setImmediate()
+  t.is(clock.waiting(), before)
+})
+
+test("an answer that breaks off at GitHub's end breaks off at the caller's", async t => {
+  const body = new Readable({ read() {} })
+  const { open, log } = await startGateway(t, { body })
+  const opened = await open('GET /v1/github/x HTTP/1.1\r\nhost: localhost\r\n\r\n')
+  body.push('half')
+  await opened.until(/half/)
+  body.destroy(new Error('cut'))
+  await opened.closed()
+  t.notRegex(opened.text(), /0\r\n\r\n$|problem/)
+  t.deepEqual(log.lines, [])
+})
+
+test('where GitHub answers before it has read everything, the connection ends with the answer', async t => {
+  const { open } = await startGateway(t, { status: 413, body: Readable.from(['enough']) })
+  const opened = await open('POST /v1/github/x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4000000\r\n\r\nbegin')
+  await opened.closed()
+  t.regex(opened.text(), /^HTTP\/1\.1 413 [^]*^connection: close\r$[^]*enough/im)
+})
+
+test('a body of up to a mebibyte can be sent again; a longer one streams once a little of it is there', async t => {
+  const bodies: RequestBody[] = []
+  let read = Promise.withResolvers<void>()
+  const gateway: Operations['gateway'] = {
+    async forward({ readBody }) {
+      const body = await readBody?.()
+      if (body !== undefined) bodies.push(body)
+      read.resolve()
+      return { status: 201, headers: {}, body: Readable.from([]) }
+    },
+  }
+  const rig = await createApiRig(t, { operations: { gateway } })
+  t.is((await rig.ask('POST /v1/github/x', [], 'b'.repeat(2 ** 20))).status, 201)
+  t.is(bodies[0] instanceof Uint8Array ? bodies[0].length : 0, 2 ** 20)
+  read = Promise.withResolvers()
+  const opened = await rig.open(
+    `POST /v1/github/x HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${2 ** 20 + 1}\r\n\r\n${'b'.repeat(20_000)}`,
+  )
+  await read.promise
+  t.is(typeof bodies[1], 'function', 'though most of it was not sent yet')
+  opened.client.destroy()
 })

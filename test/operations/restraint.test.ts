@@ -9,7 +9,7 @@ import { codeOf, createFakeClock, thrownBy } from '../support/fakes.ts'
 
 const MINUTE = 60_000
 
-const build = (options: { quota?: Partial<Quota> } = {}) => {
+const build = (options: { quota?: Partial<Quota>; aheadMs?: number } = {}) => {
   const clock = createFakeClock()
   const quota: Quota | undefined = options.quota && {
     limit: 5_000,
@@ -18,7 +18,8 @@ const build = (options: { quota?: Partial<Quota> } = {}) => {
     ...options.quota,
   }
   const link: Pick<AppLink, 'findQuota'> = { findQuota: installation => (installation === 1 ? quota : undefined) }
-  const githubClock = { now: () => clock.now() }
+  const { aheadMs = 0 } = options
+  const githubClock = { now: () => clock.now() + aheadMs }
   return { clock, restraint: createRestraint({ link, clock, githubClock }) }
 }
 
@@ -102,4 +103,32 @@ test('a scope rests a second after its first failure, twice as long after each o
     [1_000, 2_000, 4_000, 32_000, 60_000, 60_000],
   )
   t.is(backoffMs(new Failure('quota', 'no', { retryAfterSeconds: 7 }), 5), 7_000)
+})
+
+test("the reset of a quota is a time of GitHub's clock, and the refusal says how much is left", async t => {
+  const { clock, restraint } = build({ quota: { remaining: 100 }, aheadMs: 4 * MINUTE })
+  const failure = thrownBy(() => restraint.assertMayMint(1, 100))
+  t.is(failure?.retryAfterSeconds, 360)
+  t.is(failure?.message, '100 of 5000 requests are left until the limit is reset')
+  t.false(restraint.isPlentiful(1))
+  await clock.advance(6 * MINUTE)
+  t.is(
+    codeOf(() => restraint.assertMayMint(1, 100)),
+    undefined,
+  )
+  t.true(restraint.isPlentiful(1))
+})
+
+test('a rate limit without a time rests its installation for a second, and rests are told by the wall clock', async t => {
+  const { clock, restraint } = build()
+  restraint.note(1, new Failure('quota', 'too many'))
+  restraint.note(2, new Failure('quota', 'too many', { retryAfterSeconds: 90 }))
+  clock.setWallBy(10 * MINUTE)
+  t.is(thrownBy(() => restraint.assertMayMint(1, 0))?.retryAfterSeconds, 1)
+  await clock.advance(1_000)
+  t.is(
+    codeOf(() => restraint.assertMayMint(1, 0)),
+    undefined,
+  )
+  t.deepEqual(restraint.rests(), [{ installation: 2, untilMs: clock.now() + 89_000 }])
 })

@@ -12,6 +12,7 @@ import { createMetrics } from '../../src/api/metrics.ts'
 import type { Backend, SocketName } from '../../src/api/route.ts'
 import { createApi } from '../../src/api/server.ts'
 import { attestPeers, createHttpServer, type Handler } from '../../src/api/sockets.ts'
+import type { Failure } from '../../src/domain/errors.ts'
 import type { Peer } from '../../src/domain/policy.ts'
 import { createEvents } from '../../src/operations/events.ts'
 import type { Operations } from '../../src/operations/operations.ts'
@@ -25,6 +26,9 @@ export type ApiRigOptions = {
   /** Who connects next. */
   readonly peer?: () => Peer
   readonly operations?: Partial<Operations>
+  /** Why the store is closed, where it is. */
+  readonly closed?: () => Failure | undefined
+  readonly state?: () => string
   readonly backend?: Partial<Backend>
   readonly bodies?: BodyBudgets
   readonly turns?: HolderTurns
@@ -66,13 +70,24 @@ export const createApiRig = async (t: ExecutionContext, options: ApiRigOptions =
     options.backend,
   )
   const rateLimit = createRateLimit({ clock })
+  const store = (): Operations => {
+    const failure = options.closed?.()
+    if (failure) throw failure
+    return operations
+  }
   handler = createApi({
     socket,
     peers,
-    operations: () => operations,
+    operations: store,
     backend,
     events,
-    metrics: createMetrics({ clock, events, operations: () => operations, state: () => 'connected', version: '0' }),
+    metrics: createMetrics({
+      clock,
+      events,
+      operations: store,
+      state: options.state ?? (() => 'connected'),
+      version: '0',
+    }),
     rateLimit,
     bodies: options.bodies ?? createBodyBudgets(),
     turns: options.turns ?? createHolderTurns(),
