@@ -12,20 +12,29 @@ const codecs = createCodecs(
   createKeyring({ cluster: 'test', secrets: [Buffer.from('a secret for all of them to know')] }),
 )
 
-type Candidate = { readonly election: Election; readonly client: FakeClient; readonly lease: Lease; mayLead: boolean }
+type Candidate = {
+  readonly election: Election
+  readonly client: FakeClient
+  readonly lease: Lease
+  readonly log: ReturnType<typeof createFakeLog>
+  /** Whether it led, each time that it was told to look. */
+  readonly looks: readonly boolean[]
+  mayLead: boolean
+}
 
 const createCandidate = async (etcd: FakeEtcd, node: string): Promise<Candidate> => {
   const client = etcd.client()
   const lease = await client.lease(5)
-  const candidate = { client, lease, mayLead: true }
-  const election = createElection({
+  const looks: boolean[] = []
+  const candidate = { client, lease, looks, log: createFakeLog(), mayLead: true }
+  const election: Election = createElection({
     etcd: client,
     codecs,
     node,
     lease: () => lease,
     mayLead: () => candidate.mayLead,
-    onChange() {},
-    log: createFakeLog(),
+    onChange: () => void looks.push(election.leads()),
+    log: candidate.log,
   })
   client.watch('', {
     fromRevision: 0n,
@@ -145,4 +154,83 @@ test('the office of a former process of the same node is not that of the next on
   t.is(a.election.leader(), 'a')
   t.false(a.election.leads())
   t.is(a.election.fence(), undefined)
+})
+
+test('a node that could not stand for leader stands again', async t => {
+  const { clock, a } = await setUp()
+  a.client.cut()
+  await a.election.stand()
+  t.deepEqual(leading(a), [false])
+  t.is(a.log.lines[0]?.message, 'standing for leader failed')
+  a.client.heal()
+  await a.election.stand()
+  await clock.advance(0)
+  t.deepEqual(leading(a), [true])
+})
+
+test('a leader that resigns does not lead from that moment on, whatever becomes of its word; the log tells both', async t => {
+  const { clock, etcd, a } = await setUp()
+  await a.election.stand()
+  await clock.advance(0)
+  a.client.cut()
+  a.mayLead = false
+  const resigned = a.election.resign()
+  t.deepEqual([a.election.leads(), a.election.fence(), a.looks.at(-1)], [false, undefined, false])
+  await t.notThrowsAsync(resigned)
+  t.true(
+    etcd.entries().some(({ key }) => key === KEYS.leader),
+    'it ends with the lease',
+  )
+  t.deepEqual(
+    a.log.lines.filter(({ level }) => level === 'info'),
+    [{ level: 'info', message: 'this node leads the cluster', fields: { leader: 'a' } }],
+  )
+})
+
+test('a leader whose office was taken away knows and says so', async t => {
+  const { clock, etcd, a, b } = await setUp()
+  await a.election.stand()
+  a.mayLead = false
+  etcd.delete(KEYS.leader)
+  await clock.advance(0)
+  t.deepEqual(leading(a, b), [false, true])
+  t.is(a.looks.at(-1), false)
+  t.deepEqual(
+    a.log.lines.map(({ message, fields }) => [message, fields]),
+    [
+      ['this node leads the cluster', { leader: 'a' }],
+      ['this node does not lead the cluster any more', { leader: 'none' }],
+    ],
+  )
+})
+
+test('an office that is written anew stays what it was, leased and of the same birth; a former leader writes none', async t => {
+  const { clock, etcd, a, b } = await setUp()
+  await a.election.stand()
+  await clock.advance(0)
+  const office = () => etcd.entries().find(({ key }) => key === KEYS.leader)
+  const before = office()
+  await a.election.renew()
+  await b.election.renew()
+  await clock.advance(0)
+  const after = office()
+  t.true(before && after && after.modRevision > before.modRevision)
+  t.deepEqual([after?.lease, after?.createRevision], [a.lease.id, before?.createRevision])
+  t.deepEqual(leading(a, b), [true, false])
+  a.client.cut()
+  await t.notThrowsAsync(a.election.renew())
+  a.client.heal()
+
+  const gate = Promise.withResolvers<void>()
+  a.client.delayCommits(gate.promise)
+  const late = a.election.renew()
+  a.mayLead = false
+  etcd.delete(KEYS.leader)
+  await clock.advance(0)
+  const won = office()
+  gate.resolve()
+  await late
+  await clock.advance(0)
+  t.deepEqual(leading(a, b), [false, true])
+  t.deepEqual(office(), won)
 })

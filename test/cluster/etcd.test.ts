@@ -263,6 +263,17 @@ test.serial(
   },
 )
 
+test.serial('whether etcd is within reach is found out by itself, with no call of others', async t => {
+  const etcd = await openThree(t, { deadlineMs: 500, heartbeatMs: 100 })
+  const next = () => new Promise<boolean>(resolve => void etcd.onReachable(resolve))
+  t.true(await next())
+  for (const member of three.members) member.pause()
+  t.false(await next())
+  for (const member of three.members) member.resume()
+  t.true(await next())
+  await three.settled()
+})
+
 test.serial('a lease that etcd took away is lost at once, and nothing more is written with it', async t => {
   const etcd = await openThree(t)
   const lease = await etcd.lease(5)

@@ -1,96 +1,35 @@
 // What a node writes into the cluster, and believes of it: refused writes are not done, and the same revision is not the same history.
 
 import test from 'ava'
-import { createLink, type ClusterLink } from '../../src/cluster/link.ts'
+import { KEYS } from '../../src/cluster/values.ts'
+import type { Ask, Member } from '../../src/domain/cluster.ts'
+import { createFakeEtcd } from '../support/fake-etcd.ts'
 import { createKeyring } from '../../src/cluster/sealing.ts'
-import { createCodecs, KEYS } from '../../src/cluster/values.ts'
-import type { Ask, SharedRecord, TokenOf } from '../../src/domain/cluster.ts'
-import { scopeKey } from '../../src/domain/scope.ts'
-import { Secret } from '../../src/domain/secret.ts'
-import { createFakeEtcd, type FakeClient, type FakeEtcd } from '../support/fake-etcd.ts'
-import { createFakeClock, createFakeLog, type FakeClock } from '../support/fakes.ts'
+import { createFakeClock, failureOf } from '../support/fakes.ts'
+import {
+  codecs,
+  createNode,
+  HOUR,
+  KEY,
+  type LinkNode as Node,
+  recordOf,
+  SCOPE,
+  SECRET,
+  textsOf,
+  tokenOf,
+  twoNodes as setUp,
+} from '../support/link-rig.ts'
 
-const SECRET = Buffer.from('a secret that all nodes of the cluster know')
-const HOUR = 3_600_000
-
-/** `asked`: what it was told of the asks of others. */
-type Node = { readonly link: ClusterLink; readonly client: FakeClient; readonly asked: readonly Ask[] }
-
-const createNode = async (
-  { etcd, clock }: { etcd: FakeEtcd; clock: FakeClock },
-  node: string,
-  secrets: readonly Buffer[] = [SECRET],
-): Promise<Node> => {
-  const client = etcd.client()
-  const asked: Ask[] = []
-  const link = createLink({
-    etcd: client,
-    keyring: createKeyring({ cluster: 'test', secrets }),
-    node,
-    handlers: {
-      onRecord() {},
-      onToken() {},
-      onAsk: ask => void asked.push(ask),
-      onTouch() {},
-      onLead() {},
-      member: () => ({
-        generation: 1,
-        sequence: 1,
-        role: 'member',
-        able: true,
-        host: { machineId: node, hostname: node },
-        version: '0',
-        mayLead: true,
-      }),
-    },
-    clock,
-    log: createFakeLog(),
-  })
-  await link.start()
-  await clock.advance(0)
-  return { link, client, asked }
-}
-
-/** Two nodes, the first of which leads. */
-const setUp = async () => {
-  const clock = createFakeClock()
-  const etcd = createFakeEtcd(clock)
-  const place = { etcd, clock }
-  const a = await createNode(place, 'a')
-  const b = await createNode(place, 'b')
-  return { ...place, a, b, valueOf: (key: string) => etcd.entries().find(entry => entry.key === key)?.value }
-}
-
-const recordOf = (sequence: number, id = 'x'): SharedRecord => ({
-  version: { generation: 1, sequence, id },
-  floor: 1,
-  connection: { kind: 'disconnected', sinceMs: sequence },
-  installations: [],
-  keys: [],
-  recipients: [],
-  signers: [],
-  by: 'a',
-})
-
-const scope = { installation: 4, permissions: { contents: 'read' } } as const
-const KEY = scopeKey('p', scope)
-const tokenOf = (text: string, expiresAtMs: number): TokenOf => ({
-  appId: 1,
-  generation: 1,
-  token: {
-    key: KEY,
-    profile: 'p',
-    scope,
-    token: new Secret(text),
-    granted: { permissions: { contents: 'read' } },
-    mintedAtMs: expiresAtMs - HOUR,
-    expiresAtMs,
-  },
-})
-const codecs = createCodecs(createKeyring({ cluster: 'test', secrets: [SECRET] }))
 const sequenceOf = ({ link }: Node): number | undefined => {
   const seen = link.record()
   return seen.kind === 'record' ? seen.version.sequence : undefined
+}
+
+/** What it says of itself. */
+const memberOf = ({ link }: Node): Member => {
+  const member = link.members().find(({ node }) => node === link.node)
+  if (!member) throw new Error('it is no member')
+  return member
 }
 
 /** The leader is stopped with its commit on the way, until another one leads. */
@@ -204,6 +143,14 @@ test('where etcd says something else than it told before, all is listed again', 
   await a.link.readRecord()
   await clock.advance(10)
   t.is(lists, 1)
+  a.client.get = async key => {
+    const entry = await get(key)
+    return entry && { ...entry, modRevision: entry.modRevision - 1n }
+  }
+  await a.link.readRecord()
+  await clock.advance(10)
+  t.is(lists, 2, 'an older revision')
+  t.is(sequenceOf(a), 1)
 })
 
 test('after a restore of etcd another token under a known name takes the place of the one before', async t => {
@@ -235,13 +182,15 @@ test('a token that is written with a new secret no longer stands under the name 
   const before = await createNode({ etcd, clock }, 'a')
   t.true(await before.link.putTokens([tokenOf('ghs_1', clock.now() + HOUR)]))
   await before.link.stop()
-  const after = await createNode({ etcd, clock }, 'a', [Buffer.from('the next secret of the same cluster'), SECRET])
+  const after = await createNode({ etcd, clock }, 'a', {
+    secrets: [Buffer.from('the next secret of the same cluster'), SECRET],
+  })
   await clock.advance(10)
   t.true(await after.link.putTokens([tokenOf('ghs_2', clock.now() + 2 * HOUR)]))
   t.is(etcd.entries().filter(({ key }) => key.startsWith(KEYS.tokens)).length, 1)
 })
 
-const WISH = { kind: 'token', grant: { profile: 'p', scope }, wish: {} } as const
+const WISH = { kind: 'token', grant: { profile: 'p', scope: SCOPE }, wish: {} } as const
 
 test('the leader alone is told what is asked, and its word that it is at it buys it time', async t => {
   const scene = await setUp()
@@ -323,10 +272,165 @@ test('members that a new list does not name are none any more', async t => {
   const before = etcd.save()
   const c = await createNode(scene, 'c')
   const names = (): string[] => a.link.members().map(({ node }) => node)
+  await c.link.tell({ kind: 'ahead', grants: [] })
+  await clock.advance(0)
   t.deepEqual(names().toSorted(), ['a', 'b', 'c'])
+  t.is(a.link.asks().length, 1)
   c.client.close()
   // All is listed anew.
   etcd.restore(before)
   await clock.advance(100)
   t.deepEqual(names().toSorted(), ['a', 'b'])
+  t.deepEqual(a.link.asks(), [])
+})
+
+const many = (count: number, expiresAtMs: number) =>
+  Array.from({ length: count }, (_, at) => tokenOf(`ghs_${at}`, expiresAtMs, at))
+
+test('tokens are written, renamed and taken away in parts that one transaction of etcd takes', async t => {
+  const clock = createFakeClock()
+  const etcd = createFakeEtcd(clock)
+  const tokens = many(150, clock.now() + HOUR)
+  const before = await createNode({ etcd, clock }, 'a')
+  t.true(await before.link.putTokens(tokens))
+  await before.link.stop()
+  const after = await createNode({ etcd, clock }, 'a', { secrets: [Buffer.from('the next secret'), SECRET] })
+  await clock.advance(10)
+  t.is(after.tokensTold.length, 150)
+  t.true(await after.link.putTokens(tokens))
+  await clock.advance(10)
+  t.is(textsOf(after).length, 150, 'what goes under its former name stays under the new one')
+  t.is(etcd.entries().filter(({ key }) => key.startsWith(KEYS.tokens)).length, 150)
+  await after.link.sweepTokens(({ token }) => token.scope.installation !== 7)
+  await clock.advance(10)
+  t.deepEqual(textsOf(after), ['ghs_7'])
+  t.true(
+    etcd.commits.every(({ writes }) => writes.length <= 128),
+    'the most that etcd takes by default',
+  )
+})
+
+test('where the office ends between two parts of the tokens, the writer is told that not all were written', async t => {
+  const { a, etcd, clock, keysOf } = await setUp()
+  const { commit } = a.client
+  let parts = 0
+  a.client.commit = (conditions, writes) => {
+    if (writes[0]?.key.startsWith(KEYS.tokens) && ++parts === 2) etcd.delete(KEYS.leader)
+    return commit(conditions, writes)
+  }
+  t.false(await a.link.putTokens(many(100, clock.now() + HOUR)))
+  t.true(keysOf(KEYS.tokens).length > 0 && keysOf(KEYS.tokens).length < 100)
+})
+
+test('a node knows what it wrote before the watch tells it, and writes upon it', async t => {
+  const { a, b, clock } = await setUp()
+  for (const { client } of [a, b]) client.delayWatches(new Promise<never>(() => {}))
+  for (const hours of [1, 2]) {
+    t.true(await b.link.offerToken(tokenOf('ghs_b', clock.now() + hours * HOUR)))
+    t.is(b.link.findExpiry(KEY), clock.now() + hours * HOUR)
+  }
+  t.true(await a.link.putTokens([tokenOf('ghs_a', clock.now() + 3 * HOUR)]))
+  t.is(a.link.findExpiry(KEY), clock.now() + 3 * HOUR)
+  for (const sequence of [1, 2]) {
+    t.true(await a.link.putRecord(recordOf(sequence), 'leader'))
+    t.is(sequenceOf(a), sequence)
+  }
+})
+
+test('a record of another node that was told before the answer to an earlier write stays the newest', async t => {
+  const { a, b, clock } = await setUp()
+  const { commit } = a.client
+  const answer = Promise.withResolvers<void>()
+  a.client.commit = async (conditions, writes) => {
+    const done = await commit(conditions, writes)
+    await answer.promise
+    return done
+  }
+  const late = a.link.putRecord(recordOf(1), 'any')
+  await clock.advance(0)
+  t.true(await b.link.putRecord(recordOf(2), 'any'))
+  await clock.advance(0)
+  answer.resolve()
+  t.true(await late)
+  t.is(sequenceOf(a), 2)
+})
+
+test('after a restore of etcd tokens that are gone are none, and one of another revision can be written over', async t => {
+  const { a, b, etcd, clock } = await setUp()
+  t.true(await a.link.putTokens([tokenOf('ghs_1', clock.now() + HOUR)]))
+  const saved = etcd.save()
+  t.true(await a.link.putTokens([tokenOf('ghs_gone', clock.now() + HOUR, 5)]))
+  await clock.advance(10)
+  const entries = [...saved.entries].map(
+    ([key, entry]) => [key, { ...entry, modRevision: entry.modRevision + 100n }] as const,
+  )
+  etcd.restore({ entries: new Map(entries), revision: saved.revision + 200n })
+  await clock.advance(10)
+  t.deepEqual([a, b].map(textsOf), [['ghs_1'], ['ghs_1']])
+  t.true(await b.link.offerToken(tokenOf('ghs_2', clock.now() + 2 * HOUR)))
+})
+
+test('a follower neither writes tokens as the leader nor takes any away', async t => {
+  const { a, b, clock } = await setUp()
+  t.true(await a.link.putTokens([tokenOf('ghs_1', clock.now() + HOUR)]))
+  await clock.advance(10)
+  t.false(await b.link.putTokens([tokenOf('ghs_2', clock.now() + 2 * HOUR)]))
+  await b.link.sweepTokens(() => true)
+  await clock.advance(10)
+  t.deepEqual([a, b].map(textsOf), [['ghs_1'], ['ghs_1']])
+})
+
+test('entry and office of a node are sealed with the first secret that every member knows, and stay leased', async t => {
+  const clock = createFakeClock()
+  const etcd = createFakeEtcd(clock)
+  const next = Buffer.from('the next secret of the same cluster')
+  const a = await createNode({ etcd, clock }, 'a', { secrets: [next, SECRET] })
+  const own = () => etcd.entries().filter(({ key }) => [KEYS.leader, `${KEYS.members}a`].includes(key))
+  const opensWith = (secret: Buffer) => {
+    const ring = createKeyring({ cluster: 'test', secrets: [secret] })
+    return own().map(({ key, value }) => ring.open(key, value).kind)
+  }
+  t.deepEqual(opensWith(next), ['opened', 'opened'])
+  const former = await createNode({ etcd, clock }, 'former')
+  await clock.advance(10)
+  t.deepEqual(opensWith(SECRET), ['opened', 'opened'])
+  former.client.close()
+  await clock.advance(6_000)
+  t.deepEqual(
+    a.link.members().map(({ node }) => node),
+    ['a'],
+    'who is dead is no member',
+  )
+  t.deepEqual(opensWith(next), ['opened', 'opened'])
+  t.is(new Set(own().map(({ lease }) => lease)).size, 1)
+  t.false(own().some(({ lease }) => lease === undefined))
+})
+
+test('a reseal tells how many values it wrote, and that its lock was lost meanwhile', async t => {
+  const { a, clock } = await setUp()
+  t.true(await a.link.putTokens(many(2, clock.now() + HOUR)))
+  const first = await a.link.lock('sealing')
+  t.is(await a.link.reseal(first), 2)
+  await first.release()
+  t.is((await failureOf(a.link.reseal(first))).code, 'cluster-conflict', 'of tokens')
+  await clock.advance(0)
+  t.true(await a.link.putRecord(recordOf(1), 'leader'))
+  const second = await a.link.lock('sealing')
+  t.is(await a.link.reseal(second), 3)
+  await second.release()
+  t.is((await failureOf(a.link.reseal(second))).code, 'cluster-conflict', 'of the record')
+})
+
+test('what nobody could read is counted until it is gone', async t => {
+  const { a, etcd, clock } = await setUp()
+  const unreadable = async () => {
+    await clock.advance(0)
+    return a.link.unreadable()
+  }
+  for (const key of [`${KEYS.tokens}x`, `${KEYS.members}x`]) etcd.put(key, Buffer.from('no value of a node'))
+  t.is(await unreadable(), 2)
+  etcd.delete(`${KEYS.tokens}x`)
+  t.is(await unreadable(), 1)
+  etcd.put(`${KEYS.members}x`, codecs.member.write(`${KEYS.members}x`, { ...memberOf(a), node: 'x' }))
+  t.is(await unreadable(), 0)
 })

@@ -78,6 +78,11 @@ test('with a new secret beside the former one both open, and the preferred one s
   const both = createKeyring({ cluster: 'test', secrets: [next, former], preferred: () => preferred })
   t.is(both.open('k', old.seal('k', stamp, Buffer.from('x'))).kind, 'opened')
   t.is(old.open('k', both.seal('k', stamp, Buffer.from('x'))).kind, 'foreign')
+  t.not(both.nameOf('a'), old.nameOf('a'))
   preferred = old.secrets[0]
   t.is(old.open('k', both.seal('k', stamp, Buffer.from('x'))).kind, 'opened')
+  t.is(both.nameOf('a'), old.nameOf('a'), 'names are given by the secret that seals')
+  preferred = 'the mark of none'
+  t.is(old.open('k', both.seal('k', stamp, Buffer.from('x'))).kind, 'foreign')
+  t.throws(() => createKeyring({ cluster: 'test', secrets: [] }), { instanceOf: RangeError })
 })

@@ -160,6 +160,14 @@ test('a newer record is taken, an older one is answered with what holds', t => {
   t.deepEqual(nextStep(standing({}), seenAt(2, 8, 'held')), { kind: 'agree' })
 })
 
+test('what was changed here since goes out as a new version, also where etcd holds an older record or none', t => {
+  for (const unsent of [false, true]) {
+    const changed = standing({ digest: 'changed', unsent })
+    t.deepEqual(nextStep(changed, undefined), { kind: 'offer', anew: true })
+    t.deepEqual(nextStep(changed, seenAt(1, 9)), { kind: 'offer', anew: true })
+  }
+})
+
 test("what a follower noted gives way to the leader's view; what the leader noted goes out", t => {
   t.deepEqual(nextStep(standing({ digest: 'noted' }), { ...AGREED }), { kind: 'apply', lost: 'note' })
   t.deepEqual(nextStep(standing({ digest: 'noted', leads: true }), { ...AGREED }), { kind: 'offer', anew: true })
@@ -173,4 +181,16 @@ test("an administrator's change that is not out yet goes over notes, and gives w
   t.deepEqual(nextStep(changed, seenAt(3, 8)), { kind: 'apply', lost: 'change' })
   const twice = standing({ generation: 4, digest: 'changed', unsent: true })
   t.deepEqual(nextStep(twice, seenAt(3, 8)), { kind: 'apply', lost: 'change' }, 'their number does not count')
+})
+
+test('a change that raised no generation gives way to any newer record', t => {
+  const changed = standing({ digest: 'changed', unsent: true })
+  t.deepEqual(nextStep(changed, seenAt(2, 8)), { kind: 'apply', lost: 'change' })
+})
+
+test('a new version is above what was agreed and what was seen, in both of its counts', t => {
+  const at = (generation: number) => ({ generation, agreed: AGREED })
+  t.deepEqual(versionAbove(at(3), undefined, 'new'), { generation: 3, sequence: 8, id: 'new' })
+  t.deepEqual(versionAbove(at(3), seenAt(2, 5).version, 'new'), { generation: 3, sequence: 8, id: 'new' })
+  t.deepEqual(versionAbove(at(3), seenAt(5, 12).version, 'new'), { generation: 5, sequence: 13, id: 'new' })
 })

@@ -189,7 +189,24 @@ test('of two tokens of one scope the one that lasts longer goes into the cluster
 const failing = (code: Code): Scene['answer'] => ({ kind: 'failure', code, detail: 'so it says' })
 
 test('what keeps the leader alone from a token has a member mint itself; what GitHub says of the scope is final', async t => {
-  for (const code of ['proxy-unreachable', 'ip-blocked', 'isolated', 'locked', 'disk-full', 'internal'] as const) {
+  const ofTheWay = [
+    'proxy-unreachable',
+    'proxy-authentication',
+    'proxy-auth-scheme',
+    'proxy-refused',
+    'portal',
+  ] as const
+  const ofTheNet = ['dns', 'tls', 'unreachable', 'timeout', 'clock-skew', 'ip-blocked'] as const
+  const ofTheLeader = [
+    'not-connected',
+    'cluster-unreachable',
+    'isolated',
+    'locked',
+    'io',
+    'disk-full',
+    'internal',
+  ] as const
+  for (const code of [...ofTheWay, ...ofTheNet, ...ofTheLeader]) {
     const answer = failing(code)
     t.is(await setUp({ ...(answer && { answer }) }).exchange.mint(GRANT, {}), undefined, code)
   }

@@ -1,5 +1,6 @@
 // Bundles, whole: written, described without a key, opened; and who may have written them.
 
+import { generateKeyPairSync } from 'node:crypto'
 import test from 'ava'
 import * as fc from 'fast-check'
 import { scopeKey } from '../../src/domain/scope.ts'
@@ -7,6 +8,7 @@ import { Secret } from '../../src/domain/secret.ts'
 import { openBundle, readHeader, writeBundle } from '../../src/snapshot/bundle.ts'
 import type { BundleContent } from '../../src/snapshot/content.ts'
 import { createSigner } from '../../src/snapshot/signing.ts'
+import { forge } from '../support/forged-bundles.ts'
 import {
   anyContent,
   codeOf,
@@ -126,7 +128,40 @@ test('a token is written alike, in whatever order its fields came', async t => {
   const token = tokenFor(scope, { granted: { permissions: { contents: 'read' }, repositories: ['web'] } })
   const content = { ...LIVE, tokens: [token] }
   const bundle = await writeBundle(content, optionsFor([RECOVERY.recipient]))
-  t.deepEqual((await openBundle(bundle, [RECOVERY.identity])).tokens[0]?.scope, scope)
+  const [read] = (await openBundle(bundle, [RECOVERY.identity])).tokens
+  t.deepEqual(shown(read), shown(token), 'none of them is lost')
+})
+
+test('each key comes back under its own fingerprint', async t => {
+  const other = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  const keys = [other, TEST_PEM, other].map((pem, index) => ({
+    fingerprint: `SHA256:${index}`,
+    pem: new Secret(pem),
+    addedAtMs: index,
+  }))
+  const bundle = await writeBundle({ ...LIVE, keys }, optionsFor([]))
+  t.deepEqual(shown((await openBundle(bundle)).keys), shown(keys))
+  t.is(entryOf(entryOf(bundle, 'payload.tar'), 'private-key-2.pem').toString(), TEST_PEM)
+})
+
+test('keys that are named in another order than they lie in are refused', async t => {
+  const turned = forge(CLEAR, ({ connection }) => {
+    const keys = connection['keys'] as { file: string }[]
+    for (const [index, key] of keys.entries()) key.file = `private-key-${keys.length - index}.pem`
+  })
+  const failure = await failureOf(() => openBundle(turned))
+  t.is(failure?.code, 'bundle-corrupt')
+  t.regex(failure?.message ?? '', /names private-key-1\.pem otherwise/)
+})
+
+test('a connection with thousands of installations, and long settings, find room', async t => {
+  const [installation] = LIVE.installations
+  if (!installation) throw new Error('no installation')
+  const installations = Array.from({ length: 3_000 }, (_, id) => ({ ...installation, id }))
+  const content = { ...LIVE, installations, settings: { configuration: [{ path: '/x', text: 'x'.repeat(200_000) }] } }
+  const bundle = await writeBundle(content, optionsFor([]))
+  t.true(entryOf(entryOf(bundle, 'payload.tar'), 'connection.json').length > 400_000)
+  t.deepEqual(shown(await openBundle(bundle)), shown(content))
 })
 
 test('the key of a token is made anew', async t => {
@@ -136,7 +171,8 @@ test('the key of a token is made anew', async t => {
 })
 
 test('without an identity an encrypted bundle is sealed; with another one it stays shut', async t => {
-  t.is(await codeOf(() => openBundle(SEALED)), 'bundle-sealed')
+  const sealed = await failureOf(() => openBundle(SEALED))
+  t.deepEqual([sealed?.code, sealed?.message], ['bundle-sealed', `the bundle is encrypted to ${RECOVERY.recipient}`])
   t.is(await codeOf(() => openBundle(SEALED, [OTHER_RECOVERY.identity])), 'bundle-wrong-identity')
   t.is((await openBundle(SEALED, [OTHER_RECOVERY.identity, RECOVERY.identity])).generation, 7)
 })
@@ -186,6 +222,19 @@ test('a header that tells another connection than the payload is refused, though
   }
 })
 
+test('a header that tells another kind of account, or another account of that kind, is refused', async t => {
+  const { account } = CONNECTED
+  const right = { state: 'connected', generation: 7, app_id: CONNECTED.app.id, account }
+  const payload = entryOf(CLEAR, 'payload.tar')
+  t.is((await openBundle(signedBundle(payload, { header: right }))).generation, 7)
+  for (const change of [{ type: 'user' }, { login: 'elsewhere' }]) {
+    const header = { ...right, account: { ...account, ...change } }
+    const failure = await failureOf(() => openBundle(signedBundle(payload, { header })))
+    t.is(failure?.code, 'bundle-corrupt')
+    t.regex(failure?.message ?? '', /different connections/)
+  }
+})
+
 test('a newer format is told apart, whatever it looks like inside', async t => {
   const bytes = Buffer.from('{"format":2,"new":"fields"}')
   const bundle = rawTar([
@@ -200,6 +249,7 @@ test('a newer format is told apart, whatever it looks like inside', async t => {
 test('content that would not restore is not written', async t => {
   const key = { fingerprint: 'x', pem: new Secret('no PEM'), addedAtMs: 1 }
   const whole = { fingerprint: 'x', pem: new Secret(TEST_PEM), addedAtMs: 1 }
+  const long = tokenFor({ installation: 1 }, { mintedAtMs: 0, expiresAtMs: 71 * 60_000 })
   const cases: [Partial<BundleContent>, RegExp][] = [
     [{ keys: [] }, /no private key/],
     [{ keys: [key] }, /private-key-1\.pem is no private key/],
@@ -208,6 +258,7 @@ test('content that would not restore is not written', async t => {
     [{ generation: -1 }, /generation/],
     [{ settings: { large: 'x'.repeat(300_000) } }, /settings\.json has/],
     [{ facts: JSON.parse('{"__proto__": 1}') }, /./],
+    [{ tokens: [LIVE.tokens[0] ?? long, long] }, /token\.json is malformed at 1\.expiresAtMs/],
   ]
   for (const [change, expected] of cases) {
     const failure = await failureOf(() => writeBundle({ ...LIVE, ...change }, optionsFor([RECOVERY.recipient])))

@@ -105,6 +105,12 @@ test('each of several recipients opens it, and nobody else', async t => {
   t.is(Buffer.from(await decryptWith([third.identity, OTHER_RECOVERY.identity], encrypted)).toString(), 'x')
   t.is(await codeOf(() => decryptWith([third.identity], encrypted)), 'bundle-wrong-identity')
   t.is(await codeOf(() => decryptWith([], encrypted)), 'bundle-wrong-identity')
+  t.is(await codeOf(() => decryptWith([RECOVERY.identity, new Secret('x')], encrypted)), 'invalid-request')
+  for (const [identities, expected] of [
+    [[third.identity], 'the identity is not one that it was encrypted to'],
+    [[third.identity, third.identity], 'none of the 2 identities is one that it was encrypted to'],
+  ] as const)
+    t.is((await failureOf(() => decryptWith(identities, encrypted)))?.message, expected)
 })
 
 test('recipients that cannot be encrypted to are errors of the configuration', async t => {

@@ -1,5 +1,6 @@
 // Snapshots and recovery over the rig of the operations; bundles are kept in a table, and opened by whoever names their recipient.
 
+import type { Host } from '../../src/domain/connection.ts'
 import { Failure } from '../../src/domain/errors.ts'
 import type { GithubAddresses } from '../../src/domain/github-addresses.ts'
 import { Secret } from '../../src/domain/secret.ts'
@@ -8,7 +9,7 @@ import { createSnapshots, type BundleTools } from '../../src/operations/snapshot
 import type { BundleContent } from '../../src/snapshot/content.ts'
 import type { BundleHeader } from '../../src/snapshot/header.ts'
 import { openMemoryAudit } from './fakes.ts'
-import { HERE, type Rig } from './operations-rig.ts'
+import { HERE, readFakeKey, type Rig } from './operations-rig.ts'
 
 type Kept = { readonly header: BundleHeader; readonly content: BundleContent }
 
@@ -29,6 +30,8 @@ export const createSnapshotRig = (
     shelf,
     signer = 'signer',
     configured = [],
+    trusted = [],
+    isHome,
     github = GITHUB_COM,
     includeToken = true,
     onEncrypt = () => {},
@@ -36,6 +39,9 @@ export const createSnapshotRig = (
     shelf: Shelf
     signer?: string
     configured?: readonly string[]
+    /** Whose bundles the configuration trusts. */
+    trusted?: readonly string[]
+    isHome?: (host: Host) => boolean
     github?: GithubAddresses
     includeToken?: boolean
     /** While something is encrypted. */
@@ -95,7 +101,7 @@ export const createSnapshotRig = (
       return content
     },
     recipientOf: async identity => `age1${identity.reveal()}`,
-    fingerprintOf: pem => pem.reveal(),
+    fingerprintOf: pem => readFakeKey(pem.reveal()).fingerprint,
   }
   const restored: number[] = []
   const snapshots = createSnapshots({
@@ -113,8 +119,9 @@ export const createSnapshotRig = (
       remove: () => void delete shelf.waiting,
     },
     host: () => HERE,
+    ...(isHome && { isHome }),
     settings: () => ({
-      trusted: [],
+      trusted,
       includeToken,
       github,
       configuration: () => [{ path: '/etc/ghconnectd/config.toml', text: '[app]\n' }],
