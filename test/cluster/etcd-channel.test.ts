@@ -13,16 +13,15 @@ const channelOf = (endpoint: string, address: string, tls?: { ca: string; cert?:
   const fake = {
     credentials: {
       createSsl: (...given: unknown[]) => {
-        secured.push(...given.slice(0, 3).map(each => each && String(each)))
+        secured.push(...given.slice(0, 3).map(each => (Buffer.isBuffer(each) ? each.toString() : each)))
         secured.push(given[3])
         return 'by TLS'
       },
       createInsecure: () => 'in clear',
     },
-    Channel: class {
-      constructor(...given: unknown[]) {
-        made.push(...given.slice(0, 2))
-      }
+    // Called with `new`.
+    Channel: function channel(...given: unknown[]) {
+      made.push(...given.slice(0, 2))
     },
   } as unknown as Grpc
   const options = channelOptions(fake, endpoint, tls)
@@ -77,7 +76,7 @@ const callOnce = (context: Parameters<typeof callsWith>[1], ended: Partial<grpc.
     },
   })
   const call = callsWith(real, context)({} as never, next as never)
-  call.start(new real.Metadata(), { onReceiveStatus: found => (told = found as grpc.StatusObject) })
+  call.start(new real.Metadata(), { onReceiveStatus: found => (told = found) })
   return { sent: sent?.getMap(), told }
 }
 

@@ -144,7 +144,7 @@ test('a lease that is closed is left to run out: nothing more is sent, and it is
 })
 
 test('a lease lasts as long as etcd granted it, from when it was asked for', async t => {
-  const { clock, lease } = await setUp({ granted: '3', slowGrant: clock => clock.advance(SECOND) })
+  const { clock, lease } = await setUp({ granted: '3', slowGrant: of => of.advance(SECOND) })
   await clock.advance(2 * SECOND - 1)
   t.true(lease.isHeld())
   await clock.advance(1)

@@ -85,7 +85,7 @@ const follow = async ({ refuses = () => false }: { refuses?: (times: number) => 
       cancel: () => undefined,
     })
   }
-  const handling = { onChange: (_: string): void => undefined }
+  const handling = { onChange: (() => undefined) as (key: string) => void }
   const watch = openWatch(
     {
       open,

@@ -265,7 +265,7 @@ test.serial(
 
 test.serial('whether etcd is within reach is found out by itself, with no call of others', async t => {
   const etcd = await openThree(t, { deadlineMs: 500, heartbeatMs: 100 })
-  const next = () => new Promise<boolean>(resolve => void etcd.onReachable(resolve))
+  const next = () => new Promise<boolean>(resolve => etcd.onReachable(resolve))
   t.true(await next())
   for (const member of three.members) member.pause()
   t.false(await next())

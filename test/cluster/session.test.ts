@@ -7,7 +7,7 @@ import { Failure } from '../../src/domain/errors.ts'
 import { createFakeEtcd } from '../support/fake-etcd.ts'
 import { createFakeClock, createFakeLog } from '../support/fakes.ts'
 
-const setUp = (change: (etcd: Etcd) => Etcd = etcd => etcd) => {
+const setUp = (alter: (etcd: Etcd) => Etcd = same => same) => {
   const clock = createFakeClock()
   const etcd = createFakeEtcd(clock)
   const client = etcd.client()
@@ -15,7 +15,7 @@ const setUp = (change: (etcd: Etcd) => Etcd = etcd => etcd) => {
   /** What the session told, in order. */
   const told: string[] = []
   const session = createSession({
-    etcd: change(client),
+    etcd: alter(client),
     clock,
     log: createFakeLog(),
     ttlSeconds: 5,
@@ -123,11 +123,11 @@ test('a session that cannot begin says why, and tries again each second until it
 
 test('a lease that is lost is replaced, and the former one is given back: it may be renewed yet', async t => {
   const revoked: string[] = []
-  const { clock, client, session, touches } = setUp(client => ({
-    ...client,
-    isReachable: client.isReachable,
+  const { clock, client, session, touches } = setUp(own => ({
+    ...own,
+    isReachable: own.isReachable,
     async lease(ttlSeconds) {
-      const lease = await client.lease(ttlSeconds)
+      const lease = await own.lease(ttlSeconds)
       const revoke = (): Promise<void> => {
         revoked.push(lease.id)
         return lease.revoke()

@@ -33,7 +33,7 @@ const setUp = async ({ leads = true, role = 'member' }: { leads?: boolean; role?
     inTouch: true,
     seen: { kind: 'absent', modRevision: 0n } as Seen,
     /** What becomes of a write. */
-    put: async (_: SharedRecord): Promise<boolean> => true,
+    put: (async () => true) as (record: SharedRecord) => Promise<boolean>,
     lock: async (): Promise<Held> => held,
   }
   const held: Held = {
@@ -261,7 +261,7 @@ for (const [what, change, revoked] of [
 test('a change that lost against others is told in the audit log and in the journal; a note that lost is not', async t => {
   const { rig, memory, scene, replicate, seenAs, newer, messages } = await inStep()
   const conflicts = () => rig.disk.audit.filter(({ event }) => event === 'cluster.conflict').map(({ detail }) => detail)
-  rig.journey.to({ ...rig.journey.read().connection, sinceMs: 7 } as Connection)
+  rig.journey.to({ ...rig.journey.read().connection, sinceMs: 7 })
   scene.seen = seenAs(newer())
   await replicate.settle()
   t.deepEqual(conflicts(), [])
@@ -369,7 +369,7 @@ test('what a leader notes goes out at once, what a follower notes stays', async 
     [true, 8],
   ] as const) {
     scene.leads = leads
-    rig.journey.to({ ...rig.journey.read().connection, sinceMs } as Connection)
+    rig.journey.to({ ...rig.journey.read().connection, sinceMs })
     replicate.changed()
     await settle()
     t.is(puts.length, leads ? 2 : 1)

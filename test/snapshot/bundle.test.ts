@@ -133,7 +133,7 @@ test('a token is written alike, in whatever order its fields came', async t => {
 })
 
 test('each key comes back under its own fingerprint', async t => {
-  const other = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  const other = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' })
   const keys = [other, TEST_PEM, other].map((pem, index) => ({
     fingerprint: `SHA256:${index}`,
     pem: new Secret(pem),
