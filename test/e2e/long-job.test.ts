@@ -65,6 +65,8 @@ test.serial(`in ${HOURS} hours of gateway, kept file and git no request meets an
     await until('the job runs', () => job.output().includes('up'))
     for (let minute = 1; minute <= HOURS * 60; minute++) {
       time.advance(MINUTE)
+      // Asleep, it would see the new time when its wait is over by the clock of this machine: a stop and its end wake it.
+      for (const signal of ['SIGSTOP', 'SIGCONT'] as const) job.child.kill(signal)
       await ways[minute % ways.length]?.(`minute ${minute}`)
       // What the minute made due is done in it.
       await world.settled()
