@@ -88,6 +88,8 @@ export const createSession = (deps: {
       listed = true
       trouble = undefined
       deps.onList(entries)
+      // Before the entry is written, which says since when this node is in touch.
+      tell()
       deps.onLease()
       watch = etcd.watch('', {
         fromRevision: revision + 1n,

@@ -248,6 +248,19 @@ test('while a node changes the record under the lock, no other one writes it, th
   t.true(await a.link.putRecord(recordOf(2), 'leader'))
 })
 
+test('after a cut that cost it its lease a node tells since when it is in touch again', async t => {
+  const { a, b, clock } = await setUp()
+  const began = memberOf(a).sinceMs
+  a.client.pause()
+  await clock.advance(10_000)
+  t.false(a.link.inTouch())
+  a.client.resume()
+  await clock.advance(5_000)
+  t.true(a.link.inTouch())
+  t.true(memberOf(a).sinceMs >= began + 10_000)
+  t.is(b.link.members().find(({ node }) => node === a.link.node)?.sinceMs, memberOf(a).sinceMs)
+})
+
 test('the lock of a former process of the same node is not its own: it waits for the end of that lease', async t => {
   const scene = await setUp()
   const { clock, b } = scene
