@@ -50,7 +50,7 @@ export const hasBody = ({ 'content-length': length, 'transfer-encoding': coding 
   coding !== undefined || (length !== undefined && Number(length) > 0)
 
 const isJson = (type: string | undefined): boolean =>
-  type === 'application/json' || /^application\/json\s*;/i.test(type ?? '')
+  type === 'application/json' || /^application\/json\s*(?:;|$)/i.test(type ?? '')
 
 export const parseJson = (text: string): unknown => {
   try {

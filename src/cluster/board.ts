@@ -119,7 +119,10 @@ export const createBoard = (deps: {
   const putMember = ({ key, value }: Entry): void => {
     const read = codecs.member.read(key, value)
     if (read.kind === 'value') members.set(key, read.value)
-    else strange.add(key)
+    else {
+      strange.add(key)
+      members.delete(key)
+    }
   }
 
   const put = (entry: Entry): void => {

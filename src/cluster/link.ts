@@ -98,6 +98,7 @@ export const createLink = (deps: {
   const times = { ...LINK_TIMES, ...deps.times }
   const codecs = createCodecs(keyring)
   let sinceMs = clock.now()
+  let stopped = false
   let led = false
 
   const lease = () => session.lease()
@@ -112,7 +113,7 @@ export const createLink = (deps: {
     codecs,
     node,
     lease,
-    mayLead: () => handlers.member().mayLead,
+    mayLead: () => !stopped && handlers.member().mayLead,
     onChange: noteLead,
     log,
   })
@@ -210,8 +211,13 @@ export const createLink = (deps: {
 
   return {
     node,
-    start: session.start,
+    start() {
+      stopped = false
+      return session.start()
+    },
     async stop() {
+      // The watch may tell that the office is free before the answer does: who goes does not stand for it.
+      stopped = true
       await election.resign()
       await session.stop()
     },

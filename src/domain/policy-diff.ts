@@ -110,7 +110,7 @@ export const doubtProfile = (
   const named = installations.filter(
     ({ id, account }) =>
       installation === undefined ||
-      installation === id ||
+      String(installation) === String(id) ||
       String(installation).toLowerCase() === account.login.toLowerCase(),
   )
   if (named.length === 0) return `the App is not installed on ${installation}`

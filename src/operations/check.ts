@@ -77,10 +77,14 @@ const examineAll = async (deps: CheckDeps, tell: (row: CheckRow) => void): Promi
       tell(row)
     }
   }
+  const examineLocal = async (): Promise<void> =>
+    tellAll(checkLocally({ ...deps, nowMs: () => clock.now(), monotonic: () => clock.monotonic() }))
   // The look at names and hosts begins first: what is local holds the thread for a moment.
-  const network = examineNetwork(deps, { beganMs, tell: tellAll })
-  tellAll(checkLocally({ ...deps, nowMs: () => clock.now(), monotonic: () => clock.monotonic() }))
-  await Promise.all([network, examineCluster(deps, beganMs).then(row => tellAll([row]))])
+  await Promise.all([
+    examineNetwork(deps, { beganMs, tell: tellAll }),
+    examineLocal(),
+    examineCluster(deps, beganMs).then(row => tellAll([row])),
+  ])
   const standing = deps.standing()
   // During and after a disable nothing is wrong; in any other state without tokens something is, even if no layer shows it.
   const failure = /^disconnect(ed|ing)$/.test(standing.state) ? undefined : failureOfState(standing)

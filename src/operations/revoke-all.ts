@@ -126,10 +126,18 @@ export const createRevokeAll = (deps: {
       event: 'tokens.revoke',
       detail: `all of ${connection.account.login}: ${held.length} and what is under way`,
     })
-    add(held)
-    // Tokens belong to an enablement: those of another one are void, also where they are being minted, and on nodes that hear of it late.
-    const enabledAtMs = Math.max(clock.now(), connection.enabledAtMs + 1)
-    journey.to({ ...connection, enabledAtMs }, { newGeneration: true })
+    const before = [...left]
+    try {
+      add(held)
+      // Tokens belong to an enablement: those of another one are void, also where they are being minted, and on nodes that hear of it late.
+      const enabledAtMs = Math.max(clock.now(), connection.enabledAtMs + 1)
+      journey.to({ ...connection, enabledAtMs }, { newGeneration: true })
+    } catch (error) {
+      // They are served on, so none of them is revoked.
+      left.clear()
+      for (const [token, one] of before) left.set(token, one)
+      throw error
+    }
     tokens.drop()
     deps.events.emit({ event: 'change', state: connection.kind, detail: 'all tokens are void' })
   }
@@ -171,18 +179,25 @@ export const createRevokeAll = (deps: {
     },
     async resume() {
       if (left.size === 0) return
-      if (!isLive(journey.read().connection)) {
-        left.clear()
-        return save()
+      try {
+        if (!isLive(journey.read().connection)) {
+          left.clear()
+          return save()
+        }
+        // Killed in between: they are in the store still.
+        if (tokens.live().some(({ token }) => left.has(token.reveal()))) tokens.drop()
+      } catch (error) {
+        return log.error('tokens that were revoked could not be removed', { error: asFailure(error) })
       }
-      // Killed in between: they are in the store still.
-      if (tokens.live().some(({ token }) => left.has(token.reveal()))) tokens.drop()
       await pass()
     },
     join(known) {
       const theirs = new Set(known.map(({ token }) => token.reveal()))
-      add(tokens.live().filter(({ token }) => !theirs.has(token.reveal())))
-      tokens.drop()
+      try {
+        add(tokens.live().filter(({ token }) => !theirs.has(token.reveal())))
+      } finally {
+        tokens.drop()
+      }
       void pass()
     },
     findRemaining() {

@@ -54,13 +54,12 @@ export const createSelections = (deps: {
     async look(found, { force }) {
       const changes: SelectionChange[] = []
       for (const one of found) {
-        if (one.repositorySelection === 'all' || one.suspendedAtMs !== undefined) {
-          if (one.repositorySelection === 'all' && namesIn(facts.find(factOf(one)))) facts.put(factOf(one), null)
-          looked.delete(one.id)
-          continue
-        }
-        if (!force && !isDue(one)) continue
+        const all = one.repositorySelection === 'all'
+        if (all || one.suspendedAtMs !== undefined) looked.delete(one.id)
+        else if (!force && !isDue(one)) continue
         try {
+          if (all && namesIn(facts.find(factOf(one)))) facts.put(factOf(one), null)
+          if (all || one.suspendedAtMs !== undefined) continue
           const change = await compare(one)
           if (change) changes.push(change)
         } catch (error) {

@@ -38,8 +38,9 @@ export const createWishes = (deps: {
 }): Wishes => {
   const { shelf, clock } = deps
 
+  const isDue = (held: Held): boolean => clock.monotonic() - held.forcedAtMs >= FORCED_MINT_EVERY_MS
   const mayForce = (held: Held): boolean => {
-    if (clock.monotonic() - held.forcedAtMs < FORCED_MINT_EVERY_MS) return false
+    if (!isDue(held)) return false
     held.forcedAtMs = clock.monotonic()
     return true
   }
@@ -59,8 +60,9 @@ export const createWishes = (deps: {
     mayForce,
     async dropRejected(held, rejected, allow) {
       const refused = [held.current, held.next].find(token => token && sameHash(hashToken(token.token), rejected))
-      if (!refused || !mayForce(held)) return false
+      if (!refused || !isDue(held)) return false
       allow()
+      mayForce(held)
       if (await isAccepted(held, refused)) return false
       if (!shelf.discard(held, refused)) return false
       shelf.promote(held)

@@ -56,7 +56,7 @@ export const secretsOf = (config: ClusterConfig, credential: Buffer | undefined)
   if (lines.length === 0 || lines.length > MOST_SECRETS || lines.some(line => line.length < LEAST_CHARACTERS)) {
     throw new Failure(
       'configuration',
-      `[cluster] secret_file: must be one line of at least ${LEAST_CHARACTERS} characters, or two while it is changed`,
+      `[cluster] secret_file: must be one line of at least ${LEAST_CHARACTERS} characters, or up to ${MOST_SECRETS} while it is changed`,
     )
   }
   return lines.map(line => Buffer.from(line))

@@ -26,9 +26,14 @@ export const writeDurably = (path: string, content: Uint8Array | string, mode: n
   syncFolder(dirname(path))
 }
 
+/** Makes what another program wrote durable. */
+export const syncFile = (path: string): void => sync(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+
 /** Makes renames and removals in a folder durable. */
-export const syncFolder = (path: string): void => {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY)
+export const syncFolder = (path: string): void => sync(path, constants.O_RDONLY | constants.O_DIRECTORY)
+
+const sync = (path: string, flags: number): void => {
+  const fd = openSync(path, flags)
   try {
     fsyncSync(fd)
   } finally {

@@ -108,7 +108,7 @@ const openLine = (settings: ProxySettings, openPool: OpenPool): Line => {
   let onIdle: (() => void) | undefined
   const destroy = (): void => {
     closing.abort()
-    void pool?.then(made => made.destroy())
+    pool?.then(made => made.destroy()).catch(() => undefined)
   }
   return {
     async agent() {

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, linkSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { Failure } from '../domain/errors.ts'
-import { syncFolder } from './files.ts'
+import { syncFile, syncFolder } from './files.ts'
 
 export type SealedCredential = {
   /** The sealed file. */
@@ -45,10 +45,12 @@ export const seal = (content: Buffer, { path, name, withKey }: SealedCredential,
   rmSync(beside, { force: true })
   try {
     encryptTo(beside, content, { name, withKey })
-    if (existsSync(path))
-      renameSync(path, `${path}.lost-${new Date(nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, '')}`)
-    // A link, unlike a rename, replaces nothing.
-    linkSync(beside, path)
+    syncFile(beside)
+    // A link, unlike a rename, replaces nothing: what stands there has its other name before the new one takes its place.
+    if (existsSync(path)) {
+      linkSync(path, freeName(`${path}.lost-${new Date(nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, '')}`))
+      renameSync(beside, path)
+    } else linkSync(beside, path)
   } catch (error) {
     if (error instanceof Failure) throw error
     throw new Failure('locked', `no store key could be sealed to ${path}: ${reasonOf(error)}`, { cause: error })
@@ -56,6 +58,13 @@ export const seal = (content: Buffer, { path, name, withKey }: SealedCredential,
     rmSync(beside, { force: true })
   }
   syncFolder(dirname(path))
+}
+
+/** The first of `name`, `name-2`, ... that is free. */
+const freeName = (name: string): string => {
+  let free = name
+  for (let count = 2; existsSync(free); count++) free = `${name}-${count}`
+  return free
 }
 
 const systemdCreds = (args: readonly string[], input?: Buffer): Buffer =>

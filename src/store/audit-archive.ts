@@ -9,7 +9,7 @@ import { sizeBelow, sizesOf } from '../platform/sizes.ts'
 import { type AuditRow, assertFollows, type Drop, type Link, readRow, type StoredRow } from './audit-chain.ts'
 import { makePrivateFolder } from './folders.ts'
 import { assertNotNewer, AUDIT_MIGRATIONS, migrate } from './schema.ts'
-import { createEncrypted, type Database, guard, keepLogShort, openEncrypted } from './sqlite.ts'
+import { closingOnError, createEncrypted, type Database, guard, keepLogShort, openEncrypted } from './sqlite.ts'
 
 export type AuditArchive = {
   /**
@@ -172,7 +172,7 @@ type ArchiveFile = {
 }
 
 const openFile = (db: Database): ArchiveFile =>
-  guard(db.name, () => {
+  guard(db.name, () => closingOnError(db, () => {
     assertNotNewer(db, AUDIT_MIGRATIONS)
     keepLogShort(db)
     const last = db.prepare<[], Link>('SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1')
@@ -197,4 +197,4 @@ const openFile = (db: Database): ArchiveFile =>
       add: rows => guard(db.name, () => add.immediate(rows)),
       close: () => void db.close(),
     }
-  })
+  }))

@@ -144,7 +144,8 @@ const assertSchema = (db: Database, path: string): void => {
   if (tables === 0) throw new Failure('store-corrupt', `${path} holds no tables`)
 }
 
-const closingOnError = <T>(db: Database, work: () => T): T => {
+/** Runs `work`, and closes the database where it throws. */
+export const closingOnError = <T>(db: Database, work: () => T): T => {
   try {
     return work()
   } catch (error) {

@@ -75,7 +75,10 @@ const createApp = (deps: WebDeps, sessions: Sessions): Hono<Env> => {
     const header = (name: string): string | undefined => c.req.header(name)
     const front = findFront(deps.peerOf(c.env.incoming), { frontUid, header })
     const base = findBase(bases, { header, front })
-    if (!base) return c.text('This page is not served under that name.', 421)
+    if (!base) {
+      protect(c)
+      return c.text('This page is not served under that name.', 421)
+    }
     c.set('base', base)
     c.set('front', front)
     c.set('language', languageOf(getCookie(c, LANGUAGE_COOKIE), header('accept-language')))
