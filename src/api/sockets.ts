@@ -254,8 +254,8 @@ const turnAway = (socket: Socket, failure: Failure, { slowly, hasHungUp }: TurnA
 type TurnAway = Pick<AttestOptions, 'slowly' | 'hasHungUp'>
 
 let turnedAway = 0
-/** They hold no place: beyond it they are told and closed at once. */
-const MOST_TURNED_AWAY = 512
+/** They hold no place, and live long enough to be collected late: beyond it they are told and closed at once. */
+const MOST_TURNED_AWAY = 128
 const MOST_OF_TURNED_AWAY = 2 ** 15
 
 const answers = new WeakMap<Failure, Buffer>()

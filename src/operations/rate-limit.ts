@@ -30,8 +30,8 @@ export type RateLimit = {
 
 /** A job that asks once a second for each of 500 repositories is within it. */
 export const ANSWERS: Allowance = { perSecond: 500, burst: 2_000 }
-/** A connection costs as much as several requests. A machine that starts two hundred processes a second does little else. */
-export const CONNECTIONS: Allowance = { perSecond: 200, burst: 2_000 }
+/** A connection costs as much as several requests. A machine that starts a hundred processes a second for one service does little else. */
+export const CONNECTIONS: Allowance = { perSecond: 100, burst: 2_000 }
 /** All units of one uid together. */
 export const OF_UID = 2
 /** GitHub gives an installation 5,000 requests an hour, for everything: a uid has no more for having several units. */

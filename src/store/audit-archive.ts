@@ -172,29 +172,31 @@ type ArchiveFile = {
 }
 
 const openFile = (db: Database): ArchiveFile =>
-  guard(db.name, () => closingOnError(db, () => {
-    assertNotNewer(db, AUDIT_MIGRATIONS)
-    keepLogShort(db)
-    const last = db.prepare<[], Link>('SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1')
-    const anchor = db.prepare<[], Link>('SELECT sequence, hash FROM anchor')
-    const after = db.prepare<[number, number], StoredRow>(
-      'SELECT sequence, body, hash FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?',
-    )
-    const insert = db.prepare<StoredRow>('INSERT INTO events VALUES (@sequence, @body, @hash)')
-    const add = db.transaction((rows: readonly StoredRow[]) => {
-      for (const row of rows) insert.run(row)
-    })
-    const getAnchor = (): Link => {
-      const link = anchor.get()
-      if (link === undefined) throw new Failure('store-corrupt', `${db.name} has no anchor`)
-      return link
-    }
-    return {
-      head: () => guard(db.name, () => last.get() ?? getAnchor()),
-      anchor: () => guard(db.name, getAnchor),
-      bytes: () => sizesOf(db.name).db,
-      rows: (sequence, limit) => guard(db.name, () => after.all(sequence, limit)),
-      add: rows => guard(db.name, () => add.immediate(rows)),
-      close: () => void db.close(),
-    }
-  }))
+  guard(db.name, () =>
+    closingOnError(db, () => {
+      assertNotNewer(db, AUDIT_MIGRATIONS)
+      keepLogShort(db)
+      const last = db.prepare<[], Link>('SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1')
+      const anchor = db.prepare<[], Link>('SELECT sequence, hash FROM anchor')
+      const after = db.prepare<[number, number], StoredRow>(
+        'SELECT sequence, body, hash FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?',
+      )
+      const insert = db.prepare<StoredRow>('INSERT INTO events VALUES (@sequence, @body, @hash)')
+      const add = db.transaction((rows: readonly StoredRow[]) => {
+        for (const row of rows) insert.run(row)
+      })
+      const getAnchor = (): Link => {
+        const link = anchor.get()
+        if (link === undefined) throw new Failure('store-corrupt', `${db.name} has no anchor`)
+        return link
+      }
+      return {
+        head: () => guard(db.name, () => last.get() ?? getAnchor()),
+        anchor: () => guard(db.name, getAnchor),
+        bytes: () => sizesOf(db.name).db,
+        rows: (sequence, limit) => guard(db.name, () => after.all(sequence, limit)),
+        add: rows => guard(db.name, () => add.immediate(rows)),
+        close: () => void db.close(),
+      }
+    }),
+  )

@@ -72,7 +72,7 @@ test('a flood of connections is cut down to its share where others ask, and gets
   takeAnswer(peerOf(1001))
   const failure = takeConnection(flood)
   t.is(failure?.code, 'rate-limited')
-  t.regex(failure?.message ?? '', /2000 connections at once, or 200 a second/)
+  t.regex(failure?.message ?? '', /2000 connections at once, or 100 a second/)
   t.is(takeConnection(peerOf(1001)), undefined, 'the other one is not hit')
   t.is(
     thrownBy(() => takeAnswer(flood)),
@@ -312,7 +312,7 @@ test('a refused connection is told the limit that it met: that of its unit, or t
     count(CONNECTIONS.burst, () => takeConnection(unit(2))),
     0,
   )
-  t.regex(takeConnection(unit(1))?.message ?? '', /^more than 2000 connections at once, or 200 a second/)
-  t.regex(takeConnection(unit(3))?.message ?? '', /^more than 4000 connections at once, or 400 a second/)
+  t.regex(takeConnection(unit(1))?.message ?? '', /^more than 2000 connections at once, or 100 a second/)
+  t.regex(takeConnection(unit(3))?.message ?? '', /^more than 4000 connections at once, or 200 a second/)
   t.is(takeConnection(unit(1)), takeConnection(unit(1)), 'a flood of refusals is one object')
 })
