@@ -68,12 +68,17 @@ test('a body that does not tell its length is refused where it is too large, how
 
 test('only JSON is read, with parameters of its type or without', async t => {
   const { ask, requests } = await setUp(t)
-  for (const type of ['application/json', 'application/json; charset=utf-8', 'Application/JSON ;charset=utf-8'])
-    t.is((await ask('POST /v1/tokens', [`content-type: ${type}`], '{}')).status, 200, type)
+  const json = [
+    'application/json',
+    'Application/JSON',
+    'application/json; charset=utf-8',
+    'Application/JSON ;charset=utf-8',
+  ]
+  for (const type of json) t.is((await ask('POST /v1/tokens', [`content-type: ${type}`], '{}')).status, 200, type)
   for (const type of ['application/jsonp', 'application/json-patch+json', 'text/plain', 'text/plain; application/json'])
     t.regex((await ask('POST /v1/tokens', [`content-type: ${type}`], '{}')).text, /invalid-request/, type)
   t.regex((await ask('POST /v1/tokens', [], '{}')).text, /invalid-request/)
-  t.is(requests.length, 3)
+  t.is(requests.length, json.length)
 })
 
 test('a request that is asked again and again is parsed once; one that may hold a key is kept nowhere', async t => {

@@ -447,3 +447,45 @@ test('what nobody could read is counted until it is gone', async t => {
   etcd.put(`${KEYS.members}x`, codecs.member.write(`${KEYS.members}x`, { ...memberOf(a), node: 'x' }))
   t.is(await unreadable(), 0)
 })
+
+test('a member whose entry is written anew so that nobody here can open it is none, until it can be opened again', async t => {
+  const { a, b, etcd, clock } = await setUp()
+  const names = async (): Promise<string[]> => {
+    await clock.advance(10)
+    return a.link.members().map(({ node }) => node)
+  }
+  t.deepEqual(await names(), ['a', 'b'])
+  etcd.put(`${KEYS.members}b`, Buffer.from('sealed with a secret that is not known here'))
+  t.deepEqual(await names(), ['a'])
+  t.is(a.link.unreadable(), 1)
+  await b.link.announce()
+  t.deepEqual(await names(), ['a', 'b'])
+})
+
+test('a node that stops does not stand for the office that it gave up, also where that is told before etcd answers', async t => {
+  const { a, b, clock } = await setUp()
+  const { commit } = a.client
+  const answer = Promise.withResolvers<void>()
+  a.client.commit = async (conditions, writes) => {
+    const done = await commit(conditions, writes)
+    await answer.promise
+    return done
+  }
+  const stopped = a.link.stop()
+  await clock.advance(10)
+  t.deepEqual(
+    [a, b].map(({ link }) => link.leads()),
+    [false, true],
+  )
+  answer.resolve()
+  await stopped
+  await clock.advance(10)
+  t.true(b.link.leads())
+  t.is(b.told.filter(what => what === 'leads').length, 1)
+
+  a.client.commit = commit
+  await b.link.stop()
+  await a.link.start()
+  await clock.advance(10)
+  t.true(a.link.leads(), 'one that begins again stands')
+})

@@ -69,7 +69,9 @@ test('a scope that changes is told by its parts', t => {
 test('a profile that no installation can satisfy is doubted', t => {
   const held = [{ id: 1, account: { login: 'Octo-Org' }, permissions: { contents: 'read', metadata: 'read' } as const }]
   t.is(doubtProfile(rule(), held), undefined)
-  t.is(doubtProfile(rule({ installation: 1, permissions: undefined }), held), undefined)
+  for (const installation of [1, '1', 'octo-ORG'])
+    t.is(doubtProfile(rule({ installation, permissions: undefined }), held), undefined, `${installation}`)
+  t.is(doubtProfile(rule({ installation: '11' }), held), 'the App is not installed on 11')
   t.is(doubtProfile(rule({ installation: 'elsewhere' }), held), 'the App is not installed on elsewhere')
   t.is(
     doubtProfile(rule({ permissions: { contents: 'write', issues: 'read' } }), held),

@@ -202,7 +202,7 @@ export const CONNECTION_MORE: readonly Mutant[] = [
   {
     file: 'operations/selections.ts',
     what: 'a former selection is compared with one of later',
-    find: "          if (one.repositorySelection === 'all' && namesIn(facts.find(factOf(one)))) facts.put(factOf(one), null)\n",
+    find: '          if (all && namesIn(facts.find(factOf(one)))) facts.put(factOf(one), null)\n',
     put: '',
     test: 'operations/selections.test.ts',
   },

@@ -314,8 +314,8 @@ export const MACHINE: readonly Mutant[] = [
   {
     file: 'platform/sealed-credential.ts',
     what: 'a sealed key that stands there is replaced',
-    find: "renameSync(path, `${path}.lost-${new Date(nowMs).toISOString().replaceAll(/[-:]|\\.\\d+/g, '')}`)",
-    put: 'rmSync(path)',
+    find: "      linkSync(path, freeName(`${path}.lost-${new Date(nowMs).toISOString().replaceAll(/[-:]|\\.\\d+/g, '')}`))\n",
+    put: '',
     test: 'platform/sealed-credential.test.ts',
   },
   {

@@ -4,6 +4,7 @@ import { CLUSTER } from './cluster.ts'
 import { CONNECTION_MORE } from './connection-more.ts'
 import { CONNECTION } from './connection.ts'
 import { DISK } from './disk.ts'
+import { FIXED } from './fixed.ts'
 import { MACHINE } from './machine.ts'
 import type { Mutant } from './mutant.ts'
 import { PAGE } from './page.ts'
@@ -25,4 +26,5 @@ export const PLANTED: readonly Mutant[] = [
   ...PAGE,
   ...MACHINE,
   ...STORE_GITHUB,
+  ...FIXED,
 ]

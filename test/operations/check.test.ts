@@ -7,7 +7,7 @@ import type { CheckReport, CheckRow } from '../../src/domain/wire-check.ts'
 import { type CheckDeps, createDoctor } from '../../src/operations/check.ts'
 import { createPatient } from '../../src/operations/check-patient.ts'
 import type { Examination } from '../../src/platform/outbound-probe.ts'
-import { START_MS } from '../support/fakes.ts'
+import { settle, START_MS } from '../support/fakes.ts'
 import { connectedRig, readFakeKey } from '../support/operations-rig.ts'
 
 const never = new Promise<never>(() => {})
@@ -248,4 +248,18 @@ test('a store that is closed, a file that was refused and units that nobody know
     configuration: () => ({ ...file, doubts: [{ said: 'The policy names x.service: unknown', next: 'Correct it.' }] }),
   })
   t.deepEqual(told(await doubtful.check()), ['configuration warning'])
+})
+
+test('what nobody foresaw ends the report, and leaves nothing that fails later with nobody to hear of it', async t => {
+  const unheard: unknown[] = []
+  const hear = (reason: unknown): void => void unheard.push(reason)
+  process.on('unhandledRejection', hear)
+  t.teardown(() => process.off('unhandledRejection', hear))
+  const broken = (what: string) => (): never => {
+    throw new Error(what)
+  }
+  const { doctor } = await examine({ configuration: broken('the configuration'), examine: broken('the way out') })
+  await t.throwsAsync(doctor.check(), { message: 'the configuration' })
+  await settle()
+  t.deepEqual(unheard, [])
 })

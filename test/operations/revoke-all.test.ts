@@ -348,3 +348,79 @@ test('what the cluster refuses before anything is void changes nothing', async t
   t.truthy(rig.tokens.find(read))
   t.false(rig.disk.audit.some(({ event }) => event.startsWith('tokens.')))
 })
+
+const FULL = new Failure('disk-full', 'no space is left')
+
+test('where it cannot be stored nothing is revoked, then or later, and the tokens are served on', async t => {
+  const { rig, premises, read, write, alive, world, disk } = await scene()
+  const { generation } = rig.journey.read()
+  world.calls.length = 0
+  const assertServed = (where: string): void => {
+    t.is(rig.journey.read().generation, generation, where)
+    t.deepEqual(world.calls, [], where)
+    t.is(alive(), 2, where)
+    t.truthy(rig.tokens.find(read) && rig.tokens.find(write), where)
+    t.is(rig.revokeAll.findRemaining(), undefined, where)
+  }
+  disk.storeFailure = FULL
+  t.is((await failureOf(rig.revokeAll.begin())).code, 'disk-full')
+  assertServed('the list of what is to be revoked')
+  delete disk.storeFailure
+  const { connection } = rig.store
+  const store = connection.write
+  const refuse = (): never => {
+    throw FULL
+  }
+  Object.assign(connection, { write: refuse })
+  t.is((await failureOf(rig.revokeAll.begin())).code, 'disk-full')
+  assertServed('the new enablement')
+  await rig.revokeAll.resume()
+  assertServed('a heartbeat later')
+  Object.assign(connection, { write: store })
+  t.deepEqual(await rig.revokeAll.begin(), { revoked: 3, remaining: 0, failed: [] })
+  t.is(createRig(premises).revokeAll.findRemaining(), undefined)
+})
+
+test('what was to be revoked before is revoked, and nothing else, where more cannot be stored', async t => {
+  const { rig, world, read, alive, disk } = await scene()
+  world.outage = new Failure('unreachable', 'no route')
+  t.is((await rig.revokeAll.begin()).remaining, 3)
+  world.outage = undefined
+  const fresh = (await rig.tokens.obtain(read)).token.reveal()
+  disk.storeFailure = FULL
+  t.is((await failureOf(rig.revokeAll.begin())).code, 'disk-full')
+  t.is(alive(), 0)
+  t.true(world.isAlive(fresh))
+  t.is(rig.tokens.find(read)?.token.reveal(), fresh)
+})
+
+test('a node that joins serves nothing of before, also where what it is to revoke cannot be stored', async t => {
+  const { rig, read, write, alive, disk } = await scene()
+  disk.storeFailure = FULL
+  t.throws(() => rig.revokeAll.join([]), { code: 'disk-full' })
+  t.deepEqual([rig.tokens.find(read), rig.tokens.find(write)], [undefined, undefined])
+  delete disk.storeFailure
+  await rig.revokeAll.resume()
+  t.is(alive(), 0)
+})
+
+test('a full disk ends no heartbeat that goes on with a revocation, and is in the log', async t => {
+  const { rig, premises, read, alive, disk } = await scene()
+  rig.killAfterWrites(1)
+  rig.revokeAll.begin().catch(() => undefined)
+  await settle()
+  const again = createRig(premises)
+  const complaints = (): number =>
+    again.log.lines.filter(({ message }) => message === 'tokens that were revoked could not be removed').length
+  disk.storeFailure = FULL
+  await t.notThrowsAsync(again.revokeAll.resume())
+  t.is(complaints(), 1)
+  t.is(alive(), 2)
+  t.is(again.tokens.find(read), undefined)
+  delete disk.storeFailure
+  await again.disable.begin({ local: true, wait: false })
+  disk.storeFailure = FULL
+  await t.notThrowsAsync(again.revokeAll.resume())
+  t.is(complaints(), 2, 'what went with the connection')
+  t.is(again.revokeAll.findRemaining(), undefined)
+})

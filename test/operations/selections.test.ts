@@ -20,7 +20,8 @@ const installation = (id: number, more: Partial<Installation> = {}): Installatio
 const setUp = () => {
   const clock = createFakeClock()
   const log = createFakeLog()
-  const { facts } = openMemoryStore(emptyDisk())
+  const disk = emptyDisk()
+  const { facts } = openMemoryStore(disk)
   const repositories = new Map<number, readonly string[]>()
   const changed = new Map<number, number>()
   const listed: number[] = []
@@ -40,7 +41,7 @@ const setUp = () => {
   const { look } = start()
   const tell = async (found: readonly Installation[], options = { force: false }): Promise<string[]> =>
     (await look(found, options)).map(({ detail }) => detail)
-  return { clock, log, facts, repositories, changed, listed, start, look, tell }
+  return { clock, log, disk, facts, repositories, changed, listed, start, look, tell }
 }
 
 test('after two looks the list is asked for on a hint, when somebody asks, and once an hour', async t => {
@@ -134,4 +135,20 @@ test('of many names twenty are told, and how many more there are', async t => {
   t.deepEqual(await tell([installation(7)], { force: true }), [
     `org-7: repositories added ${names.slice(0, 20).join(', ')} and 1 more`,
   ])
+})
+
+test('a full disk keeps a list that no longer holds, hides no change of another installation, and is in the log', async t => {
+  const { repositories, tell, facts, log, disk } = setUp()
+  const [former, other] = [installation(7), installation(8)]
+  for (const id of [7, 8]) repositories.set(id, ['web'])
+  await tell([former, other])
+  const all = installation(7, { repositorySelection: 'all' })
+  disk.storeFailure = new Failure('disk-full', 'no space is left')
+  t.deepEqual(await tell([all]), [])
+  t.like(log.lines.at(-1), { fields: { error: { code: 'disk-full' } } })
+  t.deepEqual(facts.find('connection.repositories.7'), ['web'])
+  delete disk.storeFailure
+  repositories.set(8, ['api'])
+  t.deepEqual(await tell([all, other], { force: true }), ['org-8: repositories added api; removed web'])
+  t.is(facts.find('connection.repositories.7'), null)
 })

@@ -6,7 +6,8 @@ import type { Grant } from '../../src/domain/policy.ts'
 import type { Scope } from '../../src/domain/scope.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import { hashToken } from '../../src/operations/trail.ts'
-import { connectedRig } from '../support/operations-rig.ts'
+import { failureOf } from '../support/fakes.ts'
+import { connectedRig, peerOf } from '../support/operations-rig.ts'
 
 const MINUTE = 60_000
 
@@ -157,4 +158,19 @@ test('a question about a token that GitHub did not answer is in the log, and is 
   await clock.advance(1)
   t.not((await tokens.obtain(grant, { rejected })).token.reveal(), old.token.reveal())
   t.is(world.count('accepts'), 2)
+})
+
+test('who may not ask GitHub for a scope keeps nobody else from it', async t => {
+  const { tokens, world, installation } = await connectedRig()
+  const grant = grantFor(installation.id)
+  const old = await tokens.obtain(grant)
+  const rejected = hashToken(old.token)
+  for (const token of world.tokens.values()) token.revoked = true
+  const greedy = peerOf(1_000)
+  for (let n = 0; n < 600; n++) await tokens.obtain({ ...grant, profile: `p${n}` }, {}, greedy)
+  t.is((await failureOf(tokens.obtain(grant, { rejected }, greedy))).code, 'rate-limited')
+  t.is(world.count('accepts'), 0)
+  const fresh = await tokens.obtain(grant, { rejected }, peerOf(2_000))
+  t.is(world.count('accepts'), 1)
+  t.not(fresh.token.reveal(), old.token.reveal())
 })

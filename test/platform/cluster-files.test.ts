@@ -34,9 +34,11 @@ const write = (name: string, text: string, mode = 0o600): string => {
 const complaint = (secretFile: string | undefined, credential?: Buffer): string | undefined =>
   thrownBy(() => secretsOf({ ...NONE, secretFile }, credential))?.message
 
-test('one line is the secret, a second one the former', t => {
+test('one line is the secret, a second one the former, and a third the one of before', t => {
   const both = secretsOf({ ...NONE, secretFile: write('both', `${SECRET}\n${'b'.repeat(64)}\n`) }, undefined)
   t.deepEqual(both.map(String), [SECRET, 'b'.repeat(64)])
+  const three = ['a', 'b', 'c'].map(letter => letter.repeat(64))
+  t.deepEqual(secretsOf({ ...NONE, secretFile: write('three', three.join('\n')) }, undefined).map(String), three)
   // As an editor of another system ends its lines; and as short as may be.
   const windows = secretsOf({ ...NONE, secretFile: write('crlf', `${'a'.repeat(32)}\r\n`) }, undefined)
   t.deepEqual(windows.map(String), ['a'.repeat(32)])
@@ -51,7 +53,10 @@ test('without a secret, with a short one, or one that others may read, nothing i
   t.regex(complaint(undefined) ?? '', /secret_file: there is no secret; make one with `openssl rand -hex 32`/)
   t.regex(complaint(write('short', `${'a'.repeat(31)}\n`)) ?? '', /at least 32 characters/)
   t.regex(complaint(write('short-second', `${SECRET}\nabc\n`)) ?? '', /at least 32 characters/)
-  t.regex(complaint(write('many', `${SECRET}\n`.repeat(4))) ?? '', /or two while it is changed/)
+  t.regex(
+    complaint(write('many', `${SECRET}\n`.repeat(4))) ?? '',
+    /^\[cluster\] secret_file: .*, or up to 3 while it is changed$/,
+  )
   t.regex(complaint(write('empty', '')) ?? '', /at least 32 characters/)
   for (const mode of [0o644, 0o640, 0o604]) {
     t.regex(complaint(write(`open-${mode}`, SECRET, mode)) ?? '', /open to others; run `chmod 600`/)

@@ -1,6 +1,15 @@
 // What was written is on the disk when it is said to be: over a disk that loses what was not synced, fails, or writes in pieces.
 
-import fs, { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import fs, {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +17,7 @@ import test, { type ExecutionContext } from 'ava'
 import { switchFeature } from '../../src/platform/features-file.ts'
 import { writeDurably } from '../../src/platform/files.ts'
 import { lockStateFolder } from '../../src/platform/lock.ts'
+import { openSealed, seal } from '../../src/platform/sealed-credential.ts'
 import { recordDisk } from '../support/recorded-disk.ts'
 
 /** A disk of its own, and a folder for what a crash would leave of it. */
@@ -104,6 +114,28 @@ test.serial('a feature that was switched on or off is so after a crash, too', t 
   t.regex(readFileSync(join(leftByCrash(), 'config.features.toml'), 'utf8'), /server-statistics/)
   switchFeature('server-statistics', undefined, context)
   t.deepEqual(readdirSync(leftByCrash()), ['config.toml'])
+})
+
+test.serial('a sealed key is synced before it takes its name, which is never without a file', t => {
+  const { root, disk, leftByCrash } = prepare(t)
+  // Sealed to nothing, so that no secret of this machine is touched.
+  const credential = { path: join(root, 'store.key'), name: 'store.key', withKey: 'tpm2-absent' }
+  seal(Buffer.from('first'), credential, 0)
+  const before = disk.changes.length
+  disk.onChange(change => t.true(existsSync(credential.path), change))
+  seal(Buffer.from('second'), credential, 0)
+  const beside = `store.key.${process.pid}.new`
+  const lost = 'store.key.lost-19700101T000000Z'
+  t.deepEqual(disk.changes.slice(before), [
+    `fsync ${beside}`,
+    `link store.key ${lost}`,
+    `rename ${beside} store.key`,
+    'fsync .',
+  ])
+  const left = leftByCrash()
+  t.deepEqual(readdirSync(left).toSorted(), ['store.key', lost])
+  t.is(String(openSealed({ ...credential, path: join(left, 'store.key') })), 'second')
+  t.is(String(openSealed({ ...credential, path: join(left, lost) })), 'first')
 })
 
 test.serial('a full disk is no reason not to start: the pid in the lock is for messages alone', t => {

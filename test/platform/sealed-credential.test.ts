@@ -31,6 +31,18 @@ test('what was sealed is opened again under its name alone, and what was there b
   t.deepEqual(openSealed(lost), Buffer.from([0, 255, 10]))
 })
 
+test('keys that are sealed anew within one second keep all that stood there before', t => {
+  const { folder, credential } = prepare(t)
+  for (const content of ['first', 'second', 'third', 'fourth']) seal(Buffer.from(content), credential, nowMs)
+  const lost = 'store.key.lost-20260711T123045Z'
+  const names = readdirSync(join(folder, 'credentials')).toSorted()
+  t.deepEqual(names, ['store.key', lost, `${lost}-2`, `${lost}-3`])
+  t.deepEqual(
+    names.map(name => String(openSealed({ ...AT, path: join(folder, 'credentials', name) }))),
+    ['fourth', 'first', 'second', 'third'],
+  )
+})
+
 test('what cannot be opened or sealed is locked, says why, and leaves nothing behind', t => {
   const { folder, credential } = prepare(t)
   const path = join(folder, 'foreign')

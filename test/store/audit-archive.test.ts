@@ -153,8 +153,8 @@ test('one file is open at a time, and one that is dropped leaves nothing', t => 
   t.deepEqual([...held()], [])
 })
 
-test('a file of a newer schema is left alone, and one without its anchor is damaged', t => {
-  const { archive, filesIn } = inFolder(t, {})
+test('a file of a newer schema is left alone and not held open, and one without its anchor is damaged', t => {
+  const { state, archive, filesIn } = inFolder(t, {})
   const rows = rowsBehind(BEGINNING, 2)
   archive.append(rows, BEGINNING)
   const db = openEncrypted(join(filesIn(), FIRST), databaseKey)
@@ -170,4 +170,5 @@ test('a file of a newer schema is left alone, and one without its anchor is dama
     codeOf(() => archive.list({ after: 0, limit: 1 })),
     'store-newer',
   )
+  t.deepEqual(openFilesBelow(state), [])
 })

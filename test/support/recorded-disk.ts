@@ -112,6 +112,10 @@ export const recordDisk = (root: string): RecordedDisk => {
       }
       return Reflect.apply(real.writeSync, fs, [fd, ...rest])
     },
+    linkSync(from, to) {
+      if (isOurs(from) && isOurs(to)) note(`link ${named(from)} ${named(to)}`)
+      real.linkSync(from, to)
+    },
     renameSync(from, to) {
       if (isOurs(from) && isOurs(to)) note(`rename ${named(from)} ${named(to)}`)
       real.renameSync(from, to)

@@ -1,6 +1,6 @@
 // Who gets onto the settings page, and who does not: links, cookies, sessions, other sites and other names.
 
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { createWebRig, sessionOf } from '../support/web-rig.ts'
 import { peerOf } from '../support/operations-rig.ts'
 
@@ -13,6 +13,23 @@ const rigFor = async (
   const rig = await createWebRig(options)
   t.teardown(() => rig.close())
   return rig
+}
+
+/** What each answer bears. */
+const assertProtected = (
+  t: ExecutionContext,
+  { headers }: { headers: Readonly<Record<string, string | string[] | undefined>> },
+  what: string,
+): void => {
+  t.is(
+    headers['content-security-policy'],
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self' https://github.com; frame-ancestors 'none'; base-uri 'none'",
+    what,
+  )
+  t.is(headers['x-frame-options'], 'DENY', what)
+  t.is(headers['x-content-type-options'], 'nosniff', what)
+  t.is(headers['referrer-policy'], 'strict-origin', what)
+  t.is(headers['cache-control'], 'no-store', what)
 }
 
 test('a link signs in once, and looking at it does not use it up', async t => {
@@ -156,8 +173,11 @@ test('a name that was made to point here is refused, on every path', async t => 
     `${prefix}/`,
     '/style.css',
   ]) {
-    for (const host of ['evil.example', `evil.example:${rig.port}`, 'localhost', '127.0.0.1'])
-      t.is((await rig.send(path, { headers: { host, cookie } })).status, 421, `${path} as ${host}`)
+    for (const host of ['evil.example', `evil.example:${rig.port}`, 'localhost', '127.0.0.1']) {
+      const answer = await rig.send(path, { headers: { host, cookie } })
+      t.is(answer.status, 421, `${path} as ${host}`)
+      assertProtected(t, answer, `${path} as ${host}`)
+    }
   }
 })
 
@@ -245,15 +265,7 @@ test('no page can be framed, kept, or made to load anything from elsewhere', asy
     `${prefix}/x`,
   ]) {
     const { headers, text } = await rig.send(path, { headers: { cookie } })
-    t.is(
-      headers['content-security-policy'],
-      "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self' https://github.com; frame-ancestors 'none'; base-uri 'none'",
-      path,
-    )
-    t.is(headers['x-frame-options'], 'DENY', path)
-    t.is(headers['x-content-type-options'], 'nosniff', path)
-    t.is(headers['referrer-policy'], 'strict-origin', path)
-    t.is(headers['cache-control'], 'no-store', path)
+    assertProtected(t, { headers }, path)
     t.notRegex(text, /<script(?![^>]* src=)|<style|\son\w+=|\sstyle=|javascript:/i, path)
   }
 })
