@@ -70,6 +70,14 @@ export const createRevokeAll = (deps: {
       [...left.values()].map(({ token, expiresAtMs }) => ({ token: token.reveal(), expiresAtMs })),
     )
 
+  const saveIfPossible = (): void => {
+    try {
+      save()
+    } catch (error) {
+      log.error('which tokens are still to be revoked could not be stored', { error: asFailure(error) })
+    }
+  }
+
   const add = (more: readonly Revocable[]): boolean => {
     const before = left.size
     for (const one of more) if (one.expiresAtMs > deps.githubClock.now()) left.set(one.token.reveal(), one)
@@ -102,10 +110,10 @@ export const createRevokeAll = (deps: {
     if (left.size === 0) return
     try {
       await inParallel([...left.values()], CONCURRENT_CALLS, revokeOne)
-      save()
     } catch (error) {
       log.error('which tokens are still to be revoked could not be stored', { error: asFailure(error) })
     }
+    saveIfPossible()
     for (const { failure, tokens: many } of failures.values())
       log.warn('tokens could not be revoked yet', { tokens: many, error: failure })
   }
@@ -136,6 +144,7 @@ export const createRevokeAll = (deps: {
       // They are served on, so none of them is revoked.
       left.clear()
       for (const [token, one] of before) left.set(token, one)
+      saveIfPossible()
       throw error
     }
     tokens.drop()

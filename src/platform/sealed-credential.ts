@@ -25,7 +25,7 @@ export const openSealed = ({ path, name }: SealedCredential): Buffer | undefined
   }
 }
 
-/** Throws `locked`. */
+/** Durable on return. Throws `locked`. */
 export const encryptTo = (
   path: string,
   content: Buffer,
@@ -33,6 +33,7 @@ export const encryptTo = (
 ): void => {
   try {
     systemdCreds(['encrypt', `--with-key=${withKey}`, `--name=${name}`, '-', path], content)
+    syncFile(path)
   } catch (error) {
     throw new Failure('locked', `no store key could be sealed to ${path}: ${reasonOf(error)}`, { cause: error })
   }
@@ -45,7 +46,6 @@ export const seal = (content: Buffer, { path, name, withKey }: SealedCredential,
   rmSync(beside, { force: true })
   try {
     encryptTo(beside, content, { name, withKey })
-    syncFile(beside)
     // A link, unlike a rename, replaces nothing: what stands there has its other name before the new one takes its place.
     if (existsSync(path)) {
       linkSync(path, freeName(`${path}.lost-${new Date(nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, '')}`))

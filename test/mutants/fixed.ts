@@ -97,7 +97,7 @@ export const FIXED: readonly Mutant[] = [
   {
     file: 'platform/sealed-credential.ts',
     what: 'a sealed key has its name before it is on the disk',
-    find: '    syncFile(beside)\n',
+    find: '    syncFile(path)\n',
     put: '',
     test: 'platform/durable-files.test.ts',
   },
@@ -128,12 +128,5 @@ export const FIXED: readonly Mutant[] = [
     find: 'const MOST_SECRETS = 3',
     put: 'const MOST_SECRETS = 2',
     test: 'platform/cluster-files.test.ts',
-  },
-  {
-    file: 'cli/client.ts',
-    what: 'an answer that came before all of the request was sent is not read',
-    find: "  }).once('socket', readBeforeFailing)",
-    put: '  })',
-    test: 'cli/client.test.ts',
   },
 ]

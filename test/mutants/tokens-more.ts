@@ -244,8 +244,8 @@ export const TOKENS_MORE: readonly Mutant[] = [
   {
     file: 'operations/revoke-all.ts',
     what: 'tokens that were revoked stay on the disk as to be revoked',
-    find: 'CONCURRENT_CALLS, revokeOne)\n      save()\n',
-    put: 'CONCURRENT_CALLS, revokeOne)\n',
+    find: '    saveIfPossible()\n    for (const { failure',
+    put: '    for (const { failure',
     test: 'operations/revoke-all.test.ts',
   },
   {

@@ -374,6 +374,7 @@ test('where it cannot be stored nothing is revoked, then or later, and the token
   Object.assign(connection, { write: refuse })
   t.is((await failureOf(rig.revokeAll.begin())).code, 'disk-full')
   assertServed('the new enablement')
+  t.is(createRig(premises).revokeAll.findRemaining(), undefined, 'nor after a restart')
   await rig.revokeAll.resume()
   assertServed('a heartbeat later')
   Object.assign(connection, { write: store })
