@@ -6,8 +6,8 @@ export const FIXED: readonly Mutant[] = [
   {
     file: 'operations/revoke-all.ts',
     what: 'a revocation that could not be stored revokes what is served on',
-    find: '      left.clear()\n      for (const [token, one] of before) left.set(token, one)\n      throw error\n',
-    put: '      throw error\n',
+    find: '      left.clear()\n      for (const [token, one] of before) left.set(token, one)\n',
+    put: '',
     test: 'operations/revoke-all.test.ts',
   },
   {
