@@ -41,8 +41,8 @@ export type SeenGrants = {
   forget(seen: SeenGrant): void
 }
 
-/** About 10,000 grants with short scopes, 5,000 of one holder. */
-const MAX_BYTES = 8 * 1024 * 1024
+/** About 5,000 grants with short scopes, 2,500 of one holder. */
+const MAX_BYTES = 4 * 1024 * 1024
 /** As V8 keeps them: the entry with its event, a key, a place in a map. */
 const BYTES_EACH = 800
 /** A service that starts 20,000 short-lived processes has a row for each; one that goes on like that for hours shares them. */
