@@ -25,7 +25,7 @@ export type BodyBudgets = {
 const MIB = 2 ** 20
 const LIMITS = {
   json: { all: 16 * MIB, ofHolder: 4 * MIB },
-  replay: { all: 16 * MIB, ofHolder: 4 * MIB },
+  replay: { all: 8 * MIB, ofHolder: 2 * MIB },
   streamed: { all: 16 * MIB, ofHolder: 2 * MIB },
   large: { all: 32 * MIB, ofHolder: 32 * MIB },
 } as const
