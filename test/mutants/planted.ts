@@ -5,6 +5,7 @@ import { CONNECTION_MORE } from './connection-more.ts'
 import { CONNECTION } from './connection.ts'
 import { DISK } from './disk.ts'
 import { FIXED } from './fixed.ts'
+import { FRESH_STORE } from './fresh-store.ts'
 import { MACHINE } from './machine.ts'
 import type { Mutant } from './mutant.ts'
 import { PAGE } from './page.ts'
@@ -27,4 +28,5 @@ export const PLANTED: readonly Mutant[] = [
   ...MACHINE,
   ...STORE_GITHUB,
   ...FIXED,
+  ...FRESH_STORE,
 ]

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { pack, roomFor, unpack } from '../../src/snapshot/archive.ts'
+import { type Entry, pack, roomFor, unpack } from '../../src/snapshot/archive.ts'
 
 const content = fc.oneof(fc.uint8Array({ maxLength: 2000 }), fc.uint8Array({ minLength: 510, maxLength: 514 }))
 
@@ -31,13 +31,20 @@ test('an archive that is written around its large file is the one that is copied
   )
 })
 
-test('a large file with too little room for the others is copied, and stays as it was', t => {
-  const large = roomy(Buffer.from('large'))
-  const before = { name: 'before', bytes: Buffer.alloc(200 * 1024, 1) }
-  const archive = pack([before, { name: 'large', bytes: large, isRoomy: true }])
-  t.not(archive.buffer, large.buffer)
-  t.is(large.toString(), 'large')
-  t.deepEqual(archive, pack([before, { name: 'large', bytes: Buffer.from('large') }]))
+test('a large file with too little room for the others, on whichever side they are, is copied, and stays as it was', t => {
+  const other = { name: 'other', bytes: Buffer.alloc(200 * 1024, 1) }
+  const plain = { name: 'large', bytes: Buffer.from('large') }
+  for (const arrange of [
+    (large: Entry) => [other, large],
+    (large: Entry) => [large, other],
+    (large: Entry) => [{ ...other, name: 'before' }, large, other],
+  ]) {
+    const large = roomy(plain.bytes)
+    const archive = pack(arrange({ ...plain, bytes: large, isRoomy: true }))
+    t.not(archive.buffer, large.buffer)
+    t.is(large.toString(), 'large')
+    t.deepEqual(archive, pack(arrange(plain)))
+  }
 })
 
 test('an archive in its room can itself be packed around', t => {

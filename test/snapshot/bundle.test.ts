@@ -3,6 +3,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import test from 'ava'
 import * as fc from 'fast-check'
+import { type Live, TROUBLES } from '../../src/domain/connection.ts'
 import { scopeKey } from '../../src/domain/scope.ts'
 import { Secret } from '../../src/domain/secret.ts'
 import { openBundle, readHeader, writeBundle } from '../../src/snapshot/bundle.ts'
@@ -31,6 +32,14 @@ import {
 
 const SEALED = await writeBundle(LIVE, optionsFor([RECOVERY.recipient]))
 const CLEAR = await writeBundle(LIVE, optionsFor([]))
+
+const LIVE_STATES: readonly Live[] = [
+  CONNECTED,
+  { ...CONNECTED, kind: 'quarantined', evidence: 'another host' },
+  ...TROUBLES.map(kind => ({ ...CONNECTED, kind, evidence: 'what GitHub said' })),
+  { ...CONNECTED, kind: 'awaiting-installation' },
+  { ...CONNECTED, kind: 'disconnecting', step: 'revoke', deadlineMs: 9 },
+]
 
 const sealedTar = (header: Uint8Array, signature: Uint8Array, payload: Uint8Array): Buffer =>
   rawTar([
@@ -97,16 +106,25 @@ test('each state of the connection has its bundle', async t => {
     t.deepEqual((await openBundle(bundle, [RECOVERY.identity])).connection, connection)
     t.deepEqual(readHeader(bundle).account, account)
   }
-  const live: BundleContent['connection'][] = [
-    { ...CONNECTED, kind: 'quarantined', evidence: 'another host' },
-    { ...CONNECTED, kind: 'app-deleted', evidence: '404' },
-    { ...CONNECTED, kind: 'awaiting-installation' },
-    { ...CONNECTED, kind: 'disconnecting', step: 'revoke', deadlineMs: 9 },
-  ]
-  for (const connection of live) {
+  for (const connection of LIVE_STATES) {
     const bundle = await writeBundle({ ...LIVE, connection }, optionsFor([]))
     t.is(readHeader(bundle).state, connection.kind)
     t.deepEqual((await openBundle(bundle)).connection, connection)
+  }
+})
+
+test('in each state that has an App, a bundle without a private key is neither written nor opened', async t => {
+  const empty = await writeBundle(DISCONNECTED, optionsFor([]))
+  for (const connection of LIVE_STATES) {
+    const why = `the connection is ${connection.kind}, and there is no private key`
+    const unwritten = await failureOf(() => writeBundle({ ...LIVE, connection, keys: [] }, optionsFor([])))
+    t.deepEqual([unwritten?.code, unwritten?.message], ['internal', `the bundle would not restore: ${why}`])
+    const forged = forge(empty, ({ header, connection: file }) => {
+      file['connection'] = connection
+      Object.assign(header, { state: connection.kind, app_id: connection.app.id, account: connection.account })
+    })
+    const unopened = await failureOf(() => openBundle(forged))
+    t.deepEqual([unopened?.code, unopened?.message], ['bundle-corrupt', why])
   }
 })
 
@@ -154,14 +172,19 @@ test('keys that are named in another order than they lie in are refused', async 
   t.regex(failure?.message ?? '', /names private-key-1\.pem otherwise/)
 })
 
-test('a connection with thousands of installations, and long settings, find room', async t => {
+test('a connection with thousands of installations, and long settings, find room, together and each for itself', async t => {
   const [installation] = LIVE.installations
   if (!installation) throw new Error('no installation')
   const installations = Array.from({ length: 3_000 }, (_, id) => ({ ...installation, id }))
-  const content = { ...LIVE, installations, settings: { configuration: [{ path: '/x', text: 'x'.repeat(200_000) }] } }
-  const bundle = await writeBundle(content, optionsFor([]))
-  t.true(entryOf(entryOf(bundle, 'payload.tar'), 'connection.json').length > 400_000)
-  t.deepEqual(shown(await openBundle(bundle)), shown(content))
+  const settings = { configuration: [{ path: '/x', text: 'x'.repeat(200_000) }] }
+  for (const large of [{ installations, settings }, { installations }, { settings }]) {
+    const content = { ...LIVE, ...large }
+    for (const recipients of [[], [RECOVERY.recipient]]) {
+      const bundle = await writeBundle(content, optionsFor(recipients))
+      t.true(bundle.length > 200_000)
+      t.deepEqual(shown(await openBundle(bundle, [RECOVERY.identity])), shown(content))
+    }
+  }
 })
 
 test('the key of a token is made anew', async t => {

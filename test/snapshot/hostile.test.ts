@@ -47,6 +47,7 @@ const HOSTILE: [string, (entry: RawEntry) => readonly RawEntry[], RegExp][] = [
   ['a name in capitals', entry => [{ ...entry, name: entry.name.toUpperCase() }], /no place/],
   ['an empty name', renamed(''), /"", which has no place/],
   ['a name that steers a terminal', renamed('\u001b[2J\u001b[31m'), /"\?\[2J\?\[31m"/],
+  ['a name that is read from right to left', renamed('\u202egnp\u009b2J.\u0007'), /"\?gnp\?2J\.\?"/],
   ['a name of an object', renamed('__proto__'), /no place/],
   ['the name of a method', renamed('constructor'), /no place/],
   ['a symbolic link', entry => [{ ...entry, type: '2', link: '/etc/passwd', bytes: '' }], /SymbolicLink/],

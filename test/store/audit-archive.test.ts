@@ -3,7 +3,7 @@
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { type ArchiveOptions, createAuditArchive } from '../../src/store/audit-archive.ts'
+import { type ArchiveOptions, type AuditArchive, createAuditArchive } from '../../src/store/audit-archive.ts'
 import { chainEvent, type Link, type StoredRow } from '../../src/store/audit-chain.ts'
 import { AUDIT_MIGRATIONS } from '../../src/store/schema.ts'
 import { openEncrypted } from '../../src/store/sqlite.ts'
@@ -34,15 +34,21 @@ const inFolder = (t: ExecutionContext, options: Partial<ArchiveOptions>) => {
   return { state, folder, archive, filesIn }
 }
 const FIRST = '000000000001.db'
+const databasesIn = (folder: string): string[] => readdirSync(folder).filter(name => name.endsWith('.db'))
 
-test('a page has as many rows as are asked for, over the ends of files', t => {
-  const archive = setUp(t, 3)
-  const rows = rowsBehind(BEGINNING, 10)
+/** One after the other, from the beginning. */
+const appendEach = (archive: AuditArchive, rows: readonly StoredRow[]): void => {
   let from = BEGINNING
   for (const row of rows) {
     archive.append([row], from)
     from = row
   }
+}
+
+test('a page has as many rows as are asked for, over the ends of files', t => {
+  const archive = setUp(t, 3)
+  const rows = rowsBehind(BEGINNING, 10)
+  appendEach(archive, rows)
   for (let limit = 1; limit <= 12; limit++)
     for (let after = 0; after < 10; after++)
       t.deepEqual(
@@ -96,8 +102,7 @@ test('a file that has as many bytes as it may is full, and the next rows begin a
   archive.append([second], first)
   most = 4_096
   archive.append(rows.slice(2), second)
-  const databases = readdirSync(filesIn()).filter(name => name.endsWith('.db'))
-  t.deepEqual(databases, [FIRST, '000000000003.db'])
+  t.deepEqual(databasesIn(filesIn()).toSorted(), [FIRST, '000000000003.db'])
   const seen: number[] = []
   let at: Link = BEGINNING
   for (let next = archive.check(at, 10, row => void seen.push(row.sequence)); next !== at; ) {
@@ -105,6 +110,24 @@ test('a file that has as many bytes as it may is full, and the next rows begin a
     next = archive.check(at, 10, row => void seen.push(row.sequence))
   }
   t.deepEqual(seen, [1, 2, 3])
+})
+
+test('each file takes as many rows as it may, the first one and those behind it', t => {
+  const { archive, filesIn } = inFolder(t, { rowsPerFile: 3 })
+  appendEach(archive, rowsBehind(BEGINNING, 10))
+  t.deepEqual(databasesIn(filesIn()).toSorted(), [FIRST, '000000000004.db', '000000000007.db', '000000000010.db'])
+})
+
+test('the bytes of an archive are those of its own files: what is kept of a former log does not count', t => {
+  const { folder, archive } = inFolder(t, {})
+  archive.append(rowsBehind(BEGINNING, 3), BEGINNING)
+  const former = archive.bytes()
+  const anew = createAuditArchive({ folder, databaseKey: 'b2'.repeat(32) })
+  t.teardown(() => anew.close())
+  t.is(anew.bytes(), 0)
+  anew.append(rowsBehind(BEGINNING, 3), BEGINNING)
+  t.is(anew.bytes(), former, 'as many as the same rows took before')
+  t.is(archive.bytes(), former)
 })
 
 test('what a kill left of a file is made anew, and all is for its owner alone', t => {
@@ -130,11 +153,7 @@ test('what a kill left of a file is made anew, and all is for its owner alone', 
 
 test('one file is open at a time, and one that is dropped leaves nothing', t => {
   const { state, archive, filesIn } = inFolder(t, { rowsPerFile: 1 })
-  let from = BEGINNING
-  for (const row of rowsBehind(BEGINNING, 3)) {
-    archive.append([row], from)
-    from = row
-  }
+  appendEach(archive, rowsBehind(BEGINNING, 3))
   const held = () => new Set(openFilesBelow(state).map(name => name.replace(/(?:-wal|-shm)$/, '')))
   archive.list({ after: 0, limit: 10 })
   t.is(held().size, 1)

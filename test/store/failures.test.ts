@@ -1,11 +1,19 @@
 // What SQLite and the disk say, named: one code for each, with the path; and how each connection is set before anything goes wrong.
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import fs, { readFileSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { default as Sqlite } from 'better-sqlite3'
 import test from 'ava'
 import type { Code } from '../../src/domain/errors.ts'
-import { checkPages, createEncrypted, guard, openEncrypted, openReadOnly } from '../../src/store/sqlite.ts'
+import {
+  checkPages,
+  createEncrypted,
+  findFullDisk,
+  guard,
+  openEncrypted,
+  openReadOnly,
+} from '../../src/store/sqlite.ts'
 import { codeOf, failureOf, makeState, modeOf, openFilesBelow } from './samples.ts'
 
 const KEY = 'a1'.repeat(32)
@@ -51,6 +59,41 @@ test('each error of SQLite has its code, names the file and keeps what SQLite sa
     guard(path, () => 7),
     7,
   )
+})
+
+/** As if the file system had so many free blocks of that size. */
+const withFreeBlocks = <T>(blocks: { bavail: number; bsize: number }, work: () => T): T => {
+  const { statfsSync } = fs
+  Object.assign(fs, { statfsSync: () => blocks })
+  syncBuiltinESMExports()
+  try {
+    return work()
+  } finally {
+    Object.assign(fs, { statfsSync })
+    syncBuiltinESMExports()
+  }
+}
+
+test('a disk is full where fewer than 64 KiB are left, however large its blocks are; then a failed write is for want of space', t => {
+  const path = join(makeState(t), 'x.db')
+  const failWriting = () =>
+    guard(path, () => {
+      throw new Sqlite.SqliteError('words of SQLite', 'SQLITE_IOERR_WRITE')
+    })
+  for (const [bavail, bsize, isFull] of [
+    [0, 4096, true],
+    [15, 4096, true],
+    [16, 4096, false],
+    // 200 MB
+    [51_200, 4096, false],
+    [65_535, 1, true],
+    [1, 65_536, false],
+  ] as const)
+    withFreeBlocks({ bavail, bsize }, () => {
+      const place = `${bavail} blocks of ${bsize}`
+      t.is(codeOf(failWriting), isFull ? 'disk-full' : 'io', place)
+      t.is(findFullDisk(path)?.code, isFull ? 'disk-full' : undefined, place)
+    })
 })
 
 test('a new database is made over nothing that stands there, and it is for its owner alone', t => {

@@ -1,0 +1,83 @@
+// Planted bugs of the store and the bundle, chosen by a reader who had not seen the tests.
+
+import type { Mutant } from './mutant.ts'
+
+export const FRESH_STORE: readonly Mutant[] = [
+  {
+    file: 'store/audit-archive.ts',
+    what: 'a file is full by its highest sequence: from the second one on each append begins another',
+    find: 'file.head().sequence - file.anchor().sequence >= rowsPerFile',
+    put: 'file.head().sequence >= rowsPerFile',
+    test: 'store/audit-archive.test.ts',
+  },
+  {
+    file: 'store/audit-archive.ts',
+    what: 'the archives of former logs count as bytes of this one',
+    find: 'bytes: () => sizeBelow(folder),',
+    put: 'bytes: () => sizeBelow(options.folder),',
+    test: 'store/audit-archive.test.ts',
+  },
+  {
+    file: 'store/sqlite.ts',
+    what: 'free space is compared in blocks: with 200 MB left the disk counts as full',
+    find: 'return bavail * bsize < 64 * 1024',
+    put: 'return bavail < 64 * 1024',
+    test: 'store/failures.test.ts',
+  },
+  {
+    file: 'store/folders.ts',
+    what: 'a folder above the current one, left by a kill, stays in the way of the next store',
+    find: 'Number(name) !== options.current)',
+    put: 'Number(name) < options.current)',
+    test: 'store/database.test.ts',
+  },
+  {
+    file: 'store/token-store.ts',
+    what: 'rows of keys that are gone take along the tokens that are written for such a key',
+    find: '    for (const key of gone) removeBoth.run(key)\n    for (const token of tokens) insert.run(toRow(token))\n',
+    put: '    for (const token of tokens) insert.run(toRow(token))\n    for (const key of gone) removeBoth.run(key)\n',
+    test: 'store/contents.test.ts',
+  },
+  {
+    file: 'store/connection-store.ts',
+    what: 'after a restore the generation is that of where it came from, and not higher',
+    find: 'Math.max(record.generation, change.above ?? 0) + (change.newGeneration ? 1 : 0)',
+    put: 'Math.max(record.generation + (change.newGeneration ? 1 : 0), change.above ?? 0)',
+    test: 'store/database.test.ts',
+  },
+  {
+    file: 'store/record.ts',
+    what: 'a deadline out of its bounds is repaired in silence',
+    find: "    if (DECIDING.has(path.at(-1) ?? '')) throw malformed(what, path)\n",
+    put: '',
+    test: 'store/bounds.test.ts',
+  },
+  {
+    file: 'snapshot/content.ts',
+    what: 'a bundle of a live connection in another state than connected needs no key',
+    find: 'if (isLive(record.connection) && record.keys.length === 0)',
+    put: "if (record.connection.kind === 'connected' && record.keys.length === 0)",
+    test: 'snapshot/bundle.test.ts',
+  },
+  {
+    file: 'snapshot/archive.ts',
+    what: 'an archive may go on with zeros after its end',
+    find: 'if (rest.length > 2 * BLOCK || !isZero(rest))',
+    put: 'if (!isZero(rest))',
+    test: 'snapshot/hostile.test.ts',
+  },
+  {
+    file: 'snapshot/archive.ts',
+    what: 'a long configuration behind the tokens lets the export fail',
+    find: 'if (isRoomy && start >= 0 && start + total <= bytes.buffer.byteLength)',
+    put: 'if (isRoomy && start >= 0)',
+    test: 'snapshot/archive.test.ts',
+  },
+  {
+    file: 'snapshot/archive.ts',
+    what: "a name in a stranger's archive reaches the terminal with its control and direction characters",
+    find: String.raw`JSON.stringify(name.slice(0, 100).replaceAll(/[^\x20-\x7e]/g, '?'))`,
+    put: 'JSON.stringify(name.slice(0, 100))',
+    test: 'snapshot/hostile.test.ts',
+  },
+]
