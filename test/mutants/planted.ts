@@ -6,6 +6,7 @@ import { CONNECTION } from './connection.ts'
 import { DISK } from './disk.ts'
 import { FIXED } from './fixed.ts'
 import { FRESH_STORE } from './fresh-store.ts'
+import { FRESH_PAGE } from './fresh-page.ts'
 import { MACHINE } from './machine.ts'
 import type { Mutant } from './mutant.ts'
 import { PAGE } from './page.ts'
@@ -29,4 +30,5 @@ export const PLANTED: readonly Mutant[] = [
   ...STORE_GITHUB,
   ...FIXED,
   ...FRESH_STORE,
+  ...FRESH_PAGE,
 ]

@@ -5,6 +5,7 @@ import { Failure } from '../../src/domain/errors.ts'
 import type { DisableWish } from '../../src/operations/disable.ts'
 import type { ImportWish } from '../../src/operations/import.ts'
 import type { Operations } from '../../src/operations/operations.ts'
+import { settle } from '../support/fakes.ts'
 import { connectedRig, ORG, peerOf } from '../support/operations-rig.ts'
 import { createWebRig, type WebRigOptions } from '../support/web-rig.ts'
 
@@ -84,16 +85,43 @@ test('an import takes digits for the id of an App and all else for that of a cli
 
 test('what is pasted counts before a file', async t => {
   const { send, prefix, cookie, fromHere, csrfOf, unlocked } = await signedIn(t, { closed: new Failure('locked', 'x') })
+  // Not to be found in the form's token, which is random.
+  const boundary = 'a-boundary'
   const part = (name: string, value: string, more = ''): string =>
-    `--b\r\ncontent-disposition: form-data; name="${name}"${more}\r\n\r\n${value}\r\n`
-  const headers = { cookie, ...fromHere, 'content-type': 'multipart/form-data; boundary=b' }
+    `--${boundary}\r\ncontent-disposition: form-data; name="${name}"${more}\r\n\r\n${value}\r\n`
+  const headers = { cookie, ...fromHere, 'content-type': `multipart/form-data; boundary=${boundary}` }
   const csrf = part('csrf', await csrfOf())
   const file = part('identity_file', ' of the file\n', '; filename="x"')
   for (const pasted of ['pasted', '']) {
-    const body = `${csrf}${part('identity', pasted)}${file}--b--\r\n`
+    const body = `${csrf}${part('identity', pasted)}${file}--${boundary}--\r\n`
     t.is((await send(`${prefix}/unlock`, { method: 'POST', headers, body })).status, 303)
   }
   t.deepEqual(unlocked, ['pasted', 'of the file'])
+})
+
+test('an unlock is waited for: one that fails says why, and is noted only once the store is open', async t => {
+  const { post, deps, audited } = await signedIn(t, { closed: new Failure('locked', 'x') })
+  const { unlock } = deps
+  const notes = (): number => audited().filter(({ detail }) => detail === 'page: unlock').length
+  const identity = 'AGE-SECRET-KEY-1X'
+  const tryWith = (next: typeof unlock) => {
+    Object.assign(deps, { unlock: next })
+    return post('/unlock', { identity })
+  }
+  const refused = await tryWith(async () => {
+    await settle()
+    throw new Failure('bundle-wrong-identity', 'it opens nothing')
+  })
+  t.is(refused.status, 422)
+  t.regex(refused.text, /<code>bundle-wrong-identity<\/code>/)
+  t.false(refused.text.includes(identity))
+  t.is(notes(), 0)
+  const opened = await tryWith(async identities => {
+    await settle()
+    await unlock(identities)
+  })
+  t.is(opened.status, 303)
+  t.is(notes(), 1)
 })
 
 test('only what is being set up is given up, without a call to GitHub', async t => {
@@ -139,19 +167,18 @@ test('a disable waits for GitHub, unless it is told not to wait', async t => {
   t.regex((await get('/')).text, /GitHub Connect is being disabled\./)
 })
 
-test('a refresh of which one scope failed tells that one', async t => {
+test('a refresh of which one scope failed, or several, tells the first that failed', async t => {
   const { post, replace } = await connected(t)
   for (const [code, told] of [
     ['suspended', 'suspended'],
     ['of-the-future', 'internal'],
   ] as const) {
-    const failed = [
-      { scope: 'octo-org, all', code, detail: 'no way' },
-      { scope: 'other', code: 'dns', detail: 'x' },
-    ]
-    replace({ refresh: async () => ({ refreshed: 3, failed }) })
-    const answer = await post('/refresh')
-    t.regex(answer.text, new RegExp(`<code>${told}</code>`))
-    t.regex(answer.text, /octo-org, all: no way/)
+    const first = { scope: 'octo-org, all', code, detail: 'no way' }
+    for (const failed of [[first], [first, { scope: 'other', code: 'dns', detail: 'x' }]]) {
+      replace({ refresh: async () => ({ refreshed: 3, failed }) })
+      const answer = await post('/refresh')
+      t.regex(answer.text, new RegExp(`<code>${told}</code>`))
+      t.regex(answer.text, /octo-org, all: no way/)
+    }
   }
 })

@@ -46,16 +46,18 @@ test('enabling leads to the form that goes to GitHub, and the way back leads to 
   t.is((await send(`/setup?state=${state}`)).headers.location, '/done', 'and so is whoever signed out')
 })
 
-test('an owner who comes back while GitHub cannot be reached reads that nothing is lost', async t => {
-  const { post, rig, send } = await signedIn(t)
-  await post('/enable', ENABLE)
-  const { connection } = rig.journey.read()
-  const state = connection.kind === 'awaiting-app' ? connection.state : ''
-  rig.world.refuse('convertManifest', 'proxy-unreachable', { times: 9 })
-  const back = await send(`/callback?code=code-from-github&state=${state}`)
-  t.is(back.status, 303)
-  t.is(back.headers.location, '/done')
-  t.regex((await send('/done')).text, /Nothing is lost, and you can close this page: .* continues automatically/)
+test('an owner who comes back while GitHub cannot be reached, or does not answer in time, reads that nothing is lost', async t => {
+  for (const why of ['proxy-unreachable', 'timeout'] as const) {
+    const { post, rig, send } = await signedIn(t)
+    await post('/enable', ENABLE)
+    const { connection } = rig.journey.read()
+    const state = connection.kind === 'awaiting-app' ? connection.state : ''
+    rig.world.refuse('convertManifest', why, { times: 9 })
+    const back = await send(`/callback?code=code-from-github&state=${state}`)
+    t.is(back.status, 303, why)
+    t.is(back.headers.location, '/done', why)
+    t.regex((await send('/done')).text, /Nothing is lost, and you can close this page: .* continues automatically/)
+  }
 })
 
 test('a redirect that was used, or made up, does nothing and tells nothing', async t => {

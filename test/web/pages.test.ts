@@ -249,3 +249,23 @@ test('while GitHub is asked for an installation nobody asks it again, and it may
   await send('/setup')
   t.is(rig.world.count('listInstallations'), before + 2)
 })
+
+test('a look for an installation that fails is told once, and the next one asks GitHub anew', async t => {
+  const { send, deps, clock } = await signedIn(t)
+  const { enable } = deps.operations()
+  let looks = 0
+  const resume = async (): Promise<void> => {
+    looks += 1
+    if (looks === 1) throw new Failure('io', 'no descriptors are left')
+  }
+  Object.assign(deps.operations(), { enable: { ...enable, resume } })
+  const failed = await send('/setup')
+  t.is(failed.status, 500)
+  t.regex(failed.text, /no descriptors are left/)
+  await clock.advance(999)
+  t.is((await send('/setup')).headers.location, '/done', 'nobody after him hears of it')
+  t.is(looks, 1)
+  await clock.advance(1)
+  t.is((await send('/setup')).headers.location, '/done')
+  t.is(looks, 2)
+})
