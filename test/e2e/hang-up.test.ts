@@ -212,8 +212,8 @@ test.serial('the page outlives a browser that hangs up in a form, and in its ans
       ),
       ...inEachCoding(
         `POST ${prefix}/import`,
-        `--b\r\ncontent-disposition: form-data; name="csrf"\r\n\r\n${csrf}\r\n--b--\r\n`,
-        headers('multipart/form-data; boundary=b'),
+        `--a-boundary\r\ncontent-disposition: form-data; name="csrf"\r\n\r\n${csrf}\r\n--a-boundary--\r\n`,
+        headers('multipart/form-data; boundary=a-boundary'),
       ),
       ...inEachCoding('POST /sign-in/none', 'a=b', headers('application/x-www-form-urlencoded')),
       ...[`${prefix}/`, `${prefix}/events`, `${prefix}/style.css`, '/style.css', `${prefix}/check/rows`].map(path => ({
