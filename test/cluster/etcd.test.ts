@@ -101,8 +101,8 @@ test.serial('a transaction is done if all of its conditions hold, else not at al
   )
 })
 
-test.serial('a list is of one prefix, of one cluster, sorted, and longer than a page', async t => {
-  const [etcd, other] = [await openThree(t), await openThree(t)]
+/** More keys than are asked for at once: from `t/00000` to `t/01099`. */
+const fill = async (etcd: Etcd): Promise<void> => {
   for (let i = 0; i < 1_100; i += 100) {
     const keys = Array.from({ length: 100 }, (_, j) => `t/${String(i + j).padStart(5, '0')}`)
     await etcd.commit(
@@ -110,6 +110,11 @@ test.serial('a list is of one prefix, of one cluster, sorted, and longer than a 
       keys.map(key => put(key, key)),
     )
   }
+}
+
+test.serial('a list is of one prefix, of one cluster, sorted, and longer than a page', async t => {
+  const [etcd, other] = [await openThree(t), await openThree(t)]
+  await fill(etcd)
   await etcd.commit([], [put('u', '')])
   await other.commit([], [put('t/other', '')])
   const { entries } = await etcd.list('t/')
@@ -189,13 +194,19 @@ test.serial('a commit whose answer was lost counts once', async t => {
   }
 })
 
-/** A way to an endpoint on which answers can be held back: what is asked arrives. */
+/** A way to an endpoint on which answers can be held back, for good or for a while: what is asked arrives. */
 const oneWay = async (t: ExecutionContext, endpoint: string) => {
-  let isMute = false
+  let held: (() => void)[] | undefined
+  let look = (_length: number): void => undefined
   const server = createServer(near => {
     const far = connect(Number(new URL(endpoint).port), '127.0.0.1')
     near.pipe(far)
-    far.on('data', chunk => void (isMute || near.write(chunk)))
+    far.on('data', chunk => {
+      const pass = (): void => void near.write(chunk)
+      if (held) held.push(pass)
+      else pass()
+      look(chunk.length)
+    })
     for (const [one, other] of [[near, far] as const, [far, near] as const]) {
       one.on('error', () => other.destroy())
       one.on('close', () => other.destroy())
@@ -204,17 +215,55 @@ const oneWay = async (t: ExecutionContext, endpoint: string) => {
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
   t.teardown(() => server.close())
-  return { endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, mute: () => void (isMute = true) }
+  return {
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    mute: () => void (held = []),
+    /** Resolves when at least so many bytes of answers are held. */
+    hold(bytes: number): Promise<void> {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      let left = bytes
+      look = length => ((left -= length) <= 0 ? resolve() : undefined)
+      held = []
+      return promise
+    },
+    release() {
+      for (const pass of held ?? []) pass()
+      held = undefined
+    },
+  }
 }
 
-test.serial('a commit whose answer was lost tells the revision of its writes, whatever came after them', async t => {
+/** A client whose answers can be held back on its first way, or its only one, and another client beside it. */
+const openOneWay = async (t: ExecutionContext, ways: 'only' | 'first') => {
   const one = await startEtcd()
   t.teardown(() => one.close())
   const [endpoint = ''] = one.endpoints
   const way = await oneWay(t, endpoint)
-  const name = 'late'
-  const etcd = await open(t, { endpoints: [way.endpoint, endpoint], name, deadlineMs: 2_000, heartbeatMs: 60_000 })
-  const other = await open(t, { endpoints: one.endpoints, name })
+  const endpoints = ways === 'only' ? [way.endpoint] : [way.endpoint, endpoint]
+  const etcd = await open(t, { endpoints, name: 'late', deadlineMs: 2_000, heartbeatMs: 60_000 })
+  return { way, etcd, other: await open(t, { endpoints: one.endpoints, name: 'late' }) }
+}
+
+test.serial('a list longer than a page is of one revision, and what came after it is told from there on', async t => {
+  const { way, etcd, other } = await openOneWay(t, 'only')
+  await fill(other)
+  // Half of the first page: etcd has made all of it.
+  const isMade = way.hold(30_000)
+  const listed = etcd.list('t/')
+  await isMade
+  await other.commit([], [put('t/00000', 'anew'), { kind: 'delete', key: 't/01099' }])
+  way.release()
+  const { entries, revision } = await listed
+  t.is(entries.length, 1_100)
+  t.is(entries[0]?.value.toString(), 't/00000')
+  const told = follow(other, 't/', revision + 1n)
+  await other.commit([], [put('t/last', '')])
+  await told.until(() => told.seen.at(-1) === 'put t/last=')
+  t.deepEqual(told.seen, ['put t/00000=anew, delete t/01099', 'put t/last='])
+})
+
+test.serial('a commit whose answer was lost tells the revision of its writes, whatever came after them', async t => {
+  const { way, etcd, other } = await openOneWay(t, 'first')
   const { revision: before } = await etcd.commit([], [put('a', '1')])
   const told = follow(other, '', before + 1n)
   way.mute()

@@ -2,6 +2,7 @@
 
 import test from 'ava'
 import type { Held } from '../../src/cluster/lock.ts'
+import { KEYS } from '../../src/cluster/values.ts'
 import { Failure } from '../../src/domain/errors.ts'
 import { failureOf } from '../support/fakes.ts'
 import { recordOf, twoNodes } from '../support/link-rig.ts'
@@ -60,4 +61,19 @@ test('a lock that cannot be given back ends with the lease, and whoever gives it
   void b.link.lock('another one').then(next => (taken = next))
   await clock.advance(6_000)
   t.truthy(taken)
+})
+
+test('who has lost the lock with its lease does not take it away from the node that holds it now', async t => {
+  const { clock, a, b, entryOf } = await twoNodes()
+  const held = await a.link.lock('a change')
+  a.client.pause()
+  await clock.advance(6_000)
+  const next = await b.link.lock('another one')
+  const entry = entryOf(KEYS.lock)
+  a.client.resume()
+  await held.release()
+  await clock.advance(0)
+  t.truthy(entry)
+  t.deepEqual(entryOf(KEYS.lock), entry)
+  t.true(await b.link.putRecord(recordOf(1), next))
 })

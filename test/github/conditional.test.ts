@@ -44,6 +44,29 @@ test('a list is kept by page and App; what another App is answered is its own', 
   )
 })
 
+test('each page of a list is asked for by its own ETag, and answered by what it was', async t => {
+  const { github, calls } = fakeGitHub(({ url, headers }) => {
+    const page = Number(new URL(url).searchParams.get('page'))
+    const etag = `"${page}"`
+    if (headers['if-none-match'] === etag) return NOT_MODIFIED
+    const link = page < 3 ? '<x>; rel="next"' : '<x>; rel="first"'
+    return { body: [installationBody(page)], headers: { etag, link } }
+  })
+  for (const etags of [
+    [undefined, undefined, undefined],
+    ['"1"', '"2"', '"3"'],
+  ]) {
+    t.deepEqual(
+      (await github.listInstallations(as)).map(({ id }) => id),
+      [1, 2, 3],
+    )
+    t.deepEqual(
+      calls.splice(0).map(({ headers }) => headers['if-none-match']),
+      etags,
+    )
+  }
+})
+
 test('after a refusal in between the ETag still counts', async t => {
   const { github, calls } = answering(
     { body: appBody(), headers: { etag: '"1"' } },

@@ -44,6 +44,16 @@ test('where no Link header tells, a page that is full has another one behind it'
   }
 })
 
+test('where no Link header tells, entries that mean nothing make a page full as all others do', async t => {
+  const full = Array.from({ length: 100 }, (_, index) => ({ id: index + 1 }))
+  const last = { id: 101 }
+  for (const nothing of [[0], [99], [...full.keys()]]) {
+    const first = full.map((item, index) => (nothing.includes(index) ? undefined : item))
+    const list = await readPages(async page => ({ items: page === 1 ? first : [last], headers: {} }))
+    t.deepEqual(list, [...first.filter(item => item !== undefined), last])
+  }
+})
+
 test('a list without an end is an error, not a list cut short', async t => {
   const failure = await t.throwsAsync(
     readPages(page => Promise.resolve({ items: [{ id: page }], headers: { link: '<x>; rel="next"' } })),

@@ -364,8 +364,7 @@ export const CLUSTER: readonly Mutant[] = [
     what: 'whoever was too late takes the lock of its successor away',
     find: "await etcd.commit([fence], [{ kind: 'delete', key: KEYS.lock }])",
     put: "await etcd.commit([], [{ kind: 'delete', key: KEYS.lock }])",
-    test: 'operations/cluster.test.ts',
-    slow: true,
+    test: 'cluster/lock.test.ts',
   },
   {
     file: 'cluster/etcd-requests.ts',

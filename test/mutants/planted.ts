@@ -7,6 +7,7 @@ import { DISK } from './disk.ts'
 import { FIXED } from './fixed.ts'
 import { FRESH_STORE } from './fresh-store.ts'
 import { FRESH_PAGE } from './fresh-page.ts'
+import { FRESH_CLUSTER } from './fresh-cluster.ts'
 import { MACHINE } from './machine.ts'
 import type { Mutant } from './mutant.ts'
 import { PAGE } from './page.ts'
@@ -31,4 +32,5 @@ export const PLANTED: readonly Mutant[] = [
   ...FIXED,
   ...FRESH_STORE,
   ...FRESH_PAGE,
+  ...FRESH_CLUSTER,
 ]

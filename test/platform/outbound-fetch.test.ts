@@ -78,6 +78,17 @@ test('an answer of which no more comes ends with the deadline, one that breaks o
   t.is((await t.throwsAsync(fetch('https://api.github.com/'), { instanceOf: Failure }))?.code, 'unreachable')
 })
 
+test('a caller that goes away while the answer is read is told its own reason, however the answer broke off', async t => {
+  for (const reason of [new Error('the caller left'), new Failure('peer-gone', 'it has ended'), 'no error']) {
+    const caller = new AbortController()
+    const body: Readable = new Readable({ read: () => caller.abort(reason) })
+    caller.signal.addEventListener('abort', () => body.destroy(new Error('aborted')))
+    const { fetch } = setUp(() => answerOf([], { body }))
+    const thrown = await fetch('https://api.github.com/', { signal: caller.signal }).catch((error: unknown) => error)
+    t.is(thrown, reason)
+  }
+})
+
 test('an answer is bounded as a whole, in however many pieces it comes', async t => {
   const pieces = (count: number): Uint8Array[] => Array.from({ length: count }, () => PIECE)
   const within = await setUp(() => answerOf(pieces(10))).fetch('https://api.github.com/')

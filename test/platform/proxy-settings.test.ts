@@ -32,6 +32,9 @@ test('the environment serves where no url is set', t => {
   t.is(url({ https_proxy: 'http://a:1', HTTPS_PROXY: 'http://b:1' }), 'http://a:1')
   t.is(url({ ALL_PROXY: 'socks5://b:1', HTTP_PROXY: 'http://c:1' }), 'socks5://b:1')
   t.is(url({ HTTPS_PROXY: '', http_proxy: 'http://c:1' }), 'http://c:1')
+  t.is(url({ https_proxy: '', HTTPS_PROXY: 'http://a:1' }), 'http://a:1', 'an empty one says nothing')
+  const NO_PROXY = { no_proxy: '', NO_PROXY: '.b.test' }
+  t.deepEqual(proxySettingsFrom(NONE, { HTTPS_PROXY: 'http://a:1', ...NO_PROXY }).exclude, ['.b.test'])
 })
 
 test('NO_PROXY counts with a proxy of the environment only, and its names stand for all below them', t => {

@@ -1,0 +1,98 @@
+// Planted bugs that a reader who knew no test thought of: between nodes, on the way to GitHub, and in what is configured.
+
+import type { Mutant } from './mutant.ts'
+
+export const FRESH_CLUSTER: readonly Mutant[] = [
+  {
+    file: 'cluster/board.ts',
+    what: 'asks that went away while etcd was out of reach stay for ever',
+    find: 'for (const map of [members, asks, strange]) map.clear()',
+    put: 'for (const map of [members, strange]) map.clear()',
+    test: 'cluster/link.test.ts',
+  },
+  {
+    file: 'cluster/board.ts',
+    what: 'the end of the former name of a token takes the token away that has a new one',
+    find: 'if (tokens.get(token)?.name === key) tokens.delete(token)',
+    put: 'tokens.delete(token)',
+    test: 'cluster/link.test.ts',
+  },
+  {
+    file: 'cluster/link.ts',
+    what: 'a leader that loses touch is not told that it leads no more',
+    find: '      noteLead()\n      handlers.onTouch(inTouch)',
+    put: '      handlers.onTouch(inTouch)',
+    test: 'cluster/link-touch.test.ts',
+  },
+  {
+    file: 'cluster/etcd.ts',
+    what: 'a list of several pages has the revision of the last one',
+    find: 'at ??= page.header.revision',
+    put: 'at = page.header.revision',
+    test: 'cluster/etcd.test.ts',
+    slow: true,
+  },
+  {
+    file: 'github/request.ts',
+    what: 'all pages of a list have one ETag',
+    find: 'JSON.stringify([deps.settings().apiUrl, as.issuer, route, parameters])',
+    put: 'JSON.stringify([deps.settings().apiUrl, as.issuer, route])',
+    test: 'github/conditional.test.ts',
+  },
+  {
+    file: 'github/genuine.ts',
+    what: "the Date of a portal sets GitHub's clock",
+    find: '      if (!isGitHubs(answered)) {',
+    put: "      const told = response.headers.get('date')\n      if (told) githubClock.learn(told, sentAtMs)\n      if (!isGitHubs(answered)) {",
+    test: 'github/request.test.ts',
+  },
+  {
+    file: 'github/installations.ts',
+    what: 'a full page with an entry that means nothing is the last one',
+    find: 'if (!hasNext(headers, items.length))',
+    put: 'if (!hasNext(headers, items.filter(Boolean).length))',
+    test: 'github/installations.test.ts',
+  },
+  {
+    file: 'platform/config-parse.ts',
+    what: 'a front_user beside a port is accepted',
+    find: "  if (listen && !isUnix) wrong('front_user', 'needs a unix socket in listen: nobody can tell who connects to a port')\n",
+    put: '',
+    test: 'platform/config.test.ts',
+  },
+  {
+    file: 'platform/config-parse.ts',
+    what: 'a profile may have the name of a feature',
+    find: "    if (Object.hasOwn(FEATURES, name)) report(['profiles', at, 'name'], 'is the name of a feature')\n",
+    put: '',
+    test: 'platform/features-file.test.ts',
+  },
+  {
+    file: 'platform/config-parse.ts',
+    what: 'root is nobody',
+    find: 'if (id !== undefined) return [{ name, id }]',
+    put: 'if (id) return [{ name, id }]',
+    test: 'platform/config.test.ts',
+  },
+  {
+    file: 'platform/config-shape.ts',
+    what: 'findings behind a profile that was taken away name another profile',
+    find: 'return [table, (isContainer(element) ? origins.get(element) : undefined) ?? index, ...rest]',
+    put: 'return [table, index, ...rest]',
+    test: 'config-check.test.ts',
+  },
+  {
+    file: 'platform/outbound-fetch.ts',
+    what: 'who goes away while an answer is read is told that the answer broke off',
+    find: '    if (hop.signal?.aborted) throw hop.signal.reason\n',
+    put: '',
+    test: 'platform/outbound-fetch.test.ts',
+  },
+  {
+    file: 'platform/proxy-settings.ts',
+    what: 'an empty variable in lower case hides the one in upper case',
+    find: 'env[name.toLowerCase()] || env[name] || undefined',
+    put: '(env[name.toLowerCase()] ?? env[name]) || undefined',
+    test: 'platform/proxy-settings.test.ts',
+  },
+]
