@@ -91,6 +91,18 @@ test('a request that is asked again and again is parsed once; one that may hold 
   t.deepEqual(requests[2], requests[3])
 })
 
+test('a body that one route takes is checked anew where it is sent to another one', async t => {
+  const { ask, requests, keys } = await setUp(t, 'admin')
+  for (const [body, taker, other] of [
+    ['{}', '/v1/tokens', '/v1/keys'],
+    ['{"private_key":"x"}', '/v1/keys', '/v1/tokens'],
+  ] as const) {
+    t.is((await ask(`POST ${taker}`, [JSON_TYPE], body)).status, 200)
+    t.regex((await ask(`POST ${other}`, [JSON_TYPE], body)).text, /urn:ghconnect:problem:invalid-request/, body)
+  }
+  t.deepEqual([requests, keys], [[{}], ['x']])
+})
+
 test('who asks for a change is in the audit log before it is made', async t => {
   const { ask, notes, keys } = await setUp(t, 'admin')
   t.is((await ask('POST /v1/keys', [JSON_TYPE], JSON.stringify({ private_key: 'x' }))).status, 200)

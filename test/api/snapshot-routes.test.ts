@@ -1,9 +1,11 @@
 // Snapshots and recovery keys on admin.sock: what is for root and the daemon's own user alone, and what a request has to say to force.
 
 import test from 'ava'
+import { Failure } from '../../src/domain/errors.ts'
 import type { Operations } from '../../src/operations/operations.ts'
 import type { RestoreWish } from '../../src/operations/snapshots.ts'
 import { createApiRig } from '../support/api-rig.ts'
+import { settle } from '../support/fakes.ts'
 import { peerOf } from '../support/operations-rig.ts'
 
 const RECIPIENT = `age1${'q'.repeat(58)}`
@@ -12,7 +14,13 @@ const JSON_TYPE = 'content-type: application/json'
 const OWN = 990
 
 const setUp = async (t: Parameters<typeof createApiRig>[0]) => {
-  const now = { uid: 0, recipients: [RECIPIENT] as string[], isWaiting: false }
+  const now = {
+    uid: 0,
+    recipients: [RECIPIENT] as string[],
+    isWaiting: false,
+    state: 'connected',
+    adopt: async (): Promise<void> => {},
+  }
   const added: string[] = []
   const wishes: RestoreWish[] = []
   const exports: unknown[] = []
@@ -25,8 +33,9 @@ const setUp = async (t: Parameters<typeof createApiRig>[0]) => {
     snapshots: {
       exportsWaiting: () => now.isWaiting,
       export: async (wish: unknown) => (exports.push(wish), Buffer.from('bundle')),
+      adopt: () => now.adopt(),
     },
-    status: { standing: () => ({ state: 'connected', meaning: '', next: '' }), reasonsNotReady: () => [] },
+    status: { standing: () => ({ state: now.state, meaning: '', next: '' }), reasonsNotReady: () => [] },
     noteRequest() {},
   } as unknown as Operations
   const rig = await createApiRig(t, {
@@ -70,12 +79,31 @@ test('a bundle in clear leaves to root and to the user of the daemon; one that i
     now.uid = uid
     t.is(await take(), 200, `uid ${uid}`)
   }
-  t.deepEqual(
-    exports,
-    Array.from({ length: 4 }, () => ({ withConfig: false })),
-  )
-  t.is((await ask('POST /v1/snapshots?config=true')).status, 200)
-  t.deepEqual(exports.at(-1), { withConfig: true })
+  t.is(exports.length, 4)
+})
+
+test('the configuration leaves with a bundle where the request says so, and not where it says that it does not', async t => {
+  const { ask, exports } = await setUp(t)
+  for (const query of ['', '?config=false', '?config=true'])
+    t.is((await ask(`POST /v1/snapshots${query}`)).status, 200, query)
+  t.deepEqual(exports, [{ withConfig: false }, { withConfig: false }, { withConfig: true }])
+})
+
+test('an adopt is answered when it is done: with the state that it led to, or with why it failed', async t => {
+  const { ask, now } = await setUp(t)
+  now.state = 'quarantined'
+  now.adopt = async () => {
+    await settle()
+    now.state = 'connected'
+  }
+  const adopted = await ask('POST /v1/adopt')
+  t.is(adopted.status, 200)
+  t.is(JSON.parse(adopted.text).state, 'connected')
+  now.adopt = async () => {
+    await settle()
+    throw new Failure('io', 'the disk is gone')
+  }
+  t.regex((await ask('POST /v1/adopt')).text, /urn:ghconnect:problem:io/)
 })
 
 test('a restore is forced where the request says so, and not where it says that it is not', async t => {

@@ -5,9 +5,10 @@ import { CONNECTION_MORE } from './connection-more.ts'
 import { CONNECTION } from './connection.ts'
 import { DISK } from './disk.ts'
 import { FIXED } from './fixed.ts'
-import { FRESH_STORE } from './fresh-store.ts'
+import { FRESH_API } from './fresh-api.ts'
 import { FRESH_PAGE } from './fresh-page.ts'
 import { FRESH_CLUSTER } from './fresh-cluster.ts'
+import { FRESH_STORE } from './fresh-store.ts'
 import { MACHINE } from './machine.ts'
 import type { Mutant } from './mutant.ts'
 import { PAGE } from './page.ts'
@@ -33,4 +34,5 @@ export const PLANTED: readonly Mutant[] = [
   ...FRESH_STORE,
   ...FRESH_PAGE,
   ...FRESH_CLUSTER,
+  ...FRESH_API,
 ]

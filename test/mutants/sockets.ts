@@ -313,7 +313,6 @@ export const SOCKETS: readonly Mutant[] = [
     find: '  try {\n    await work(account)\n  } finally {\n    account.release()\n  }\n',
     put: '  await work(account)\n  account.release()\n',
     test: 'api/body-budget.test.ts',
-    slow: true,
   },
   {
     file: 'api/server.ts',

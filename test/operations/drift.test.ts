@@ -432,24 +432,30 @@ test('a suspension that shows at a mint is looked into within the minute', async
   t.is(rig.kind(), 'suspended')
 })
 
-test('what GitHub says of one connection is nothing to the next one', async t => {
-  const { drift, world, rig, clock } = await connectedRig()
-  const account = { type: 'organization', login: 'Other-Org' } as const
-  const other = world.createApp(account)
-  const there = world.install(other.app.id, account)
-  const answer = world.hold('listInstallations')
-  const check = drift.check()
-  await clock.advance(0)
-  await rig.disable.begin({ local: true, wait: false })
-  await rig.importApp({ appId: other.app.id, pem: new Secret(other.pem) })
-  answer()
-  await check
-  t.deepEqual(
-    rig.journey.read().installations.map(({ id }) => id),
-    [there.id],
-  )
-  t.like(rig.journey.read().connection, { kind: 'connected', account })
-})
+for (const [what, call] of [
+  ['installations', 'listInstallations'],
+  ['App', 'getApp'],
+] as const)
+  test(`what GitHub says of the ${what} of one connection is nothing to the next one`, async t => {
+    const { drift, world, rig, clock, disk } = await connectedRig()
+    const account = { type: 'organization', login: 'Other-Org' } as const
+    const other = world.createApp(account)
+    const there = world.install(other.app.id, account)
+    const answer = world.hold(call)
+    const check = drift.check()
+    await clock.advance(0)
+    t.is(world.count(call), 1)
+    await rig.disable.begin({ local: true, wait: false })
+    await rig.importApp({ appId: other.app.id, pem: new Secret(other.pem) })
+    answer()
+    await check
+    t.deepEqual(
+      rig.journey.read().installations.map(({ id }) => id),
+      [there.id],
+    )
+    t.like(rig.journey.read().connection, { kind: 'connected', account, app: other.app })
+    t.deepEqual(rowsOf(disk, 'connection.app'), [])
+  })
 
 test('a token that was made only to see whether the way is open is revoked', async t => {
   const { drift, world, rig, installation, tokens, clock } = await connectedRig()

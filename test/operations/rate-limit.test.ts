@@ -10,6 +10,10 @@ const build = () => {
   const clock = createFakeClock()
   return { clock, ...createRateLimit({ clock }) }
 }
+/** As many accounts are kept. */
+const MOST = 4_096
+/** One account each. */
+const serviceOf = (n: number) => peerOf(0, { unit: `number-${n}.service` })
 /** How many of so many connections were refused. */
 const count = (times: number, open: () => unknown): number =>
   Array.from({ length: times }, open).filter(refusal => refusal !== undefined).length
@@ -248,18 +252,15 @@ test('callers without number do not give back what one has used up', t => {
 
 test('where there are too many holders, one that has its share back is forgotten before one that has spent of it', async t => {
   const { clock, takeMint } = build()
-  /** One account each. */
-  const unit = (n: number) => peerOf(0, { unit: `number-${n}.service` })
-  const idle = unit(1)
+  const idle = serviceOf(1)
   t.is(
     many(MINTS.burst, () => takeMint(idle)),
     0,
   )
   await clock.advance((MINTS.burst / MINTS.perSecond) * SECOND)
-  const busy = unit(2)
+  const busy = serviceOf(2)
   takeMint(busy)
-  // One more than are kept.
-  for (let n = 3; n <= 4_097; n += 1) takeMint(unit(n))
+  for (let n = 3; n <= MOST + 1; n += 1) takeMint(serviceOf(n))
   t.is(
     many(MINTS.burst, () => takeMint(busy)),
     1,
@@ -267,10 +268,26 @@ test('where there are too many holders, one that has its share back is forgotten
   )
 })
 
+test('a holder that was forgotten has one share again, on the connections that it had and on new ones', async t => {
+  const { clock, takeMint } = build()
+  const connected = serviceOf(1)
+  takeMint(connected)
+  await clock.advance(SECOND / MINTS.perSecond)
+  for (let n = 2; n <= MOST + 1; n += 1) takeMint(serviceOf(n))
+  t.is(
+    many(MINTS.burst, () => takeMint(connected)),
+    0,
+  )
+  t.is(
+    many(10, () => takeMint(serviceOf(1))),
+    10,
+  )
+})
+
 test('a newcomer among too many holders is counted from its first request on', t => {
   const { takeMint } = build()
-  // As many as are kept, each of which has spent more than a newcomer.
-  for (let n = 1; n <= 4_096; n += 1) for (const _ of [1, 2]) takeMint(peerOf(0, { unit: `number-${n}.service` }))
+  // Each of those that are kept has spent more than a newcomer.
+  for (let n = 1; n <= MOST; n += 1) for (const _ of [1, 2]) takeMint(serviceOf(n))
   const newcomer = peerOf(1000, { unit: 'new.service' })
   t.is(
     many(MINTS.burst + 10, () => takeMint(newcomer)),

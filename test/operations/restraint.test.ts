@@ -55,6 +55,14 @@ test('a rate limit rests its installation for the time that GitHub said, and no 
   t.deepEqual(restraint.rests(), [])
 })
 
+test('a rest that is over is told no more, also where nobody has asked since', async t => {
+  const { clock, restraint } = build()
+  restraint.note(1, new Failure('quota', 'too many', { retryAfterSeconds: 90 }))
+  restraint.note(2, new Failure('quota', 'too many', { retryAfterSeconds: 100 }))
+  await clock.advance(90_000)
+  t.deepEqual(restraint.rests(), [{ installation: 2, untilMs: clock.now() + 10_000 }])
+})
+
 test('an administrator may ask before the end of a rest', t => {
   const { restraint } = build()
   restraint.note(1, new Failure('quota', 'too many', { retryAfterSeconds: 90 }))

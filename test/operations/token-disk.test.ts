@@ -5,6 +5,7 @@ import { Failure } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/policy.ts'
 import { scopeKey } from '../../src/domain/scope.ts'
 import { Secret } from '../../src/domain/secret.ts'
+import { hashToken } from '../../src/operations/trail.ts'
 import { failureOf, openMemoryStore, settle } from '../support/fakes.ts'
 import { connectedRig, createPremises, createRig } from '../support/operations-rig.ts'
 
@@ -128,6 +129,21 @@ test('a token that is promoted, replaced or refused while it waits leaves the ro
   t.is((await failureOf(tokens.obtain(grant))).code, 'repository-not-accessible')
   await clock.advance(SOON)
   t.deepEqual(rows(), [])
+})
+
+test('a token that GitHub refuses is taken from the disk as well, so that a restart does not bring it back', async t => {
+  const { tokens, world, clock, rows, grant, premises } = await rigWith()
+  const { token } = await tokens.obtain(grant)
+  await clock.advance(SOON)
+  t.deepEqual(rows(), [['current', token.reveal()]])
+  const issued = world.tokens.get(token.reveal())
+  if (issued) issued.revoked = true
+  // None takes its place.
+  world.refuse('mint', 'timeout')
+  t.is((await failureOf(tokens.obtain(grant, { rejected: hashToken(token) }))).code, 'timeout')
+  await clock.advance(SOON)
+  t.deepEqual(rows(), [])
+  t.is(createRig(premises).tokens.find(grant), undefined)
 })
 
 test('a successor that has settled is stored as the token, so that a kill does not bring the old one back', async t => {

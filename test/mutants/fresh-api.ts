@@ -1,0 +1,90 @@
+// Planted bugs of a reader who had not seen the tests: sockets and operations.
+
+import type { Mutant } from './mutant.ts'
+
+export const FRESH_API: readonly Mutant[] = [
+  {
+    file: 'api/notes.ts',
+    what: 'what is a DELETE is not noted with who asked for it',
+    find: "route.method === 'GET' || route.changesNothing",
+    put: "route.method !== 'POST' || route.changesNothing",
+    test: 'api/routes.test.ts',
+  },
+  {
+    file: 'api/server.ts',
+    what: 'an unlock is in no audit log',
+    find: '    noteLater?.()\n',
+    put: '',
+    test: 'api/routes.test.ts',
+  },
+  {
+    file: 'api/snapshot-routes.ts',
+    what: 'an adopt is not waited for',
+    find: 'await operations().snapshots.adopt()',
+    put: 'void operations().snapshots.adopt()',
+    test: 'api/snapshot-routes.test.ts',
+  },
+  {
+    file: 'api/snapshot-routes.ts',
+    what: 'an export with config=false has the configuration in it',
+    find: "withConfig: query.config === 'true'",
+    put: 'withConfig: query.config !== undefined',
+    test: 'api/snapshot-routes.test.ts',
+  },
+  {
+    file: 'api/request-body.ts',
+    what: 'a body that one route took is given to another one unchecked',
+    find: 'const known = kept.get(schema) ?? new Map<string, unknown>()\n  kept.set(schema, known)',
+    put: 'const known = kept.get(kept as never) ?? new Map<string, unknown>()\n  kept.set(kept as never, known)',
+    test: 'api/request-body.test.ts',
+  },
+  {
+    file: 'api/request-body.ts',
+    what: 'a body that had no room is read on, and charged for after its end',
+    find: '    incoming.pause()\n    chunks.length = 0\n',
+    put: '    chunks.length = 0\n',
+    test: 'api/body-budget.test.ts',
+  },
+  {
+    file: 'api/body-budget.ts',
+    what: 'where others hold all the room, a small request is refused',
+    find: 'if (own > ASSURED_BYTES && (own > limits.ofHolder || all + cost > limits.all)) return false',
+    put: 'if (own > limits.ofHolder || all + cost > limits.all) return false',
+    test: 'api/body-budget.test.ts',
+  },
+  {
+    file: 'operations/drift.ts',
+    what: 'what GitHub said of one App is taken for the App of the next connection',
+    find: 'await journey.inTurn(async () => void (isMeant() && learnApp(app)))',
+    put: 'await journey.inTurn(async () => void learnApp(app))',
+    test: 'operations/drift.test.ts',
+  },
+  {
+    file: 'operations/restraint.ts',
+    what: 'rests that are over are told until somebody asks',
+    find: '        .filter(({ leftMs }) => leftMs > 0)\n',
+    put: '',
+    test: 'operations/restraint.test.ts',
+  },
+  {
+    file: 'operations/rate-limit.ts',
+    what: 'a holder that was forgotten has one share on its old connections and another one on its new ones',
+    find: '        dropped.dropped = true\n',
+    put: '',
+    test: 'operations/rate-limit.test.ts',
+  },
+  {
+    file: 'operations/token-shelf.ts',
+    what: 'a token that GitHub refuses stays on the disk',
+    find: '      delete held[slot]\n      update(held)\n      saveSoon(held.key)\n',
+    put: '      delete held[slot]\n      update(held)\n',
+    test: 'operations/token-disk.test.ts',
+  },
+  {
+    file: 'operations/tokens.ts',
+    what: 'what was refused for its permissions does not rest',
+    find: '    held.failedUnder = journey.read().installations\n',
+    put: '',
+    test: 'operations/tokens-told.test.ts',
+  },
+]
