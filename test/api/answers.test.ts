@@ -259,8 +259,8 @@ test('the budgets are as large as the daemon can bear: for JSON, for the gateway
   const budgets = createBodyBudgets()
   for (const [name, ofHolder, all] of [
     ['json', 4, 16],
-    ['replay', 8, 32],
-    ['streamed', 8, 32],
+    ['replay', 2, 8],
+    ['streamed', 2, 16],
     ['large', 32, 32],
   ] as const) {
     let held = 0
