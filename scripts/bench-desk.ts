@@ -72,7 +72,7 @@ const handler: Handler = createApi({
   backend,
   events,
   metrics: createMetrics({ clock, events, operations: () => operations, version: '0.0.0', state: () => 'connected' }),
-  rateLimit: kind === 'bare' ? { takeAnswer() {}, takeProbe: () => true } : rateLimit,
+  rateLimit: kind === 'bare' ? { takeAnswer() {}, takeBytes: () => 0, takeProbe: () => true } : rateLimit,
   clock,
   log: quietLog,
   version: '0.0.0',

@@ -36,9 +36,11 @@ export const passOn = async (
     operations: Operations
     apiUrl: string
     caller: Caller
-    clock: Pick<Clock, 'every'>
+    clock: Pick<Clock, 'every' | 'sleep'>
     account: BodyAccount
     streamed: BodyAccount
+    /** Milliseconds to wait before more is read. */
+    takeBytes: (bytes: number) => number
   },
 ): Promise<void> => {
   const { method = '', headers } = incoming
@@ -46,8 +48,15 @@ export const passOn = async (
   const target = readGatewayTarget(path, query)
   const left = new AbortController()
   outgoing.once('close', () => left.abort(new Failure('peer-gone', 'the caller hung up')))
-  const readBody = hasBody(headers) && (() => readOrStream(incoming, deps))
   const { signal } = left
+  async function* paced(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer, undefined> {
+    for await (const piece of pieces) {
+      const ms = deps.takeBytes(piece.length)
+      if (ms > 0) await deps.clock.sleep(ms, signal)
+      yield piece
+    }
+  }
+  const readBody = hasBody(headers) && (() => readOrStream(incoming, paced(piecesOf(incoming)), deps))
   const request = { method, target, headers: headersOut(headers), ...(readBody && { readBody }), signal }
   const answer = await deps.operations.gateway.forward(request, deps.caller)
   try {
@@ -65,11 +74,18 @@ export const passOn = async (
     answer.body.destroy()
     throw error
   }
-  await stream(answer.body, outgoing, deps.clock)
+  await stream(answer.body, { paced, to: outgoing, clock: deps.clock })
 }
 
 /** Nothing can be told any more once the head is gone: what breaks off breaks off. */
-const stream = async (from: Readable, to: ServerResponse, clock: Pick<Clock, 'every'>): Promise<void> => {
+const stream = async (
+  from: Readable,
+  {
+    paced,
+    to,
+    clock,
+  }: { paced: (pieces: Readable) => AsyncIterable<Buffer>; to: ServerResponse; clock: Pick<Clock, 'every'> },
+): Promise<void> => {
   let moved = false
   from.on('data', () => (moved = true))
   to.on('drain', () => (moved = true))
@@ -78,7 +94,7 @@ const stream = async (from: Readable, to: ServerResponse, clock: Pick<Clock, 'ev
     moved = false
   })
   try {
-    await pipeline(from, to)
+    await pipeline(from, paced, to)
   } catch {
     to.destroy()
   } finally {
@@ -89,11 +105,11 @@ const stream = async (from: Readable, to: ServerResponse, clock: Pick<Clock, 'ev
 /** Throws `rate-limited` where there is no room to stream either. */
 const readOrStream = async (
   incoming: IncomingMessage,
+  pieces: AsyncGenerator<Buffer, undefined>,
   { account, streamed }: { account: BodyAccount; streamed: BodyAccount },
 ): Promise<RequestBody> => {
   const { 'content-length': length = Number.POSITIVE_INFINITY } = incoming.headers
   const mostBytes = Number(length) > REPLAYED_BYTES ? BEGUN_BYTES : REPLAYED_BYTES
-  const pieces = piecesOf(incoming)
   const held: Buffer[] = []
   let bytes = 0
   for (;;) {

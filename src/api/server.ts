@@ -40,12 +40,12 @@ export type ApiDeps = {
   readonly events: Events
   readonly metrics: Metrics
   /** What a caller on token.sock may ask for; administrators are not limited. */
-  readonly rateLimit: Pick<RateLimit, 'takeAnswer' | 'takeProbe'>
+  readonly rateLimit: Pick<RateLimit, 'takeAnswer' | 'takeBytes' | 'takeProbe'>
   /** One for all sockets, like the next. */
   readonly bodies: BodyBudgets
   /** On token.sock; administrators do not wait. */
   readonly turns: HolderTurns
-  readonly clock: Pick<Clock, 'every' | 'after' | 'now'>
+  readonly clock: Pick<Clock, 'every' | 'after' | 'now' | 'sleep'>
   readonly log: Log
   readonly version: string
 }
@@ -198,12 +198,14 @@ const gatewayEndpoint = (deps: ApiDeps): Endpoint => {
   return async (exchange, caller) => {
     const done = observe()
     const { operations, backend, bodies, clock } = deps
+    const takeBytes = (bytes: number): number =>
+      deps.socket === 'token' ? deps.rateLimit.takeBytes(caller.attested.peer, bytes) : 0
     const ours = exchange.ours ?? `http://${exchange.incoming.headers.host || 'localhost'}${GATEWAY_PREFIX}`
     await withAccount(bodies.replay, caller, account =>
       withAccount(bodies.streamed, caller, streamed =>
         passOn(
           { ...exchange, ours },
-          { operations: operations(), apiUrl: backend.apiUrl(), caller, clock, account, streamed },
+          { operations: operations(), apiUrl: backend.apiUrl(), caller, clock, account, streamed, takeBytes },
         ),
       ),
     )

@@ -228,7 +228,7 @@ export const limitConnections = (
 
 /**
  * Told why a moment later, so that who connects in a loop waits for it. What comes meanwhile is read: unread, it would cost the answer.
- * Who sends more than a request has, or has hung up, is not waited for.
+ * What is more than a request has stays where it is. Who has hung up is not waited for.
  */
 const turnAway = (socket: Socket, failure: Failure, { slowly, hasHungUp }: TurnAway): void => {
   const close = (): void => void socket.destroy()
@@ -244,7 +244,7 @@ const turnAway = (socket: Socket, failure: Failure, { slowly, hasHungUp }: TurnA
     later.cancel()
   })
   socket.on('data', () => {
-    if (socket.bytesRead > MOST_OF_TURNED_AWAY) tell()
+    if (socket.bytesRead > MOST_OF_TURNED_AWAY) socket.pause()
   })
   socket.once('end', () => {
     if (hasHungUp?.(socket)) close()

@@ -20,6 +20,13 @@ export const take = (own: Level, shared: Level | undefined, nowMs: number, cost 
   return undefined
 }
 
+/** Takes so much whether it is there or not. How long it is then until nothing is owed: whoever waits so long each time keeps to the allowance. */
+export const owe = (level: Level, nowMs: number, cost: number): number => {
+  fill(level, nowMs)
+  level.left -= cost
+  return Math.max(0, (-level.left / level.allowance.perSecond) * 1000)
+}
+
 /** Adds what came back since it was looked at last. */
 export const fill = (level: Level, nowMs: number): void => {
   const { perSecond, burst } = level.allowance

@@ -1,6 +1,6 @@
 // Rate limits by holder: nobody keeps the others from their answers or uses up GitHub's quota alone.
 
-import { type Allowance, fill, fullLevel, type Level, take } from '../domain/allowance.ts'
+import { type Allowance, fill, fullLevel, type Level, owe, take } from '../domain/allowance.ts'
 import { Failure } from '../domain/errors.ts'
 import { holderOf } from '../domain/holder.ts'
 import type { Peer } from '../domain/policy.ts'
@@ -24,6 +24,8 @@ export type RateLimit = {
   findRefusal(of: () => Pick<Peer, 'pid' | 'uid'>): Failure | undefined
   /** For each request that GitHub may have to be asked for. Throws `rate-limited`. */
   takeMint(peer: Peer): void
+  /** For each piece of a body that goes through the gateway, either way. Milliseconds to wait before the next one is read: 0 where nobody else asks. */
+  takeBytes(peer: Peer, bytes: number): number
   /** For a look at the daemon's health by the service manager. False where this share, which all of them have together, is used up. */
   takeProbe(): boolean
 }
@@ -36,6 +38,8 @@ export const CONNECTIONS: Allowance = { perSecond: 100, burst: 2_000 }
 export const OF_UID = 2
 /** GitHub gives an installation 5,000 requests an hour, for everything: a uid has no more for having several units. */
 export const MINTS: Allowance = { perSecond: 1, burst: 600 }
+/** Of bodies that stream. Each piece is a buffer outside the heap, and at full speed they have the whole heap collected several times a second. */
+export const BYTES: Allowance = { perSecond: 2 * 2 ** 20, burst: 64 * 2 ** 20 }
 export const PROBES: Allowance = { perSecond: 20, burst: 100 }
 /** Others ask as long as the last of them did so within this time. */
 const CONTENDED_MS = 1_000
@@ -44,13 +48,8 @@ const MAX_ACCOUNTS = 4_096
 const REFUSED_MS = 250
 const MAX_REFUSED = 1_024
 
-type Account = {
-  readonly name: string
-  readonly answers: Level
-  readonly connections: Level
-  readonly mints: Level
-  dropped: boolean
-}
+const LEVELS = ['answers', 'connections', 'mints', 'bytes'] as const
+type Account = Readonly<Record<(typeof LEVELS)[number], Level>> & { readonly name: string; dropped: boolean }
 /** Its own, and that of its uid where units of it share one. */
 type Accounts = { readonly own: Account; readonly ofUid: Account | undefined }
 
@@ -95,6 +94,7 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
       answers: fullLevel(times(shares, ANSWERS), nowMs),
       connections: fullLevel(times(shares, CONNECTIONS), nowMs),
       mints: fullLevel(MINTS, nowMs),
+      bytes: fullLevel(times(shares, BYTES), nowMs),
       dropped: false,
     }
     accounts.set(name, account)
@@ -151,6 +151,12 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
       const empty = take(own.mints, ofUid?.mints, clock.monotonic())
       if (empty) throw refusal('requests for new tokens', empty)
     },
+    takeBytes(peer, bytes) {
+      const { own, ofUid } = accountsOf(peer)
+      const nowMs = clock.monotonic()
+      if (!isContended(own.name, nowMs)) return 0
+      return Math.max(owe(own.bytes, nowMs, bytes), ofUid ? owe(ofUid.bytes, nowMs, bytes) : 0)
+    },
     takeProbe: () => take(probes, undefined, clock.monotonic()) === undefined,
   }
 }
@@ -161,8 +167,7 @@ const fullestOf = (accounts: Iterable<Account>, kept: Account | undefined, nowMs
   let least = Number.POSITIVE_INFINITY
   for (const account of accounts) {
     if (account === kept) continue
-    const { answers, connections, mints } = account
-    const used = Math.max(usedOf(answers, nowMs), usedOf(connections, nowMs), usedOf(mints, nowMs))
+    const used = Math.max(...LEVELS.map(level => usedOf(account[level], nowMs)))
     if (used >= least) continue
     fullest = account
     least = used

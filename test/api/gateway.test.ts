@@ -10,6 +10,7 @@ import { passOn } from '../../src/api/gateway.ts'
 import { asFailure, Failure } from '../../src/domain/errors.ts'
 import type { Forwarded, GatewayRequest, RequestBody } from '../../src/operations/gateway.ts'
 import type { Operations } from '../../src/operations/operations.ts'
+import { BYTES } from '../../src/operations/rate-limit.ts'
 import { createApiRig } from '../support/api-rig.ts'
 import { createFakeClock } from '../support/fakes.ts'
 import { callerOf, peerOf } from '../support/operations-rig.ts'
@@ -35,6 +36,7 @@ test("a peer that died while GitHub was asked gets nothing of GitHub's answer", 
         apiUrl: 'https://api.github.com',
         caller: { ...caller, attested: { ...caller.attested, assertAlive } },
         clock: createFakeClock(),
+        takeBytes: () => 0,
         account: createBodyBudgets().replay(peerOf(1000)),
         streamed: createBodyBudgets().streamed(peerOf(1000)),
       },
@@ -229,6 +231,60 @@ test('an answer that stands still for a minute is given up, one that moves is no
   t.notRegex(opened.text(), /0\r\n\r\n$/, 'it does not look whole')
   for (let turns = 0; turns < 20; turns += 1) await setImmediate()
   t.is(clock.waiting(), before)
+})
+
+/** Its caller has used up what may stream while others ask, and owes a second of it. */
+const startSlowed = async (t: ExecutionContext, forward: Operations['gateway']['forward']) => {
+  const rig = await createApiRig(t, { operations: { gateway: { forward } } })
+  rig.rateLimit.takeAnswer(peerOf(1001))
+  rig.rateLimit.takeBytes(peerOf(1000), BYTES.burst + BYTES.perSecond)
+  const { promise: waits, resolve } = Promise.withResolvers<number>()
+  const { sleep } = rig.clock
+  rig.clock.sleep = (ms, signal) => (resolve(ms), sleep(ms, signal))
+  return { ...rig, waits }
+}
+
+test('a body waits where its sender streams too much while others ask', async t => {
+  const bodies: unknown[] = []
+  const { ask, clock, waits } = await startSlowed(t, async ({ readBody }) => {
+    bodies.push(await readBody?.())
+    return { status: 201, headers: {}, body: Readable.from([]) }
+  })
+  const answer = ask('POST /v1/github/x', [], 'a body')
+  const ms = await waits
+  await clock.advance(999)
+  t.deepEqual(bodies, [])
+  await clock.advance(ms - 999)
+  t.is((await answer).status, 201)
+  t.deepEqual(bodies, [Buffer.from('a body')])
+})
+
+test('an answer waits where its reader streams too much while others ask', async t => {
+  const body = Readable.from([Buffer.from('an answer')])
+  const { open, clock, waits } = await startSlowed(t, async () => ({ status: 200, headers: {}, body }))
+  const opened = await open('GET /v1/github/x HTTP/1.1\r\nhost: localhost\r\n\r\n')
+  const ms = await waits
+  await clock.advance(999)
+  t.notRegex(opened.text(), /an answer/)
+  await clock.advance(ms - 999)
+  t.regex(await opened.until(/0\r\n\r\n$/), /an answer/)
+})
+
+test('a caller that hangs up while its body waits is waited for no longer', async t => {
+  const ended = Promise.withResolvers<unknown>()
+  const rig = await startSlowed(t, async ({ readBody, signal }) => {
+    try {
+      await readBody?.()
+      signal.throwIfAborted()
+    } catch (error) {
+      ended.resolve(error)
+    }
+    return { status: 201, headers: {}, body: Readable.from([]) }
+  })
+  const { client } = await rig.open('POST /v1/github/x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nbody')
+  await rig.waits
+  client.destroy()
+  t.true((await ended.promise) instanceof Failure)
 })
 
 test("an answer that breaks off at GitHub's end breaks off at the caller's", async t => {

@@ -172,7 +172,7 @@ test('who may not open another connection reads why, is not served, and holds no
   t.regex(await read(), /served$/)
 })
 
-test('who may not open another connection is told later: what it writes until then costs it no answer, up to a bound', async t => {
+test('who may not open another connection is told later: what it writes until then costs it no answer, and is read up to a bound', async t => {
   const path = socketPath(t)
   let held = Promise.withResolvers<() => void>()
   let hasHungUp = false
@@ -203,12 +203,21 @@ test('who may not open another connection is told later: what it writes until th
   await closeOf(client)
   t.regex(text, /^HTTP\/1\.1 429 /)
 
+  held = Promise.withResolvers()
+  const accepted = once(server, 'connection')
   const pouring = connect(path)
   let answer = ''
   pouring.on('data', (chunk: Buffer) => (answer += chunk.toString()))
-  pouring.write(body.repeat(2))
+  const tellLater = await held.promise
+  const [socket]: Socket[] = await accepted
+  const paused = once(socket ?? server, 'pause')
+  pouring.write(body.repeat(7))
+  await paused
+  t.is(answer, '', 'who sends much is told no sooner')
+  t.true((socket?.bytesRead ?? 0) < 5 * body.length, 'nor read to the end')
+  tellLater()
   await closeOf(pouring)
-  t.regex(answer, /^HTTP\/1\.1 429 /, 'at once')
+  t.regex(answer, /^HTTP\/1\.1 429 /)
 
   held = Promise.withResolvers()
   const leaving = connect(path)

@@ -1,7 +1,7 @@
 // The rate limit: a peer has its share when others ask, all of it when nobody does, and no say over GitHub's quota.
 
 import test from 'ava'
-import { ANSWERS, CONNECTIONS, createRateLimit, MINTS, OF_UID, PROBES } from '../../src/operations/rate-limit.ts'
+import { ANSWERS, BYTES, CONNECTIONS, createRateLimit, MINTS, OF_UID, PROBES } from '../../src/operations/rate-limit.ts'
 import { createFakeClock, thrownBy } from '../support/fakes.ts'
 import { peerOf } from '../support/operations-rig.ts'
 
@@ -315,6 +315,35 @@ test('a request that costs more takes as much, and what is owed makes the wait l
     thrownBy(() => takeAnswer(one)),
     undefined,
   )
+})
+
+test('bodies wait for nothing while nobody else asks, and keep to so many bytes a second as soon as one does', async t => {
+  const { clock, takeBytes, takeAnswer } = build()
+  const large = peerOf(1000)
+  t.is(takeBytes(large, 10 * BYTES.burst), 0)
+  takeAnswer(peerOf(1001))
+  t.is(takeBytes(large, BYTES.burst), 0, 'what nobody else wanted was not counted')
+  t.is(takeBytes(large, BYTES.perSecond / 2), SECOND / 2)
+  t.is(takeBytes(large, BYTES.perSecond / 2), SECOND, 'behind the piece before')
+  await clock.advance(SECOND)
+  takeAnswer(peerOf(1001))
+  t.is(takeBytes(large, BYTES.perSecond / 4), SECOND / 4)
+  t.is(takeBytes(peerOf(1001), BYTES.burst), 0, 'the other one has its own')
+})
+
+test('units of one uid have twice the bytes of one of them', t => {
+  const { takeBytes, takeAnswer } = build()
+  takeAnswer(peerOf(1001))
+  const take = (unit: string) => takeBytes(peerOf(1000, { unit }), BYTES.burst)
+  t.deepEqual(['a.service', 'b.service', 'c.service'].map(take), [0, 0, (SECOND * BYTES.burst) / (2 * BYTES.perSecond)])
+})
+
+test('who streams is one of those who ask', t => {
+  const { takeBytes, takeAnswer } = build()
+  const flood = peerOf(1000)
+  many(2 * ANSWERS.burst, () => takeAnswer(flood))
+  takeBytes(peerOf(1001), 1)
+  t.is(thrownBy(() => takeAnswer(flood))?.code, 'rate-limited')
 })
 
 test('a refused connection is told the limit that it met: that of its unit, or that of all units of its uid', t => {
