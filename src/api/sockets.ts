@@ -29,7 +29,7 @@ const MAX_HEADER_BYTES = 16_384
 /** A header of three bytes takes a hundred once it is parsed. */
 const MAX_HEADERS = 100
 /** One that is idle takes some 25 KB. */
-export const LIMITS: Limits = { all: 3_072, ofHolder: 1_024, ofUid: 1_536 }
+export const LIMITS: Limits = { all: 2_048, ofHolder: 768, ofUid: 1_024 }
 /** A burst of callers waits its turn; with Node's own 511 the kernel turns the rest of it away. */
 const BACKLOG = 4_096
 /**

@@ -13,7 +13,7 @@ import { shell } from '../support/probes.ts'
 const WANTED = { repositories: ['web'], permissions: { contents: 'read' } }
 const SECONDS = 2
 /** Of one holder, of the connections to a socket. */
-const SHARE = 1_024
+const SHARE = 768
 const MAX_RSS_MB = 250
 /** Where the tests are not root all processes are one user's, and the caller has to share with the others. */
 const isRoot = process.getuid?.() === 0
