@@ -3,6 +3,7 @@
 import { asFailure } from './domain/errors.ts'
 import { startDaemon } from './daemon.ts'
 import { DEFAULT_CONFIG_FILE, examineTexts } from './platform/config.ts'
+import { settleHeap } from './platform/heap.ts'
 import { describeError } from './platform/log.ts'
 import { clearStartError, noteStartError, START_FAILED } from './platform/start-error.ts'
 import { createNotifier } from './platform/systemd.ts'
@@ -16,6 +17,7 @@ export const runDaemon = async ({ configFile }: { configFile: string }): Promise
   try {
     const daemon = await startDaemon({ configFile, env: process.env })
     reload = () => daemon.reload()
+    settleHeap()
     const runtime = runtimeOf(configFile)
     if (runtime !== undefined) clearStartError(runtime)
     await ended.promise
