@@ -2,7 +2,7 @@ import { relative } from 'node:path'
 
 /** Where daemons, browsers and machines are waited for: begun first, so that what only computes fills the gaps. */
 // The attacks come first, beside what has no clock of its own to keep.
-const WAITING = ['test/e2e/hostile.test.ts', 'test/e2e/', 'test/web/']
+const WAITING = ['test/e2e/hostile.test.ts', 'test/e2e/', 'test/page/']
 
 const rank = file => {
   const path = relative(import.meta.dirname, file)

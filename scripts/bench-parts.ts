@@ -1,12 +1,12 @@
 // What the rows of the benchmark share, and what stands in for what a row does not measure.
 
 import { randomBytes } from 'node:crypto'
-import { scopeKey } from '../src/domain/scope.ts'
-import { Secret } from '../src/domain/secret.ts'
-import type { createTokens } from '../src/operations/tokens.ts'
-import type { Log } from '../src/platform/log.ts'
-import type { Store } from '../src/store/database.ts'
-import type { StoredToken } from '../src/store/token-store.ts'
+import { scopeKey } from '../src/protocol/scope.ts'
+import { Secret } from '../src/protocol/secret.ts'
+import type { createTokens } from '../src/core/tokens/tokens.ts'
+import type { Log } from '../src/service/log.ts'
+import type { Store } from '../src/core/store/database.ts'
+import type { StoredToken } from '../src/core/store/token-store.ts'
 
 /** `ratio` and `budget` as they are shown. */
 export type Row = { name: string; floor: string; ours: string; ratio: string; budget: string; within: boolean }

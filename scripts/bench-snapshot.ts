@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { openStore } from '../src/store/database.ts'
+import { openStore } from '../src/core/store/database.ts'
 import { type Appliance, PROFILE } from '../test/support/appliance.ts'
 import { INSTALLATIONS, median, quietLog, type Row, SCOPES, tokensOf, TURNS } from './bench-parts.ts'
 

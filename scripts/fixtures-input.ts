@@ -1,7 +1,7 @@
 // What scripts/fixtures.ts puts into fixtures beside what a daemon leaves: a configuration with each key, scopes, audit events.
 
-import type { Scope } from '../src/domain/scope.ts'
-import type { AuditEvent } from '../src/store/audit-chain.ts'
+import type { Scope } from '../src/protocol/scope.ts'
+import type { AuditEvent } from '../src/core/audit/audit-chain.ts'
 
 export const CONFIG = `# Each key of this version, none with its default.
 [appliance]

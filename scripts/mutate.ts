@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Mutant } from '../test/mutants/mutant.ts'
 import { PLANTED } from '../test/mutants/planted.ts'
@@ -12,7 +12,7 @@ import { createSeeded, type Seeded } from '../test/support/seeded.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
 /** Between a caller and a token, a key or the disk. */
-const TRUSTED = ['domain', 'platform', 'github', 'store', 'snapshot', 'cluster', 'operations', 'api', 'web']
+const TRUSTED = ['protocol', 'service', 'core', 'doctor', 'page']
 /** What hangs is noticed. */
 const LONGEST_MS = 300_000
 const NOT_COPIED = new Set(['node_modules', '.git'])
@@ -134,7 +134,7 @@ const score = (list: readonly Verdict[]): string => {
   return `${killed} of ${list.length} (${Math.round((100 * killed) / list.length)} %)`
 }
 const survivors = verdicts.filter(({ killedBy }) => killedBy === undefined)
-const rooms = Map.groupBy(verdicts, ({ mutant }) => mutant.file.split('/')[0] ?? '')
+const rooms = Map.groupBy(verdicts, ({ mutant }) => dirname(mutant.file))
 console.log(`\nseed ${values.seed}`)
 for (const [room, list] of [...rooms].toSorted(([a], [b]) => (a < b ? -1 : 1))) console.log(`${room}: ${score(list)}`)
 console.log(`all: ${score(verdicts)}`)

@@ -7,8 +7,8 @@ import type { CliDeps } from './cli/command.ts'
 import type { Sink } from './cli/output.ts'
 import { buildProgram } from './cli/program.ts'
 import { askForRecoveryKey } from './cli/recovery-key.ts'
-import { createClock } from './platform/clock.ts'
-import { VERSION } from './platform/version.ts'
+import { createClock } from './service/clock.ts'
+import { VERSION } from './service/version.ts'
 
 /** The wrapper keeps them from this process, and so from its error messages. */
 const nodeOptions = process.env['GHCONNECT_NODE_OPTIONS']
@@ -44,7 +44,7 @@ const deps: CliDeps = {
   async replaceProcess({ command, args, env }) {
     const path = findProgram(command, env['PATH'])
     if (path === undefined) return
-    const { execute } = await import('./platform/libc.ts')
+    const { execute } = await import('./service/libc.ts')
     try {
       execute(path, [command, ...args], env)
     } catch {
@@ -57,13 +57,13 @@ const deps: CliDeps = {
     return stop.signal
   },
   async surroundings() {
-    const { findGroup, findUser } = await import('./platform/libc.ts')
+    const { findGroup, findUser } = await import('./service/libc.ts')
     return { hostname: hostname(), findUser: name => findUser(name)?.uid, findGroup }
   },
   async runDaemon(options) {
     // Here and not above: the environment of `exec` goes to its child as it came.
-    await import('./platform/quiet.ts')
-    const { runDaemon } = await import('./run.ts')
+    await import('./service/quiet.ts')
+    const { runDaemon } = await import('./core/run.ts')
     return runDaemon(options)
   },
   async runSandbox(options) {
@@ -82,16 +82,16 @@ const deps: CliDeps = {
   },
   async who() {
     if (process.geteuid?.() === 0) return 'root'
-    const { findGroup } = await import('./platform/libc.ts')
+    const { findGroup } = await import('./service/libc.ts')
     const group = findGroup('ghconnect-admin')
     return group !== undefined && process.getgroups?.().includes(group) ? 'admin' : 'user'
   },
   async userNames() {
-    const { userName } = await import('./platform/libc.ts')
+    const { userName } = await import('./service/libc.ts')
     return userName
   },
   async offline({ configFile }) {
-    const { createOffline } = await import('./offline.ts')
+    const { createOffline } = await import('./core/offline.ts')
     return createOffline({
       configFile,
       env: process.env,
@@ -99,15 +99,15 @@ const deps: CliDeps = {
     })
   },
   async checkOffline({ configFile }) {
-    const { checkOffline } = await import('./offline-check.ts')
+    const { checkOffline } = await import('./core/offline-check.ts')
     return checkOffline({ configFile, env: process.env, surroundings: await deps.surroundings() })
   },
   async debugBundle(wish) {
-    const { debugBundle } = await import('./debug-bundle.ts')
+    const { debugBundle } = await import('./core/debug-bundle.ts')
     return debugBundle({ ...wish, env: process.env })
   },
   async checkConfig({ configFile }) {
-    const { checkConfig } = await import('./config-check.ts')
+    const { checkConfig } = await import('./core/config-check.ts')
     return checkConfig({ configFile, env: process.env, surroundings: await deps.surroundings() })
   },
   beforeEnable: askForRecoveryKey,

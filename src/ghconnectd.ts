@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 // The daemon's entry.
 
-import './platform/quiet.ts'
-import { DEFAULT_CONFIG_FILE } from './platform/config.ts'
-import { runDaemon } from './run.ts'
+import './service/quiet.ts'
+import { DEFAULT_CONFIG_FILE } from './service/config.ts'
+import { runDaemon } from './core/run.ts'
 
 const USAGE = `usage: ghconnectd [--config FILE]
 

@@ -1,123 +1,72 @@
-// Holds the house together: imports point down, and the outside world is reached from platform/ alone.
+// Holds the house together: imports point down, and the outside world is reached from service/ and core/outbound/ alone.
 
 import { readdir, readFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import test from 'ava'
 
+/** What the rooms of the key's process are built on. */
+const GROUND = ['service', 'protocol']
+/** Inside `core`, each room may import those before it. */
+const CORE = [
+  'core/policy',
+  'core/outbound',
+  'core/github',
+  'core/store',
+  'core/peers',
+  'core/audit',
+  'core/connection',
+  'core/tokens',
+  'core/cluster',
+  'core/snapshot',
+  'core/api',
+]
+
 /** Each room lists the rooms that it may import. `type:` means `import type` only. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
-  domain: ['domain'],
-  platform: ['platform', 'domain'],
-  github: ['github', 'platform', 'domain'],
-  store: ['store', 'platform', 'domain'],
-  snapshot: ['snapshot', 'platform', 'domain'],
-  cluster: ['cluster', 'platform', 'domain'],
-  operations: ['operations', 'domain', 'type:platform', 'type:github', 'type:store', 'type:snapshot', 'type:cluster'],
-  api: ['api', 'domain', 'type:operations', 'type:platform'],
-  web: ['web', 'domain', 'type:operations', 'type:platform'],
-  cli: ['cli', 'domain', 'platform'],
+  protocol: ['protocol'],
+  service: ['service', 'protocol'],
+  ...Object.fromEntries(CORE.map((room, at) => [room, [...CORE.slice(0, at + 1), ...GROUND]])),
+  // What a disable revokes and what drift doubts are tokens, which stand on the connection.
+  'core/connection': [...CORE.slice(0, CORE.indexOf('core/connection') + 1), 'type:core/tokens', ...GROUND],
+  'core/api': [...CORE, 'type:core', ...GROUND],
+  /** Puts the rooms together, and what works without a daemon. */
+  core: ['core', ...CORE, 'doctor', 'page', ...GROUND],
+  doctor: ['doctor', 'type:core/outbound', 'type:core/store', ...GROUND],
+  // It is served by the daemon, whose operations it is given.
+  page: ['page', 'type:core', 'type:core/audit', ...GROUND],
+  cli: ['cli', ...GROUND],
   sandbox: ['sandbox'],
-  'doctor.ts': ['unlock.ts', 'platform', 'store', 'operations', 'domain'],
-  'config-check.ts': ['unlock.ts', 'platform', 'cluster', 'domain'],
-  'daemon.ts': [
-    'config-check.ts',
-    'doctor.ts',
-    'engine.ts',
-    'engine-keeper.ts',
-    'settings-page.ts',
-    'platform',
-    'github',
-    'store',
-    'snapshot',
-    'cluster',
-    'operations',
-    'api',
-    'web',
-    'domain',
-  ],
-  'unlock.ts': ['platform', 'store', 'snapshot', 'operations', 'domain'],
-  'salvage.ts': ['platform', 'store', 'snapshot', 'type:operations', 'domain'],
-  'rotate-store-key.ts': ['unlock.ts', 'platform', 'store', 'domain'],
-  'engine-keeper.ts': ['engine.ts', 'salvage.ts', 'unlock.ts', 'platform', 'type:operations', 'domain'],
-  'settings-page.ts': ['type:engine-keeper.ts', 'api', 'web', 'domain', 'platform', 'type:operations'],
-  'engine.ts': [
-    'engine-changes.ts',
-    'engine-forms.ts',
-    'engine-github.ts',
-    'engine-seat.ts',
-    'engine-snapshots.ts',
-    'unlock.ts',
-    'platform',
-    'github',
-    'store',
-    'snapshot',
-    'operations',
-    'domain',
-    'type:web',
-  ],
-  'engine-changes.ts': ['github', 'operations', 'type:platform', 'domain'],
-  'engine-github.ts': ['domain', 'github', 'operations', 'platform', 'type:store'],
-  'engine-forms.ts': ['github', 'type:platform', 'type:web', 'domain'],
-  'engine-snapshots.ts': ['platform', 'github', 'store', 'snapshot', 'operations', 'domain'],
-  'engine-seat.ts': ['engine-cluster.ts', 'operations', 'type:platform', 'type:store', 'domain'],
-  'engine-cluster.ts': ['cluster', 'operations', 'platform', 'type:github', 'type:store', 'domain'],
-  'proof.ts': ['offline-proxy.ts', 'platform', 'github', 'snapshot', 'domain'],
-  'offline.ts': [
-    'offline-proxy.ts',
-    'proof.ts',
-    'engine.ts',
-    'engine-snapshots.ts',
-    'rotate-store-key.ts',
-    'salvage.ts',
-    'unlock.ts',
-    'platform',
-    'store',
-    'snapshot',
-    'operations',
-    'domain',
-  ],
-  'offline-proxy.ts': ['unlock.ts', 'platform', 'domain'],
-  'offline-check.ts': ['config-check.ts', 'offline-proxy.ts', 'unlock.ts', 'platform', 'store', 'operations', 'domain'],
-  'run.ts': ['daemon.ts', 'platform', 'domain'],
-  'ghconnectd.ts': ['run.ts', 'platform', 'domain'],
-  'debug-bundle.ts': ['platform', 'snapshot', 'domain'],
-  'ghconnect.ts': [
-    'cli',
-    'config-check.ts',
-    'debug-bundle.ts',
-    'offline.ts',
-    'offline-check.ts',
-    'run.ts',
-    'sandbox',
-    'platform',
-    'domain',
-  ],
+  'ghconnectd.ts': ['core', ...GROUND],
+  'ghconnect.ts': ['cli', 'core', 'sandbox', ...GROUND],
 }
 
 /** A package with an owner is imported there and nowhere else. */
 const OWNERS: Record<string, string> = {
-  '@grpc/grpc-js': 'src/cluster/etcd-channel.ts',
-  '@hono/node-server': 'src/web/server.ts',
-  '@octokit/auth-app': 'src/github/request.ts',
-  '@octokit/core': 'src/github/request.ts',
-  '@primer/primitives': 'src/web/style.ts',
-  'age-encryption': 'src/snapshot/encryption.ts',
-  'better-sqlite3': 'src/store/sqlite.ts',
+  '@grpc/grpc-js': 'src/core/cluster/etcd-channel.ts',
+  '@hono/node-server': 'src/page/server.ts',
+  '@octokit/auth-app': 'src/core/github/request.ts',
+  '@octokit/core': 'src/core/github/request.ts',
+  '@primer/primitives': 'src/page/style.ts',
+  'age-encryption': 'src/core/snapshot/encryption.ts',
+  'better-sqlite3': 'src/core/store/sqlite.ts',
   commander: 'src/cli/program.ts',
-  etcd3: 'src/cluster/etcd.ts',
-  koffi: 'src/platform/libc.ts',
-  'node-cron': 'src/platform/clock.ts',
-  pino: 'src/platform/log.ts',
-  'prom-client': 'src/api/metrics.ts',
-  'proxy-agent': 'src/platform/outbound-pool.ts',
-  'smol-toml': 'src/platform/config-parse.ts',
-  tar: 'src/snapshot/archive.ts',
+  etcd3: 'src/core/cluster/etcd.ts',
+  koffi: 'src/service/libc.ts',
+  'node-cron': 'src/service/clock.ts',
+  pino: 'src/service/log.ts',
+  'prom-client': 'src/core/api/metrics.ts',
+  'proxy-agent': 'src/core/outbound/pool.ts',
+  'smol-toml': 'src/service/config-parse.ts',
+  tar: 'src/core/snapshot/archive.ts',
 }
 
 const ROOT = resolve(import.meta.dirname, '..')
 const SRC = join(ROOT, 'src')
 const IMPORT = /(?:^(?:import|export)\s+(type\s+)?(?:[^'"]*?from\s+)?|\bimport\()'([^']+)'/gm
-const roomOf = (file: string): string => relative(SRC, file).split('/')[0] ?? ''
+const roomOf = (file: string): string => {
+  const [room = '', subject = '', rest] = relative(SRC, file).split('/')
+  return rest !== undefined && room === 'core' ? `${room}/${subject}` : room
+}
 
 type Edge = { from: string; to: string; typeOnly: boolean }
 const edges: Edge[] = []
@@ -190,12 +139,12 @@ test('each package is imported by its one owner', t => {
   t.deepEqual(strays, [])
 })
 
-test('clock, environment, network and timers are reached from platform/ alone', t => {
+test('clock, environment, network and timers are reached from service/ and core/outbound/ alone', t => {
   const outside =
     /\bDate\.now\(|\bnew Date\(\)|\bprocess\.env\b|\bset(Timeout|Interval)\(|[^.\w]fetch\(|performance\.now\(/
   const found: string[] = []
   for (const [file, text] of sources) {
-    if (/^src\/(platform|sandbox)\/|^src\/(ghconnectd?|run)\.ts$/.test(file)) continue
+    if (/^src\/(service|core\/outbound|sandbox)\/|^src\/(ghconnectd?|core\/run)\.ts$/.test(file)) continue
     for (const line of text.split('\n'))
       if (outside.test(line) && !/^\s*(\/\/|\*|\/\*)/.test(line)) found.push(`${file}: ${line.trim()}`)
   }

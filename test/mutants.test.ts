@@ -29,7 +29,7 @@ test('a place that is not there, or not the only one, is an error', t => {
 })
 
 test('operators make a mutant of one place, the same one for the same seed', t => {
-  for (const file of sourcesOf(ROOT, ['operations', 'store'])) {
+  for (const file of sourcesOf(ROOT, ['core/connection', 'core/store'])) {
     const text = sourceOf(file)
     const made = mutantIn(text, file, createSeeded(3))
     if (!made) continue
@@ -40,9 +40,9 @@ test('operators make a mutant of one place, the same one for the same seed', t =
 })
 
 test('the tests of a file come before those of its room, and those before the end-to-end ones', t => {
-  const tests = testsFor(ROOT, { file: 'operations/disable.ts', what: '', find: '', put: '' })
+  const tests = testsFor(ROOT, { file: 'core/connection/disable.ts', what: '', find: '', put: '' })
   const at = (name: string): number => tests.findIndex(path => path.startsWith(name))
-  t.is(at('test/operations/disable.test.ts'), 0)
-  t.true(at('test/operations/import.test.ts') > 0)
-  t.true(at('test/e2e/') > at('test/operations/walk.test.ts'))
+  t.is(at('test/core/connection/disable.test.ts'), 0)
+  t.true(at('test/core/connection/import.test.ts') > 0)
+  t.true(at('test/e2e/') > at('test/core/connection/walk.test.ts'))
 })

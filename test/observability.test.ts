@@ -6,13 +6,15 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import test from 'ava'
 import { z } from 'zod'
-import { METRICS } from '../src/api/metric-table.ts'
-import { STATES } from '../src/api/readings.ts'
-import { isCode } from '../src/domain/errors.ts'
-import { createMintTally } from '../src/operations/mint-tally.ts'
+import { METRICS } from '../src/core/api/metric-table.ts'
+import { STATES } from '../src/core/api/readings.ts'
+import { isCode } from '../src/protocol/errors.ts'
+import { createMintTally } from '../src/core/tokens/mint-tally.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
-const SOURCES = readdirSync(join(ROOT, 'src/operations')).map(name => `src/operations/${name}`)
+const SOURCES = readdirSync(join(ROOT, 'src/core'), { recursive: true, encoding: 'utf8' })
+  .filter(name => name.endsWith('.ts'))
+  .map(name => `src/core/${name}`)
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
 const promtool = (...args: string[]): string => execFileSync('promtool', args, { cwd: ROOT, encoding: 'utf8' })
 

@@ -5,10 +5,10 @@ import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync,
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { asFailure } from '../src/domain/errors.ts'
-import { parseConfig } from '../src/platform/config.ts'
-import { actAs } from '../src/platform/owner.ts'
-import { storeKeyOf } from '../src/unlock.ts'
+import { asFailure } from '../src/protocol/errors.ts'
+import { parseConfig } from '../src/service/config.ts'
+import { actAs } from '../src/service/owner.ts'
+import { storeKeyOf } from '../src/core/unlock.ts'
 
 const SCRIPT = join(import.meta.dirname, '..', 'systemd', 'credentials')
 const surroundings = { hostname: 'h', findUser: () => 0, findGroup: () => 0 }

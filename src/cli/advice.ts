@@ -1,6 +1,6 @@
 // What to do about a problem, for the person who ran this command: nothing that they may not run, nothing that leads back here.
 
-import type { Code, Failure } from '../domain/errors.ts'
+import type { Code, Failure } from '../protocol/errors.ts'
 
 /** `admin`: not root, and a member of the group that may open admin.sock. */
 export type Who = 'root' | 'admin' | 'user'

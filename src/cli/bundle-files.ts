@@ -2,8 +2,8 @@
 
 import { lstatSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { Failure } from '../domain/errors.ts'
-import { Secret } from '../domain/secret.ts'
+import { Failure } from '../protocol/errors.ts'
+import { Secret } from '../protocol/secret.ts'
 import type { CliDeps } from './command.ts'
 import { findObstacle } from './token-file.ts'
 

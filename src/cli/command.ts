@@ -1,14 +1,14 @@
 // What a command is: its options, its examples, and a function of the context it runs in. Knows nothing of the parser.
 
 import type { Readable } from 'node:stream'
-import type { CheckReport } from '../domain/wire-check.ts'
-import type { Clock } from '../platform/clock.ts'
-import type { Profile } from '../domain/policy.ts'
-import type { Surroundings } from '../platform/config.ts'
+import type { CheckReport } from '../protocol/wire-check.ts'
+import type { Clock } from '../service/clock.ts'
+import type { Profile } from '../protocol/profile.ts'
+import type { Surroundings } from '../service/config.ts'
 import type { Who } from './advice.ts'
-import type { Finding } from '../platform/config-findings.ts'
+import type { Finding } from '../service/config-findings.ts'
 import type { ChildOutcome, ChildRequest } from './child.ts'
-import type { Client } from './client.ts'
+import type { Client } from '../protocol/client.ts'
 import type { OfflineWork } from './offline.ts'
 import type { Output, Sink } from './output.ts'
 

@@ -2,7 +2,7 @@
 
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { Failure } from '../domain/errors.ts'
+import { Failure } from '../protocol/errors.ts'
 import type { Context, OptionSpec } from './command.ts'
 
 export const YES_OPTION: OptionSpec = { flags: '--yes', description: 'do not ask' }

@@ -2,12 +2,12 @@
 
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import { Failure } from '../domain/errors.ts'
-import { createClient } from './client.ts'
+import { Failure } from '../protocol/errors.ts'
+import { createClient } from '../protocol/client.ts'
 import type { CliDeps, CommandSpec, Context, Options, SocketName } from './command.ts'
 import type { Output } from './output.ts'
 
-/** Where nobody names another one; the same path as in platform/config.ts, which is loaded only when it is needed. */
+/** Where nobody names another one; the same path as in service/config.ts, which is loaded only when it is needed. */
 const DEFAULT_CONFIG_FILE = '/etc/ghconnectd/config.toml'
 
 export const createContext = (
@@ -41,7 +41,7 @@ const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: fal
  * runs on: neither may take the tokens from local clients, so the default folder serves, with a word on the second.
  */
 const runtimeFolder = async (file: string, context: { given: boolean; output: Output }): Promise<string> => {
-  const { loadConfig, parseConfig } = await import('../platform/config.ts')
+  const { loadConfig, parseConfig } = await import('../service/config.ts')
   // Only paths are read here: whether users exist is for the daemon and for `config check`.
   const surroundings = { hostname: 'localhost', findUser: () => 0, findGroup: () => 0 }
   try {

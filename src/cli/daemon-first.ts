@@ -1,8 +1,8 @@
 // Commands that ask the daemon, and work without it where there is none.
 
 import { z } from 'zod'
-import { Failure } from '../domain/errors.ts'
-import type { Client } from './client.ts'
+import { Failure } from '../protocol/errors.ts'
+import type { Client } from '../protocol/client.ts'
 
 /** One that is hung is told apart within this time. */
 const PROBE_MS = 3_000

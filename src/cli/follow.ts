@@ -1,9 +1,9 @@
 // Follows a token for as long as somebody needs it: asks each minute and whenever the daemon tells of something new.
 
-import { asFailure, type Code, type Failure } from '../domain/errors.ts'
-import { TokenAnswer, type TokenRequest } from '../domain/wire.ts'
-import type { Clock } from '../platform/clock.ts'
-import type { Client } from './client.ts'
+import { asFailure, type Code, type Failure } from '../protocol/errors.ts'
+import { TokenAnswer, type TokenRequest } from '../protocol/wire.ts'
+import type { Clock } from '../service/clock.ts'
+import type { Client } from '../protocol/client.ts'
 
 export type Following = {
   readonly client: Client

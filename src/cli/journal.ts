@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
-import { Failure } from '../domain/errors.ts'
+import { Failure } from '../protocol/errors.ts'
 
 export type Copy = { readonly sequence: number; readonly hash: string }
 

@@ -1,7 +1,7 @@
 // Keeps a file in step with a token: written at each new one, kept where something fails, removed where the token is void.
 
-import { asFailure, type Failure } from '../domain/errors.ts'
-import type { TokenAnswer, TokenRequest } from '../domain/wire.ts'
+import { asFailure, type Failure } from '../protocol/errors.ts'
+import type { TokenAnswer, TokenRequest } from '../protocol/wire.ts'
 import type { Context, SocketName } from './command.ts'
 import { followToken } from './follow.ts'
 import type { TokenFile } from './token-file.ts'

@@ -1,8 +1,8 @@
 // Reads a private key from a file or from standard input, and tells where others can read the file, too.
 
 import { readFile, stat } from 'node:fs/promises'
-import { Failure } from '../domain/errors.ts'
-import { Secret } from '../domain/secret.ts'
+import { Failure } from '../protocol/errors.ts'
+import { Secret } from '../protocol/secret.ts'
 import type { Context } from './command.ts'
 
 /** A key of 8192 bits is 6 kB of PEM; what is longer is another file. */

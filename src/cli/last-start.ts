@@ -1,11 +1,11 @@
 // Why the daemon's last start failed, for commands that find no daemon.
 
-import { Failure } from '../domain/errors.ts'
+import { Failure } from '../protocol/errors.ts'
 
 /** The same problem with the reason of the last start, where it failed: to start it again as it is would fail as well. */
 export const withStartError = async (absent: Failure, configFile: string): Promise<Failure> => {
-  const { DEFAULT_CONFIG_FILE, examineTexts } = await import('../platform/config.ts')
-  const { findStartError } = await import('../platform/start-error.ts')
+  const { DEFAULT_CONFIG_FILE, examineTexts } = await import('../service/config.ts')
+  const { findStartError } = await import('../service/start-error.ts')
   const surroundings = { hostname: 'localhost', findUser: () => 0, findGroup: () => 0 }
   const { config } = examineTexts(configFile, surroundings)
   const runtime = config?.paths.runtime ?? '/run/ghconnectd'

@@ -1,6 +1,6 @@
 // Writes the manual page of the command line, in the man macros of troff, from the commands' own definitions.
 
-import type { CATALOGUE } from '../domain/errors.ts'
+import type { CATALOGUE } from '../protocol/errors.ts'
 import { type CommandSpec, GLOBAL_OPTIONS, type OptionSpec } from './command.ts'
 
 /** ghconnect(1). */

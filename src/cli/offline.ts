@@ -1,7 +1,7 @@
 // What the command line can do where no daemon answers: the shape of the second composition root, which this room may not import.
 
-import type { Secret } from '../domain/secret.ts'
-import type { RestoreAnswer, StateAnswer } from '../domain/wire.ts'
+import type { Secret } from '../protocol/secret.ts'
+import type { RestoreAnswer, StateAnswer } from '../protocol/wire.ts'
 
 /** What can be told of a bundle without a key: its header, and its size. */
 export type BundleSummary = {

@@ -1,7 +1,7 @@
 // What the command line writes: data to standard output, the rest to standard error; colour and progress for terminals.
 
 import { randomBytes } from 'node:crypto'
-import { type Failure, toProblem } from '../domain/errors.ts'
+import { type Failure, toProblem } from '../protocol/errors.ts'
 import { inOptions } from './advice.ts'
 
 export type Sink = { write(text: string): void; readonly isTTY: boolean }

@@ -1,7 +1,7 @@
 // Turns a command line into a command and its exit code. Owns commander.
 
 import { Command, CommanderError, Option } from 'commander'
-import { asFailure, Failure } from '../domain/errors.ts'
+import { asFailure, Failure } from '../protocol/errors.ts'
 import { adviceOn } from './advice.ts'
 import {
   type CliDeps,
@@ -77,7 +77,7 @@ const runCommand = async (spec: CommandSpec, running: Running): Promise<number> 
     const advice = adviceOn(failure, { command: spec.name, who: await deps.who(), socketGiven })
     output.failure(failure, { json: options.flag('json'), forBackups, advice })
     if (failure.code === 'internal' && failure.cause instanceof Error) {
-      const { describeError, redact } = await import('../platform/log.ts')
+      const { describeError, redact } = await import('../service/log.ts')
       const cause = redact(describeError(failure.cause))
       output.note(forBackups ? `Fatal: Cause: ${cause.replaceAll(/\s+/g, ' ')}` : `  Cause: ${cause}`)
     }

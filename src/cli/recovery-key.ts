@@ -1,9 +1,9 @@
 // The recovery key, made and shown once: by its own command, and before an account is connected.
 
-import { Failure } from '../domain/errors.ts'
-import type { Secret } from '../domain/secret.ts'
-import { RecoveryKeysAnswer } from '../domain/wire.ts'
-import type { Client } from './client.ts'
+import { Failure } from '../protocol/errors.ts'
+import type { Secret } from '../protocol/secret.ts'
+import { RecoveryKeysAnswer } from '../protocol/wire.ts'
+import type { Client } from '../protocol/client.ts'
 import type { Context } from './command.ts'
 import { readLine } from './confirm.ts'
 

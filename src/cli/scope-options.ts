@@ -1,7 +1,7 @@
 // The options that say which token is wanted, and the request made of them.
 
-import { Failure } from '../domain/errors.ts'
-import { parseWith, TokenAnswer, TokenRequest } from '../domain/wire.ts'
+import { Failure } from '../protocol/errors.ts'
+import { parseWith, TokenAnswer, TokenRequest } from '../protocol/wire.ts'
 import type { Context, Options, OptionSpec } from './command.ts'
 
 export const SCOPE_OPTIONS: readonly OptionSpec[] = [

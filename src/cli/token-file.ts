@@ -2,8 +2,8 @@
 
 import { lstatSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { asFailure, Failure } from '../domain/errors.ts'
-import { writeDurably } from '../platform/files.ts'
+import { asFailure, Failure } from '../protocol/errors.ts'
+import { writeDurably } from '../service/files.ts'
 
 export type TokenFile = {
   /** Throws `configuration` for a path that must not be written, `disk-full` and `io`: then the former file is there still. */

@@ -1,9 +1,9 @@
 // Follows the daemon's state while something long goes on: polls, and asks sooner when an event comes.
 
-import { Failure, isCode } from '../domain/errors.ts'
-import { SeenStatus } from '../domain/wire.ts'
-import type { Clock } from '../platform/clock.ts'
-import type { Client } from './client.ts'
+import { Failure, isCode } from '../protocol/errors.ts'
+import { SeenStatus } from '../protocol/wire.ts'
+import type { Clock } from '../service/clock.ts'
+import type { Client } from '../protocol/client.ts'
 
 export const POLL_MS = 1_000
 /** A daemon that is being restarted is back long before. */

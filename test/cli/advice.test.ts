@@ -3,7 +3,7 @@
 import test from 'ava'
 import { adviceOn, commandsIn, inOptions, MAY_RUN, type Who } from '../../src/cli/advice.ts'
 import { COMMANDS } from '../../src/cli/commands.ts'
-import { CATALOGUE, Failure, isCode } from '../../src/domain/errors.ts'
+import { CATALOGUE, Failure, isCode } from '../../src/protocol/errors.ts'
 
 const codes = Object.keys(CATALOGUE).filter(isCode)
 const PEOPLE: readonly Who[] = ['root', 'admin', 'user']

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import test from 'ava'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { manPage } from '../../src/cli/man.ts'
-import { CATALOGUE } from '../../src/domain/errors.ts'
+import { CATALOGUE } from '../../src/protocol/errors.ts'
 
 const page = manPage(COMMANDS, '1.2.3')
 

@@ -3,7 +3,7 @@
 import test from 'ava'
 import * as fc from 'fast-check'
 import { createOutput, escapeText } from '../../src/cli/output.ts'
-import { Failure } from '../../src/domain/errors.ts'
+import { Failure } from '../../src/protocol/errors.ts'
 
 const HOSTILE = [
   '\n|\r|\r\n|\t|\u0000|\u0007|\u001b|\u001b[2J|\u001b[32m|\u007f|\u0085|\u009b31m',

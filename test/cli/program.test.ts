@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
 import { COMMANDS } from '../../src/cli/commands.ts'
-import { Failure } from '../../src/domain/errors.ts'
+import { Failure } from '../../src/protocol/errors.ts'
 import { CONNECTED, runCli, startDaemon } from './rig.ts'
 
 const FOR_PEOPLE = /^ghconnect: .*unknown option '--no-such-option'\n {2}What to do: /

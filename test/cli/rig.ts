@@ -8,12 +8,12 @@ import { PassThrough } from 'node:stream'
 import type { ExecutionContext } from 'ava'
 import type { CliDeps } from '../../src/cli/command.ts'
 import { buildProgram } from '../../src/cli/program.ts'
-import type { Status } from '../../src/domain/wire.ts'
-import { checkConfig } from '../../src/config-check.ts'
-import { checkOffline } from '../../src/offline-check.ts'
-import { debugBundle } from '../../src/debug-bundle.ts'
-import { createOffline } from '../../src/offline.ts'
-import type { Clock } from '../../src/platform/clock.ts'
+import type { Status } from '../../src/protocol/wire.ts'
+import { checkConfig } from '../../src/core/config-check.ts'
+import { checkOffline } from '../../src/core/offline-check.ts'
+import { debugBundle } from '../../src/core/debug-bundle.ts'
+import { createOffline } from '../../src/core/offline.ts'
+import type { Clock } from '../../src/service/clock.ts'
 
 export const NOW = Date.parse('2026-07-11T12:00:00.000Z')
 

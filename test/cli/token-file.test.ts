@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import test from 'ava'
 import { assertWritable } from '../../src/cli/bundle-files.ts'
 import { createTokenFile } from '../../src/cli/token-file.ts'
-import { asFailure, Failure } from '../../src/domain/errors.ts'
-import { writeDurably } from '../../src/platform/files.ts'
+import { asFailure, Failure } from '../../src/protocol/errors.ts'
+import { writeDurably } from '../../src/service/files.ts'
 
 const folderOf = (t: { teardown(task: () => void): void }): string => {
   const folder = mkdtempSync(join(tmpdir(), 'ghconnect-token file-'))

@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import { z } from 'zod'
-import { LINK_TIMES } from '../../src/cluster/link.ts'
+import { LINK_TIMES } from '../../src/core/cluster/link.ts'
 import { type Cluster, type ClusterNode, REPOSITORIES, startCluster } from '../support/cluster.ts'
 
 const pause = (): Promise<void> => new Promise(done => void setTimeout(done, 20))

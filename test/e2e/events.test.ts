@@ -3,8 +3,8 @@
 import { join } from 'node:path'
 import { userInfo } from 'node:os'
 import test from 'ava'
-import { createClient } from '../../src/cli/client.ts'
-import type { EventBody } from '../../src/domain/wire.ts'
+import { createClient } from '../../src/protocol/client.ts'
+import type { EventBody } from '../../src/protocol/wire.ts'
 import { enabled } from '../support/probes.ts'
 import { until } from '../support/processes.ts'
 

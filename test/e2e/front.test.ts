@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { AuditAnswer } from '../../src/domain/wire-policy.ts'
+import { AuditAnswer } from '../../src/protocol/wire-policy.ts'
 import { type Appliance, createAppliance, PROFILE } from '../support/appliance.ts'
 import { NOBODY, runDaemon, shell } from '../support/probes.ts'
 

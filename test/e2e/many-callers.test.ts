@@ -2,9 +2,9 @@
 
 import { join } from 'node:path'
 import test from 'ava'
-import { createClient } from '../../src/cli/client.ts'
+import { createClient } from '../../src/protocol/client.ts'
 import { followToken } from '../../src/cli/follow.ts'
-import { type Clock, createClock } from '../../src/platform/clock.ts'
+import { type Clock, createClock } from '../../src/service/clock.ts'
 import { enabled, shell } from '../support/probes.ts'
 import { until } from '../support/processes.ts'
 

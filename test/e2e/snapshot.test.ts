@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { openReadOnly } from '../../src/store/sqlite.ts'
+import { openReadOnly } from '../../src/core/store/sqlite.ts'
 import { type Appliance, createAppliance } from '../support/appliance.ts'
 import { NOBODY } from '../support/probes.ts'
 import { addRecoveryKey, connected, credentialsIn, exportFrom, on, run } from '../support/snapshots.ts'

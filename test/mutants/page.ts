@@ -4,17 +4,17 @@ import type { Mutant } from './mutant.ts'
 
 export const PAGE: readonly Mutant[] = [
   {
-    file: 'web/model-of.ts',
+    file: 'page/model-of.ts',
     what: 'a node that is cut off looks connected',
     find: "['awaiting-unlock', 'isolated'] as const",
     put: "['awaiting-unlock'] as const",
-    test: 'web/model-of.test.ts',
+    test: 'page/model-of.test.ts',
   },
   {
-    file: 'web/server.ts',
+    file: 'page/server.ts',
     what: 'a request that is refused before its path is looked at can be framed and kept',
     find: '    protect(c)\n    c.status(',
     put: '    c.status(',
-    test: 'web/pages.test.ts',
+    test: 'page/pages.test.ts',
   },
 ]

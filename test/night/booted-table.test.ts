@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { bootedTest, buildPackage, canBoot, CONFIG, createInstalled, type Installed } from '../support/installed.ts'
 import { SOURCES } from '../support/booted.ts'
-import { createRecoveryKey } from '../../src/snapshot/encryption.ts'
+import { createRecoveryKey } from '../../src/core/snapshot/encryption.ts'
 import { parseTable, plainText, printTable } from '../support/trouble-table.ts'
 
 const TABLE = join(import.meta.dirname, 'booted-table.txt')

@@ -1,8 +1,8 @@
 // Run inside a booted machine as the daemon's user, with the daemon stopped: writes a connection into the store, whose key comes on standard input.
 
 import { readFileSync } from 'node:fs'
-import { type Connection, isLive } from '../../src/domain/connection.ts'
-import { openStore } from '../../src/store/database.ts'
+import { type Connection, isLive } from '../../src/protocol/connection.ts'
+import { openStore } from '../../src/core/store/database.ts'
 
 const [kind = '', evidence = ''] = process.argv.slice(2)
 const silent = () => undefined

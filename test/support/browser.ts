@@ -3,7 +3,7 @@
 import { mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
-import type { Language } from '../../src/web/model.ts'
+import type { Language } from '../../src/page/model.ts'
 import { findViolations } from './view-browser.ts'
 
 const ARTIFACTS = resolve(import.meta.dirname, '../../artifacts/page')

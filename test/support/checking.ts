@@ -1,10 +1,10 @@
 // Looks at an appliance as an administrator would: what the doctor names, what the status says, whether all is well again.
 
 import type { ExecutionContext } from 'ava'
-import type { Code } from '../../src/domain/errors.ts'
-import { parseWith, Status } from '../../src/domain/wire.ts'
-import { CheckReport, type CheckRow } from '../../src/domain/wire-check.ts'
-import { createRecoveryKey } from '../../src/snapshot/encryption.ts'
+import type { Code } from '../../src/protocol/errors.ts'
+import { parseWith, Status } from '../../src/protocol/wire.ts'
+import { CheckReport, type CheckRow } from '../../src/protocol/wire-check.ts'
+import { createRecoveryKey } from '../../src/core/snapshot/encryption.ts'
 import type { Appliance } from './appliance.ts'
 
 export const checkOf = async (appliance: Appliance): Promise<CheckReport> =>

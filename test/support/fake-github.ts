@@ -1,11 +1,11 @@
 // A small honest model of GitHub behind the daemon's own contract: Apps, installations, tokens, and refusals to be switched on.
 
-import type { Account, App, Installation } from '../../src/domain/connection.ts'
-import { type Code, Failure } from '../../src/domain/errors.ts'
-import { foldName, type Permissions, permissionsCover, type Scope } from '../../src/domain/scope.ts'
-import { Secret } from '../../src/domain/secret.ts'
-import type { GitHubClock } from '../../src/github/clock.ts'
-import type { AppIdentity, GitHub, KeyState, MintedToken, Quota } from '../../src/github/request.ts'
+import type { Account, App, Installation } from '../../src/protocol/connection.ts'
+import { type Code, Failure } from '../../src/protocol/errors.ts'
+import { foldName, type Permissions, permissionsCover, type Scope } from '../../src/protocol/scope.ts'
+import { Secret } from '../../src/protocol/secret.ts'
+import type { GitHubClock } from '../../src/core/github/clock.ts'
+import type { AppIdentity, GitHub, KeyState, MintedToken, Quota } from '../../src/core/github/request.ts'
 
 type Call = keyof GitHub
 export type HeldApp = { app: App; keys: Set<string>; deleted: boolean }

@@ -1,13 +1,13 @@
 // What the tests of the operations own in place of the machine: time, disk, audit log and journal.
 
 import { createHash } from 'node:crypto'
-import { type Code, Failure } from '../../src/domain/errors.ts'
-import type { Clock, Timer } from '../../src/platform/clock.ts'
-import type { Fields, Log } from '../../src/platform/log.ts'
-import type { AuditRow, AuditStore } from '../../src/store/audit-store.ts'
-import type { ConnectionRecord } from '../../src/store/connection-store.ts'
-import type { Store } from '../../src/store/database.ts'
-import type { StoredToken } from '../../src/store/token-store.ts'
+import { type Code, Failure } from '../../src/protocol/errors.ts'
+import type { Clock, Timer } from '../../src/service/clock.ts'
+import type { Fields, Log } from '../../src/service/log.ts'
+import type { AuditRow, AuditStore } from '../../src/core/audit/audit-store.ts'
+import type { ConnectionRecord } from '../../src/core/store/connection-store.ts'
+import type { Store } from '../../src/core/store/database.ts'
+import type { StoredToken } from '../../src/core/store/token-store.ts'
 
 /** Lets everything run that waits for nothing but other promises. */
 export const settle = (): Promise<void> => new Promise(resolve => void setImmediate(resolve))

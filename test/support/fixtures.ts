@@ -2,14 +2,14 @@
 
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { createCodecs } from '../../src/cluster/values.ts'
-import { createKeyring } from '../../src/cluster/sealing.ts'
-import { Secret } from '../../src/domain/secret.ts'
-import type { Surroundings } from '../../src/platform/config.ts'
-import { createAuditArchive } from '../../src/store/audit-archive.ts'
-import { openAudit } from '../../src/store/audit-store.ts'
-import { readStore } from '../../src/store/database.ts'
-import { silentLog } from '../store/samples.ts'
+import { createCodecs } from '../../src/core/cluster/values.ts'
+import { createKeyring } from '../../src/core/cluster/sealing.ts'
+import { Secret } from '../../src/protocol/secret.ts'
+import type { Surroundings } from '../../src/service/config.ts'
+import { createAuditArchive } from '../../src/core/audit/audit-archive.ts'
+import { openAudit } from '../../src/core/audit/audit-store.ts'
+import { readStore } from '../../src/core/store/database.ts'
+import { silentLog } from '../core/store/samples.ts'
 
 /** The machine on which fixtures are made. */
 export const FIXTURE_HOST = { machineId: '0'.repeat(31) + '1', hostname: 'appliance.test' }

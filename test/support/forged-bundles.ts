@@ -1,10 +1,10 @@
 // Bundles as somebody with a signing key of their own can make them: one field of a good one changed, and every digest right again.
 
 import { createHash } from 'node:crypto'
-import { canonicalJson } from '../../src/domain/canonical-json.ts'
-import { pack } from '../../src/snapshot/archive.ts'
-import { createSigner } from '../../src/snapshot/signing.ts'
-import { entriesOf, entryOf } from '../snapshot/samples.ts'
+import { canonicalJson } from '../../src/protocol/canonical-json.ts'
+import { pack } from '../../src/core/snapshot/archive.ts'
+import { createSigner } from '../../src/core/snapshot/signing.ts'
+import { entriesOf, entryOf } from '../core/snapshot/samples.ts'
 
 type Json = Record<string, unknown>
 

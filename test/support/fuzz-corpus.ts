@@ -1,8 +1,8 @@
 // What the fuzzer begins with: a valid request for every route of a socket, and of the settings page. A route without one is an error.
 
 import { generateKeyPairSync } from 'node:crypto'
-import { ROUTES as API_ROUTES } from '../../src/api/routes.ts'
-import { OPEN_ROUTES, ROUTES as PAGE_ROUTES } from '../../src/web/model.ts'
+import { ROUTES as API_ROUTES } from '../../src/core/api/routes.ts'
+import { OPEN_ROUTES, ROUTES as PAGE_ROUTES } from '../../src/page/model.ts'
 
 export type Sample = {
   readonly method: string

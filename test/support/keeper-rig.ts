@@ -1,10 +1,10 @@
 // The keeper of an engine over the real disk, with a clock of its own and no way out of the machine.
 
 import type { ExecutionContext } from 'ava'
-import { keepEngine } from '../../src/engine-keeper.ts'
-import { NO_PROXY } from '../../src/offline-proxy.ts'
-import { createEvents } from '../../src/operations/events.ts'
-import { createOutbound } from '../../src/platform/outbound.ts'
+import { keepEngine } from '../../src/core/engine-keeper.ts'
+import { NO_PROXY } from '../../src/core/offline-proxy.ts'
+import { createEvents } from '../../src/core/audit/events.ts'
+import { createOutbound } from '../../src/core/outbound/outbound.ts'
 import { createFakeClock, createFakeLog } from './fakes.ts'
 import { createPlace, PLACE } from './place.ts'
 

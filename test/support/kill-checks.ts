@@ -2,7 +2,7 @@
 
 import { lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseWith, Status } from '../../src/domain/wire.ts'
+import { parseWith, Status } from '../../src/protocol/wire.ts'
 import type { Appliance } from './appliance.ts'
 import type { Knowledge } from './kill-phases.ts'
 

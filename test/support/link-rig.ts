@@ -1,11 +1,11 @@
 // Nodes of a cluster as far as their link: each with a client of one etcd in memory, and with what it was told.
 
-import { createLink, type ClusterLink } from '../../src/cluster/link.ts'
-import { createKeyring } from '../../src/cluster/sealing.ts'
-import { createCodecs } from '../../src/cluster/values.ts'
-import type { Ask, SharedRecord, TokenOf } from '../../src/domain/cluster.ts'
-import { scopeKey } from '../../src/domain/scope.ts'
-import { Secret } from '../../src/domain/secret.ts'
+import { createLink, type ClusterLink } from '../../src/core/cluster/link.ts'
+import { createKeyring } from '../../src/core/cluster/sealing.ts'
+import { createCodecs } from '../../src/core/cluster/values.ts'
+import type { Ask, SharedRecord, TokenOf } from '../../src/core/store/generations.ts'
+import { scopeKey } from '../../src/protocol/scope.ts'
+import { Secret } from '../../src/protocol/secret.ts'
 import { createFakeEtcd, type FakeClient, type FakeEtcd } from './fake-etcd.ts'
 import { createFakeClock, createFakeLog, type FakeClock } from './fakes.ts'
 

@@ -1,7 +1,7 @@
 // How tests listen on unix sockets: as the daemon does.
 
-import type { Listening } from '../../src/api/sockets.ts'
-import { duplicate } from '../../src/platform/libc.ts'
+import type { Listening } from '../../src/core/api/sockets.ts'
+import { duplicate } from '../../src/service/libc.ts'
 
 export const LISTENING: Listening = {
   ownerOf: () => 'nobody',

@@ -1,8 +1,8 @@
 // One model for each view and state, as the daemon would fill it: for tests of the views and for a look at them.
 
-import { CATALOGUE } from '../../src/domain/errors.ts'
-import { FEATURES } from '../../src/domain/features.ts'
-import type { CheckReport } from '../../src/domain/wire-check.ts'
+import { CATALOGUE } from '../../src/protocol/errors.ts'
+import { FEATURES } from '../../src/protocol/features.ts'
+import type { CheckReport } from '../../src/protocol/wire-check.ts'
 import type {
   ConfirmModel,
   ErrorModel,
@@ -11,7 +11,7 @@ import type {
   PageModel,
   RefreshHour,
   SignInModel,
-} from '../../src/web/model.ts'
+} from '../../src/page/model.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS

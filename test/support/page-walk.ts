@@ -2,7 +2,7 @@
 
 import test, { type ExecutionContext } from 'ava'
 import type { Browser, Page } from 'playwright-core'
-import { LANGUAGES, type Language } from '../../src/web/model.ts'
+import { LANGUAGES, type Language } from '../../src/page/model.ts'
 import type { Appliance } from './appliance.ts'
 import { type Visitor, visit, type VisitOptions } from './browser.ts'
 import { running } from './probes.ts'

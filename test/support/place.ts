@@ -4,14 +4,14 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
-import type { Connection, Host } from '../../src/domain/connection.ts'
-import { type Config, parseConfig } from '../../src/platform/config.ts'
-import { encryptTo } from '../../src/snapshot/encryption.ts'
-import { type AuditStore, openAudit } from '../../src/store/audit-store.ts'
-import type { StoreChange } from '../../src/store/connection-store.ts'
-import { openStore, type Store } from '../../src/store/database.ts'
-import { CONNECTED } from '../snapshot/samples.ts'
-import { silentLog, STORE_KEY } from '../store/samples.ts'
+import type { Connection, Host } from '../../src/protocol/connection.ts'
+import { type Config, parseConfig } from '../../src/service/config.ts'
+import { encryptTo } from '../../src/core/snapshot/encryption.ts'
+import { type AuditStore, openAudit } from '../../src/core/audit/audit-store.ts'
+import type { StoreChange } from '../../src/core/store/connection-store.ts'
+import { openStore, type Store } from '../../src/core/store/database.ts'
+import { CONNECTED } from '../core/snapshot/samples.ts'
+import { silentLog, STORE_KEY } from '../core/store/samples.ts'
 
 export const OTHER_KEY = Buffer.alloc(32, 9)
 /** What the configuration below says of this machine, and no machine-id. */

@@ -1,6 +1,6 @@
 // The seat of a follower that is in touch and of which nothing is wanted: tests change what they are about.
 
-import type { Seat } from '../../src/operations/seat.ts'
+import type { Seat } from '../../src/core/connection/seat.ts'
 
 export const QUIET_SEAT: Seat = {
   findShut: () => undefined,

@@ -2,9 +2,9 @@
 
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { createAssets } from '../../src/web/assets.ts'
-import { LANGUAGES, type Language } from '../../src/web/model.ts'
-import { views } from '../../src/web/views/views.ts'
+import { createAssets } from '../../src/page/assets.ts'
+import { LANGUAGES, type Language } from '../../src/page/model.ts'
+import { views } from '../../src/page/views/views.ts'
 import {
   checkModel,
   confirmModel,

@@ -3,7 +3,7 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createClient } from '../../src/cli/client.ts'
+import { createClient } from '../../src/protocol/client.ts'
 import { type Appliance, createAppliance } from './appliance.ts'
 import { type Random, seeded } from './kill-phases.ts'
 import { addRecoveryKey, credentialsIn } from './snapshots.ts'

@@ -1,13 +1,13 @@
 // Snapshots and recovery over the rig of the operations; bundles are kept in a table, and opened by whoever names their recipient.
 
-import type { Host } from '../../src/domain/connection.ts'
-import { Failure } from '../../src/domain/errors.ts'
-import type { GithubAddresses } from '../../src/domain/github-addresses.ts'
-import { Secret } from '../../src/domain/secret.ts'
-import { createRecovery } from '../../src/operations/recovery.ts'
-import { createSnapshots, type BundleTools } from '../../src/operations/snapshots.ts'
-import type { BundleContent } from '../../src/snapshot/content.ts'
-import type { BundleHeader } from '../../src/snapshot/header.ts'
+import type { Host } from '../../src/protocol/connection.ts'
+import { Failure } from '../../src/protocol/errors.ts'
+import type { GithubAddresses } from '../../src/protocol/github-addresses.ts'
+import { Secret } from '../../src/protocol/secret.ts'
+import { createRecovery } from '../../src/core/snapshot/recovery.ts'
+import { createSnapshots, type BundleTools } from '../../src/core/snapshot/snapshots.ts'
+import type { BundleContent } from '../../src/core/snapshot/content.ts'
+import type { BundleHeader } from '../../src/core/snapshot/header.ts'
 import { openMemoryAudit } from './fakes.ts'
 import { HERE, readFakeKey, type Rig } from './operations-rig.ts'
 

@@ -3,8 +3,8 @@
 import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Secret } from '../../src/domain/secret.ts'
-import { openBundle } from '../../src/snapshot/bundle.ts'
+import { Secret } from '../../src/protocol/secret.ts'
+import { openBundle } from '../../src/core/snapshot/bundle.ts'
 import { type Appliance, CLI, createAppliance, PROFILE } from './appliance.ts'
 
 export type Ran = { readonly code: number | null; readonly stdout: Buffer; readonly stderr: string }

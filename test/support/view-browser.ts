@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { type Browser, type BrowserContextOptions, chromium, type Page, type Route } from 'playwright-core'
 import { z } from 'zod'
-import { createAssets } from '../../src/web/assets.ts'
+import { createAssets } from '../../src/page/assets.ts'
 
 /** Loopback counts as a secure place, as it does for the daemon's own page. Nothing listens there: no request leaves the browser. */
 export const ORIGIN = 'http://127.0.0.1:1'

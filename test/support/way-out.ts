@@ -1,7 +1,7 @@
 // The settings of the way out, with the proxy as text.
 
-import type { ProxySettings } from '../../src/platform/outbound.ts'
-import { parseProxyAddress } from '../../src/platform/proxy-address.ts'
+import type { ProxySettings } from '../../src/core/outbound/outbound.ts'
+import { parseProxyAddress } from '../../src/service/proxy-address.ts'
 
 export type WayOut = {
   readonly url?: string | undefined

@@ -1,8 +1,8 @@
 // `ghconnect audit` and `ghconnect audit verify`: who got what, and proof that no row of it is missing.
 
-import { Failure } from '../../domain/errors.ts'
-import { AuditAnswer, AuditRowBody, AuditVerdict } from '../../domain/wire-policy.ts'
-import type { Client } from '../client.ts'
+import { Failure } from '../../protocol/errors.ts'
+import { AuditAnswer, AuditRowBody, AuditVerdict } from '../../protocol/wire-policy.ts'
+import type { Client } from '../../protocol/client.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { type Copies, type JournalSource, readCopies } from '../journal.ts'
 import { count } from '../output.ts'

@@ -1,8 +1,8 @@
 // `ghconnect check`: the doctor. A row for each layer between this machine and a token, and what to do where one is wrong.
 
-import { exitOf } from '../../domain/check.ts'
-import { CATALOGUE, Failure } from '../../domain/errors.ts'
-import { CheckReport, type CheckRow } from '../../domain/wire-check.ts'
+import { exitOf } from '../../protocol/wire-check.ts'
+import { CATALOGUE, Failure } from '../../protocol/errors.ts'
+import { CheckReport, type CheckRow } from '../../protocol/wire-check.ts'
 import { adviceOn, forPerson } from '../advice.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { alignColumns, type Output, type Style } from '../output.ts'

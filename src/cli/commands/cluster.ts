@@ -1,7 +1,7 @@
 // `ghconnect cluster`: the credentials on several nodes.
 
-import { ClusterStatus, ResealAnswer } from '../../domain/wire-cluster.ts'
-import type { Client } from '../client.ts'
+import { ClusterStatus, ResealAnswer } from '../../protocol/wire-cluster.ts'
+import type { Client } from '../../protocol/client.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { confirm, YES_OPTION } from '../confirm.ts'
 import { alignColumns, count, describeTime, relativeTime } from '../output.ts'

@@ -1,8 +1,8 @@
 // `ghconnect __complete`: the values that the shells' completion offers. It asks the daemon briefly, and says nothing where it cannot.
 
-import { describePermissions } from '../../domain/scope.ts'
+import { describePermissions } from '../../protocol/scope.ts'
 import type { z } from 'zod'
-import { InstallationsAnswer, type ProfileBody, ProfilesAnswer } from '../../domain/wire.ts'
+import { InstallationsAnswer, type ProfileBody, ProfilesAnswer } from '../../protocol/wire.ts'
 import { type CommandSpec, COMPLETIONS, type Completion, type Context, type SocketName } from '../command.ts'
 
 /** Whoever pressed TAB waits. */
@@ -80,13 +80,13 @@ const permissionValues = async (context: Context): Promise<readonly Value[]> => 
 }
 
 const sinkValues = async ({ configFile }: Context): Promise<readonly Value[]> => {
-  const { loadConfig } = await import('../../platform/config.ts')
+  const { loadConfig } = await import('../../service/config.ts')
   const { sinks } = loadConfig(configFile, { hostname: 'localhost', findUser: () => 0, findGroup: () => 0 })
   return sinks.map(({ name, path, profile }) => [name, `${path}, profile ${profile}`])
 }
 
 const keyValues = async (context: Context): Promise<readonly Value[]> => {
-  const { KeysAnswer } = await import('../../domain/wire-keys.ts')
+  const { KeysAnswer } = await import('../../protocol/wire-keys.ts')
   const client = await context.client('admin')
   const call = { method: 'GET', path: '/v1/keys', answer: KeysAnswer, silenceMs: SILENCE_MS } as const
   const { keys } = await client.call(call)

@@ -1,11 +1,11 @@
 // `ghconnect config check` and `ghconnect reload`: the file before it is applied, and its application.
 
 import { existsSync } from 'node:fs'
-import { asFailure, CATALOGUE } from '../../domain/errors.ts'
-import { allowNames, type Profile } from '../../domain/policy.ts'
-import { comparePolicies, doubtProfile, type PolicyChange } from '../../domain/policy-diff.ts'
-import { InstallationsAnswer, ProfilesAnswer } from '../../domain/wire.ts'
-import { describeFinding, type Finding } from '../../platform/config-findings.ts'
+import { asFailure, CATALOGUE } from '../../protocol/errors.ts'
+import { allowNames, type Profile } from '../../protocol/profile.ts'
+import { comparePolicies, doubtProfile, type PolicyChange } from '../policy-diff.ts'
+import { InstallationsAnswer, ProfilesAnswer } from '../../protocol/wire.ts'
+import { describeFinding, type Finding } from '../../service/config-findings.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 
 export const configCheck: CommandSpec = {
@@ -102,7 +102,7 @@ export const reload: CommandSpec = {
   options: [],
   examples: ['sudo ghconnect reload'],
   async run(context) {
-    const { ReloadAnswer } = await import('../../domain/wire-features.ts')
+    const { ReloadAnswer } = await import('../../protocol/wire-features.ts')
     const client = await context.client('admin')
     const { file } = await client.call({ method: 'POST', path: '/v1/reload', answer: ReloadAnswer })
     context.output.line(`${file}: applied`)

@@ -1,7 +1,7 @@
 // `ghconnect debug bundle`: one file for whoever helps, without a secret; with the daemon, or without it.
 
-import { writeDurably } from '../../platform/files.ts'
-import { asFailure, Failure, toProblem } from '../../domain/errors.ts'
+import { writeDurably } from '../../service/files.ts'
+import { asFailure, Failure, toProblem } from '../../protocol/errors.ts'
 import { assertWritable } from '../bundle-files.ts'
 import type { CommandSpec, Context } from '../command.ts'
 import { getStatus } from '../watch.ts'

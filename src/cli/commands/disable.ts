@@ -1,9 +1,9 @@
 // `ghconnect disable`: ends the connection, and follows it until it is gone or waits for the App's owner.
 
 import { z } from 'zod'
-import { Failure } from '../../domain/errors.ts'
-import { type SeenStatus, StateAnswer } from '../../domain/wire.ts'
-import type { Client } from '../client.ts'
+import { Failure } from '../../protocol/errors.ts'
+import { type SeenStatus, StateAnswer } from '../../protocol/wire.ts'
+import type { Client } from '../../protocol/client.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { confirm, YES_OPTION } from '../confirm.ts'
 import { isDaemonUp } from '../daemon-first.ts'

@@ -1,11 +1,11 @@
 // `ghconnect enable`: begins the connection, says which page to open, and follows it until there is a connection.
 
 import { createInterface } from 'node:readline'
-import { asFailure, Failure, isCode } from '../../domain/errors.ts'
-import { failureOfState } from '../../domain/state-failure.ts'
-import { EnableAnswer, StateAnswer, type SeenStatus } from '../../domain/wire.ts'
-import type { CheckRow } from '../../domain/wire-check.ts'
-import type { Client } from '../client.ts'
+import { asFailure, Failure, isCode } from '../../protocol/errors.ts'
+import { failureOfState } from '../../protocol/state-failure.ts'
+import { EnableAnswer, StateAnswer, type SeenStatus } from '../../protocol/wire.ts'
+import type { CheckRow } from '../../protocol/wire-check.ts'
+import type { Client } from '../../protocol/client.ts'
 import { type CommandSpec, type Context, JSON_OPTION, type Options } from '../command.ts'
 import { failureOfLastCall, followStatus, POLLING } from '../watch.ts'
 
@@ -53,7 +53,7 @@ const WAY = new Set<CheckRow['layer']>(['configuration', 'dns', 'proxy', 'tls', 
 /** An owner who created the App on GitHub should not have to wait for a proxy to be fixed. Throws what fails first. */
 const assertWayOpen = async ({ output }: Context, client: Client): Promise<void> => {
   output.progress('Checking the way to GitHub...')
-  const { CheckReport } = await import('../../domain/wire-check.ts')
+  const { CheckReport } = await import('../../protocol/wire-check.ts')
   const call = { method: 'GET', path: '/v1/check', answer: CheckReport, silenceMs: CHECK_MS } as const
   // A daemon that cannot check says why when it is asked to connect.
   const report = await client.call(call).catch(() => undefined)

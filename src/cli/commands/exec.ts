@@ -1,6 +1,6 @@
 // `ghconnect exec`: runs a command that finds a token in its environment, and in no argument.
 
-import { Failure } from '../../domain/errors.ts'
+import { Failure } from '../../protocol/errors.ts'
 import type { ChildOutcome, ChildRequest } from '../child.ts'
 import type { CommandSpec, Context } from '../command.ts'
 import { keepFile } from '../keep-file.ts'

@@ -1,7 +1,7 @@
 // `ghconnect explain`: who would get what under the policy, and why not.
 
-import { Failure } from '../../domain/errors.ts'
-import { ExplainAnswer } from '../../domain/wire-policy.ts'
+import { Failure } from '../../protocol/errors.ts'
+import { ExplainAnswer } from '../../protocol/wire-policy.ts'
 import { forPerson } from '../advice.ts'
 import { type CommandSpec, JSON_OPTION } from '../command.ts'
 import type { Output } from '../output.ts'

@@ -1,11 +1,11 @@
 // `ghconnect features`: what GitHub Connect is to do for this machine, switched on and off by an administrator.
 
 import { dirname, resolve } from 'node:path'
-import { asFailure, Failure } from '../../domain/errors.ts'
-import { FEATURE_NAMES, FEATURES, type FeatureName } from '../../domain/features.ts'
-import { describePermissions } from '../../domain/scope.ts'
-import type { FeatureBody } from '../../domain/wire-features.ts'
-import type { FeatureSetting, Switched } from '../../platform/features-file.ts'
+import { asFailure, Failure } from '../../protocol/errors.ts'
+import { FEATURE_NAMES, FEATURES, type FeatureName } from '../../protocol/features.ts'
+import { describePermissions } from '../../protocol/scope.ts'
+import type { FeatureBody } from '../../protocol/wire-features.ts'
+import type { FeatureSetting, Switched } from '../../service/features-file.ts'
 import { type CommandSpec, type Context, JSON_OPTION, type Options } from '../command.ts'
 
 const NAME = { name: 'feature', description: 'the feature', choices: FEATURE_NAMES }
@@ -92,7 +92,7 @@ const change = async (
   { name, setting }: { name: FeatureName; setting: FeatureSetting | undefined },
 ): Promise<number> => {
   const { deps, output, configFile } = context
-  const { switchFeature } = await import('../../platform/features-file.ts')
+  const { switchFeature } = await import('../../service/features-file.ts')
   const surroundings = await deps.surroundings()
   const switched = asWriter(configFile, () => switchFeature(name, setting, { configFile, surroundings }))
   const holds = await reload(context, switched)
@@ -131,7 +131,7 @@ const print = (told: {
 /** Whether the daemon runs and took the change. Where it refuses, what was there is put back. */
 const reload = async (context: Context, switched: Switched): Promise<boolean> => {
   try {
-    const { ReloadAnswer } = await import('../../domain/wire-features.ts')
+    const { ReloadAnswer } = await import('../../protocol/wire-features.ts')
     const client = await context.client('admin')
     const { file } = await client.call({ method: 'POST', path: '/v1/reload', answer: ReloadAnswer })
     if (resolve(file) === resolve(context.configFile)) return true
@@ -145,7 +145,7 @@ const reload = async (context: Context, switched: Switched): Promise<boolean> =>
 }
 
 const fetchFeatures = async (context: Context): Promise<readonly FeatureBody[]> => {
-  const { FeaturesAnswer } = await import('../../domain/wire-features.ts')
+  const { FeaturesAnswer } = await import('../../protocol/wire-features.ts')
   const client = await context.client('admin')
   return (await client.call({ method: 'GET', path: '/v1/features', answer: FeaturesAnswer })).features
 }

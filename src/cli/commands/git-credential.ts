@@ -4,8 +4,8 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import type { Readable } from 'node:stream'
-import { Failure } from '../../domain/errors.ts'
-import { GIT_CREDENTIAL } from '../../domain/git-credential.ts'
+import { Failure } from '../../protocol/errors.ts'
+import { GIT_CREDENTIAL } from '../../protocol/git-credential.ts'
 import type { CommandSpec, Context, Options } from '../command.ts'
 
 const MAX_INPUT_BYTES = 65_536
@@ -49,7 +49,7 @@ With --system the helpers in a user's own ~/.gitconfig still come after it: git 
 /** An empty entry resets the list that git has read so far, so that ours is the only helper for the host. */
 const setUp = async ({ deps, output, configFile }: Context, options: Options): Promise<number> => {
   if (options.flag('global') && options.flag('system')) throw new Failure('usage', '--global and --system: choose one')
-  const { loadConfig } = await import('../../platform/config.ts')
+  const { loadConfig } = await import('../../service/config.ts')
   const { github } = loadConfig(configFile, { hostname: 'localhost', findUser: () => 0, findGroup: () => 0 })
   const { origin } = new URL(github.url)
   const level = options.flag('system') ? '--system' : '--global'

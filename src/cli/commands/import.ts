@@ -1,7 +1,7 @@
 // `ghconnect import`: connects with an App that exists already, by its id and private key.
 
-import { Failure } from '../../domain/errors.ts'
-import { StateAnswer } from '../../domain/wire.ts'
+import { Failure } from '../../protocol/errors.ts'
+import { StateAnswer } from '../../protocol/wire.ts'
 import { type CommandSpec, JSON_OPTION, type Options } from '../command.ts'
 import { readKeyFile } from '../key-file.ts'
 

@@ -1,7 +1,7 @@
 // `ghconnect installations` and `ghconnect profiles`: what there is, as tables.
 
-import { describePermissions } from '../../domain/scope.ts'
-import { InstallationsAnswer, type ProfileBody, ProfilesAnswer } from '../../domain/wire.ts'
+import { describePermissions } from '../../protocol/scope.ts'
+import { InstallationsAnswer, type ProfileBody, ProfilesAnswer } from '../../protocol/wire.ts'
 import { type CommandSpec, JSON_OPTION } from '../command.ts'
 
 export const installations: CommandSpec = {

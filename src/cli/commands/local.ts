@@ -1,6 +1,6 @@
 // Commands that ask no daemon: `daemon`, `sandbox`, `completion`.
 
-import { Failure } from '../../domain/errors.ts'
+import { Failure } from '../../protocol/errors.ts'
 import type { CommandSpec } from '../command.ts'
 import { completionScript, isShell, SHELLS } from '../completion.ts'
 

@@ -1,10 +1,10 @@
 // `ghconnect recovery-key create`, `unlock`, `adopt`, `store-key`, `store-key rotate`: what is needed on the day of the disaster, and the day before.
 
-import { Failure } from '../../domain/errors.ts'
-import type { Secret } from '../../domain/secret.ts'
-import { StateAnswer } from '../../domain/wire.ts'
+import { Failure } from '../../protocol/errors.ts'
+import type { Secret } from '../../protocol/secret.ts'
+import { StateAnswer } from '../../protocol/wire.ts'
 import { readIdentityFile } from '../bundle-files.ts'
-import type { Client } from '../client.ts'
+import type { Client } from '../../protocol/client.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { isDaemonUp } from '../daemon-first.ts'
 import type { OfflineWork } from '../offline.ts'
@@ -149,7 +149,7 @@ Killed at any moment, the key in place opens the store; run it again then.`,
     const offline = await deps.offline({ configFile })
     const sealWith = options.text('sealWith')
     const rotate = () => offline.rotateStoreKey(sealWith === undefined ? {} : { sealWith })
-    const { DEFAULT_CONFIG_FILE } = await import('../../platform/config.ts')
+    const { DEFAULT_CONFIG_FILE } = await import('../../service/config.ts')
     const isOfService = configFile === DEFAULT_CONFIG_FILE && offline.isRoot()
     let file: string | undefined
     let isStopped = false

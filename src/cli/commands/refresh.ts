@@ -1,7 +1,7 @@
 // `ghconnect refresh`: mints the tokens in use anew, now.
 
-import { CATALOGUE, Failure, isCode } from '../../domain/errors.ts'
-import { RefreshAnswer } from '../../domain/wire.ts'
+import { CATALOGUE, Failure, isCode } from '../../protocol/errors.ts'
+import { RefreshAnswer } from '../../protocol/wire.ts'
 import { adviceOn } from '../advice.ts'
 import { type CommandSpec, JSON_OPTION } from '../command.ts'
 import { count } from '../output.ts'

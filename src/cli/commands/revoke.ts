@@ -1,8 +1,8 @@
 // `ghconnect revoke --all`: ends every token at once, as after a leak, and keeps the connection.
 
-import { CATALOGUE, Failure, isCode } from '../../domain/errors.ts'
-import { failureOfState } from '../../domain/state-failure.ts'
-import { RevokeAnswer } from '../../domain/wire.ts'
+import { CATALOGUE, Failure, isCode } from '../../protocol/errors.ts'
+import { failureOfState } from '../../protocol/state-failure.ts'
+import { RevokeAnswer } from '../../protocol/wire.ts'
 import { type CommandSpec, JSON_OPTION } from '../command.ts'
 import { confirm, YES_OPTION } from '../confirm.ts'
 import { count, describeTime } from '../output.ts'

@@ -1,7 +1,7 @@
 // `ghconnect sink`: keeps the file of one [[sinks]] of the configuration, as the user who is to own it.
 
-import { Failure } from '../../domain/errors.ts'
-import { writeToken } from '../../domain/token-formats.ts'
+import { Failure } from '../../protocol/errors.ts'
+import { writeToken } from '../../protocol/token-formats.ts'
 import type { CommandSpec } from '../command.ts'
 import { keepFile } from '../keep-file.ts'
 import { createTokenFile } from '../token-file.ts'
@@ -18,8 +18,8 @@ A path that is a link, a folder, a mount of its own or another user's is refused
   async run(context, { args }) {
     const { deps, configFile } = context
     const [name = ''] = args
-    const { loadConfig } = await import('../../platform/config.ts')
-    const { createNotifier } = await import('../../platform/systemd.ts')
+    const { loadConfig } = await import('../../service/config.ts')
+    const { createNotifier } = await import('../../service/systemd.ts')
     // Whether the users of profiles exist is for the daemon to say.
     const config = loadConfig(configFile, { hostname: 'localhost', findUser: () => 0, findGroup: () => 0 })
     const found = config.sinks.find(known => known.name === name)

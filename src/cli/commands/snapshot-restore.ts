@@ -1,8 +1,8 @@
 // `ghconnect snapshot restore`: the credentials back from a bundle, by the daemon, or without it where none runs.
 
-import { RestoreAnswer, type SeenStatus } from '../../domain/wire.ts'
+import { RestoreAnswer, type SeenStatus } from '../../protocol/wire.ts'
 import { readBundle, readIdentityFile } from '../bundle-files.ts'
-import type { Client } from '../client.ts'
+import type { Client } from '../../protocol/client.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { confirm, YES_OPTION } from '../confirm.ts'
 import { isDaemonUp } from '../daemon-first.ts'

@@ -1,7 +1,7 @@
 // `ghconnect snapshot export|inspect|verify`: the credentials out into a bundle, and what can be told of one.
 
-import { writeDurably } from '../../platform/files.ts'
-import { CATALOGUE, Failure } from '../../domain/errors.ts'
+import { writeDurably } from '../../service/files.ts'
+import { CATALOGUE, Failure } from '../../protocol/errors.ts'
 import { assertWritable, readBundle, readIdentityFile } from '../bundle-files.ts'
 import { type CommandSpec, type Context, type Input, JSON_OPTION } from '../command.ts'
 import type { BundleProof, BundleSummary, Exported } from '../offline.ts'

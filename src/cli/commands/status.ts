@@ -1,7 +1,7 @@
 // `ghconnect status`: what the connection is in, why, and what to do next.
 
-import { asFailure } from '../../domain/errors.ts'
-import type { SeenStatus, Status } from '../../domain/wire.ts'
+import { asFailure } from '../../protocol/errors.ts'
+import type { SeenStatus, Status } from '../../protocol/wire.ts'
 import { forPerson } from '../advice.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { alignColumns, count, describeTime, type Output, relativeTime, type Style } from '../output.ts'

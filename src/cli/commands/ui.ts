@@ -1,6 +1,6 @@
 // `ghconnect ui`: prints a one-time link to the settings page.
 
-import { UiLinkAnswer } from '../../domain/wire.ts'
+import { UiLinkAnswer } from '../../protocol/wire.ts'
 import { type CommandSpec, JSON_OPTION } from '../command.ts'
 import { tunnelHint } from './enable.ts'
 

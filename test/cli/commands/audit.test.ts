@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import * as fc from 'fast-check'
 import { parseCopy } from '../../../src/cli/journal.ts'
-import type { AuditRowBody, AuditVerdict } from '../../../src/domain/wire-policy.ts'
-import { createLog } from '../../../src/platform/log.ts'
+import type { AuditRowBody, AuditVerdict } from '../../../src/protocol/wire-policy.ts'
+import { createLog } from '../../../src/service/log.ts'
 import { type Answer, runCli, startDaemon } from '../rig.ts'
 
 const hashOf = (sequence: number, log = 'a'): string => `${log}${String(sequence).padStart(63, '0')}`

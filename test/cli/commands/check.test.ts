@@ -1,7 +1,7 @@
 // `ghconnect check`: how a report reads, what the exit code is, and what is done where no daemon answers.
 
 import test from 'ava'
-import type { CheckReport, CheckRow } from '../../../src/domain/wire-check.ts'
+import type { CheckReport, CheckRow } from '../../../src/protocol/wire-check.ts'
 import { runCli, startDaemon } from '../rig.ts'
 
 const row = (layer: CheckRow['layer'], verdict: CheckRow['verdict'], more: Partial<CheckRow> = {}): CheckRow => ({

@@ -1,8 +1,8 @@
 // `ghconnect cluster`: what it asks of the daemon, and what a person reads.
 
 import test from 'ava'
-import type { ClusterStatus } from '../../../src/domain/wire-cluster.ts'
-import { toProblem, Failure } from '../../../src/domain/errors.ts'
+import type { ClusterStatus } from '../../../src/protocol/wire-cluster.ts'
+import { toProblem, Failure } from '../../../src/protocol/errors.ts'
 import { CONNECTED, type FakeDaemon, runCli, startDaemon } from '../rig.ts'
 
 const run = (daemon: FakeDaemon, words: readonly string[]) => runCli([...words, '--socket', daemon.folder])

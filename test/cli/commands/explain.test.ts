@@ -1,7 +1,7 @@
 // `ghconnect explain`: what is asked of the daemon, and how its answer reads.
 
 import test from 'ava'
-import type { ExplainAnswer } from '../../../src/domain/wire-policy.ts'
+import type { ExplainAnswer } from '../../../src/protocol/wire-policy.ts'
 import { runCli, startDaemon } from '../rig.ts'
 
 const ANSWER: ExplainAnswer = {

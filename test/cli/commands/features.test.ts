@@ -5,8 +5,8 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { FEATURES } from '../../../src/domain/features.ts'
-import type { FeatureBody } from '../../../src/domain/wire-features.ts'
+import { FEATURES } from '../../../src/protocol/features.ts'
+import type { FeatureBody } from '../../../src/protocol/wire-features.ts'
 import { runCli, startDaemon } from '../rig.ts'
 
 const LINK = 'https://github.com/organizations/octo-org/settings/apps/ghe/permissions'

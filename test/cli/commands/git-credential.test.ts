@@ -2,7 +2,7 @@
 
 import { PassThrough } from 'node:stream'
 import test from 'ava'
-import { Failure, toProblem } from '../../../src/domain/errors.ts'
+import { Failure, toProblem } from '../../../src/protocol/errors.ts'
 import { runCli, startDaemon, TOKEN } from '../rig.ts'
 
 const OURS = 'protocol=https\nhost=github.com\npath=octo-org/web.git\n'

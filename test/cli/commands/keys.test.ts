@@ -4,7 +4,7 @@ import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import test from 'ava'
-import { toProblem, Failure } from '../../../src/domain/errors.ts'
+import { toProblem, Failure } from '../../../src/protocol/errors.ts'
 import { CONNECTED, runCli, startDaemon } from '../rig.ts'
 
 const OLD = `SHA256:${'a'.repeat(43)}=`

@@ -4,9 +4,9 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { askForRecoveryKey } from '../../../src/cli/recovery-key.ts'
-import { Failure, toProblem } from '../../../src/domain/errors.ts'
-import { createOffline } from '../../../src/offline.ts'
-import { RecoveryKeyRequest } from '../../../src/domain/wire.ts'
+import { Failure, toProblem } from '../../../src/protocol/errors.ts'
+import { createOffline } from '../../../src/core/offline.ts'
+import { RecoveryKeyRequest } from '../../../src/protocol/wire.ts'
 import { type Answer, CONNECTED, runCli, type Setting, startDaemon, terminalInput } from '../rig.ts'
 
 const SIGNER = `ghconnect-signer:${'a'.repeat(43)}`

@@ -3,7 +3,7 @@
 import test from 'ava'
 import * as fc from 'fast-check'
 import { relativeTime } from '../../../src/cli/output.ts'
-import { Status } from '../../../src/domain/wire.ts'
+import { Status } from '../../../src/protocol/wire.ts'
 import { CONNECTED, NOW, runCli, startDaemon, statusIn } from '../rig.ts'
 
 test('status tells state, next step and the rest, in words', async t => {

@@ -2,8 +2,8 @@
 
 import test from 'ava'
 import type { ChildOutcome, ChildRequest } from '../../../src/cli/child.ts'
-import { Failure, toProblem } from '../../../src/domain/errors.ts'
-import { TokenRequest } from '../../../src/domain/wire.ts'
+import { Failure, toProblem } from '../../../src/protocol/errors.ts'
+import { TokenRequest } from '../../../src/protocol/wire.ts'
 import { runCli, startDaemon, TOKEN, TOKEN_ANSWER } from '../rig.ts'
 
 const SCOPE =

@@ -1,0 +1,202 @@
+// Where rows of the audit log go when there are many: files like the log itself, under its key, one after the other in its chain.
+
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { Failure } from '../../protocol/errors.ts'
+import { syncFolder } from '../../service/files.ts'
+import { sizeBelow, sizesOf } from '../../service/sizes.ts'
+import { type AuditRow, assertFollows, type Drop, type Link, readRow, type StoredRow } from './audit-chain.ts'
+import { makePrivateFolder } from '../store/folders.ts'
+import { assertNotNewer, AUDIT_MIGRATIONS, migrate } from '../store/schema.ts'
+import { closingOnError, createEncrypted, type Database, guard, keepLogShort, openEncrypted } from '../store/sqlite.ts'
+
+export type AuditArchive = {
+  /**
+   * Durable on return. `from` is the place before the first row; rows that are here already are passed over. Throws `store-corrupt`
+   * where one does not follow the row before it.
+   */
+  append(rows: readonly StoredRow[], from: Link): void
+  /** As of the log; what was removed from the archive is left out. */
+  list(options: { after: number; limit: number }): readonly AuditRow[]
+  /** The place before the first row that is held; undefined where none is. */
+  anchor(): Link | undefined
+  /** As of the log: throws `store-corrupt`, also where a file in the middle is gone. */
+  check(from: Link, limit: number, see?: (row: AuditRow) => void): Link
+  /** The rows of the oldest file; undefined while it is the only one, which is still written. */
+  findOldest(): Drop | undefined
+  /** Removes that file. */
+  drop(oldest: Drop): void
+  /** On the disk. */
+  bytes(): number
+  close(): void
+}
+
+export type ArchiveOptions = {
+  /** `state/audit`: in it a folder for each log, in that files named by their first row, so that they sort. */
+  readonly folder: string
+  readonly databaseKey: string
+  /** A file that has as many rows is full, */
+  readonly rowsPerFile?: number
+  /** and so is one that has as many bytes. */
+  readonly bytesPerFile?: () => number
+}
+
+/** About 40 MB. */
+const ROWS_PER_FILE = 100_000
+
+export const createAuditArchive = (options: ArchiveOptions): AuditArchive => {
+  const { databaseKey, rowsPerFile = ROWS_PER_FILE, bytesPerFile = () => Number.POSITIVE_INFINITY } = options
+  const folder = join(options.folder, nameOfLog(databaseKey))
+  let open: { first: number; file: ArchiveFile } | undefined
+
+  const firsts = (): number[] =>
+    existsSync(folder)
+      ? readdirSync(folder)
+          .flatMap(name => FILE.exec(name)?.[1] ?? [])
+          .map(Number)
+          .toSorted((a, b) => a - b)
+      : []
+  const pathOf = (first: number): string => join(folder, `${String(first).padStart(12, '0')}.db`)
+  const fileAt = (first: number): ArchiveFile => {
+    if (open?.first === first) return open.file
+    open?.file.close()
+    open = undefined
+    const file = openFile(openEncrypted(pathOf(first), databaseKey))
+    open = { first, file }
+    return file
+  }
+  const begin = (from: Link): ArchiveFile => {
+    makePrivateFolder(options.folder)
+    makePrivateFolder(folder)
+    // A file is not on the disk before the folders that lead to it are.
+    for (const made of [options.folder, folder]) syncFolder(dirname(made))
+    const path = pathOf(from.sequence + 1)
+    for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${path}.new${suffix}`, { force: true })
+    const db = createEncrypted(`${path}.new`, databaseKey)
+    try {
+      migrate(db, AUDIT_MIGRATIONS)
+      db.prepare('UPDATE anchor SET sequence = ?, hash = ?').run(from.sequence, from.hash)
+    } finally {
+      db.close()
+    }
+    renameSync(`${path}.new`, path)
+    syncFolder(folder)
+    return fileAt(from.sequence + 1)
+  }
+  const isFull = (file: ArchiveFile): boolean =>
+    file.head().sequence - file.anchor().sequence >= rowsPerFile || file.bytes() >= bytesPerFile()
+  /** The file that holds the row behind a place, or the first one after it. */
+  const findBehind = (sequence: number): ArchiveFile | undefined => {
+    const all = firsts()
+    const holding = all.findLast(first => first <= sequence + 1)
+    if (holding !== undefined && fileAt(holding).head().sequence > sequence) return fileAt(holding)
+    const next = all.find(first => first > sequence + 1)
+    return next === undefined ? undefined : fileAt(next)
+  }
+
+  return {
+    append(rows, from) {
+      const last = firsts().at(-1)
+      let file = last === undefined ? undefined : fileAt(last)
+      const held = file?.head().sequence ?? 0
+      const fresh: StoredRow[] = []
+      let [before, at] = [from, from]
+      for (const row of rows) {
+        assertFollows(row, at)
+        at = row
+        if (row.sequence > held) fresh.push(row)
+        else before = row
+      }
+      if (fresh.length === 0) return
+      if (!file || file.head().hash !== before.hash || isFull(file)) file = begin(before)
+      file.add(fresh)
+    },
+    list({ after, limit }) {
+      const found: AuditRow[] = []
+      for (let at = after; found.length < limit; ) {
+        const rows = findBehind(at)?.rows(at, limit - found.length) ?? []
+        const last = rows.at(-1)
+        if (!last) break
+        found.push(...rows.map(readRow))
+        at = last.sequence
+      }
+      return found
+    },
+    anchor() {
+      const [first] = firsts()
+      return first === undefined ? undefined : fileAt(first).anchor()
+    },
+    check(from, limit, see) {
+      let last = from
+      for (const row of findBehind(from.sequence)?.rows(from.sequence, limit) ?? []) {
+        const read = assertFollows(row, last)
+        last = { sequence: row.sequence, hash: row.hash }
+        see?.(read)
+      }
+      return last
+    },
+    findOldest() {
+      const [first, ...others] = firsts()
+      return first === undefined || others.length === 0 ? undefined : { first, last: fileAt(first).head() }
+    },
+    drop({ first }) {
+      if (open?.first === first) {
+        open.file.close()
+        open = undefined
+      }
+      for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(pathOf(first) + suffix, { force: true })
+      syncFolder(folder)
+    },
+    bytes: () => sizeBelow(folder),
+    close() {
+      open?.file.close()
+      open = undefined
+    },
+  }
+}
+
+/** A log that was begun anew has a key of its own, and cannot read what was kept of the one before it. */
+const nameOfLog = (databaseKey: string): string =>
+  createHash('sha256').update(`archive ${databaseKey}`).digest('hex').slice(0, 16)
+
+const FILE = /^(\d{12})\.db$/
+
+type ArchiveFile = {
+  head(): Link
+  anchor(): Link
+  bytes(): number
+  rows(after: number, limit: number): readonly StoredRow[]
+  add(rows: readonly StoredRow[]): void
+  close(): void
+}
+
+const openFile = (db: Database): ArchiveFile =>
+  guard(db.name, () =>
+    closingOnError(db, () => {
+      assertNotNewer(db, AUDIT_MIGRATIONS)
+      keepLogShort(db)
+      const last = db.prepare<[], Link>('SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1')
+      const anchor = db.prepare<[], Link>('SELECT sequence, hash FROM anchor')
+      const after = db.prepare<[number, number], StoredRow>(
+        'SELECT sequence, body, hash FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?',
+      )
+      const insert = db.prepare<StoredRow>('INSERT INTO events VALUES (@sequence, @body, @hash)')
+      const add = db.transaction((rows: readonly StoredRow[]) => {
+        for (const row of rows) insert.run(row)
+      })
+      const getAnchor = (): Link => {
+        const link = anchor.get()
+        if (link === undefined) throw new Failure('store-corrupt', `${db.name} has no anchor`)
+        return link
+      }
+      return {
+        head: () => guard(db.name, () => last.get() ?? getAnchor()),
+        anchor: () => guard(db.name, getAnchor),
+        bytes: () => sizesOf(db.name).db,
+        rows: (sequence, limit) => guard(db.name, () => after.all(sequence, limit)),
+        add: rows => guard(db.name, () => add.immediate(rows)),
+        close: () => void db.close(),
+      }
+    }),
+  )

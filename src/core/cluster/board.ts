@@ -1,0 +1,282 @@
+// The board: what stands in etcd, read and typed; what is written there goes out under a fence. Owned by the link.
+
+import type { Answer, Ask, Member, SharedRecord, TokenOf, Version } from '../store/generations.ts'
+import { Failure } from '../../protocol/errors.ts'
+import type { ScopeKey } from '../../protocol/scope.ts'
+import type { Log } from '../../service/log.ts'
+import type { Change, Condition, Entry, Etcd, Write } from './etcd-types.ts'
+import type { Keyring } from './sealing.ts'
+import { type Codecs, digestOf, KEYS } from './values.ts'
+
+/** The record as etcd holds it. */
+export type Seen =
+  | { readonly kind: 'absent'; readonly modRevision: 0n }
+  | {
+      readonly kind: 'record'
+      readonly record: SharedRecord
+      readonly version: Version
+      readonly digest: string
+      readonly modRevision: bigint
+    }
+  /** Sealed with a secret that is not known here. */
+  | { readonly kind: 'foreign'; readonly modRevision: bigint }
+  /** Written by a newer version. */
+  | { readonly kind: 'newer'; readonly modRevision: bigint }
+  /** Nothing that this cluster wrote there: it counts as absent. */
+  | { readonly kind: 'damaged'; readonly modRevision: bigint }
+
+export type BoardHandlers = {
+  onRecord(): void
+  /** What was followed may not be what there is. */
+  onDoubt(): void
+  onToken(token: TokenOf): void
+  onMembers(): void
+  onAsk(ask: Ask): void
+  onAskGone(id: string): void
+  onAnswer(id: string, answer: Answer): void
+}
+
+export type Board = {
+  list(entries: readonly Entry[]): void
+  change(change: Change): void
+  record(): Seen
+  /** Asks etcd itself, and notes what it says. */
+  readRecord(): Promise<Seen>
+  /** False: a condition does not hold, and nothing was written. */
+  putRecord(record: SharedRecord, conditions: readonly Condition[]): Promise<boolean>
+  tokens(): readonly TokenOf[]
+  findExpiry(key: ScopeKey): number | undefined
+  /** All, or as many as the fence let through; the count of those. */
+  putTokens(tokens: readonly TokenOf[], fence: Condition): Promise<number>
+  /** Without an office: only over the one that this node knows. */
+  offerToken(token: TokenOf): Promise<boolean>
+  /** Drops what has ended, or belongs to nothing any more. */
+  sweepTokens(isOver: (token: TokenOf) => boolean, fence: Condition): Promise<void>
+  /** Writes record and tokens once more, with the secret that seals now. Throws `cluster-conflict` where the fence does not hold. */
+  reseal(fence: Condition): Promise<number>
+  members(): readonly Member[]
+  asks(): readonly Ask[]
+  /** Keys of which nothing could be made. */
+  unreadable(): number
+}
+
+const AT_ONCE = 60
+const ABSENT: Seen = { kind: 'absent', modRevision: 0n }
+
+type Kept = { readonly name: string; readonly modRevision: bigint; readonly of: TokenOf; readonly seal: string }
+
+/** Bears the seal's tag, which no two values have in common. */
+const sealOf = (value: Buffer): string => value.toString('latin1', Math.max(0, value.length - SEAL_CHARACTERS))
+const SEAL_CHARACTERS = 32
+
+export const createBoard = (deps: {
+  etcd: Etcd
+  codecs: Codecs
+  keyring: Keyring
+  log: Log
+  handlers: BoardHandlers
+}): Board => {
+  const { etcd, codecs, keyring, log, handlers } = deps
+  let seen: Seen = ABSENT
+  let raw: Buffer | undefined
+  const tokens = new Map<ScopeKey, Kept>()
+  const byName = new Map<string, ScopeKey>()
+  const members = new Map<string, Member>()
+  const asks = new Map<string, Ask>()
+  const strange = new Set<string>()
+
+  const readSeen = ({ value, modRevision }: Entry): Seen => {
+    const read = codecs.record.read(KEYS.record, value)
+    if (read.kind !== 'value') {
+      log.error('the record in etcd cannot be opened', { why: read.kind })
+      return { kind: read.kind, modRevision }
+    }
+    const { value: record } = read
+    const { version } = record
+    return {
+      kind: 'record',
+      record,
+      version,
+      digest: digestOf({ ...record, generation: version.generation }),
+      modRevision,
+    }
+  }
+
+  /** Revisions come twice where etcd was restored from a backup: only the same bytes are the same record. */
+  const noteRecord = (entry: Entry | undefined): void => {
+    if (entry && raw?.equals(entry.value) && entry.modRevision === seen.modRevision) return
+    raw = entry?.value
+    seen = entry ? readSeen(entry) : ABSENT
+    handlers.onRecord()
+  }
+
+  const keep = (name: string, kept: Omit<Kept, 'name'>): void => {
+    const key = kept.of.token.key
+    tokens.set(key, { name, ...kept })
+    byName.set(name, key)
+  }
+
+  const putMember = ({ key, value }: Entry): void => {
+    const read = codecs.member.read(key, value)
+    if (read.kind === 'value') members.set(key, read.value)
+    else {
+      strange.add(key)
+      members.delete(key)
+    }
+  }
+
+  const put = (entry: Entry): void => {
+    const { key, value } = entry
+    strange.delete(key)
+    if (key === KEYS.record) return noteRecord(entry)
+    if (key.startsWith(KEYS.tokens)) {
+      const read = codecs.token.read(key, value)
+      if (read.kind !== 'value') return void strange.add(key)
+      keep(key, { modRevision: entry.modRevision, of: read.value, seal: sealOf(value) })
+      return handlers.onToken(read.value)
+    }
+    if (key.startsWith(KEYS.members)) {
+      putMember(entry)
+      return handlers.onMembers()
+    }
+    if (key.startsWith(KEYS.asks)) {
+      const read = codecs.ask.read(key, value)
+      if (read.kind !== 'value') return
+      asks.set(key, read.value)
+      return handlers.onAsk(read.value)
+    }
+    if (key.startsWith(KEYS.answers)) {
+      const read = codecs.answer.read(key, value)
+      if (read.kind === 'value') handlers.onAnswer(key.slice(KEYS.answers.length), read.value)
+    }
+  }
+
+  const remove = (key: string): void => {
+    strange.delete(key)
+    if (key === KEYS.record) return noteRecord(undefined)
+    const token = byName.get(key)
+    if (token !== undefined) {
+      byName.delete(key)
+      if (tokens.get(token)?.name === key) tokens.delete(token)
+    }
+    if (members.delete(key)) handlers.onMembers()
+    if (asks.delete(key)) handlers.onAskGone(key.slice(KEYS.asks.length))
+  }
+
+  const nameOf = (key: ScopeKey): string => KEYS.tokens + keyring.nameOf(key)
+
+  /** Under its present name, and no longer under the one that a former secret gave it. */
+  const drawUp = (of: TokenOf): { name: string; writes: Write[]; noteAt(revision: bigint): void } => {
+    const name = nameOf(of.token.key)
+    const former = tokens.get(of.token.key)?.name
+    const value = codecs.token.write(name, of)
+    const write: Write = { kind: 'put', key: name, value }
+    return {
+      name,
+      writes: former === undefined || former === name ? [write] : [write, { kind: 'delete', key: former }],
+      noteAt: modRevision => keep(name, { modRevision, of, seal: sealOf(value) }),
+    }
+  }
+
+  /** What is known already need not be opened again: with thousands of tokens that would hold up those who wait for one. */
+  const relist = (entries: readonly Entry[]): Entry[] => {
+    const known = new Map([...tokens.values()].map(kept => [kept.name, kept]))
+    tokens.clear()
+    byName.clear()
+    return entries.filter(({ key, value, modRevision }) => {
+      const kept = known.get(key)
+      if (kept?.seal !== sealOf(value)) return true
+      keep(key, { ...kept, modRevision })
+      return false
+    })
+  }
+
+  const board: Board = {
+    list(entries) {
+      const [record] = entries.filter(({ key }) => key === KEYS.record)
+      for (const map of [members, asks, strange]) map.clear()
+      // All of them before anything is sealed: with which secret is up to the one of them that knows least.
+      const isMember = ({ key }: Entry): boolean => key.startsWith(KEYS.members)
+      for (const entry of entries.filter(isMember)) putMember(entry)
+      handlers.onMembers()
+      noteRecord(record)
+      for (const entry of relist(entries)) if (entry.key !== KEYS.record && !isMember(entry)) put(entry)
+    },
+    change(change) {
+      if (change.kind === 'put') put(change.entry)
+      else remove(change.key)
+    },
+    record: () => seen,
+    async readRecord() {
+      const entry = await etcd.get(KEYS.record)
+      // Another history than the one that was followed, or the watch was quicker: a list tells.
+      if (
+        entry &&
+        (entry.modRevision < seen.modRevision || (entry.modRevision === seen.modRevision && !raw?.equals(entry.value)))
+      )
+        handlers.onDoubt()
+      noteRecord(entry)
+      return seen
+    },
+    async putRecord(record, conditions) {
+      const value = codecs.record.write(KEYS.record, record)
+      const unchanged = { key: KEYS.record, modRevision: seen.modRevision }
+      const { committed, revision } = await etcd.commit(
+        [...conditions, unchanged],
+        [{ kind: 'put', key: KEYS.record, value }],
+      )
+      // What the watch tells later is the same.
+      if (committed && seen.modRevision < revision) {
+        raw = value
+        seen = readSeen({ key: KEYS.record, value, createRevision: revision, modRevision: revision })
+      }
+      return committed
+    },
+    tokens: () => [...tokens.values()].map(({ of }) => of),
+    findExpiry: key => tokens.get(key)?.of.token.expiresAtMs,
+    async putTokens(list, fence) {
+      let count = 0
+      for (let at = 0; at < list.length; at += AT_ONCE) {
+        const part = list.slice(at, at + AT_ONCE)
+        const drawn = part.map(drawUp)
+        const { committed, revision } = await etcd.commit(
+          [fence],
+          drawn.flatMap(({ writes }) => writes),
+        )
+        if (!committed) return count
+        for (const { noteAt } of drawn) noteAt(revision)
+        count += part.length
+      }
+      return count
+    },
+    async offerToken(of) {
+      const { name, writes, noteAt } = drawUp(of)
+      const known = tokens.get(of.token.key)
+      const modRevision = known?.name === name ? known.modRevision : 0n
+      const { committed, revision } = await etcd.commit([{ key: name, modRevision }], writes)
+      if (committed) noteAt(revision)
+      return committed
+    },
+    async sweepTokens(isOver, fence) {
+      const over = [...tokens.values()].filter(({ of }) => isOver(of)).map(({ name }) => name)
+      for (let at = 0; at < over.length; at += AT_ONCE) {
+        const part = over.slice(at, at + AT_ONCE)
+        await etcd.commit(
+          [fence],
+          part.map(key => ({ kind: 'delete', key })),
+        )
+      }
+    },
+    async reseal(fence) {
+      const all = [...tokens.values()].map(({ of }) => of)
+      const lost = () => new Failure('cluster-conflict', 'the lock was lost meanwhile; seal anew once more')
+      if (seen.kind === 'record' && !(await board.putRecord(seen.record, [fence]))) throw lost()
+      if ((await board.putTokens(all, fence)) < all.length) throw lost()
+      return all.length + (seen.kind === 'record' ? 1 : 0)
+    },
+    members: () => [...members.values()],
+    asks: () => [...asks.values()],
+    unreadable: () => strange.size,
+  }
+  return board
+}

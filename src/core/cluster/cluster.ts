@@ -1,0 +1,249 @@
+// What an administrator does with the cluster: look at it, join it, leave it, promote a replica, seal its values anew.
+
+import type { ClusterLink } from './link.ts'
+import type { Held } from './lock.ts'
+import type { NodeRole, Role } from '../store/generations.ts'
+import { type Host, isLive } from '../../protocol/connection.ts'
+import { asFailure, Failure } from '../../protocol/errors.ts'
+import { isoTime } from '../../protocol/wire.ts'
+import type { ClusterStatus } from '../../protocol/wire-cluster.ts'
+import type { Clock } from '../../service/clock.ts'
+import type { Log } from '../../service/log.ts'
+import type { ConnectionRecord } from '../store/connection-store.ts'
+import type { Isolation } from './isolation.ts'
+import type { Journey } from '../connection/journey.ts'
+import { type Memory, NOTHING_AGREED } from './membership.ts'
+import { NEWER, type Replicate } from './replicate.ts'
+import type { Tokens } from '../tokens/tokens.ts'
+import type { Trail } from '../audit/trail.ts'
+
+export type ClusterDesk = {
+  status(): ClusterStatus
+  /**
+   * Throws `cluster-member` where this node holds another connection, or there is none to hold; `cluster-unreachable`, `cluster-secret`.
+   * Then this node is as it was.
+   */
+  join(wish: { replica: boolean; force: boolean }): Promise<void>
+  leave(wish: { keep: boolean }): Promise<void>
+  /** Throws `cluster-member` where this node is in no cluster. */
+  promote(): Promise<void>
+  /** Seals all values with the first of this node's secrets. Throws `cluster-secret` where a member does not know it. */
+  reseal(): Promise<number>
+}
+
+type Former = {
+  readonly held: ConnectionRecord
+  readonly recipients: readonly string[]
+  readonly signers: readonly string[]
+}
+
+export const createClusterDesk = (deps: {
+  cluster: string
+  link: ClusterLink
+  memory: Memory
+  isolation: Isolation
+  replicate: Replicate
+  journey: Journey
+  tokens: Pick<Tokens, 'drop'>
+  trail: Pick<Trail, 'record'>
+  clock: Clock
+  log: Log
+  host: () => Host
+  role: () => Role
+  /** The key that signs this node's bundles, and the recovery keys made here. */
+  signer: () => string
+  recipients: () => readonly string[]
+  setRecipients: (recipients: readonly string[]) => void
+  /** After each new store. Never throws. */
+  ensureWrap: () => void
+  /** Begins and ends the dealings with the cluster. */
+  begin: () => Promise<void>
+  catchUp: () => Promise<void>
+  end: () => Promise<void>
+}): ClusterDesk => {
+  const { link, memory, isolation, journey, trail } = deps
+
+  const assertFits = (force: boolean, replica: boolean): void => {
+    const { connection } = journey.read()
+    const seen = link.record()
+    if (seen.kind === 'newer') throw new Failure('cluster-member', NEWER)
+    if (seen.kind === 'foreign' || seen.kind === 'damaged')
+      throw new Failure('cluster-secret', `the record of ${deps.cluster} does not open with the secret of this node`)
+    if (seen.kind === 'absent') {
+      if (replica)
+        throw new Failure('cluster-member', `nobody has joined ${deps.cluster} yet; a replica is none that begins it`)
+      return
+    }
+    if (connection.kind === 'disconnected' || force) return
+    const theirs = seen.record.connection
+    if (isLive(connection) && isLive(theirs) && connection.app.id === theirs.app.id) return
+    const ours = isLive(connection) ? `connected as ${connection.app.name}` : connection.kind
+    throw new Failure(
+      'cluster-member',
+      `this node is ${ours}, and ${deps.cluster} is ${theirs.kind}; --force gives up what is here`,
+    )
+  }
+
+  const enter = async (role: NodeRole, force: boolean): Promise<void> => {
+    const held = await link.lock(`joining`)
+    try {
+      await link.readRecord()
+      assertFits(force, role === 'replica')
+      const former = { held: journey.read(), recipients: deps.recipients(), signers: memory.signers() }
+      const first = link.record().kind === 'absent'
+      try {
+        await agree(role, held, first)
+      } catch (error) {
+        undo(former)
+        throw error
+      }
+    } finally {
+      await held.release()
+    }
+  }
+
+  const agree = async (role: NodeRole, held: Held, first: boolean): Promise<void> => {
+    const made = { recipients: deps.recipients(), signers: [...memory.signers(), deps.signer()] }
+    memory.join(role)
+    memory.agree({
+      ...NOTHING_AGREED,
+      version: { ...NOTHING_AGREED.version, generation: first ? journey.read().generation : 0 },
+    })
+    memory.setUnsent(false)
+    if (first) memory.setSigners([deps.signer()])
+    await deps.replicate.settleUnder(held)
+    // What this node brings along is known to all: its snapshots are trusted everywhere, and its recovery keys open all of them.
+    deps.setRecipients([...new Set([...deps.recipients(), ...made.recipients])])
+    memory.setSigners([...new Set([...memory.signers(), ...(first ? [] : made.signers)])])
+    memory.setUnsent(true)
+    await deps.replicate.settleUnder(held)
+    isolation.note()
+  }
+
+  /** This node as it was before; but what it heard of a disable holds. Where the disk takes nothing it stays a member, and mends itself. */
+  const undo = (former: Former): void => {
+    const seen = link.record()
+    const isDisabled = seen.kind === 'record' && seen.record.connection.kind === 'disconnected'
+    try {
+      if (contentOf(journey.read()) !== contentOf(former.held)) {
+        const { connection, installations, keys } = isDisabled ? journey.read() : former.held
+        journey.shred(connection, { installations, keys, facts: memory.factsOfLeaving() })
+        deps.tokens.drop()
+      }
+      memory.forget()
+      deps.setRecipients(former.recipients)
+      memory.setSigners(former.signers)
+      deps.ensureWrap()
+    } catch (error) {
+      deps.log.warn('what a join began could not be undone', { error: asFailure(error) })
+    }
+  }
+
+  return {
+    status() {
+      const seen = link.record()
+      const { version } = memory.agreed()
+      const known = seen.kind === 'record' ? seen.version.sequence : undefined
+      const leader = link.leader()
+      const lastContactMs = isolation.lastContactMs()
+      const trouble = link.findTrouble()
+      const obstacle = memory.find() && deps.replicate.findObstacle()
+      return {
+        cluster: deps.cluster,
+        node: link.node,
+        joined: memory.find() !== undefined,
+        role: deps.role(),
+        in_touch: link.inTouch(),
+        ...(lastContactMs !== undefined && { last_contact_at: isoTime(lastContactMs) }),
+        ...(trouble && { trouble: trouble.message }),
+        ...(!trouble && obstacle && { trouble: `${obstacle.message}. ${obstacle.entry.next}` }),
+        generation: journey.read().generation,
+        sequence: version.sequence,
+        ...(known !== undefined && { cluster_sequence: known }),
+        unsent: memory.isUnsent(),
+        ...(leader !== undefined && { leader }),
+        tokens: link.tokens().length,
+        members: link
+          .members()
+          .toSorted((a, b) => (a.node < b.node ? -1 : 1))
+          .map(({ node, host, role, version: program, generation, sequence, sinceMs }) => ({
+            node,
+            hostname: host.hostname,
+            role:
+              role === 'replica' ? ('replica' as const) : node === leader ? ('leader' as const) : ('follower' as const),
+            version: program,
+            generation,
+            sequence,
+            behind: Math.max(0, (known ?? sequence) - sequence),
+            since: isoTime(sinceMs),
+          })),
+      }
+    },
+    async join({ replica, force }) {
+      const role = replica ? 'replica' : 'member'
+      const member = memory.find()
+      if (member) {
+        if (member.role === role) return
+        trail.record({ event: 'cluster.join', detail: `${deps.cluster}, as ${role}` })
+        memory.join(role)
+        if (replica) await link.resign()
+        else link.stand()
+        return await link.announce()
+      }
+      await deps.begin()
+      try {
+        if (!link.inTouch())
+          throw link.findTrouble() ?? new Failure('cluster-unreachable', 'etcd did not answer in time')
+        trail.record({ event: 'cluster.join', detail: `${deps.cluster}, as ${role}` })
+        await journey.inTurn(() => enter(role, force))
+      } catch (error) {
+        if (!memory.find()) await deps.end()
+        throw error
+      }
+      link.stand()
+      await deps.catchUp()
+      await link.announce()
+    },
+    leave: ({ keep }) =>
+      journey.inTurn(async () => {
+        if (!memory.find()) throw new Failure('cluster-member', `this node is not in ${deps.cluster}`)
+        trail.record({ event: 'cluster.leave', detail: keep ? 'with the credentials' : 'without the credentials' })
+        await deps.end()
+        const { connection } = journey.read()
+        if (keep) {
+          if (isLive(connection)) journey.to({ ...connection, host: deps.host() }, { newGeneration: true })
+          return memory.forget()
+        }
+        const remark = `This node left the cluster ${deps.cluster}, and kept nothing.`
+        // In one step with the membership: a node that is killed meanwhile is a member with, or none without credentials.
+        journey.shred({ kind: 'disconnected', sinceMs: deps.clock.now(), remark }, { facts: memory.factsOfLeaving() })
+        memory.forget()
+        deps.tokens.drop()
+      }),
+    async promote() {
+      const member = memory.find()
+      if (!member) throw new Failure('cluster-member', `this node is not in ${deps.cluster}`)
+      if (member.role === 'member') return
+      trail.record({ event: 'cluster.promote', detail: link.node })
+      memory.join('member')
+      await link.announce()
+      link.stand()
+    },
+    reseal: () =>
+      journey.inTurn(async () => {
+        if (!memory.find()) throw new Failure('cluster-member', `this node is not in ${deps.cluster}`)
+        const held = await link.lock('sealing anew')
+        try {
+          await link.readRecord()
+          await deps.replicate.settleUnder(held)
+          trail.record({ event: 'cluster.reseal', detail: deps.cluster })
+          return await link.reseal(held)
+        } finally {
+          await held.release()
+        }
+      }),
+  }
+}
+
+const contentOf = ({ connection, installations, keys }: ConnectionRecord): string =>
+  JSON.stringify([connection, installations, keys.map(({ fingerprint }) => fingerprint)])

@@ -1,0 +1,113 @@
+// The connection's journey from state to state: one writer, one place where a change is stored, told and audited.
+
+import {
+  type Connection,
+  explainConnection,
+  explainWaiting,
+  type Explanation,
+  isLive,
+  type Live,
+  mayServe,
+} from '../../protocol/connection.ts'
+import { Failure } from '../../protocol/errors.ts'
+import type { Clock } from '../../service/clock.ts'
+import type { ConnectionChange, ConnectionRecord, StoreChange } from '../store/connection-store.ts'
+import type { Store } from '../store/database.ts'
+import type { ChangeOptions, Seat } from './seat.ts'
+import type { Trail } from '../audit/trail.ts'
+import type { Events } from '../audit/events.ts'
+
+export type Journey = {
+  read(): ConnectionRecord
+  /** Throws `not-connected` or `quarantined` unless tokens may be served. */
+  requireServing(): Live
+  /** Durable on return; then told. */
+  to(connection: Connection, change?: Omit<ConnectionChange, 'connection'>): void
+  /** Like `to`, into a store with a new key: what was there before cannot be read any more. Nothing but `change` is carried over. */
+  shred(connection: Connection, change?: Omit<StoreChange, 'connection'>): void
+  explain(): Explanation
+  /** Runs `task` alone: what changes the state reads it, and decides, while nobody else does, on no node of the cluster. */
+  alone<T>(task: () => Promise<T>, options?: ChangeOptions): Promise<T>
+  /** Alone on this node: for what is learned, not decided. */
+  inTurn<T>(task: () => Promise<T>): Promise<T>
+}
+
+export const createJourney = (deps: {
+  store: Store
+  events: Events
+  trail: Trail
+  clock: Clock
+  githubUrl: () => string
+  seat?: () => Seat | undefined
+  /** A sealed bundle that waits for its recovery key. */
+  findWaiting?: () => { readonly account?: { readonly login: string }; readonly hostname: string } | undefined
+}): Journey => {
+  const { store, events, trail } = deps
+  let last: Promise<unknown> = Promise.resolve()
+
+  const inTurn: Journey['inTurn'] = task => {
+    const run = last.then(task, task)
+    last = run.catch(() => undefined)
+    return run
+  }
+
+  const announce = (before: Connection, after: Connection): void => {
+    if (before.kind === after.kind && stepOf(before) === stepOf(after)) return
+    const { meaning, next } = explainConnection(after, deps.githubUrl())
+    // The change is on the disk: that the log cannot be written must neither hide it nor stop what follows.
+    trail.owe({ event: `connection.${after.kind}`, detail: `from ${before.kind}: ${meaning}` })
+    if (after.kind === 'connected' && before.kind === 'awaiting-installation') {
+      trail.owe({ event: 'dotcom_connection.create', detail: after.account.login })
+    }
+    if (after.kind === 'disconnected' && isLive(before)) {
+      trail.owe({ event: 'dotcom_connection.destroy', detail: before.account.login })
+    }
+    events.emit({ event: 'state', state: after.kind, detail: meaning, next })
+  }
+
+  return {
+    read: () => store.connection.read(),
+    requireServing() {
+      const shut = deps.seat?.()?.findShut()
+      if (shut) throw shut
+      const { connection } = store.connection.read()
+      if (mayServe(connection) && isLive(connection)) return connection
+      const waiting = connection.kind === 'disconnected' ? deps.findWaiting?.() : undefined
+      const { meaning, next } = waiting
+        ? explainWaiting(waiting.account?.login ?? waiting.hostname)
+        : explainConnection(connection, deps.githubUrl())
+      throw new Failure(
+        connection.kind === 'quarantined'
+          ? 'quarantined'
+          : connection.kind === 'key-lost'
+            ? 'key-lost'
+            : 'not-connected',
+        meaning,
+        { next },
+      )
+    },
+    to(connection, change = {}) {
+      const before = store.connection.read().connection
+      store.connection.write({ ...change, connection })
+      announce(before, connection)
+      deps.seat?.()?.changed()
+    },
+    shred(connection, change = {}) {
+      const before = store.connection.read().connection
+      store.replace({ installations: [], keys: [], newGeneration: true, ...change, connection })
+      announce(before, connection)
+      deps.seat?.()?.changed()
+    },
+    explain: () => explainConnection(store.connection.read().connection, deps.githubUrl()),
+    alone(task, options = {}) {
+      return inTurn(() => deps.seat?.()?.change(task, options) ?? task())
+    },
+    inTurn,
+  }
+}
+
+const stepOf = (connection: Connection): string | undefined => {
+  if (connection.kind === 'disconnecting') return connection.step
+  if (connection.kind === 'awaiting-app') return connection.conversion ? 'conversion' : connection.state
+  return undefined
+}

@@ -1,0 +1,49 @@
+// A node's seat in its cluster, as the other operations see it. A single node has none, and each of them works as if nobody else existed.
+
+import type { MintWish, Role, SharedToken } from '../store/generations.ts'
+import type { Host } from '../../protocol/connection.ts'
+import type { Failure } from '../../protocol/errors.ts'
+import type { Grant } from '../../protocol/profile.ts'
+import type { Status } from '../../protocol/wire.ts'
+import type { StoredToken } from '../store/token-store.ts'
+
+export type ChangeOptions = {
+  /**
+   * What becomes of the change where the cluster cannot be reached, or this node is a replica: it is refused, or this node leaves the
+   * cluster and makes it for itself alone.
+   */
+  readonly cutOff?: 'refuse' | 'leave'
+}
+
+export type Seat = {
+  /** Why nothing may be served; `undefined`: it may. Asked with each request. */
+  findShut(): Failure | undefined
+  /** Why this node calls nobody; `undefined`: it may. */
+  findMute(): Failure | undefined
+  /**
+   * An administrator's change, alone in the whole cluster and upon its newest record. Throws `cluster-unreachable`, `cluster-conflict`
+   * (what somebody else made holds), `replica`.
+   */
+  change<T>(task: () => Promise<T>, options: ChangeOptions): Promise<T>
+  /** The record of this node was changed. */
+  changed(): void
+  /** Whether it is this node that asks GitHub what became of App and installations. */
+  leads(): boolean
+  /** Whether this node mints ahead by itself; else the leader does, who is told which. */
+  refreshesAhead(): boolean
+  /** Cut off, each node mints for itself, and so no sooner than it must. */
+  marginMs(beforeExpiryMs: number): number
+  /** A token of the leader's; `undefined`: this node mints. Throws what the leader met with. */
+  mint(grant: Grant, wish: MintWish): Promise<StoredToken | undefined>
+  minted(token: StoredToken): void
+  /** What the cluster has of this generation and those before it. */
+  tokensTo(generation: number): readonly SharedToken[]
+  /** Scopes in use here that are due. */
+  wantAhead(grants: readonly Grant[]): void
+  /** Whether credentials of that host are at home here: enabled on a machine of the same cluster. */
+  isHome(host: Host): boolean
+  role(): Role
+  warnings(): Status['warnings']
+  /** With whose keys bundles are signed that are trusted here. */
+  signers(): readonly string[]
+}

@@ -1,0 +1,362 @@
+// The engine: everything that works over one open store. Built by the daemon, which runs on without it while the store is closed.
+
+import { join } from 'node:path'
+import type { Account, Host } from '../protocol/connection.ts'
+import type { Failure } from '../protocol/errors.ts'
+import type { Permissions } from '../protocol/scope.ts'
+import { createChanges } from './engine-changes.ts'
+import { createForms } from './engine-forms.ts'
+import { createWayToGitHub, USER_AGENT } from './engine-github.ts'
+import { createEngineSeat } from './engine-seat.ts'
+import { createKeeping } from './engine-snapshots.ts'
+import { readPrivateKey } from './github/app-jwt.ts'
+import { createAppLink } from './connection/app-link.ts'
+import { createAuditLog } from './audit/audit.ts'
+import { createPatient } from './check-patient.ts'
+import type { Patient } from '../doctor/ask-github.ts'
+import { assembleDrift } from './connection/drift-parts.ts'
+import type { Events } from './audit/events.ts'
+import { createExplain, type Directory } from './tokens/explain.ts'
+import { createFeatures } from './connection/features.ts'
+import { createFigures } from './api/figures.ts'
+import { createGateway } from './tokens/gateway.ts'
+import { createJourney } from './connection/journey.ts'
+import type { Operations } from './operations.ts'
+import { quarantineIfMoved } from './connection/quarantine.ts'
+import { createHeartbeat, type Heartbeat } from './tokens/refresh.ts'
+import { createRefreshHistory } from './tokens/refresh-history.ts'
+import { createRevokeAll } from './tokens/revoke-all.ts'
+import { createStatusReport } from './status.ts'
+import { createTokenDesk } from './tokens/token-desk.ts'
+import { createTokens } from './tokens/tokens.ts'
+import { createRateLimit } from './peers/rate-limit.ts'
+import { createTrail, nameOf } from './audit/trail.ts'
+import type { Clock } from '../service/clock.ts'
+import type { Config } from '../service/config.ts'
+import { findGroup, findUser, groupName, groupsOfUser, userName } from '../service/libc.ts'
+import type { Log } from '../service/log.ts'
+import type { Doubt } from '../service/config-findings.ts'
+import { unitDoubts } from '../service/unit-files.ts'
+import type { Outbound } from './outbound/outbound.ts'
+import { findProcess } from './peers/peer.ts'
+import { findHiding, HIDING_NEXT } from '../service/proc-hiding.ts'
+import { freeBytes, stateSizes } from '../service/sizes.ts'
+import { VERSION } from '../service/version.ts'
+import { createAuditArchive } from './audit/audit-archive.ts'
+import { type AuditStore, openAudit } from './audit/audit-store.ts'
+import { openStore, type Store } from './store/database.ts'
+import { storeKeyOf } from './unlock.ts'
+import type { AppForm } from '../page/server.ts'
+
+export type EngineDeps = {
+  readonly config: () => Config
+  readonly host: () => Host
+  readonly outbound: Outbound
+  readonly events: Events
+  readonly clock: Clock
+  readonly log: Log
+  readonly env: NodeJS.ProcessEnv
+  /** Where it was had already, with other rights than those that the engine is to work with. */
+  readonly storeKey?: Buffer
+  /** For one piece of work without the daemon: nobody is called, and no cluster is asked. */
+  readonly offline?: boolean
+  /** Why the configuration of the last reload was refused, until one is accepted. */
+  readonly refused?: () => string | undefined
+  /** What is not as it was meant in the configuration that holds. */
+  readonly doubts?: () => readonly Doubt[]
+  /** Why the settings page listens nowhere, if it does not. */
+  readonly pageFault?: () => Failure | undefined
+}
+
+export type Engine = {
+  readonly operations: Operations
+  readonly heartbeat: Heartbeat
+  appForm(account: Account, state: string): AppForm
+  /** What the doctor may ask. */
+  readonly patient: Patient
+  /** What the App is asked to have. */
+  wantedPermissions(): Permissions
+  /** Where an enable goes on: our page, or GitHub's form for an enterprise. */
+  formUrl(account: Account, state: string): string
+  /** Why this node of a cluster calls nobody, if it does not. */
+  findMute(): Failure | undefined
+  /** Reads from the store's file. Throws where it does not answer. */
+  probe(): void
+  /** Resolves when this node may serve: what holds in its cluster is known here, or cannot be known for now. At once without a cluster. */
+  inStep(): Promise<void>
+  /** Leaves the office of a leader to others. Never throws. */
+  rest(): Promise<void>
+  close(): void
+}
+
+/** Throws `locked`, `wrong-store-key`, `store-corrupt`, `store-newer`, `disk-full`, `io`; then nothing is open. */
+export const openEngine = (deps: EngineDeps): Engine => {
+  const { paths } = deps.config()
+  const { log } = deps
+  const storeKey = deps.storeKey ?? storeKeyOf(deps.config(), deps.env)
+  const store = openStore({ folder: join(paths.state, 'store'), storeKey, log })
+  const closeStore = (): void => store.close()
+  const audit = openOr(closeStore, () => openAudit({ path: join(paths.state, 'audit.db'), storeKey, log }))
+  const closeBoth = (): void => {
+    audit.close()
+    closeStore()
+  }
+  return openOr(closeBoth, () => buildEngine(deps, { store, audit }))
+}
+
+const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: AuditStore }): Engine => {
+  const { config, outbound, events, clock, log, host } = deps
+  const { paths } = config()
+  const { github, githubClock, calls, keepTime } = createWayToGitHub({ config, store, outbound, clock, log })
+  const maxBytes = (): number => config().audit.maxBytes
+  const archive = createAuditArchive({
+    folder: join(paths.state, 'audit'),
+    databaseKey: audit.databaseKey(),
+    bytesPerFile: () => maxBytes() / 8,
+  })
+  const auditLog = createAuditLog({
+    audit,
+    archive,
+    clock,
+    log,
+    maxBytes,
+    freeBytes: () => freeBytes(paths.state),
+    record: event => trail.record(event),
+  })
+  const trail = createTrail({ audit: auditLog.store, clock, log })
+  const place = createEngineSeat({ config: config().cluster, store, host, log, offline: deps.offline === true })
+  const { seat } = place
+  const journey = createJourney({
+    store,
+    events,
+    trail,
+    clock,
+    githubUrl: () => config().github.url,
+    seat,
+    findWaiting: () => snapshots.findWaiting(),
+  })
+  const isHome = (home: Host): boolean => seat()?.isHome(home) ?? false
+  quarantineIfMoved({ journey, clock, host, isHome })
+  const findMute = (): Failure | undefined => seat()?.findMute()
+  const link = createAppLink({ github, store, clock, readKey: readPrivateKey, findMute })
+  const settings = () => {
+    const { refresh } = config()
+    return { ...refresh, beforeExpiryMs: seat()?.marginMs(refresh.beforeExpiryMs) ?? refresh.beforeExpiryMs }
+  }
+  const rateLimit = createRateLimit({ clock })
+  const tokens = createTokens({
+    store,
+    link,
+    journey,
+    trail,
+    events,
+    clock,
+    githubClock,
+    log,
+    settings,
+    random: Math.random,
+    takeMint: rateLimit.takeMint,
+    seat,
+  })
+  const drift = assembleDrift({ store, journey, link, tokens, trail, events, clock, log })
+  const { formUrl, appForm, wantedPermissions } = createForms(config)
+  const { enable, importApp, keys, disable } = createChanges({
+    journey,
+    link,
+    tokens,
+    drift,
+    trail,
+    events,
+    clock,
+    log,
+    host,
+    addresses: () => config().github,
+    formUrl,
+    pageFault: () => deps.pageFault?.(),
+    dropWaiting: () => snapshots.dropWaiting(),
+  })
+  const revokeAll = createRevokeAll({
+    store,
+    journey,
+    link,
+    tokens,
+    trail,
+    events,
+    clock,
+    githubClock,
+    log,
+    seat,
+  })
+  const heartbeat = createHeartbeat({
+    revokeAll,
+    journey,
+    tokens,
+    enable,
+    disable,
+    drift,
+    prove: () => snapshots.prove(),
+    clock,
+    log,
+    host,
+    isHome,
+    leads: () => seat()?.leads() ?? true,
+    schedule: () => config().refresh.schedule,
+    onBeat: keepTime,
+  })
+  const { recovery, snapshots } = createKeeping({
+    config,
+    store,
+    audit,
+    journey,
+    tokens,
+    trail,
+    clock,
+    log,
+    host,
+    seat,
+    assertTellable: record => void status.whole(record),
+    onRestored: () => heartbeat.soon(),
+  })
+  const wrap = (): void =>
+    void recovery.ensureWrap().catch(error => log.error('the recovery wrap was not written', { error }))
+  wrap()
+  const unsubscribe = events.subscribe(({ event }) => event === 'state' && wrap())
+  const policy = () => config().policy
+  const features = createFeatures({ switched: () => config().features, policy, journey, drift, clock })
+  const history = createRefreshHistory({ facts: store.facts, events, clock, log })
+  const status = createStatusReport({
+    revokeAll,
+    journey,
+    tokens,
+    link,
+    drift,
+    policy,
+    recovery,
+    trail,
+    snapshots,
+    clock,
+    githubClock,
+    settings: () => ({
+      githubUrl: config().github.url,
+      apiUrl: config().github.apiUrl,
+      beforeExpiryMs: config().refresh.beforeExpiryMs,
+    }),
+    proxyFor: url => outbound.proxyFor(url)?.toString(),
+    featureWarnings: features.warnings,
+    refused: () => deps.refused?.(),
+    doubts: () => ({ settings: deps.doubts?.() ?? [], units: unitDoubts(config().policy) }),
+    pageFault: () => deps.pageFault?.(),
+    host,
+    version: VERSION,
+    seat,
+  })
+  const desk = createTokenDesk({ policy, journey, tokens, drift, link, trail, clock, rateLimit })
+  const gateway = createGateway({ desk, outbound, clock, settings: () => config().github, userAgent: USER_AGENT })
+  const explain = createExplain({ policy, journey, directory: DIRECTORY })
+
+  place.begin({
+    store,
+    journey,
+    tokens,
+    link,
+    revokeAll,
+    recovery,
+    heartbeat,
+    trail,
+    events,
+    githubClock,
+    clock,
+    log,
+    host,
+    env: deps.env,
+  })
+
+  return {
+    operations: {
+      journey,
+      enable,
+      importApp,
+      disable,
+      revokeAll,
+      keys,
+      desk,
+      gateway,
+      status,
+      snapshots,
+      recovery,
+      audit: auditLog,
+      explain,
+      cluster: place.desk,
+      features,
+      history,
+      figures: createFigures({
+        tokens,
+        calls,
+        link,
+        journey,
+        githubClock,
+        facts: store.facts,
+        sizes: () => {
+          const { store: ofStore, audit: ofAudit } = stateSizes(paths.state)
+          return { store: ofStore, audit: { ...ofAudit, most: maxBytes() } }
+        },
+      }),
+      noteRequest: (peer, detail) => trail.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
+      refresh: heartbeat.force,
+    },
+    heartbeat,
+    appForm,
+    patient: createPatient({
+      store,
+      link,
+      tokens,
+      drift,
+      recovery,
+      githubClock,
+      readKey: readPrivateKey,
+      findMute: () => seat()?.findMute(),
+      findUnwritten: () => trail.findTrouble(),
+      role: () => seat()?.role() ?? 'single',
+    }),
+    wantedPermissions,
+    formUrl,
+    findMute,
+    probe: () => void store.facts.find(''),
+    inStep: place.inStep,
+    rest: place.rest,
+    close() {
+      place.close()
+      heartbeat.stop()
+      unsubscribe()
+      history.close()
+      tokens.flush()
+      try {
+        trail.flush()
+      } finally {
+        auditLog.close()
+        audit.close()
+        store.close()
+      }
+    },
+  }
+}
+
+const DIRECTORY: Directory = {
+  findUser,
+  findGroup,
+  userName,
+  groupName,
+  groupsOfUser,
+  findProcess,
+  findHiding,
+  hidingNext: HIDING_NEXT,
+}
+
+const openOr = <T>(cleanUp: () => void, open: () => T): T => {
+  try {
+    return open()
+  } catch (error) {
+    cleanUp()
+    throw error
+  }
+}

@@ -1,0 +1,31 @@
+// Who is charged: connections, requests, mints, entries, streams and audit rows are counted by holder, nowhere by anything finer.
+
+import type { Peer } from '../../protocol/profile.ts'
+
+/**
+ * A user makes login sessions and subordinate uids at will, so below `user-N.slice` the holder is user N, whatever uid the
+ * process shows. Elsewhere it is the uid and the outermost unit, which only the system's manager gives.
+ */
+export type Holder = {
+  /** The key of every count, and readable in a log line: `user 1000`, `uid 33 in apache2.service`. */
+  readonly name: string
+  /** A second limit over all units of one uid: undefined for uid 0, whose system units do not share one. */
+  readonly uid?: number
+}
+
+const known = new WeakMap<Peer, Holder>()
+
+/** The same object for the same peer object; two peers of one holder have the same `name`. */
+export const holderOf = (peer: Peer): Holder => {
+  const found = known.get(peer)
+  if (found) return found
+  const holder = make(peer)
+  known.set(peer, holder)
+  return holder
+}
+
+const make = ({ uid, unit, userSlice }: Peer): Holder => {
+  if (userSlice !== undefined) return { name: `user ${userSlice}`, ...(userSlice !== 0 && { uid: userSlice }) }
+  const name = unit === undefined ? `uid ${uid}` : `uid ${uid} in ${unit}`
+  return { name, ...(uid !== 0 && { uid }) }
+}

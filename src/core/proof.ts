@@ -1,0 +1,106 @@
+// What can be proven of a bundle away from any store: its header without a key, and with one that it would restore.
+
+import { createHash } from 'node:crypto'
+import { isLive, issuerOf } from '../protocol/connection.ts'
+import { asFailure, Failure } from '../protocol/errors.ts'
+import { assertSameGithub } from '../protocol/github-addresses.ts'
+import type { Secret } from '../protocol/secret.ts'
+import { type AppKey, readPrivateKey } from './github/app-jwt.ts'
+import { createGitHubClock } from './github/clock.ts'
+import { createGitHub } from './github/request.ts'
+import type { Clock } from '../service/clock.ts'
+import type { Config } from '../service/config.ts'
+import type { Log } from '../service/log.ts'
+import type { OfflineProxy } from './offline-proxy.ts'
+import { createOutbound, type ProxySettings } from './outbound/outbound.ts'
+import { VERSION } from '../service/version.ts'
+import { openBundle, readHeader } from './snapshot/bundle.ts'
+import type { BundleContent, BundleKey } from './snapshot/content.ts'
+import { readIdentities } from './snapshot/encryption.ts'
+
+/** Throws `bundle-corrupt`, `bundle-newer`. */
+export const summarize = (bundle: Uint8Array) => {
+  const header = readHeader(bundle)
+  return {
+    format: header.format,
+    created: header.created,
+    state: header.state,
+    generation: header.generation,
+    hostname: header.hostname,
+    signer: header.signer,
+    recipients: header.recipients,
+    sealed: header.recipients.length > 0,
+    size: bundle.length,
+    sha256: createHash('sha256').update(bundle).digest('hex'),
+    ...(header.account && { account: header.account }),
+    ...(header.app_id !== undefined && { app_id: header.app_id }),
+  }
+}
+
+export type ProofWish = { readonly bundle: Uint8Array; readonly identity?: Secret; readonly againstGithub: boolean }
+
+export type ProofDeps = {
+  readonly clock: Clock
+  readonly log: Log
+  readonly config: Config
+  readonly proxy: () => OfflineProxy
+}
+
+/** Throws what a restore would, and what GitHub answers where it is asked. */
+export const proveBundle = async ({ bundle, identity, againstGithub }: ProofWish, deps: ProofDeps) => {
+  const summary = summarize(bundle)
+  const identities = identity === undefined ? [] : readIdentities(identity.reveal())
+  const content = await openBundle(bundle, identities)
+  const keys = readKeys(content.keys)
+  // Another GitHub would answer that the key is wrong.
+  if (againstGithub) assertSameGithub(content, deps.config.github, { force: false })
+  const proxy = againstGithub ? deps.proxy() : undefined
+  const github = proxy?.settings && (await askGitHub(content, { ...deps, keys, settings: proxy.settings }))
+  return {
+    summary,
+    keys: keys.map(key => key.fingerprint),
+    live_tokens: content.tokens.filter(token => token.expiresAtMs > deps.clock.now()).length,
+    installations: content.installations.map(({ account }) => account.login),
+    ...(content.settings.configuration && { configuration: content.settings.configuration }),
+    ...(github !== undefined && { github }),
+    ...(proxy?.unknown !== undefined && { github_skipped: proxy.unknown }),
+  }
+}
+
+/** The keys of a bundle, each with the fingerprint that its own numbers give. Throws `bundle-corrupt`. */
+export const readKeys = (keys: readonly BundleKey[]): AppKey[] =>
+  keys.map(({ pem, fingerprint }) => {
+    let key: AppKey
+    try {
+      key = readPrivateKey(pem.reveal())
+    } catch (error) {
+      throw new Failure('bundle-corrupt', `the key ${fingerprint} cannot be used: ${asFailure(error).message}`)
+    }
+    if (key.fingerprint === fingerprint) return key
+    throw new Failure('bundle-corrupt', `the key called ${fingerprint} is ${key.fingerprint}`)
+  })
+
+/** The name of the App, told by GitHub to whoever signs with its key. */
+const askGitHub = async (
+  { connection }: BundleContent,
+  deps: ProofDeps & { keys: readonly AppKey[]; settings: ProxySettings },
+): Promise<string> => {
+  if (!isLive(connection)) throw new Failure('not-connected', `the bundle is of a machine that was ${connection.kind}`)
+  const { clock, log, config, keys } = deps
+  const outbound = createOutbound(deps.settings)
+  try {
+    const github = createGitHub({
+      outbound,
+      clock,
+      githubClock: createGitHubClock({ clock, offsetMs: 0, onChange: () => undefined }),
+      log,
+      settings: () => config.github,
+      userAgent: `ghconnectd/${VERSION}`,
+    })
+    const app = await github.getApp({ issuer: issuerOf(connection.app), keys })
+    if (app.id === connection.app.id) return app.name
+    throw new Failure('key-mismatch', `the key signs for App ${app.id}, and the bundle is of App ${connection.app.id}`)
+  } finally {
+    outbound.close()
+  }
+}

@@ -1,0 +1,236 @@
+// The election over an etcd in memory: one leader, known by its lease and not by what it believes.
+
+import test from 'ava'
+import { createElection, type Election } from '../../../src/core/cluster/election.ts'
+import type { Entry, Lease } from '../../../src/core/cluster/etcd-types.ts'
+import { createKeyring } from '../../../src/core/cluster/sealing.ts'
+import { createCodecs, KEYS } from '../../../src/core/cluster/values.ts'
+import { createFakeEtcd, type FakeClient, type FakeEtcd } from '../../support/fake-etcd.ts'
+import { createFakeClock, createFakeLog, type FakeClock } from '../../support/fakes.ts'
+
+const codecs = createCodecs(
+  createKeyring({ cluster: 'test', secrets: [Buffer.from('a secret for all of them to know')] }),
+)
+
+type Candidate = {
+  readonly election: Election
+  readonly client: FakeClient
+  readonly lease: Lease
+  readonly log: ReturnType<typeof createFakeLog>
+  /** Whether it led, each time that it was told to look. */
+  readonly looks: readonly boolean[]
+  mayLead: boolean
+}
+
+const createCandidate = async (etcd: FakeEtcd, node: string): Promise<Candidate> => {
+  const client = etcd.client()
+  const lease = await client.lease(5)
+  const looks: boolean[] = []
+  const candidate = { client, lease, looks, log: createFakeLog(), mayLead: true }
+  const election: Election = createElection({
+    etcd: client,
+    codecs,
+    node,
+    lease: () => lease,
+    mayLead: () => candidate.mayLead,
+    onChange: () => void looks.push(election.leads()),
+    log: candidate.log,
+  })
+  client.watch('', {
+    fromRevision: 0n,
+    onChange(changes) {
+      for (const change of changes) {
+        const key = change.kind === 'put' ? change.entry.key : change.key
+        if (key === KEYS.leader) election.observe(change.kind === 'put' ? change.entry : undefined)
+      }
+    },
+    onResync() {},
+  })
+  return Object.assign(candidate, { election })
+}
+
+const setUp = async (): Promise<{ clock: FakeClock; etcd: FakeEtcd; a: Candidate; b: Candidate }> => {
+  const clock = createFakeClock()
+  const etcd = createFakeEtcd(clock)
+  const [a, b] = [await createCandidate(etcd, 'a'), await createCandidate(etcd, 'b')]
+  return { clock, etcd, a, b }
+}
+
+const leading = (...all: Candidate[]): boolean[] => all.map(({ election }) => election.leads())
+
+test('of two that stand at once one leads, and both know who', async t => {
+  const { clock, a, b } = await setUp()
+  await Promise.all([a.election.stand(), b.election.stand()])
+  await clock.advance(0)
+  t.deepEqual(leading(a, b), [true, false])
+  t.deepEqual([a.election.leader(), b.election.leader()], ['a', 'a'])
+})
+
+test('a leader that was stopped does not believe itself, and its fence holds nothing', async t => {
+  const { clock, etcd, a, b } = await setUp()
+  await a.election.stand()
+  const fence = a.election.fence()
+  t.truthy(fence)
+  a.client.pause()
+  await clock.advance(6_000)
+  t.deepEqual(leading(a, b), [false, true], 'before it has heard of anything')
+  t.is(a.election.fence(), undefined)
+  if (!fence) return
+  const late = await etcd.client().commit([fence], [{ kind: 'put', key: 'tokens/late', value: Buffer.from('x') }])
+  t.false(late.committed)
+})
+
+test('an office that was won, and whose answer never came, is known by the watch', async t => {
+  const { clock, a } = await setUp()
+  const gate = Promise.withResolvers<void>()
+  const { commit } = a.client
+  a.client.commit = async (conditions, writes) => {
+    await commit(conditions, writes)
+    await gate.promise
+    return commit(conditions, writes)
+  }
+  void a.election.stand()
+  await clock.advance(10)
+  t.deepEqual(leading(a), [true])
+  gate.resolve()
+  await clock.advance(10)
+  t.deepEqual(leading(a), [true], 'the answer that comes late changes nothing')
+})
+
+test('who may not lead does not stand, and who resigns makes room at once', async t => {
+  const { clock, a, b } = await setUp()
+  b.mayLead = false
+  await a.election.stand()
+  a.mayLead = false
+  await a.election.resign()
+  await clock.advance(10)
+  t.deepEqual(leading(a, b), [false, false])
+  b.mayLead = true
+  await b.election.stand()
+  t.deepEqual(leading(a, b), [false, true])
+})
+
+test('an entry that somebody else put there makes nobody a leader', async t => {
+  const { clock, etcd, a, b } = await setUp()
+  etcd.put(KEYS.leader, Buffer.from('{"node":"a"}'))
+  await clock.advance(10)
+  t.deepEqual(leading(a, b), [false, false])
+  t.is(a.election.leader(), undefined)
+  const [forged] = etcd.entries().filter(({ key }): boolean => key === KEYS.leader)
+  const stolen: Entry = {
+    key: 'members/a',
+    value: codecs.holder.write('members/a', { node: 'a', what: 'leader' }),
+    createRevision: 9n,
+    modRevision: 9n,
+    lease: a.lease.id,
+  }
+  a.election.observe({ ...stolen, key: KEYS.leader })
+  t.truthy(forged)
+  t.false(a.election.leads(), 'a value of another key is none of this one')
+})
+
+test('a leader that resigns too late does not take the office of the next one away', async t => {
+  const { clock, etcd, a, b } = await setUp()
+  await a.election.stand()
+  a.client.pause()
+  const late = a.election.resign()
+  await clock.advance(6_000)
+  t.deepEqual(leading(a, b), [false, true])
+  const office = () => etcd.entries().find(({ key }) => key === KEYS.leader)?.createRevision
+  const won = office()
+  a.client.resume()
+  await late
+  await clock.advance(10)
+  t.deepEqual(leading(a, b), [false, true])
+  t.is(office(), won, 'it was not taken away for a moment either')
+})
+
+test('the office of a former process of the same node is not that of the next one', async t => {
+  const { clock, etcd, a } = await setUp()
+  const former = await etcd.client().lease(5)
+  const value = codecs.holder.write(KEYS.leader, { node: 'a', what: 'leader' })
+  await etcd.client().commit([], [{ kind: 'put', key: KEYS.leader, value, lease: former.id }])
+  await clock.advance(10)
+  t.is(a.election.leader(), 'a')
+  t.false(a.election.leads())
+  t.is(a.election.fence(), undefined)
+})
+
+test('a node that could not stand for leader stands again', async t => {
+  const { clock, a } = await setUp()
+  a.client.cut()
+  await a.election.stand()
+  t.deepEqual(leading(a), [false])
+  t.is(a.log.lines[0]?.message, 'standing for leader failed')
+  a.client.heal()
+  await a.election.stand()
+  await clock.advance(0)
+  t.deepEqual(leading(a), [true])
+})
+
+test('a leader that resigns does not lead from that moment on, whatever becomes of its word; the log tells both', async t => {
+  const { clock, etcd, a } = await setUp()
+  await a.election.stand()
+  await clock.advance(0)
+  a.client.cut()
+  a.mayLead = false
+  const resigned = a.election.resign()
+  t.deepEqual([a.election.leads(), a.election.fence(), a.looks.at(-1)], [false, undefined, false])
+  await t.notThrowsAsync(resigned)
+  t.true(
+    etcd.entries().some(({ key }) => key === KEYS.leader),
+    'it ends with the lease',
+  )
+  t.deepEqual(
+    a.log.lines.filter(({ level }) => level === 'info'),
+    [{ level: 'info', message: 'this node leads the cluster', fields: { leader: 'a' } }],
+  )
+})
+
+test('a leader whose office was taken away knows and says so', async t => {
+  const { clock, etcd, a, b } = await setUp()
+  await a.election.stand()
+  a.mayLead = false
+  etcd.delete(KEYS.leader)
+  await clock.advance(0)
+  t.deepEqual(leading(a, b), [false, true])
+  t.is(a.looks.at(-1), false)
+  t.deepEqual(
+    a.log.lines.map(({ message, fields }) => [message, fields]),
+    [
+      ['this node leads the cluster', { leader: 'a' }],
+      ['this node does not lead the cluster any more', { leader: 'none' }],
+    ],
+  )
+})
+
+test('an office that is written anew stays what it was, leased and of the same birth; a former leader writes none', async t => {
+  const { clock, etcd, a, b } = await setUp()
+  await a.election.stand()
+  await clock.advance(0)
+  const office = () => etcd.entries().find(({ key }) => key === KEYS.leader)
+  const before = office()
+  await a.election.renew()
+  await b.election.renew()
+  await clock.advance(0)
+  const after = office()
+  t.true(before && after && after.modRevision > before.modRevision)
+  t.deepEqual([after?.lease, after?.createRevision], [a.lease.id, before?.createRevision])
+  t.deepEqual(leading(a, b), [true, false])
+  a.client.cut()
+  await t.notThrowsAsync(a.election.renew())
+  a.client.heal()
+
+  const gate = Promise.withResolvers<void>()
+  a.client.delayCommits(gate.promise)
+  const late = a.election.renew()
+  a.mayLead = false
+  etcd.delete(KEYS.leader)
+  await clock.advance(0)
+  const won = office()
+  gate.resolve()
+  await late
+  await clock.advance(0)
+  t.deepEqual(leading(a, b), [false, true])
+  t.deepEqual(office(), won)
+})

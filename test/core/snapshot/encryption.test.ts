@@ -1,0 +1,163 @@
+// age encryption: keys, identity files, and the difference between a wrong key and a damaged file; against stock age as well.
+
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import * as fc from 'fast-check'
+import { Secret } from '../../../src/protocol/secret.ts'
+import {
+  assertRecipient,
+  createRecoveryKey,
+  decryptWith,
+  encryptTo,
+  readIdentities,
+  recipientOf,
+} from '../../../src/core/snapshot/encryption.ts'
+import { MAX_RECIPIENTS } from '../../../src/core/snapshot/header.ts'
+import { codeOf, failureOf, OTHER_RECOVERY, RECOVERY } from './samples.ts'
+
+const IDENTITY = RECOVERY.identity.reveal()
+/** Well spelled, but the point is zero. */
+const LOW_ORDER = 'age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq5cu47z'
+
+const makeFolder = (t: ExecutionContext): string => {
+  const folder = mkdtempSync(join(tmpdir(), 'ghconnect-age-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+test('a recovery key is an X25519 identity and its recipient', async t => {
+  const { identity, recipient } = await createRecoveryKey()
+  t.regex(identity.reveal(), /^AGE-SECRET-KEY-1[0-9A-Z]{58}$/)
+  t.regex(recipient, /^age1[0-9a-z]{58}$/)
+  t.is(await recipientOf(identity), recipient)
+  t.not(recipient, RECOVERY.recipient)
+  t.is(await codeOf(() => recipientOf(new Secret('AGE-SECRET-KEY-1ABC'))), 'invalid-request')
+})
+
+test('only X25519 recipients pass, and an identity in their place is not printed', async t => {
+  t.notThrows(() => assertRecipient(RECOVERY.recipient))
+  const damaged = RECOVERY.recipient.replace(/.$/, last => (last === 'q' ? 'p' : 'q'))
+  for (const text of [
+    '',
+    'age1',
+    damaged,
+    ` ${RECOVERY.recipient}`,
+    RECOVERY.recipient.toUpperCase(),
+    'ssh-ed25519 AAAA',
+  ]) {
+    t.is(await codeOf(() => assertRecipient(text)), 'configuration', text)
+  }
+  for (const text of ['age1yubikey1qwertyuiop', `age1pq1${'q'.repeat(1900)}`, `age1tag1${'q'.repeat(54)}`]) {
+    t.is(await codeOf(() => assertRecipient(text)), 'configuration', text)
+  }
+  const failure = await failureOf(() => assertRecipient(IDENTITY))
+  t.is(failure?.code, 'configuration')
+  t.false(failure?.message.includes(IDENTITY.slice(0, 30)))
+})
+
+test('an identity file is read with its comments, blank lines and CRLF', t => {
+  const text = `# created: 2026-01-02\r\n# public key: ${RECOVERY.recipient}\r\n\r\n  ${IDENTITY}\r\n${OTHER_RECOVERY.identity.reveal()}`
+  t.deepEqual(
+    readIdentities(text).map(identity => identity.reveal()),
+    [IDENTITY, OTHER_RECOVERY.identity.reveal()],
+  )
+})
+
+test('what is no identity file is refused by line, without its text', async t => {
+  const cases: [string, RegExp][] = [
+    ['', /no identity in/],
+    ['# only a comment\n', /no identity in/],
+    [`# x\n${IDENTITY.slice(0, -1)}Q9\n`, /^line 2 .* is no X25519 identity/],
+    [`${IDENTITY} trailing\n`, /^line 1 /],
+    [`${IDENTITY.toLowerCase()}\n`, /^line 1 /],
+    [`${IDENTITY}\n${RECOVERY.recipient}\n`, /^line 2 .* is a recipient/],
+    ['AGE-PLUGIN-YUBIKEY-1QQQQ\n', /^line 1 /],
+    ['age-encryption.org/v1\n-> scrypt ', /itself encrypted/],
+    ['-----BEGIN AGE ENCRYPTED FILE-----\n', /itself encrypted/],
+  ]
+  for (const [text, expected] of cases) {
+    const failure = await failureOf(() => readIdentities(text))
+    t.is(failure?.code, 'invalid-request')
+    t.regex(failure?.message ?? '', expected)
+    t.false((failure?.message ?? '').includes(IDENTITY.slice(17, 40)))
+  }
+})
+
+test('what is encrypted is decrypted, at any size', async t => {
+  const size = fc.oneof(fc.nat(300), fc.constantFrom(0, 65_535, 65_536, 65_537, 131_072, 200_000))
+  await fc.assert(
+    fc.asyncProperty(size, fc.nat(255), async (length, fill) => {
+      const bytes = new Uint8Array(length).fill(fill)
+      const encrypted = await encryptTo([RECOVERY.recipient], bytes)
+      t.deepEqual(await decryptWith([RECOVERY.identity], encrypted), bytes)
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('each of several recipients opens it, and nobody else', async t => {
+  const third = await createRecoveryKey()
+  const encrypted = await encryptTo([RECOVERY.recipient, OTHER_RECOVERY.recipient], Buffer.from('x'))
+  t.is(Buffer.from(await decryptWith([RECOVERY.identity], encrypted)).toString(), 'x')
+  t.is(Buffer.from(await decryptWith([third.identity, OTHER_RECOVERY.identity], encrypted)).toString(), 'x')
+  t.is(await codeOf(() => decryptWith([third.identity], encrypted)), 'bundle-wrong-identity')
+  t.is(await codeOf(() => decryptWith([], encrypted)), 'bundle-wrong-identity')
+  t.is(await codeOf(() => decryptWith([RECOVERY.identity, new Secret('x')], encrypted)), 'invalid-request')
+  for (const [identities, expected] of [
+    [[third.identity], 'the identity is not one that it was encrypted to'],
+    [[third.identity, third.identity], 'none of the 2 identities is one that it was encrypted to'],
+  ] as const)
+    t.is((await failureOf(() => decryptWith(identities, encrypted)))?.message, expected)
+})
+
+test('recipients that cannot be encrypted to are errors of the configuration', async t => {
+  const bytes = Buffer.from('x')
+  t.is(await codeOf(() => encryptTo([], bytes)), 'configuration')
+  t.is(await codeOf(() => encryptTo(['age1nonsense'], bytes)), 'configuration')
+  t.notThrows(() => assertRecipient(LOW_ORDER))
+  t.is(await codeOf(() => encryptTo([LOW_ORDER], bytes)), 'configuration')
+  t.is(await codeOf(() => encryptTo(Array(MAX_RECIPIENTS + 1).fill(RECOVERY.recipient), bytes)), 'configuration')
+  const most = await encryptTo(Array(MAX_RECIPIENTS).fill(RECOVERY.recipient), bytes)
+  t.is(Buffer.from(await decryptWith([RECOVERY.identity], most)).toString(), 'x')
+})
+
+test('a file that is cut or changed anywhere never opens, and says which it is', async t => {
+  const encrypted = await encryptTo([RECOVERY.recipient], Buffer.from('forty-two'))
+  const seen = new Set<string | undefined>()
+  for (let at = 0; at < encrypted.length; at += 1) {
+    const flipped = Uint8Array.from(encrypted, (byte, index) => (index === at ? byte ^ (1 << (at % 8)) : byte))
+    for (const damaged of [encrypted.slice(0, at), flipped]) {
+      seen.add(await codeOf(() => decryptWith([RECOVERY.identity], damaged)))
+    }
+  }
+  t.deepEqual(seen, new Set(['bundle-corrupt', 'bundle-wrong-identity']))
+  t.is(
+    await codeOf(() => decryptWith([RECOVERY.identity], Buffer.concat([encrypted, Buffer.from('x')]))),
+    'bundle-corrupt',
+  )
+})
+
+test('a header with more stanzas than there can be recipients is not even tried', async t => {
+  const stanza = `-> X25519 ${'A'.repeat(43)}\n${'A'.repeat(43)}\n`
+  const bytes = Buffer.from(`age-encryption.org/v1\n${stanza.repeat(50_000)}--- ${'A'.repeat(43)}\n`)
+  t.is(await codeOf(() => decryptWith([RECOVERY.identity], bytes)), 'bundle-corrupt')
+})
+
+test('stock age opens what is written here, and the other way round', async t => {
+  const folder = makeFolder(t)
+  const identityFile = join(folder, 'identity.txt')
+  const file = join(folder, 'x.age')
+  writeFileSync(identityFile, `# a comment\n${IDENTITY}\n`, { mode: 0o600 })
+  const bytes = Buffer.alloc(100_000, 'abc')
+  writeFileSync(file, await encryptTo([OTHER_RECOVERY.recipient, RECOVERY.recipient], bytes))
+  t.true(execFileSync('age', ['-d', '-i', identityFile, file], { maxBuffer: 1e6 }).equals(bytes))
+
+  const theirs = execFileSync('age', ['-r', RECOVERY.recipient], { input: bytes, maxBuffer: 1e6 })
+  t.true(Buffer.from(await decryptWith([RECOVERY.identity], theirs)).equals(bytes))
+  const generated = execFileSync('age-keygen', { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+  const [identity] = readIdentities(generated)
+  t.true(identity !== undefined && generated.includes(await recipientOf(identity)))
+})
