@@ -164,4 +164,11 @@ export const FIXED: readonly Mutant[] = [
     put: '0',
     test: 'core/peers/rate-limit.test.ts',
   },
+  {
+    file: 'core/tokens/refresh-ahead.ts',
+    what: 'what came of a refresh is told in the order in which GitHub answered',
+    find: '    attempts.sort((a, b) => (at.get(a.grant) ?? 0) - (at.get(b.grant) ?? 0))\n',
+    put: '',
+    test: 'core/tokens/refresh-ahead.test.ts',
+  },
 ]

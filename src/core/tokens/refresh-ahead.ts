@@ -104,6 +104,9 @@ export const createRefreshAhead = (deps: {
       if (others !== undefined) waiting.set(installation, others)
       if (!others) attempts.push(attempt)
     })
+    // In the order of the tokens, whichever answer came first.
+    const at = new Map(due.map((grant, index) => [grant, index]))
+    attempts.sort((a, b) => (at.get(a.grant) ?? 0) - (at.get(b.grant) ?? 0))
     const whole = attempts.map(attempt => withOthers(attempt, waiting))
     tell(whole)
     return whole.map(({ grant, failure }) => ({ scope: summarizeScope(grant.scope), ...(failure && { failure }) }))

@@ -1,5 +1,6 @@
 // Refresh ahead: what was handed out is minted before its time; what GitHub refused is not asked for again; a used-up quota ends the pass.
 
+import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
 import { Failure } from '../../../src/protocol/errors.ts'
 import type { Grant, Policy } from '../../../src/protocol/profile.ts'
@@ -73,6 +74,19 @@ test('scopes that fail alike are one event', async t => {
   const events = told.filter(({ event }) => event === 'refresh-failed')
   t.is(events.length, 1)
   t.regex(events[0]?.detail ?? '', /^timeout: .*19 more scopes/)
+})
+
+test('what came of a refresh is told in the order of the tokens, whichever answer came first', async t => {
+  const { tokens, world } = await rigWithDue(3)
+  const letGo = world.hold('mint')
+  const pass = tokens.refresh()
+  while (world.count('mint') < 3) await setImmediate()
+  await setImmediate()
+  letGo()
+  t.deepEqual(
+    (await pass).map(({ scope }) => /r\d/.exec(scope)?.[0]),
+    ['r0', 'r1', 'r2'],
+  )
 })
 
 test('only what was handed out is refreshed ahead', async t => {
