@@ -114,8 +114,8 @@ test('the modules of the cluster are loaded where etcd is configured, and nowher
   }
   await appliance.start()
   const single = await loaded()
-  t.regex(single, /src\/engine-seat\.ts/)
-  t.notRegex(single, /src\/engine-cluster\.ts|src\/cluster\/|node_modules\/(?:etcd3|@grpc)\//)
+  t.regex(single, /src\/core\/engine-seat\.ts/)
+  t.notRegex(single, /src\/core\/engine-cluster\.ts|src\/core\/cluster\/(?:asking|board|election|etcd|link|lock|sealing|session|values)|node_modules\/(?:etcd3|@grpc)\//)
 
   const secret = join(appliance.folder, 'cluster.secret')
   writeFileSync(secret, 'f'.repeat(64), { mode: 0o600 })
@@ -130,5 +130,5 @@ secret_file = "${secret}"
   t.is(body['role'], 'single', 'configured, and not joined')
   const joined = await appliance.call('POST', '/v1/cluster', {})
   t.deepEqual([joined.status, joined.body['type']], [503, 'urn:ghconnect:problem:cluster-unreachable'])
-  t.regex(await loaded(), /src\/engine-cluster\.ts/)
+  t.regex(await loaded(), /src\/core\/engine-cluster\.ts/)
 })
