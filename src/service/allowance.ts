@@ -20,7 +20,7 @@ export const take = (own: Level, shared: Level | undefined, nowMs: number, cost 
   return undefined
 }
 
-/** Takes so much whether it is there or not. How long it is then until nothing is owed: whoever waits so long each time keeps to the allowance. */
+/** Takes `cost` even if that leaves a debt, and returns the milliseconds until the debt is paid. A caller that waits that long each time keeps to the allowance. */
 export const owe = (level: Level, nowMs: number, cost: number): number => {
   fill(level, nowMs)
   level.left -= cost

@@ -1,12 +1,12 @@
-// How the collector of a daemon works that has started. On the command line of the runtime these two flags would cost a start 50 ms: V8
-// keeps compiled code for the flags it was made with, and Node's own was made without them.
+// Garbage collector flags, set after the start. On Node's command line they would cost each start 50 ms: V8 rejects compiled code that was
+// made under other flags, and Node's built-in modules ship compiled without these two.
 
 import { flushCompileCache } from 'node:module'
 import { setFlagsFromString } from 'node:v8'
 
-/** Once, when all is loaded: what is compiled from here on is not kept. */
+/** Call once, after loading everything: later code does not reach the compile cache. */
 export const settleHeap = (): void => {
-  // What the runtime keeps of this start is good for the next one only if it was made before.
+  // The next start can use the cache only if Node writes it before the flags change.
   flushCompileCache()
   // V8 would place objects of a kind that mostly lived long, as connections do, where they are collected late: under a flood of short ones
   // that is seldom true, and its large collections were three times as many.

@@ -8,7 +8,7 @@ export type Asked<T> = { readonly tookMs: number } & (
   | { readonly failure: Failure }
 )
 
-/** How a question ended, by `untilMs` of the monotonic clock at the latest. Never rejects; what comes later is nobody's any more. */
+/** How a question ended, by `untilMs` of the monotonic clock at the latest. Never rejects; a later result is discarded. */
 export const within = async <T>(
   question: Promise<T>,
   {

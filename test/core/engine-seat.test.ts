@@ -115,7 +115,10 @@ test('the modules of the cluster are loaded where etcd is configured, and nowher
   await appliance.start()
   const single = await loaded()
   t.regex(single, /src\/core\/engine-seat\.ts/)
-  t.notRegex(single, /src\/core\/engine-cluster\.ts|src\/core\/cluster\/(?:asking|board|election|etcd|link|lock|sealing|session|values)|node_modules\/(?:etcd3|@grpc)\//)
+  t.notRegex(
+    single,
+    /src\/core\/engine-cluster\.ts|src\/core\/cluster\/(?:asking|board|election|etcd|link|lock|sealing|session|values)|node_modules\/(?:etcd3|@grpc)\//,
+  )
 
   const secret = join(appliance.folder, 'cluster.secret')
   writeFileSync(secret, 'f'.repeat(64), { mode: 0o600 })

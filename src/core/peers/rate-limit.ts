@@ -24,7 +24,7 @@ export type RateLimit = {
   findRefusal(of: () => Pick<Peer, 'pid' | 'uid'>): Failure | undefined
   /** For each request that GitHub may have to be asked for. Throws `rate-limited`. */
   takeMint(peer: Peer): void
-  /** For each piece of a body that goes through the gateway, either way. Milliseconds to wait before the next one is read: 0 where nobody else asks. */
+  /** For each piece of a gateway body, in both directions. Returns the milliseconds to wait before reading the next: 0 while no other holder asks. */
   takeBytes(peer: Peer, bytes: number): number
   /** For a look at the daemon's health by the service manager. False where this share, which all of them have together, is used up. */
   takeProbe(): boolean
@@ -38,7 +38,7 @@ export const CONNECTIONS: Allowance = { perSecond: 100, burst: 2_000 }
 export const OF_UID = 2
 /** GitHub gives an installation 5,000 requests an hour, for everything: a uid has no more for having several units. */
 export const MINTS: Allowance = { perSecond: 1, burst: 600 }
-/** Of bodies that stream. Each piece is a buffer outside the heap, and at full speed they have the whole heap collected several times a second. */
+/** Bytes of streaming bodies. Each piece is a buffer outside the heap: at full speed V8 collects the whole heap several times a second. */
 export const BYTES: Allowance = { perSecond: 2 * 2 ** 20, burst: 64 * 2 ** 20 }
 export const PROBES: Allowance = { perSecond: 20, burst: 100 }
 /** Others ask as long as the last of them did so within this time. */
