@@ -1,5 +1,5 @@
 // For the benchmark alone: token.sock over tokens in memory, with authorization, audit and rate limit, or `bare` of the three.
-// usage: bench-desk.ts SOCKET with|bare
+// usage: bench-issuer.ts SOCKET with|bare
 
 import { userInfo } from 'node:os'
 import { createMetrics } from '../src/core/api/metrics.ts'
@@ -11,7 +11,7 @@ import { attestPeers, createHttpServer, type Handler, listenUnix } from '../src/
 import type { Policy } from '../src/protocol/profile.ts'
 import type { Operations } from '../src/core/operations.ts'
 import { createRateLimit } from '../src/core/peers/rate-limit.ts'
-import { createTokenDesk } from '../src/core/tokens/token-desk.ts'
+import { createTokenIssuer } from '../src/core/tokens/token-issuer.ts'
 import { createClock } from '../src/service/clock.ts'
 import { createAttest } from '../src/core/peers/peer.ts'
 import { LISTENING } from '../test/support/listening.ts'
@@ -36,11 +36,11 @@ const policy: Policy = {
 const { rig } = await connectedRig({ policy })
 const clock = createClock()
 const rateLimit = createRateLimit({ clock })
-const whole = createTokenDesk({ ...rig, policy: () => policy, rateLimit })
+const whole = createTokenIssuer({ ...rig, policy: () => policy, rateLimit })
 const wanted = { repositories: ['web'], permissions: { contents: 'read' } } as const
 const first = await whole.answer({ ...wanted, repositories: ['web'] }, callerOf(peerOf(uid)))
 const grant = { profile: 'mine', scope: { installation: first.installation, ...wanted } }
-const bare: Operations['desk'] = {
+const bare: Operations['issuer'] = {
   answer: () => (rig.tokens.find(grant) ? first : never()),
   narrowTo: never,
   deny: never,
@@ -61,7 +61,7 @@ const backend: Backend = {
   unlock: never,
   check: never,
 }
-const operations = { desk: kind === 'bare' ? bare : whole } as Operations
+const operations = { issuer: kind === 'bare' ? bare : whole } as Operations
 const events = { emit() {}, subscribe: () => () => {}, end() {} }
 const handler: Handler = createApi({
   bodies: createBodyBudgets(),

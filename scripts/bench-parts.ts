@@ -76,14 +76,14 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
       onOutcome: nothing,
       onRecovery: nothing,
     },
-    journey: {
+    connectionState: {
       read: () => store.connection.read(),
       requireServing: never,
-      to: never,
+      transition: never,
       shred: never,
       explain: never,
-      alone: task => task(),
-      inTurn: task => task(),
+      exclusively: task => task(),
+      serially: task => task(),
     },
     trail: {
       record: nothing,

@@ -8,7 +8,7 @@ import { Etcd3 } from 'etcd3'
 import { createEtcd } from '../src/core/cluster/etcd.ts'
 import { createLink } from '../src/core/cluster/link.ts'
 import { createKeyring } from '../src/core/cluster/sealing.ts'
-import { createTokenShelf } from '../src/core/tokens/token-shelf.ts'
+import { createTokenCache } from '../src/core/tokens/token-cache.ts'
 import { createClock } from '../src/service/clock.ts'
 import { openStore } from '../src/core/store/database.ts'
 import { quietLog } from './bench-parts.ts'
@@ -28,7 +28,7 @@ const createReplica = async (at: number): Promise<void> => {
   const storeKey = randomBytes(32)
   const store = openStore({ folder: join(folder, String(at)), storeKey, log: quietLog })
   const githubClock = { now: () => clock.now(), offsetMs: () => 0, findTold: () => undefined, learn: () => undefined }
-  const shelf = createTokenShelf({
+  const cache = createTokenCache({
     store,
     clock,
     githubClock,
@@ -43,7 +43,7 @@ const createReplica = async (at: number): Promise<void> => {
     handlers: {
       onRecord() {},
       onToken({ token }) {
-        shelf.receive([token])
+        cache.receive([token])
         note(token.scope.repositories?.[0] ?? '')
       },
       onAsk() {},

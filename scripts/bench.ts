@@ -275,7 +275,7 @@ const measureTicks = async (store: ReturnType<typeof openStore>): Promise<number
 
 const benchPolicy = async (appliance: Appliance): Promise<Row[]> => {
   const sockets = { bare: join(appliance.folder, 'bare.sock'), with: join(appliance.folder, 'with.sock') }
-  const script = join(ROOT, 'scripts/bench-desk.ts')
+  const script = join(ROOT, 'scripts/bench-issuer.ts')
   const start = async (kind: 'bare' | 'with'): Promise<ChildProcess> =>
     (await launch(pinned(0, [process.execPath, script, sockets[kind], kind]), { ready: /ready/ })).child
   const children = [await start('bare'), await start('with')]

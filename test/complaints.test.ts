@@ -53,32 +53,32 @@ const pem = (): string =>
 const codeOf = (body: Record<string, unknown>): string => String(body['type']).split(':').at(-1) ?? ''
 
 test('1. a cache hit skips authorization: the policy is asked before the cache, each time', async t => {
-  const { desk, rig } = await connectedRig({ policy: POLICY })
+  const { issuer, rig } = await connectedRig({ policy: POLICY })
   const mine = callerOf(peerOf(1000))
-  await desk.answer(wanted(), callerOf(peerOf(0), 'admin'))
-  await desk.answer(wanted(), mine)
+  await issuer.answer(wanted(), callerOf(peerOf(0), 'admin'))
+  await issuer.answer(wanted(), mine)
   for (const stranger of [peerOf(1001), peerOf(0)]) {
-    t.is((await failureOf(desk.answer(wanted(), callerOf(stranger)))).code, 'not-permitted')
+    t.is((await failureOf(issuer.answer(wanted(), callerOf(stranger)))).code, 'not-permitted')
   }
   rig.setPolicy({ profiles: [] })
   t.is(
-    (await failureOf(desk.answer(wanted(), mine))).code,
+    (await failureOf(issuer.answer(wanted(), mine))).code,
     'not-permitted',
     'nor does an old answer outlive the policy',
   )
 })
 
 test('2. a failed refresh overwrites a good token, or is answered with nothing in it: the good one stays', async t => {
-  const { desk, world, tokens, clock } = await connectedRig({ policy: POLICY })
+  const { issuer, world, tokens, clock } = await connectedRig({ policy: POLICY })
   const caller = callerOf(peerOf(1000))
-  const { token } = await desk.answer(wanted(), caller)
+  const { token } = await issuer.answer(wanted(), caller)
   world.outage = new Failure('github-outage', 'GitHub is down')
   const outcomes = await tokens.refresh({ force: true })
   t.true(outcomes.some(({ failure }) => failure !== undefined))
-  t.is((await desk.answer(wanted(), caller)).token, token)
+  t.is((await issuer.answer(wanted(), caller)).token, token)
   t.true(world.isAlive(token))
   await clock.advance(HOUR)
-  const { code } = await failureOf(desk.answer(wanted(), caller))
+  const { code } = await failureOf(issuer.answer(wanted(), caller))
   t.is(code, 'github-outage', 'where nothing good is left that is what is said')
 })
 
@@ -171,7 +171,7 @@ test.serial(
 )
 
 test('9. code that assumes the shape or length of a token: any text is one', async t => {
-  const { desk, rig, installation, clock } = await connectedRig({ policy: POLICY })
+  const { issuer, rig, installation, clock } = await connectedRig({ policy: POLICY })
   const scope = { installation: installation.id, repositories: ['web'], permissions: { contents: 'read' } } as const
   await fc.assert(
     fc.asyncProperty(fc.string({ minLength: 1, maxLength: 2_000, unit: 'binary' }), async text => {
@@ -190,7 +190,7 @@ test('9. code that assumes the shape or length of a token: any text is one', asy
           ...times,
         },
       ])
-      const { token } = await desk.answer(wanted(), callerOf(peerOf(1000)))
+      const { token } = await issuer.answer(wanted(), callerOf(peerOf(1000)))
       return token === text
     }),
     { numRuns: 200 },
@@ -203,10 +203,10 @@ test('9. code that assumes the shape or length of a token: any text is one', asy
 })
 
 test('10. a stale installation id, or a log replayed over a restored store: looked up once more; a store of its own', async t => {
-  const { desk, world, app, installation } = await connectedRig({ policy: POLICY })
+  const { issuer, world, app, installation } = await connectedRig({ policy: POLICY })
   world.uninstall(installation.id)
   const again = world.install(app.id, ORG)
-  t.is((await desk.answer(wanted(), callerOf(peerOf(1000)))).installation, again.id)
+  t.is((await issuer.answer(wanted(), callerOf(peerOf(1000)))).installation, again.id)
   t.is(world.count('listInstallations'), 1)
 
   const store = openStore({ folder: join(folder, 'store'), storeKey: STORE_KEY, log: silentLog })

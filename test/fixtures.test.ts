@@ -104,7 +104,7 @@ for (const version of VERSIONS) {
       t.deepEqual(readState(copy), content as unknown)
       const { operations } = engineOver(t, { state: copy, github })
       t.is(operations.status.whole().state, state)
-      for (const { pem, fingerprint } of operations.journey.read().keys) {
+      for (const { pem, fingerprint } of operations.connectionState.read().keys) {
         t.is(readPrivateKey(pem.reveal()).fingerprint, fingerprint)
       }
     })

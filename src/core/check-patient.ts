@@ -25,7 +25,7 @@ export const createPatient = (deps: {
   link: Pick<AppLink, 'getAppAs' | 'listInstallations' | 'peekRepositories' | 'hasRepository' | 'findQuota'>
   tokens: Pick<Tokens, 'obtain' | 'renew' | 'rests'>
   drift: Pick<Drift, 'findRest'>
-  findMute: () => Failure | undefined
+  whyNotCalling: () => Failure | undefined
   findUnwritten: () => Failure | undefined
   role: () => Role
   recovery: Pick<Recovery, 'recipients'>
@@ -52,7 +52,7 @@ export const createPatient = (deps: {
 
   return {
     connection: () => store.connection.read().connection,
-    findMute: deps.findMute,
+    whyNotCalling: deps.whyNotCalling,
     githubNowMs: () => deps.githubClock.now(),
     vault() {
       const { generation, connection } = store.connection.read()

@@ -10,7 +10,7 @@ import type { Drift } from './connection/drift.ts'
 import { createEnable, type Enable } from './connection/enable.ts'
 import type { Events } from './audit/events.ts'
 import { createImport, type ImportApp } from './connection/import.ts'
-import type { Journey } from './connection/journey.ts'
+import type { ConnectionState } from './connection/connection-state.ts'
 import { createKeys, type Keys } from './connection/keys.ts'
 import type { Tokens } from './tokens/tokens.ts'
 import type { Trail } from './audit/trail.ts'
@@ -18,7 +18,7 @@ import type { Clock } from '../service/clock.ts'
 import type { Log } from '../service/log.ts'
 
 export const createChanges = (deps: {
-  journey: Journey
+  connectionState: ConnectionState
   link: AppLink
   tokens: Tokens
   drift: Drift
@@ -32,7 +32,7 @@ export const createChanges = (deps: {
   pageFault: () => Failure | undefined
   dropWaiting: () => void
 }): { enable: Enable; importApp: ImportApp; keys: Keys; disable: Disable } => {
-  const { journey, tokens } = deps
+  const { connectionState, tokens } = deps
   const exportKey = (key: ReturnType<typeof readPrivateKey>, addedAtMs: number) => ({
     fingerprint: key.fingerprint,
     pem: exportPem(key),
@@ -40,7 +40,7 @@ export const createChanges = (deps: {
   })
   const shared = { ...deps, readKey: readPrivateKey, exportKey }
   const proveTokens = async (): Promise<void> => {
-    for (const { id } of journey.read().installations) {
+    for (const { id } of connectionState.read().installations) {
       await tokens.obtain({ profile: ADMIN_PROFILE, scope: { installation: id, permissions: { metadata: 'read' } } })
     }
   }

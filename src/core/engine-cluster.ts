@@ -10,11 +10,11 @@ import type { Host } from '../protocol/connection.ts'
 import { asFailure, type Failure } from '../protocol/errors.ts'
 import type { GitHubClock } from './github/clock.ts'
 import type { AppLink } from './connection/app-link.ts'
-import { type ClusterDesk, createClusterDesk } from './cluster/cluster.ts'
-import { type ClusterSeat, createClusterSeat } from './cluster/cluster-seat.ts'
+import { type ClusterCommands, createClusterCommands } from './cluster/cluster.ts'
+import { type ClusterMembership, createClusterMembership } from './cluster/cluster-membership.ts'
 import type { Events } from './audit/events.ts'
 import { createIsolation } from './cluster/isolation.ts'
-import type { Journey } from './connection/journey.ts'
+import type { ConnectionState } from './connection/connection-state.ts'
 import type { Memory } from './cluster/membership.ts'
 import type { Recovery } from './snapshot/recovery.ts'
 import type { Heartbeat } from './tokens/refresh.ts'
@@ -33,7 +33,7 @@ import type { Store } from './store/database.ts'
 /** What of the engine the cluster works upon. */
 export type ClusterParts = {
   readonly store: Store
-  readonly journey: Journey
+  readonly connectionState: ConnectionState
   readonly tokens: Tokens
   readonly link: AppLink
   readonly revokeAll: Pick<RevokeAll, 'join'>
@@ -49,8 +49,8 @@ export type ClusterParts = {
 }
 
 export type ClusterNode = {
-  readonly seat: ClusterSeat
-  readonly desk: ClusterDesk
+  readonly membership: ClusterMembership
+  readonly commands: ClusterCommands
   readonly link: ClusterLink
   close(): void
 }
@@ -65,35 +65,43 @@ export const assembleClusterNode = (
   place: { readonly cluster: string; readonly etcd: Etcd; readonly secrets: readonly Buffer[] },
   parts: Omit<ClusterParts, 'env'> & { readonly memory: Memory },
 ): ClusterNode => {
-  const { store, memory, journey, tokens, clock, log, host, trail } = parts
+  const { store, memory, connectionState, tokens, clock, log, host, trail } = parts
   const { cluster, etcd, secrets } = place
   const now = (): number => parts.githubClock.now()
   const isolation = createIsolation({ facts: store.facts, clock, now, log })
-  const seat: ClusterSeat = createClusterSeat({
+  const membership: ClusterMembership = createClusterMembership({
     cluster,
     link: () => link,
     memory,
     isolation,
     replicate: () => replicate,
     exchange: () => exchange,
-    journey,
+    connectionState,
     appLink: parts.link,
     events: parts.events,
     clock,
     log,
-    onOffice: () => parts.heartbeat.soon(),
+    onLeadership: () => parts.heartbeat.soon(),
   })
   const keyring = createKeyring({ cluster, secrets, preferred: () => link.preferredSecret() })
   const member = () => {
     const { generation, sequence } = memory.agreed().version
     const role = memory.find()?.role ?? 'member'
-    return { generation, sequence, role, host: host(), version: VERSION, able: seat.isAble(), mayLead: seat.mayLead() }
+    return {
+      generation,
+      sequence,
+      role,
+      host: host(),
+      version: VERSION,
+      able: membership.isAble(),
+      mayLead: membership.mayLead(),
+    }
   }
   const link: ClusterLink = createLink({
     etcd,
     keyring,
     node: memory.node(),
-    handlers: { ...seat.handlers, member },
+    handlers: { ...membership.handlers, member },
     clock,
     log,
   })
@@ -103,7 +111,7 @@ export const assembleClusterNode = (
       .catch((error: unknown) => log.error('the recovery wrap was not written', { error }))
   const replicate = createReplicate({
     store,
-    journey,
+    connectionState,
     link,
     memory,
     trail,
@@ -120,32 +128,32 @@ export const assembleClusterNode = (
     },
     onLeave() {
       memory.forget()
-      void seat.end()
+      void membership.end()
     },
   })
-  const exchange = createTokenExchange({ link, memory, journey, tokens, log, now })
-  const desk = createClusterDesk({
+  const exchange = createTokenExchange({ link, memory, connectionState, tokens, log, now })
+  const commands = createClusterCommands({
     cluster,
     link,
     memory,
     isolation,
     replicate,
-    journey,
+    connectionState,
     tokens,
     trail,
     clock,
     log,
     host,
-    role: seat.role,
+    role: membership.role,
     signer: () => parts.recovery.signer().publicKey,
     recipients: parts.recovery.created,
     setRecipients: parts.recovery.setCreated,
     ensureWrap,
-    begin: seat.begin,
-    catchUp: seat.catchUp,
-    end: seat.end,
+    begin: membership.begin,
+    catchUp: membership.catchUp,
+    end: membership.end,
   })
-  return { seat, desk, link, close: () => etcd.close() }
+  return { membership, commands, link, close: () => etcd.close() }
 }
 
 /** Where a file is missing, or the secret is, the node is one that cannot reach its cluster, and says why. */

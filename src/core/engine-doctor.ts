@@ -6,7 +6,7 @@ import { clusterRow } from '../doctor/check-cluster.ts'
 import type { Connection } from '../protocol/connection.ts'
 import { Failure } from '../protocol/errors.ts'
 import { createDoctor as createChecks, type Doctor } from '../doctor/check.ts'
-import type { ClusterDesk } from './cluster/cluster.ts'
+import type { ClusterCommands } from './cluster/cluster.ts'
 import type { Patient } from '../doctor/ask-github.ts'
 import type { Clock } from '../service/clock.ts'
 import type { Config } from '../service/config.ts'
@@ -29,8 +29,8 @@ export type DoctorDeps = {
   /** Of the store that is open; throws why none is. */
   readonly patient: () => Patient
   /** Throws `cluster-member` where no cluster is configured. */
-  readonly cluster: () => Promise<Pick<ClusterDesk, 'status'>>
-  readonly findMute: () => Failure | undefined
+  readonly cluster: () => Promise<Pick<ClusterCommands, 'status'>>
+  readonly whyNotCalling: () => Failure | undefined
 }
 
 export const createDoctor = ({ config, env, clock, ...deps }: DoctorDeps): Doctor => {
@@ -78,7 +78,7 @@ export const createDoctor = ({ config, env, clock, ...deps }: DoctorDeps): Docto
     silence() {
       const patient = find()
       if (patient instanceof Failure) return undefined
-      const mute = deps.findMute()
+      const mute = deps.whyNotCalling()
       if (mute) return `${mute.entry.title}: ${mute.message}`
       return patient.connection().kind === 'quarantined'
         ? 'the credentials are quarantined, and no call goes out'
@@ -87,7 +87,7 @@ export const createDoctor = ({ config, env, clock, ...deps }: DoctorDeps): Docto
     patient() {
       const patient = find()
       if (patient instanceof Failure) return 'the store is closed'
-      return whyNotApp(patient.connection()) ?? patient.findMute()?.message ?? patient
+      return whyNotApp(patient.connection()) ?? patient.whyNotCalling()?.message ?? patient
     },
   })
 }

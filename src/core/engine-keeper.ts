@@ -69,7 +69,7 @@ export const keepEngine = (deps: EngineDeps) => {
   const standing = (): PublicStatus => describe(status => status.standing())
 
   /** What opens a closed store, or replaces it, is done by one at a time. */
-  const alone = <T>(task: () => Promise<T>): Promise<T> => {
+  const exclusively = <T>(task: () => Promise<T>): Promise<T> => {
     const run = unlocking.then(task, task)
     unlocking = run.catch(() => undefined)
     return run
@@ -79,7 +79,7 @@ export const keepEngine = (deps: EngineDeps) => {
     open,
     /** With a recovery key: a store whose key was lost, or a sealed bundle that waits. */
     unlock: (identities: readonly Secret[]): Promise<void> =>
-      alone(async () => {
+      exclusively(async () => {
         if (engine) {
           await engine.operations.snapshots.unlock(identities)
           return
@@ -90,7 +90,7 @@ export const keepEngine = (deps: EngineDeps) => {
       }),
     /** Over a store that is damaged, or whose key is lost for good, too: that one is set aside. */
     restore: (bundle: Uint8Array, wish: RestoreWish): Promise<Restored> =>
-      alone(async () => {
+      exclusively(async () => {
         if (!engine) {
           const { paths, snapshot, github } = deps.config()
           const storeKey = storeKeyOf(deps.config(), deps.env)

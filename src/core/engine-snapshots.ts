@@ -4,9 +4,9 @@ import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Host } from '../protocol/connection.ts'
 import { readPrivateKey } from './github/app-jwt.ts'
-import type { Journey } from './connection/journey.ts'
+import type { ConnectionState } from './connection/connection-state.ts'
 import { createRecovery, type Recovery } from './snapshot/recovery.ts'
-import type { Seat } from './connection/seat.ts'
+import type { Membership } from './connection/membership.ts'
 import { createSnapshots, type Snapshots, type SnapshotSettings } from './snapshot/snapshots.ts'
 import type { Tokens } from './tokens/tokens.ts'
 import type { Trail } from './audit/trail.ts'
@@ -26,17 +26,17 @@ export const createKeeping = (deps: {
   config: () => Config
   store: Store
   audit: AuditStore
-  journey: Journey
+  connectionState: ConnectionState
   tokens: Tokens
   trail: Trail
   clock: Clock
   log: Log
   host: () => Host
-  seat: () => Seat | undefined
+  membership: () => Membership | undefined
   assertTellable: (record: ConnectionRecord) => void
   onRestored: () => void
 }): { recovery: Recovery; snapshots: Snapshots } => {
-  const { config, store, audit, journey, tokens, trail, clock, log, host, seat } = deps
+  const { config, store, audit, connectionState, tokens, trail, clock, log, host, membership } = deps
   const recovery = createRecovery({
     store,
     audit,
@@ -50,7 +50,7 @@ export const createKeeping = (deps: {
   })
   const snapshots = createSnapshots({
     store,
-    journey,
+    connectionState,
     tokens,
     trail,
     recovery,
@@ -65,16 +65,16 @@ export const createKeeping = (deps: {
     },
     waiting: waitingBundleAt(config().paths.state),
     host,
-    isHome: home => seat()?.isHome(home) ?? false,
+    isHome: home => membership()?.isHome(home) ?? false,
     settings() {
       const settings = snapshotSettings(config())
-      return { ...settings, trusted: [...settings.trusted, ...(seat()?.signers() ?? [])] }
+      return { ...settings, trusted: [...settings.trusted, ...(membership()?.signers() ?? [])] }
     },
     assertTellable: deps.assertTellable,
     onRestored: deps.onRestored,
   })
   // A recovery key that is made on one node opens the snapshots of all.
-  const add = (recipient: string): Promise<void> => journey.alone(() => recovery.add(recipient))
+  const add = (recipient: string): Promise<void> => connectionState.exclusively(() => recovery.add(recipient))
   return { recovery: { ...recovery, add }, snapshots }
 }
 

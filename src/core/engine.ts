@@ -7,7 +7,7 @@ import type { Permissions } from '../protocol/scope.ts'
 import { createChanges } from './engine-changes.ts'
 import { createForms } from './engine-forms.ts'
 import { createWayToGitHub, USER_AGENT } from './engine-github.ts'
-import { createEngineSeat } from './engine-seat.ts'
+import { createEngineMembership } from './engine-membership.ts'
 import { createKeeping } from './engine-snapshots.ts'
 import { readPrivateKey } from './github/app-jwt.ts'
 import { createAppLink } from './connection/app-link.ts'
@@ -20,14 +20,14 @@ import { createExplain, type Directory } from './tokens/explain.ts'
 import { createFeatures } from './connection/features.ts'
 import { createFigures } from './api/figures.ts'
 import { createGateway } from './tokens/gateway.ts'
-import { createJourney } from './connection/journey.ts'
+import { createConnectionState } from './connection/connection-state.ts'
 import type { Operations } from './operations.ts'
 import { quarantineIfMoved } from './connection/quarantine.ts'
 import { createHeartbeat, type Heartbeat } from './tokens/refresh.ts'
 import { createRefreshHistory } from './tokens/refresh-history.ts'
 import { createRevokeAll } from './tokens/revoke-all.ts'
 import { createStatusReport } from './status.ts'
-import { createTokenDesk } from './tokens/token-desk.ts'
+import { createTokenIssuer } from './tokens/token-issuer.ts'
 import { createTokens } from './tokens/tokens.ts'
 import { createRateLimit } from './peers/rate-limit.ts'
 import { createTrail, nameOf } from './audit/trail.ts'
@@ -79,7 +79,7 @@ export type Engine = {
   /** Where an enable goes on: our page, or GitHub's form for an enterprise. */
   formUrl(account: Account, state: string): string
   /** Why this node of a cluster calls nobody, if it does not. */
-  findMute(): Failure | undefined
+  whyNotCalling(): Failure | undefined
   /** Reads from the store's file. Throws where it does not answer. */
   probe(): void
   /** Resolves when this node may serve: what holds in its cluster is known here, or cannot be known for now. At once without a cluster. */
@@ -124,30 +124,30 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
     record: event => trail.record(event),
   })
   const trail = createTrail({ audit: auditLog.store, clock, log })
-  const place = createEngineSeat({ config: config().cluster, store, host, log, offline: deps.offline === true })
-  const { seat } = place
-  const journey = createJourney({
+  const place = createEngineMembership({ config: config().cluster, store, host, log, offline: deps.offline === true })
+  const { membership } = place
+  const connectionState = createConnectionState({
     store,
     events,
     trail,
     clock,
     githubUrl: () => config().github.url,
-    seat,
+    membership,
     findWaiting: () => snapshots.findWaiting(),
   })
-  const isHome = (home: Host): boolean => seat()?.isHome(home) ?? false
-  quarantineIfMoved({ journey, clock, host, isHome })
-  const findMute = (): Failure | undefined => seat()?.findMute()
-  const link = createAppLink({ github, store, clock, readKey: readPrivateKey, findMute })
+  const isHome = (home: Host): boolean => membership()?.isHome(home) ?? false
+  quarantineIfMoved({ connectionState, clock, host, isHome })
+  const whyNotCalling = (): Failure | undefined => membership()?.whyNotCalling()
+  const link = createAppLink({ github, store, clock, readKey: readPrivateKey, whyNotCalling })
   const settings = () => {
     const { refresh } = config()
-    return { ...refresh, beforeExpiryMs: seat()?.marginMs(refresh.beforeExpiryMs) ?? refresh.beforeExpiryMs }
+    return { ...refresh, beforeExpiryMs: membership()?.marginMs(refresh.beforeExpiryMs) ?? refresh.beforeExpiryMs }
   }
   const rateLimit = createRateLimit({ clock })
   const tokens = createTokens({
     store,
     link,
-    journey,
+    connectionState,
     trail,
     events,
     clock,
@@ -156,12 +156,12 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
     settings,
     random: Math.random,
     takeMint: rateLimit.takeMint,
-    seat,
+    membership,
   })
-  const drift = assembleDrift({ store, journey, link, tokens, trail, events, clock, log })
+  const drift = assembleDrift({ store, connectionState, link, tokens, trail, events, clock, log })
   const { formUrl, appForm, wantedPermissions } = createForms(config)
   const { enable, importApp, keys, disable } = createChanges({
-    journey,
+    connectionState,
     link,
     tokens,
     drift,
@@ -177,7 +177,7 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
   })
   const revokeAll = createRevokeAll({
     store,
-    journey,
+    connectionState,
     link,
     tokens,
     trail,
@@ -185,11 +185,11 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
     clock,
     githubClock,
     log,
-    seat,
+    membership,
   })
   const heartbeat = createHeartbeat({
     revokeAll,
-    journey,
+    connectionState,
     tokens,
     enable,
     disable,
@@ -199,7 +199,7 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
     log,
     host,
     isHome,
-    leads: () => seat()?.leads() ?? true,
+    leads: () => membership()?.leads() ?? true,
     schedule: () => config().refresh.schedule,
     onBeat: keepTime,
   })
@@ -207,13 +207,13 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
     config,
     store,
     audit,
-    journey,
+    connectionState,
     tokens,
     trail,
     clock,
     log,
     host,
-    seat,
+    membership,
     assertTellable: record => void status.whole(record),
     onRestored: () => heartbeat.soon(),
   })
@@ -222,11 +222,11 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
   wrap()
   const unsubscribe = events.subscribe(({ event }) => event === 'state' && wrap())
   const policy = () => config().policy
-  const features = createFeatures({ switched: () => config().features, policy, journey, drift, clock })
+  const features = createFeatures({ switched: () => config().features, policy, connectionState, drift, clock })
   const history = createRefreshHistory({ facts: store.facts, events, clock, log })
   const status = createStatusReport({
     revokeAll,
-    journey,
+    connectionState,
     tokens,
     link,
     drift,
@@ -248,15 +248,15 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
     pageFault: () => deps.pageFault?.(),
     host,
     version: VERSION,
-    seat,
+    membership,
   })
-  const desk = createTokenDesk({ policy, journey, tokens, drift, link, trail, clock, rateLimit })
-  const gateway = createGateway({ desk, outbound, clock, settings: () => config().github, userAgent: USER_AGENT })
-  const explain = createExplain({ policy, journey, directory: DIRECTORY })
+  const issuer = createTokenIssuer({ policy, connectionState, tokens, drift, link, trail, clock, rateLimit })
+  const gateway = createGateway({ issuer, outbound, clock, settings: () => config().github, userAgent: USER_AGENT })
+  const explain = createExplain({ policy, connectionState, directory: DIRECTORY })
 
   place.begin({
     store,
-    journey,
+    connectionState,
     tokens,
     link,
     revokeAll,
@@ -273,27 +273,27 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
 
   return {
     operations: {
-      journey,
+      connectionState,
       enable,
       importApp,
       disable,
       revokeAll,
       keys,
-      desk,
+      issuer,
       gateway,
       status,
       snapshots,
       recovery,
       audit: auditLog,
       explain,
-      cluster: place.desk,
+      cluster: place.commands,
       features,
       history,
       figures: createFigures({
         tokens,
         calls,
         link,
-        journey,
+        connectionState,
         githubClock,
         facts: store.facts,
         sizes: () => {
@@ -314,13 +314,13 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
       recovery,
       githubClock,
       readKey: readPrivateKey,
-      findMute: () => seat()?.findMute(),
+      whyNotCalling: () => membership()?.whyNotCalling(),
       findUnwritten: () => trail.findTrouble(),
-      role: () => seat()?.role() ?? 'single',
+      role: () => membership()?.role() ?? 'single',
     }),
     wantedPermissions,
     formUrl,
-    findMute,
+    whyNotCalling,
     probe: () => void store.facts.find(''),
     inStep: place.inStep,
     rest: place.rest,

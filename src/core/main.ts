@@ -120,7 +120,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
       cluster: () => keeper.operations().cluster(),
       standing: keeper.standing,
       patient,
-      findMute: () => keeper.engine().findMute(),
+      whyNotCalling: () => keeper.engine().whyNotCalling(),
     })
   }
   const check: Backend['check'] = async tell => (doctor ??= await hireDoctor()).check(tell)

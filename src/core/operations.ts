@@ -3,7 +3,7 @@
 import type { RefreshAnswer } from '../protocol/wire.ts'
 import type { Peer } from '../protocol/profile.ts'
 import type { AuditLog } from './audit/audit.ts'
-import type { ClusterDesk } from './cluster/cluster.ts'
+import type { ClusterCommands } from './cluster/cluster.ts'
 import type { Disable } from './connection/disable.ts'
 import type { Enable } from './connection/enable.ts'
 import type { Explain } from './tokens/explain.ts'
@@ -11,23 +11,23 @@ import type { Features } from './connection/features.ts'
 import type { Figures } from './api/figures.ts'
 import type { Gateway } from './tokens/gateway.ts'
 import type { ImportApp } from './connection/import.ts'
-import type { Journey } from './connection/journey.ts'
+import type { ConnectionState } from './connection/connection-state.ts'
 import type { Keys } from './connection/keys.ts'
 import type { RefreshHistory } from './tokens/refresh-history.ts'
 import type { Recovery } from './snapshot/recovery.ts'
 import type { RevokeAll } from './tokens/revoke-all.ts'
 import type { Snapshots } from './snapshot/snapshots.ts'
 import type { StatusReport } from './status.ts'
-import type { TokenDesk } from './tokens/token-desk.ts'
+import type { TokenIssuer } from './tokens/token-issuer.ts'
 
 export type Operations = {
-  readonly journey: Journey
+  readonly connectionState: ConnectionState
   readonly enable: Enable
   readonly importApp: ImportApp
   readonly disable: Disable
   readonly revokeAll: RevokeAll
   readonly keys: Keys
-  readonly desk: TokenDesk
+  readonly issuer: TokenIssuer
   readonly gateway: Gateway
   readonly status: StatusReport
   readonly snapshots: Snapshots
@@ -35,7 +35,7 @@ export type Operations = {
   readonly audit: AuditLog
   readonly explain: Explain
   /** Throws `cluster-member` where no cluster is configured. */
-  cluster(): Promise<ClusterDesk>
+  cluster(): Promise<ClusterCommands>
   readonly features: Features
   readonly history: RefreshHistory
   readonly figures: Figures

@@ -8,14 +8,14 @@ import type { GitHubClock } from './github/clock.ts'
 import type { Clock } from '../service/clock.ts'
 import type { ConnectionRecord } from './store/connection-store.ts'
 import type { AppLink } from './connection/app-link.ts'
-import type { Journey } from './connection/journey.ts'
+import type { ConnectionState } from './connection/connection-state.ts'
 import type { Policy } from '../protocol/profile.ts'
 import type { Drift } from './connection/drift.ts'
 import { driftWarnings } from './connection/drift-warnings.ts'
 import { keyWarnings } from './connection/key-warnings.ts'
 import type { Recovery } from './snapshot/recovery.ts'
 import type { RevokeAll } from './tokens/revoke-all.ts'
-import type { Seat } from './connection/seat.ts'
+import type { Membership } from './connection/membership.ts'
 import type { Snapshots } from './snapshot/snapshots.ts'
 import type { Tokens } from './tokens/tokens.ts'
 import type { Trail } from './audit/trail.ts'
@@ -37,7 +37,7 @@ const CLOCK_WARNING_S = 30
 const PUBLIC_NEXT = 'Ask an administrator: `sudo ghconnect status` says what is wrong.'
 
 export const createStatusReport = (deps: {
-  journey: Journey
+  connectionState: ConnectionState
   tokens: Tokens
   link: AppLink
   revokeAll: Pick<RevokeAll, 'findRemaining'>
@@ -59,17 +59,17 @@ export const createStatusReport = (deps: {
   pageFault?: () => Failure | undefined
   host: () => Host
   version: string
-  seat?: () => Seat | undefined
+  membership?: () => Membership | undefined
 }): StatusReport => {
-  const { journey, tokens, link, clock } = deps
+  const { connectionState, tokens, link, clock } = deps
 
-  const brief = ({ connection } = journey.read()): PublicStatus => {
+  const brief = ({ connection } = connectionState.read()): PublicStatus => {
     const waiting = deps.snapshots.findWaiting()
     if (waiting && connection.kind === 'disconnected') {
       const { meaning, next } = explainWaiting(waiting.account?.login ?? waiting.hostname)
       return { state: 'awaiting-unlock', since: isoTime(connection.sinceMs), meaning, next, version: deps.version }
     }
-    const shut = deps.seat?.()?.findShut()
+    const shut = deps.membership?.()?.whyNotServing()
     if (shut?.code === 'isolated') {
       const meaning = `${shut.entry.title}: ${shut.message}.`
       return {
@@ -84,7 +84,7 @@ export const createStatusReport = (deps: {
     return { state: connection.kind, since: isoTime(connection.sinceMs), meaning, next, version: deps.version }
   }
 
-  const warnings = (record = journey.read()): Warning[] => {
+  const warnings = (record = connectionState.read()): Warning[] => {
     const { connection, keys } = record
     const found: Warning[] = []
     const trouble = link.findTrouble()
@@ -137,8 +137,8 @@ export const createStatusReport = (deps: {
     }
     found.push(...keyWarnings(keys, { link, nowMs: clock.now() }))
     found.push(...driftWarnings(record, { policy: deps.policy(), drift: deps.drift, rests: tokens.rests() }))
-    found.push(...(deps.seat?.()?.warnings() ?? []))
-    const isHome = isLive(connection) && deps.seat?.()?.isHome(connection.host)
+    found.push(...(deps.membership?.()?.warnings() ?? []))
+    const isHome = isLive(connection) && deps.membership?.()?.isHome(connection.host)
     if (isLive(connection) && connection.kind !== 'quarantined' && !isHome) {
       const here = deps.host()
       const half = (connection.host.hostname === here.hostname) !== (connection.host.machineId === here.machineId)
@@ -150,7 +150,7 @@ export const createStatusReport = (deps: {
     return found
   }
 
-  const standing = (record = journey.read()): PublicStatus => {
+  const standing = (record = connectionState.read()): PublicStatus => {
     const seen = brief(record)
     if (seen.state === 'connected') return { ...seen, next: worstWarning(warnings(record))?.next ?? seen.next }
     // Whatever another state asks for would be refused.
@@ -168,7 +168,7 @@ export const createStatusReport = (deps: {
   return {
     brief: publicly,
     standing,
-    whole(record = journey.read()) {
+    whole(record = connectionState.read()) {
       const { connection, generation, installations, keys } = record
       const counts = tokens.counts()
       const trouble = link.findTrouble()
@@ -208,7 +208,7 @@ export const createStatusReport = (deps: {
         clock_known: deps.githubClock.findTold() !== undefined,
         clock_offset_seconds: Math.round(deps.githubClock.offsetMs() / 100) / 10,
         generation,
-        role: deps.seat?.()?.role() ?? 'single',
+        role: deps.membership?.()?.role() ?? 'single',
         hostname: deps.host().hostname,
         recovery_recipients: [...deps.recovery.recipients()],
         signer: deps.recovery.signer().publicKey,
@@ -216,9 +216,9 @@ export const createStatusReport = (deps: {
       }
     },
     reasonsNotReady() {
-      const shut = deps.seat?.()?.findShut()
+      const shut = deps.membership?.()?.whyNotServing()
       if (shut) return [`${shut.code}: ${shut.message}`]
-      const { connection } = journey.read()
+      const { connection } = connectionState.read()
       if (connection.kind !== 'connected') {
         const { meaning, next } = explainConnection(connection, deps.settings().githubUrl)
         return [`${connection.kind} since ${isoTime(connection.sinceMs)}: ${meaning} ${next}`]

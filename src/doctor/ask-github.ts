@@ -20,7 +20,7 @@ import type { Failure } from '../protocol/errors.ts'
 export type Patient = {
   connection(): Connection
   /** Why no call goes out as the App, though there is one; undefined: they do. */
-  findMute(): Failure | undefined
+  whyNotCalling(): Failure | undefined
   /** By GitHub's clock, as well as it is known. */
   githubNowMs(): number
   vault(): Vault

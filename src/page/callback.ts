@@ -13,7 +13,7 @@ const LOOK_GAP_MS = 1_000
 
 /** GitHub could not be reached, and the daemon goes on asking for the key. */
 const isAskedAgain = ({ entry: { status } }: Failure, { operations }: WebDeps): boolean => {
-  const { connection } = operations().journey.read()
+  const { connection } = operations().connectionState.read()
   return (status === 502 || status === 504) && connection.kind === 'awaiting-app' && connection.conversion !== undefined
 }
 
@@ -67,7 +67,7 @@ export const addReturnRoutes = (
     const session = sessionOf(c.req.query('state'))
     return session ? hop(c, session) : c.redirect('/done', 303)
   })
-  app.get('/done', c => c.html(statePage(frameOf(deps, c), deps.operations().journey.explain())))
+  app.get('/done', c => c.html(statePage(frameOf(deps, c), deps.operations().connectionState.explain())))
 
   /** A redirect would go on without the cookie, as its chain began on another site; a page of ours begins a new one. */
   const hop = (c: Context<Env>, { prefix }: Session): Response | Promise<Response> => {

@@ -35,7 +35,7 @@ export const addConnectionForms = (addForm: AddForm, deps: WebDeps): void => {
     return { to: how === 'import' ? 'importForm' : 'confirm' }
   })
   addForm('cancel', 'overview', async () => {
-    const { kind } = operations().journey.read().connection
+    const { kind } = operations().connectionState.read().connection
     if (kind !== 'awaiting-app' && kind !== 'awaiting-installation' && kind !== 'key-lost')
       throw new Failure('no-enable-pending', `the state is ${kind}`)
     await operations().disable.begin({ local: true, wait: true })
@@ -51,15 +51,15 @@ export const addConnectionForms = (addForm: AddForm, deps: WebDeps): void => {
     return { to: 'overview' }
   })
   addForm('disable', 'disable', async fields => {
-    const { connection } = operations().journey.read()
+    const { connection } = operations().connectionState.read()
     if ('account' in connection && foldName(fields.text('account')) !== foldName(connection.account.login))
       throw new Failure('invalid-request', `account: type ${connection.account.login} to confirm`)
     await disable({ local: fields.flag('local'), wait: true })
-    const { kind } = operations().journey.read().connection
+    const { kind } = operations().connectionState.read().connection
     return { to: 'overview', ...(kind === 'disconnected' && { notice: 'disabled' }) }
   })
   addForm('finishDisable', 'overview', async () => {
-    const { connection } = operations().journey.read()
+    const { connection } = operations().connectionState.read()
     if (isLive(connection) && connection.kind !== 'disconnecting')
       throw new Failure('already-connected', 'there is no disable under way')
     await disable({ local: false, wait: false })

@@ -41,10 +41,10 @@ export const modelOf = (deps: WebDeps, frame: Frame, told: Told): PageModel => {
   const operations = deps.operations()
   return {
     ...always,
-    ...connectionFacts(deps, operations.journey.read().connection),
+    ...connectionFacts(deps, operations.connectionState.read().connection),
     ...statusFacts(deps, status, operations),
-    state: OF_DAEMON.find(state => state === status.state) ?? operations.journey.read().connection.kind,
-    progress: progressOf(operations.journey.read().connection, status),
+    state: OF_DAEMON.find(state => state === status.state) ?? operations.connectionState.read().connection.kind,
+    progress: progressOf(operations.connectionState.read().connection, status),
     prerequisites: prerequisitesOf(deps, status),
     wantedPermissions: deps.wantedPermissions(),
   }
@@ -108,9 +108,9 @@ const evidenceOf = (connection: Connection): { evidence?: string } => {
   return {}
 }
 
-const statusFacts = (deps: WebDeps, status: Status, { journey, history, audit, keys }: Operations) => {
+const statusFacts = (deps: WebDeps, status: Status, { connectionState, history, audit, keys }: Operations) => {
   const { policy, features } = deps.settings()
-  const standing = journey.read()
+  const standing = connectionState.read()
   const asked = isLive(standing.connection) ? standing.connection.app.permissions : {}
   return {
     installations: standing.installations.map(one => installed(one, asked)),

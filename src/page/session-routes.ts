@@ -98,7 +98,7 @@ export const addSessionRoutes = (
 
   for (const view of ['overview', 'importApp', 'disable', 'keys'] as const) addPage(view)
   inside.get(ROUTES.confirm.path, c => {
-    const { connection } = deps.operations().journey.read()
+    const { connection } = deps.operations().connectionState.read()
     const session = c.get('session')
     if (connection.kind !== 'awaiting-app' || connection.conversion || connection.account.type === 'enterprise')
       return c.redirect(`${session.prefix}/`, 303)

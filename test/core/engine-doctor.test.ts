@@ -35,7 +35,7 @@ const doctorOf = (
     standing: rig.keeper.standing,
     patient: () => rig.keeper.engine().patient,
     cluster: () => rig.keeper.operations().cluster(),
-    findMute: () => rig.keeper.engine().findMute(),
+    whyNotCalling: () => rig.keeper.engine().whyNotCalling(),
     ...more,
   })
   const check = async (): Promise<(layer: CheckRow['layer']) => CheckRow | undefined> => {
@@ -103,7 +103,7 @@ test('of a single node there is no cluster, and what fails otherwise is told', a
 
 test('no call leaves a node that is mute, or whose credentials are quarantined', async t => {
   let mute: Failure | undefined = new Failure('isolated', 'cut off since noon')
-  const { check, asked, keeper } = doctorOf(t, { findMute: () => mute })
+  const { check, asked, keeper } = doctorOf(t, { whyNotCalling: () => mute })
   t.like((await check())('dns'), {
     verdict: 'skipped',
     evidence: `Not asked: ${mute.entry.title}: cut off since noon.`,
@@ -146,7 +146,10 @@ test('without an App to ask as, the rows of GitHub say why', async t => {
     Object.assign(keeper.engine().patient, { connection: () => connection })
     t.regex((await check())('key')?.evidence ?? '', why, connection.kind)
   }
-  const muted: Settable = { connection: () => LIVE_HERE, findMute: () => new Failure('cluster-unreachable', 'wait') }
+  const muted: Settable = {
+    connection: () => LIVE_HERE,
+    whyNotCalling: () => new Failure('cluster-unreachable', 'wait'),
+  }
   Object.assign(keeper.engine().patient, muted)
   t.regex((await check())('key')?.evidence ?? '', /wait/)
 })

@@ -201,7 +201,7 @@ test('credentials of another machine are quarantined before anybody can ask for 
   const { open } = engineOf(place, { host: () => ({ machineId: 'another', hostname: 'copy.example.com' }) })
   const engine = open()
   t.teardown(() => engine.close())
-  t.is(engine.operations.journey.read().connection.kind, 'quarantined')
+  t.is(engine.operations.connectionState.read().connection.kind, 'quarantined')
   t.is(engine.patient.connection().kind, 'quarantined')
 })
 
@@ -242,8 +242,8 @@ test('an engine without a daemon asks no cluster, and takes the key that it is g
   writeFileSync(place.key, 'short')
   const engine = engineOf(place, { storeKey: key, offline: true }).open()
   t.teardown(() => engine.close())
-  t.is(engine.findMute(), undefined)
-  t.is(engine.operations.journey.read().connection.kind, 'connected')
+  t.is(engine.whyNotCalling(), undefined)
+  t.is(engine.operations.connectionState.read().connection.kind, 'connected')
 })
 
 /** GitHub for one App with one installation; it says what was asked. */
@@ -278,10 +278,10 @@ test('an App that is imported is connected with its key on the disk, and proven 
   const { fetch, asked } = githubOf(() => scene.clock.now())
   const { open, clock } = engineOf(place, { outbound: { ...closedWay(), fetch } })
   const engine = open()
-  const { importApp, journey, keys, figures } = engine.operations
+  const { importApp, connectionState, keys, figures } = engine.operations
   await importApp({ appId: 42, pem: new Secret(TEST_PEM) })
   for (let tries = 0; tries < 200 && figures().live === 0; tries += 1) await clock.advance(0)
-  t.is(journey.read().connection.kind, 'connected')
+  t.is(connectionState.read().connection.kind, 'connected')
   t.deepEqual(
     asked.filter(call => call.startsWith('POST')),
     ['POST /app/installations/1/access_tokens {"permissions":{"metadata":"read"}}'],

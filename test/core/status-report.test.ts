@@ -3,7 +3,7 @@
 import test from 'ava'
 import { Failure } from '../../src/protocol/errors.ts'
 import { isoTime, parseWith, Status } from '../../src/protocol/wire.ts'
-import type { Seat } from '../../src/core/connection/seat.ts'
+import type { Membership } from '../../src/core/connection/membership.ts'
 import { createStatusReport } from '../../src/core/status.ts'
 import type { BundleHeader } from '../../src/core/snapshot/header.ts'
 import { failureOf } from '../support/fakes.ts'
@@ -43,19 +43,19 @@ const waitingFor = (header: { account?: { type: 'organization'; login: string };
   ...NO_SNAPSHOTS,
   findWaiting: () => header as BundleHeader,
 })
-const seatThat = (more: Partial<Seat>): (() => Seat) => {
-  const seat: Partial<Seat> = {
-    findShut: () => undefined,
+const seatThat = (more: Partial<Membership>): (() => Membership) => {
+  const membership: Partial<Membership> = {
+    whyNotServing: () => undefined,
     isHome: () => false,
     warnings: () => [],
     role: () => 'follower',
     ...more,
   }
-  return () => seat as Seat
+  return () => membership as Membership
 }
 
 test('status holds every figure of a connection', async t => {
-  const { status, report, app, pem, installation, clock, tokens, world, link, journey } = await reporting()
+  const { status, report, app, pem, installation, clock, tokens, world, link, connectionState } = await reporting()
   const sinceMs = clock.now()
   await clock.advance(5 * MINUTE)
   await tokens.obtain({ profile: 'ci', scope: { installation: installation.id } })
@@ -99,7 +99,7 @@ test('status holds every figure of a connection', async t => {
     proxy: 'proxy of https://api.github.com',
     clock_known: true,
     clock_offset_seconds: 0,
-    generation: journey.read().generation,
+    generation: connectionState.read().generation,
     role: 'single',
     hostname: 'ghe.example.com',
     recovery_recipients: ['age1one'],
@@ -113,9 +113,11 @@ test('status holds every figure of a connection', async t => {
     ],
   })
   world.suspend(installation.id, true)
-  journey.to(journey.read().connection, { installations: [{ ...installation, suspendedAtMs: sinceMs }] })
+  connectionState.transition(connectionState.read().connection, {
+    installations: [{ ...installation, suspendedAtMs: sinceMs }],
+  })
   t.is(status.whole().installations[0]?.suspended_at, isoTime(sinceMs))
-  const before = { ...journey.read(), connection: { kind: 'disconnected', sinceMs: 0 } } as const
+  const before = { ...connectionState.read(), connection: { kind: 'disconnected', sinceMs: 0 } } as const
   t.is(status.whole(before).state, 'disconnected', 'of a record that is to take its place')
   t.is(status.whole(before).account, undefined)
 })
@@ -132,7 +134,7 @@ test('what the daemon was told by its owner is a warning each, with what to do',
         units: [{ said: 'x.service is unknown', next: 'Correct it.' }],
       }),
       snapshots: waitingFor({ hostname: 'old' }),
-      seat: seatThat({ isHome: () => true, warnings: () => [{ code: 'cluster', detail: 'C.', next: 'M.' }] }),
+      membership: seatThat({ isHome: () => true, warnings: () => [{ code: 'cluster', detail: 'C.', next: 'M.' }] }),
       revokeAll: {
         findRemaining: () => ({ tokens: 2, endsAtMs: 0, failure: new Failure('dns', 'no address') }),
       },
@@ -202,23 +204,23 @@ test('a machine with one of its two marks changed is a warning that says which',
     next: 'If that is as it should be, run `ghconnect adopt`.',
   })
   t.regex((await movedTo('machine-2', HERE.hostname))?.detail ?? '', /ghe\.example\.com, with another machine-id\.$/)
-  t.is(await movedTo('machine-2', HERE.hostname, { seat: seatThat({ isHome: () => true }) }), undefined)
+  t.is(await movedTo('machine-2', HERE.hostname, { membership: seatThat({ isHome: () => true }) }), undefined)
 })
 
 test('no recovery key is missed where nothing could be lost any more', async t => {
-  const { status, journey, clock } = await reporting({ recovery: NO_RECOVERY })
+  const { status, connectionState, clock } = await reporting({ recovery: NO_RECOVERY })
   const codes = () => status.whole().warnings.map(({ code }) => code)
   t.deepEqual(codes(), ['no-recovery-key'])
-  const { connection } = journey.read()
+  const { connection } = connectionState.read()
   if (connection.kind !== 'connected') throw new Error('not connected')
-  journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: clock.now() })
+  connectionState.transition({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: clock.now() })
   t.deepEqual(codes(), [])
 })
 
 test('a sealed bundle that waits is the state of a machine without a connection, and names whose it is', async t => {
   const account = { type: 'organization', login: 'Octo-Org' } as const
-  const { report, rig, journey, clock } = await reporting()
-  journey.to({ kind: 'disconnected', sinceMs: clock.now() })
+  const { report, rig, connectionState, clock } = await reporting()
+  connectionState.transition({ kind: 'disconnected', sinceMs: clock.now() })
   const waiting = report({ snapshots: waitingFor({ account, hostname: 'old' }) })
   t.deepEqual(waiting.brief(), {
     state: 'awaiting-unlock',
@@ -234,30 +236,30 @@ test('a sealed bundle that waits is the state of a machine without a connection,
 
 test('a node that was cut off for too long says so in place of its state; why else it serves nothing is a reason alone', async t => {
   const isolated = new Failure('isolated', 'no contact since noon')
-  const { report, journey } = await reporting()
-  const cut = report({ seat: seatThat({ findShut: () => isolated }) })
+  const { report, connectionState } = await reporting()
+  const cut = report({ membership: seatThat({ whyNotServing: () => isolated }) })
   t.deepEqual(cut.brief(), {
     state: 'isolated',
-    since: isoTime(journey.read().connection.sinceMs),
+    since: isoTime(connectionState.read().connection.sinceMs),
     meaning: 'This node was cut off from its cluster for too long: no contact since noon.',
     next: isolated.entry.next,
     version: '1.2.3',
   })
   t.is(cut.whole().role, 'follower')
   t.deepEqual(cut.reasonsNotReady(), ['isolated: no contact since noon'])
-  const replica = report({ seat: seatThat({ findShut: () => new Failure('replica', 'it calls nobody') }) })
+  const replica = report({ membership: seatThat({ whyNotServing: () => new Failure('replica', 'it calls nobody') }) })
   t.is(replica.brief().state, 'connected')
   t.deepEqual(replica.reasonsNotReady(), ['replica: it calls nobody'])
 })
 
 test('an ordinary user learns that something is amiss in a connection that works, and nothing else of it', async t => {
-  const { report, journey, clock } = await reporting()
+  const { report, connectionState, clock } = await reporting()
   const secretive = report({ trail: { findTrouble: () => new Failure('disk-full', 'audit.db') } })
   t.is(secretive.brief().next, 'Ask an administrator: `sudo ghconnect status` says what is wrong.')
   t.deepEqual(report().reasonsNotReady(), [])
-  const { connection } = journey.read()
+  const { connection } = connectionState.read()
   if (connection.kind !== 'connected') throw new Error('not connected')
-  journey.to({ ...connection, kind: 'suspended', sinceMs: clock.now(), evidence: 'e' })
+  connectionState.transition({ ...connection, kind: 'suspended', sinceMs: clock.now(), evidence: 'e' })
   t.regex(secretive.brief().next, /^Let an owner of Octo-Org unsuspend/)
   t.is(secretive.standing().next, new Failure('disk-full', '').next)
   t.regex(report().reasonsNotReady()[0] ?? '', /^suspended since .*Z: The installation is suspended: e\. Let an owner/)

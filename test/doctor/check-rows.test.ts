@@ -41,7 +41,7 @@ const examining = async (more: Partial<CheckDeps> = {}, patientDeps: Partial<Pat
     ...rig,
     recovery: { recipients: () => ['age1one'] },
     readKey: readFakeKey,
-    findMute: () => undefined,
+    whyNotCalling: () => undefined,
     findUnwritten: () => undefined,
     role: () => 'single',
     ...patientDeps,
@@ -167,7 +167,7 @@ test('an installation that rests is not asked for a token', async t => {
 })
 
 test('where the App is installed nowhere, or suspended, what needs a token is not asked, and the reason is said', async t => {
-  const { run, world, installation, journey } = await examining()
+  const { run, world, installation, connectionState } = await examining()
   world.suspend(installation.id, true)
   const suspended = await run()
   t.deepEqual(told(suspended), ['installation failed suspended'])
@@ -184,9 +184,9 @@ test('where the App is installed nowhere, or suspended, what needs a token is no
     why(nowhere).filter(line => line.includes('installed')),
     ['egress', 'permissions', 'repositories', 'quota'].map(layer => `${layer} : Not asked: the App is not installed.`),
   )
-  const { connection } = journey.read()
+  const { connection } = connectionState.read()
   if (connection.kind !== 'connected') throw new Error('not connected')
-  journey.to({ ...connection, kind: 'awaiting-installation' })
+  connectionState.transition({ ...connection, kind: 'awaiting-installation' })
   t.regex(of(await run(), 'installation')?.evidence ?? '', /^The App is not installed yet/)
 })
 
@@ -271,8 +271,8 @@ test('of the names in profiles twenty are looked up behind the first hundred, no
 })
 
 test('what the store tells of itself: its connection, its recovery keys, and whether another node leads', async t => {
-  const { patient, store, journey, clock, premises } = await examining()
-  const { generation, connection } = journey.read()
+  const { patient, store, connectionState, clock, premises } = await examining()
+  const { generation, connection } = connectionState.read()
   t.deepEqual(patient.vault(), {
     generation,
     isLive: true,
@@ -285,7 +285,7 @@ test('what the store tells of itself: its connection, its recovery keys, and whe
   store.facts.put('last-export', { atMs: 1, generation })
   t.like(patient.vault(), { isWrapped: true, lastExport: { atMs: 1, generation } })
   if (connection.kind !== 'connected') throw new Error('not connected')
-  journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: clock.now() })
+  connectionState.transition({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: clock.now() })
   t.false(patient.vault().isLive)
   for (const [role, isFollower] of [
     ['single', false],

@@ -58,7 +58,7 @@ const examine = async (more: Partial<CheckDeps> = {}) => {
     recovery,
     githubClock,
     readKey: readFakeKey,
-    findMute: () => undefined,
+    whyNotCalling: () => undefined,
     findUnwritten: () => trail.findTrouble(),
     role: () => 'single',
   })

@@ -91,18 +91,18 @@ const stopEtcd = async (machine: Machine): Promise<void> => {
 
 test.serial('three machines: certificates, etcd, nodes, a drill, a new secret, another machine', async t => {
   t.timeout(180_000)
-  const board = createSwitchboard(4)
+  const view = createSwitchboard(4)
   const sandbox = await startSandbox({})
   const port = Number(new URL(sandbox.url).port)
   const machines: Machine[] = []
   const serving: { close(): void }[] = []
   try {
-    const [operator, ...sites] = board.sites
+    const [operator, ...sites] = view.sites
     if (!operator) throw new Error('no sites')
-    const desk = join(folder, 'desk')
-    mkdirSync(desk)
+    const issuer = join(folder, 'issuer')
+    mkdirSync(issuer)
     typed.add('certificates')
-    const made = await run({ site: operator, root: desk }, document.block('certificates', { '10.1.0.': '10.98.0.' }))
+    const made = await run({ site: operator, root: issuer }, document.block('certificates', { '10.1.0.': '10.98.0.' }))
     t.is(made.code, 0, made.text)
 
     for (const [at, site] of sites.entries()) {
@@ -118,7 +118,7 @@ test.serial('three machines: certificates, etcd, nodes, a drill, a new secret, a
         chmodSync(join(root, 'bin', program), 0o755)
       }
       for (const file of ['ca.pem', 'cluster.secret', `${name}.pem`, `${name}.key`]) {
-        writeFileSync(join(root, file), readFileSync(join(desk, file)), { mode: 0o600 })
+        writeFileSync(join(root, file), readFileSync(join(issuer, file)), { mode: 0o600 })
       }
       const served = await site.serve(port, near => {
         const far = connect(port, '127.0.0.1')
@@ -244,7 +244,7 @@ test.serial('three machines: certificates, etcd, nodes, a drill, a new secret, a
     for (const machine of machines) await stopEtcd(machine)
     for (const each of serving) each.close()
     await sandbox.close()
-    board.remove()
+    view.remove()
     rmSync(folder, { recursive: true, force: true })
   }
 })

@@ -6,9 +6,9 @@ import { startEtcd } from '../support/etcd.ts'
 import { createSwitchboard } from '../support/switchboard.ts'
 
 test('a pulled cable isolates a member of etcd, and a healed one joins it again', async t => {
-  const board = createSwitchboard(5)
-  t.teardown(() => board.remove())
-  const [operator, node, ...places] = board.sites
+  const view = createSwitchboard(5)
+  t.teardown(() => view.remove())
+  const [operator, node, ...places] = view.sites
   if (!operator || !node) throw new Error('no sites')
   const etcd = await startEtcd({ size: 3, tls: true, places, operator })
   t.teardown(() => etcd.close())
@@ -22,7 +22,7 @@ test('a pulled cable isolates a member of etcd, and a healed one joins it again'
   const others = etcd.endpoints.filter((_, each) => each !== leader).join(',')
   t.regex(await etcd.ctl('put', 'a', '1', '--endpoints', others), /OK/)
 
-  board.healAll()
+  view.healAll()
   await etcd.settled()
   t.deepEqual(reaches(), [true, true, true])
   // Which of them leads now is Raft's own affair: the old leader may have been elected again.
@@ -31,9 +31,9 @@ test('a pulled cable isolates a member of etcd, and a healed one joins it again'
 })
 
 test('a site can be parted from another one alone', t => {
-  const board = createSwitchboard(3)
-  t.teardown(() => board.remove())
-  const [a, b, c] = board.sites
+  const view = createSwitchboard(3)
+  t.teardown(() => view.remove())
+  const [a, b, c] = view.sites
   if (!a || !b || !c) throw new Error('no sites')
   // The refusal of a closed port is an answer; silence is none. A slow machine may take its time for an answer.
   const answers = (from: typeof a, to: typeof a, seconds = 8): boolean => {
@@ -48,7 +48,7 @@ test('a site can be parted from another one alone', t => {
   t.true(answers(a, b))
   a.part(b)
   t.deepEqual([isSilent(a, b), isSilent(b, a), answers(a, c), answers(c, b)], [true, true, true, true])
-  board.healAll()
+  view.healAll()
   t.true(answers(b, a))
   c.cut()
   t.deepEqual([answers(a, b), isSilent(a, c), isSilent(c, b)], [true, true, true])
@@ -57,9 +57,9 @@ test('a site can be parted from another one alone', t => {
 })
 
 test('a port of a site leads to the test', async t => {
-  const board = createSwitchboard(2)
-  t.teardown(() => board.remove())
-  const [site, other] = board.sites
+  const view = createSwitchboard(2)
+  t.teardown(() => view.remove())
+  const [site, other] = view.sites
   if (!site || !other) throw new Error('no sites')
   const served = await site.serve(8471, socket => socket.end('hello\n'))
   t.teardown(() => served.close())

@@ -6,8 +6,8 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/connection/enable.ts',
     what: 'a disable during the poll of an enable is undone',
-    find: '      const found = await link.listInstallations()\n      if (found.length > 0) await journey.alone(async () => settle(journey.read().connection, found))',
-    put: '      const before = journey.read().connection\n      const found = await link.listInstallations()\n      if (found.length > 0) await journey.alone(async () => settle(before, found))',
+    find: '      const found = await link.listInstallations()\n      if (found.length > 0)\n        await connectionState.exclusively(async () => settle(connectionState.read().connection, found))',
+    put: '      const before = connectionState.read().connection\n      const found = await link.listInstallations()\n      if (found.length > 0)\n        await connectionState.exclusively(async () => settle(before, found))',
     test: 'core/connection/enable.test.ts',
   },
   {
@@ -34,14 +34,14 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/connection/enable.ts',
     what: 'the code is converted before it is on the disk',
-    find: '        journey.to({ ...connection, conversion: { code, startedAtMs: clock.now() } })\n        return convert(false)',
+    find: '        connectionState.transition({ ...connection, conversion: { code, startedAtMs: clock.now() } })\n        return convert(false)',
     put: '        return link.convertManifest(code).then(converted => storeConverted(connection, converted))',
     test: 'core/connection/enable.test.ts',
   },
   {
     file: 'core/connection/import.ts',
     what: 'an import is not alone',
-    find: 'await journey.alone(() => prove(wish))',
+    find: 'await connectionState.exclusively(() => prove(wish))',
     put: 'await prove(wish)',
     test: 'core/connection/import.test.ts',
   },
@@ -69,8 +69,8 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/connection/disable.ts',
     what: 'absences of an earlier disable count',
-    find: '      absences = 0\n      journey.to({',
-    put: '      journey.to({',
+    find: '      absences = 0\n      connectionState.transition({',
+    put: '      connectionState.transition({',
     test: 'core/connection/disable.test.ts',
   },
   {
@@ -90,7 +90,7 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/connection/drift.ts',
     what: 'what GitHub said of one connection is taken for the next',
-    find: 'const isMeant = (): boolean => watched() && journey.read().generation === generation',
+    find: 'const isMeant = (): boolean => watched() && connectionState.read().generation === generation',
     put: 'const isMeant = (): boolean => watched() && generation >= 0',
     test: 'core/connection/drift.test.ts',
   },
@@ -139,7 +139,7 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/connection/keys.ts',
     what: 'a key is stored over what others changed while GitHub was asked',
-    find: "      if (journey.read().generation !== generation)\n        throw new Failure('not-connected', 'the connection was changed meanwhile; try again')\n",
+    find: "      if (connectionState.read().generation !== generation)\n        throw new Failure('not-connected', 'the connection was changed meanwhile; try again')\n",
     put: '',
     test: 'core/connection/keys.test.ts',
   },
@@ -153,8 +153,8 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/connection/keys.ts',
     what: 'keys change before that is in the audit log',
-    find: '      deps.trail.record({ event, detail })\n      journey.to(connection, { keys, newGeneration: true })\n',
-    put: '      journey.to(connection, { keys, newGeneration: true })\n      deps.trail.record({ event, detail })\n',
+    find: '      deps.trail.record({ event, detail })\n      connectionState.transition(connection, { keys, newGeneration: true })\n',
+    put: '      connectionState.transition(connection, { keys, newGeneration: true })\n      deps.trail.record({ event, detail })\n',
     test: 'core/audit/audit-order.test.ts',
   },
   {
@@ -375,7 +375,7 @@ export const CONNECTION: readonly Mutant[] = [
     test: 'core/audit/audit.test.ts',
   },
   {
-    file: 'core/connection/journey.ts',
+    file: 'core/connection/connection-state.ts',
     what: 'a task that fails stops all later ones',
     find: 'const run = last.then(task, task)\n    last = run.catch(() => undefined)',
     put: 'const run = last.then(task)\n    last = run',

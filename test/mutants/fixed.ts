@@ -67,7 +67,7 @@ export const FIXED: readonly Mutant[] = [
     test: 'page/access.test.ts',
   },
   {
-    file: 'core/cluster/board.ts',
+    file: 'core/cluster/view.ts',
     what: 'a member that nobody can read counts as what it was',
     find: '      strange.add(key)\n      members.delete(key)\n',
     put: '      strange.add(key)\n',

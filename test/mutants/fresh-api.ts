@@ -55,8 +55,8 @@ export const FRESH_API: readonly Mutant[] = [
   {
     file: 'core/connection/drift.ts',
     what: 'what GitHub said of one App is taken for the App of the next connection',
-    find: 'await journey.inTurn(async () => void (isMeant() && learnApp(app)))',
-    put: 'await journey.inTurn(async () => void learnApp(app))',
+    find: 'await connectionState.serially(async () => void (isMeant() && learnApp(app)))',
+    put: 'await connectionState.serially(async () => void learnApp(app))',
     test: 'core/connection/drift.test.ts',
   },
   {
@@ -74,7 +74,7 @@ export const FRESH_API: readonly Mutant[] = [
     test: 'core/peers/rate-limit.test.ts',
   },
   {
-    file: 'core/tokens/token-shelf.ts',
+    file: 'core/tokens/token-cache.ts',
     what: 'a token that GitHub refuses stays on the disk',
     find: '      delete held[slot]\n      update(held)\n      saveSoon(held.key)\n',
     put: '      delete held[slot]\n      update(held)\n',
@@ -83,7 +83,7 @@ export const FRESH_API: readonly Mutant[] = [
   {
     file: 'core/tokens/tokens.ts',
     what: 'what was refused for its permissions does not rest',
-    find: '    held.failedUnder = journey.read().installations\n',
+    find: '    held.failedUnder = connectionState.read().installations\n',
     put: '',
     test: 'core/tokens/tokens-told.test.ts',
   },

@@ -4,14 +4,14 @@ import type { Mutant } from './mutant.ts'
 
 export const FRESH_CLUSTER: readonly Mutant[] = [
   {
-    file: 'core/cluster/board.ts',
+    file: 'core/cluster/view.ts',
     what: 'asks that went away while etcd was out of reach stay for ever',
     find: 'for (const map of [members, asks, strange]) map.clear()',
     put: 'for (const map of [members, strange]) map.clear()',
     test: 'core/cluster/link.test.ts',
   },
   {
-    file: 'core/cluster/board.ts',
+    file: 'core/cluster/view.ts',
     what: 'the end of the former name of a token takes the token away that has a new one',
     find: 'if (tokens.get(token)?.name === key) tokens.delete(token)',
     put: 'tokens.delete(token)',

@@ -128,7 +128,7 @@ test('only what is being set up is given up, without a call to GitHub', async t 
   const { post, rig, world, get } = await connected(t)
   t.is((await post('/cancel')).status, 409)
   t.is(rig.kind(), 'connected')
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   if (connection.kind !== 'connected') throw new Error(connection.kind)
   for (const next of [
     { ...connection, kind: 'awaiting-installation' },

@@ -25,7 +25,7 @@ test('enabling leads to the form that goes to GitHub, and the way back leads to 
   t.is(answer.status, 303)
   t.is(answer.headers.location, `${prefix}/enable`)
   t.is(rig.kind(), 'awaiting-app')
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   const state = connection.kind === 'awaiting-app' ? connection.state : ''
   const confirm = await get('/enable')
   t.true(confirm.text.includes(`action="https://github.com/organizations/Octo-Org/settings/apps/new?state=${state}"`))
@@ -50,7 +50,7 @@ test('an owner who comes back while GitHub cannot be reached, or does not answer
   for (const why of ['proxy-unreachable', 'timeout'] as const) {
     const { post, rig, send } = await signedIn(t)
     await post('/enable', ENABLE)
-    const { connection } = rig.journey.read()
+    const { connection } = rig.connectionState.read()
     const state = connection.kind === 'awaiting-app' ? connection.state : ''
     rig.world.refuse('convertManifest', why, { times: 9 })
     const back = await send(`/callback?code=code-from-github&state=${state}`)
@@ -73,7 +73,7 @@ test('whoever makes up a redirect waits for no change that is under way', async 
   const { post, rig, send } = await signedIn(t)
   await post('/enable', ENABLE)
   const change = Promise.withResolvers<void>()
-  const changed = rig.journey.alone(() => change.promise)
+  const changed = rig.connectionState.exclusively(() => change.promise)
   t.is((await send(`/callback?code=code-from-github&state=${'0'.repeat(32)}`)).status, 409)
   change.resolve()
   await changed
@@ -82,7 +82,7 @@ test('whoever makes up a redirect waits for no change that is under way', async 
 test('however many come by the page after an installation, GitHub is asked for one, and not at once again', async t => {
   const { post, rig, send, clock } = await signedIn(t)
   await post('/enable', ENABLE)
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   const state = connection.kind === 'awaiting-app' ? connection.state : ''
   rig.world.codes.set('code-from-github', { owner: ORG, name: 'ghe-example-com' })
   await send(`/callback?code=code-from-github&state=${state}`)
@@ -97,7 +97,7 @@ test('however many come by the page after an installation, GitHub is asked for o
 test('an address that nobody else knows is in no log', async t => {
   const { post, rig, send, deps, log } = await signedIn(t)
   await post('/enable', ENABLE)
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   const state = connection.kind === 'awaiting-app' ? connection.state : ''
   Object.assign(deps, {
     appForm() {
@@ -113,7 +113,7 @@ test('an address that nobody else knows is in no log', async t => {
 test('what the way back runs into is told on the page, with a way to try again', async t => {
   const { post, rig, send, get, prefix } = await signedIn(t)
   await post('/enable', ENABLE)
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   const state = connection.kind === 'awaiting-app' ? connection.state : ''
   await get('/enable')
   const hop = await send(`/callback?code=no-such-code&state=${state}`)
@@ -289,7 +289,7 @@ const HOSTILE = [
 test('names that GitHub or the configuration gives are shown as text, whatever they hold', async t => {
   for (const name of HOSTILE) {
     const { rig } = await connectedRig()
-    const { connection, installations } = rig.journey.read()
+    const { connection, installations } = rig.connectionState.read()
     if (connection.kind !== 'connected') throw new Error(connection.kind)
     const account = { type: 'organization' as const, login: name }
     rig.store.connection.write({

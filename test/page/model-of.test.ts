@@ -22,7 +22,7 @@ const sceneOf = async (t: ExecutionContext, options: WebRigOptions = {}, rigOpti
     return modelOf({ ...web.deps, status: () => ({ ...whole, ...change }) }, FRAME, {})
   }
   const put = (connection: Connection): void => void connected.rig.store.connection.write({ connection })
-  const { connection } = connected.rig.journey.read()
+  const { connection } = connected.rig.connectionState.read()
   if (connection.kind !== 'connected') throw new Error(connection.kind)
   return { ...connected, ...web, rig: connected.rig, read, put, live: connection }
 }

@@ -172,7 +172,7 @@ test('a page that waits for GitHub is shown only while it does', async t => {
   t.is((await get('/enable')).headers.location, `${prefix}/`)
   await post('/enable', { type: 'organization', login: 'Octo-Org', terms: 'on', without_recovery_key: 'on' })
   t.is((await get('/enable')).status, 200)
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   if (connection.kind !== 'awaiting-app') throw new Error(connection.kind)
   const conversion = { code: 'a-code', startedAtMs: 1 }
   rig.store.connection.write({ connection: { ...connection, conversion } })
@@ -182,7 +182,7 @@ test('a page that waits for GitHub is shown only while it does', async t => {
 test('the form that goes to GitHub is for a link that is pending, and for no enterprise', async t => {
   const { send, post, rig } = await signedIn(t)
   await post('/enable', { type: 'organization', login: 'Octo-Org', terms: 'on', without_recovery_key: 'on' })
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   if (connection.kind !== 'awaiting-app') throw new Error(connection.kind)
   const { state } = connection
   const page = await send(`/enable/${state}`)
@@ -208,7 +208,7 @@ test('the way back from GitHub without its code or state is refused', async t =>
 test('only an answer that never came is waited for on the way back; another failure is told', async t => {
   const { send, post, rig } = await signedIn(t)
   await post('/enable', { type: 'organization', login: 'Octo-Org', terms: 'on', without_recovery_key: 'on' })
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   const state = connection.kind === 'awaiting-app' ? connection.state : ''
   rig.world.refuse('convertManifest', 'code-rejected', { times: 1 })
   const refused = await send(`/callback?code=code-from-github&state=${state}`)
@@ -219,7 +219,7 @@ test('only an answer that never came is waited for on the way back; another fail
 test('whoever has no page here comes to the installation without the state', async t => {
   const { send, post, rig, get } = await signedIn(t)
   await post('/enable', { type: 'organization', login: 'Octo-Org', terms: 'on', without_recovery_key: 'on' })
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   const state = connection.kind === 'awaiting-app' ? connection.state : ''
   rig.world.codes.set('code-from-github', { owner: ORG, name: 'ghe-example-com' })
   const back = await send(`/callback?code=code-from-github&state=${state}`)
@@ -231,7 +231,7 @@ test('whoever has no page here comes to the installation without the state', asy
 test('while GitHub is asked for an installation nobody asks it again, and it may be asked a second after the answer', async t => {
   const { send, post, rig, clock } = await signedIn(t)
   await post('/enable', { type: 'organization', login: 'Octo-Org', terms: 'on', without_recovery_key: 'on' })
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   const state = connection.kind === 'awaiting-app' ? connection.state : ''
   rig.world.codes.set('code-from-github', { owner: ORG, name: 'ghe-example-com' })
   await send(`/callback?code=code-from-github&state=${state}`)

@@ -32,7 +32,7 @@ export const createClusterRig = async () => {
       paused = false
       known = options.secrets ?? known
       let node: ClusterNode | undefined
-      const rig = createRig({ ...premises, disk }, { host, seat: () => node?.seat, isPaused: () => paused })
+      const rig = createRig({ ...premises, disk }, { host, membership: () => node?.membership, isPaused: () => paused })
       const client = etcd.client()
       if (options.cut) client.cut()
       const memory = createMemory({ facts: rig.store.facts, cluster: 'test', host: () => host })
@@ -52,7 +52,7 @@ export const createClusterRig = async () => {
         },
       )
       running = { rig, node, client }
-      const begun = memory.find() ? node.seat.begin() : Promise.resolve()
+      const begun = memory.find() ? node.membership.begin() : Promise.resolve()
       await clock.advance(0)
       await Promise.race([begun, clock.advance(6_000)])
       rig.heartbeat.start()
@@ -70,7 +70,7 @@ export const createClusterRig = async () => {
       get,
       isRunning: () => running !== undefined,
       join: async (wish: { replica?: boolean; force?: boolean } = {}) => {
-        const joined = get().node.desk.join({ replica: wish.replica === true, force: wish.force === true })
+        const joined = get().node.commands.join({ replica: wish.replica === true, force: wish.force === true })
         await clock.advance(100)
         await joined
       },
@@ -90,7 +90,7 @@ export const createClusterRig = async () => {
         get().client.resume()
       },
       kind: () => get().rig.kind(),
-      role: () => get().node.seat.role(),
+      role: () => get().node.membership.role(),
       token: async (permissions: Record<string, 'read' | 'write'> = { contents: 'read' }) => {
         const asked = get().rig.tokens.obtain({ profile: 'p', scope: { installation: ID(), permissions } })
         asked.catch(() => undefined)

@@ -86,8 +86,8 @@ const ONCE = { connection: 'close' }
 export const startCluster = async (options: ClusterOptions = {}): Promise<Cluster> => {
   const { nodes: count = 5, time } = options
   const folder = mkdtempSync(join(tmpdir(), 'cluster-'))
-  const board = createSwitchboard(count + 4)
-  const [operator, one, two, three, ...places] = board.sites
+  const view = createSwitchboard(count + 4)
+  const [operator, one, two, three, ...places] = view.sites
   if (!operator || !one || !two || !three) throw new Error('no sites')
   const etcd = await startEtcd({ size: 3, tls: true, places: [one, two, three], operator })
   const secretFile = join(folder, 'cluster.secret')
@@ -197,7 +197,7 @@ ${options.keys ?? ''}
 
   const cluster: Cluster = {
     etcd,
-    sites: board.sites,
+    sites: view.sites,
     nodes,
     url: github.url,
     control,
@@ -225,7 +225,7 @@ ${options.keys ?? ''}
       }
     },
     healCables() {
-      board.healAll()
+      view.healAll()
       for (const node of nodes) if (node.condition().cut) node.site.heal()
     },
     async close() {
@@ -234,7 +234,7 @@ ${options.keys ?? ''}
       for (const each of served) each.close()
       await etcd.close()
       await github.close()
-      board.remove()
+      view.remove()
       rmSync(folder, { recursive: true, force: true })
     },
   }

@@ -14,16 +14,16 @@ import { assembleDrift } from '../../src/core/connection/drift-parts.ts'
 import { createEnable } from '../../src/core/connection/enable.ts'
 import { createEvents } from '../../src/core/audit/events.ts'
 import { createImport } from '../../src/core/connection/import.ts'
-import { createJourney } from '../../src/core/connection/journey.ts'
+import { createConnectionState } from '../../src/core/connection/connection-state.ts'
 import { createKeys } from '../../src/core/connection/keys.ts'
 import type { Recovery } from '../../src/core/snapshot/recovery.ts'
 import { createRateLimit } from '../../src/core/peers/rate-limit.ts'
 import { createHeartbeat } from '../../src/core/tokens/refresh.ts'
 import { createRevokeAll } from '../../src/core/tokens/revoke-all.ts'
-import type { Seat } from '../../src/core/connection/seat.ts'
+import type { Membership } from '../../src/core/connection/membership.ts'
 import type { Snapshots } from '../../src/core/snapshot/snapshots.ts'
 import { createStatusReport } from '../../src/core/status.ts'
-import { type Caller, createTokenDesk } from '../../src/core/tokens/token-desk.ts'
+import { type Caller, createTokenIssuer } from '../../src/core/tokens/token-issuer.ts'
 import type { CacheLimits } from '../../src/core/tokens/token-shares.ts'
 import { createTokens } from '../../src/core/tokens/tokens.ts'
 import { createTrail } from '../../src/core/audit/trail.ts'
@@ -77,7 +77,7 @@ export type RigOptions = {
   /** The process is killed right after this many more writes of the store. */
   killAfterWrites?: number
   /** Of a node of a cluster. */
-  seat?: () => Seat | undefined
+  membership?: () => Membership | undefined
   /** Held up as a process that is stopped. */
   isPaused?: () => boolean
   /** Forgets a sealed bundle that waits for its identity. */
@@ -93,7 +93,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   let policy: Policy = options.policy ?? { profiles: [] }
   const log = createFakeLog()
   const { clock, resume } = mortalClock(premises.clock, { isDead: () => dead, isPaused: options.isPaused })
-  const seat = (): Seat | undefined => options.seat?.()
+  const membership = (): Membership | undefined => options.membership?.()
   const store =
     options.store ??
     openMemoryStore(disk, () => {
@@ -109,27 +109,34 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   const githubClock = createGitHubClock({ clock, offsetMs: 0, onChange() {} })
   const github = createFakeGitHub({ world, githubClock, wallNow: () => clock.now(), isDead: () => dead })
   const trail = createTrail({ audit: openMemoryAudit(disk), clock, log })
-  const journey = createJourney({ store: guarded, events, trail, clock, githubUrl: () => GITHUB_URL, seat })
-  const findMute = () => seat()?.findMute()
-  const link = createAppLink({ github, store: guarded, clock, readKey: readFakeKey, findMute })
+  const connectionState = createConnectionState({
+    store: guarded,
+    events,
+    trail,
+    clock,
+    githubUrl: () => GITHUB_URL,
+    membership,
+  })
+  const whyNotCalling = () => membership()?.whyNotCalling()
+  const link = createAppLink({ github, store: guarded, clock, readKey: readFakeKey, whyNotCalling })
   const { beforeExpiryMs = 40 * 60_000, settleMs = 30_000 } = options.refresh ?? {}
   const rateLimit = createRateLimit({ clock })
   const tokens = createTokens({
     store: guarded,
     link,
-    journey,
+    connectionState,
     trail,
     events,
     clock,
     githubClock,
     log,
-    settings: () => ({ beforeExpiryMs: seat()?.marginMs(beforeExpiryMs) ?? beforeExpiryMs, settleMs }),
-    seat,
+    settings: () => ({ beforeExpiryMs: membership()?.marginMs(beforeExpiryMs) ?? beforeExpiryMs, settleMs }),
+    membership,
     random: options.random ?? (() => 0),
     takeMint: rateLimit.takeMint,
     ...(options.limits && { limits: options.limits }),
   })
-  const drift = assembleDrift({ store: guarded, journey, link, tokens, trail, events, clock, log })
+  const drift = assembleDrift({ store: guarded, connectionState, link, tokens, trail, events, clock, log })
   const host = () => options.host ?? HERE
   const exportKey = (key: AppKey, addedAtMs: number) => ({
     fingerprint: key.fingerprint,
@@ -137,19 +144,19 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     addedAtMs,
   })
   const onConnected = async (): Promise<void> => {
-    for (const { id } of journey.read().installations) {
+    for (const { id } of connectionState.read().installations) {
       await tokens.obtain({ profile: ADMIN_PROFILE, scope: { installation: id, permissions: { metadata: 'read' } } })
     }
   }
   const formUrl = (account: Account, state: string) =>
     account.type === 'enterprise' ? `${GITHUB_URL}/enterprises/form` : `http://127.0.0.1:8470/enable/${state}`
   const addresses = () => options.addresses ?? { url: GITHUB_URL, apiUrl: 'https://api.github.com' }
-  const shared = { journey, link, trail, events, clock, log, readKey: readFakeKey, exportKey, host }
+  const shared = { connectionState, link, trail, events, clock, log, readKey: readFakeKey, exportKey, host }
   const enable = createEnable({ ...shared, addresses, formUrl, onConnected })
   const importApp = createImport({ ...shared, resume: enable.resume })
   const keys = createKeys({ ...shared, check: drift.check })
   const disable = createDisable({
-    journey,
+    connectionState,
     link,
     tokens,
     events,
@@ -160,7 +167,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   const schedule = () => '*/5 * * * *'
   const revokeAll = createRevokeAll({
     store: guarded,
-    journey,
+    connectionState,
     link,
     tokens,
     trail,
@@ -168,11 +175,11 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     clock,
     githubClock,
     log,
-    seat,
+    membership,
   })
   const heartbeat = createHeartbeat({
     revokeAll,
-    journey,
+    connectionState,
     tokens,
     enable,
     disable,
@@ -181,12 +188,12 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     log,
     host,
     schedule,
-    isHome: home => seat()?.isHome(home) ?? false,
-    leads: () => seat()?.leads() ?? true,
+    isHome: home => membership()?.isHome(home) ?? false,
+    leads: () => membership()?.leads() ?? true,
   })
   const status = createStatusReport({
     revokeAll,
-    journey,
+    connectionState,
     tokens,
     link,
     drift,
@@ -202,9 +209,18 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     doubts: () => ({ settings: [], units: [] }),
     host,
     version: '0.0.0',
-    seat,
+    membership,
   })
-  const desk = createTokenDesk({ policy: () => policy, journey, tokens, drift, link, trail, clock, rateLimit })
+  const issuer = createTokenIssuer({
+    policy: () => policy,
+    connectionState,
+    tokens,
+    drift,
+    link,
+    trail,
+    clock,
+    rateLimit,
+  })
   return {
     ...premises,
     /** The node's own: no timer of a dead process fires. */
@@ -216,7 +232,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     store: guarded,
     told,
     trail,
-    journey,
+    connectionState,
     link,
     githubClock,
     tokens,
@@ -229,16 +245,16 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     heartbeat,
     status,
     /** Whatever is thrown, at once or later, is a rejection. */
-    desk: {
-      answer: async (request: TokenRequest, caller: Caller) => desk.answer(request, caller),
-      narrowTo: desk.narrowTo,
-      deny: desk.deny,
+    issuer: {
+      answer: async (request: TokenRequest, caller: Caller) => issuer.answer(request, caller),
+      narrowTo: issuer.narrowTo,
+      deny: issuer.deny,
     },
     setPolicy: (next: Policy) => void (policy = next),
     kill: () => void (dead = true),
     killAfterWrites: (count: number) => void (writesLeft = count),
     isDead: () => dead,
-    kind: () => journey.read().connection.kind,
+    kind: () => connectionState.read().connection.kind,
   }
 }
 

@@ -27,7 +27,7 @@ const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 export const createSnapshotRig = (
   rig: Rig,
   {
-    shelf,
+    cache,
     signer = 'signer',
     configured = [],
     trusted = [],
@@ -36,7 +36,7 @@ export const createSnapshotRig = (
     includeToken = true,
     onEncrypt = () => {},
   }: {
-    shelf: Shelf
+    cache: Shelf
     signer?: string
     configured?: readonly string[]
     /** Whose bundles the configuration trusts. */
@@ -48,7 +48,7 @@ export const createSnapshotRig = (
     onEncrypt?: () => void
   },
 ) => {
-  const { store, journey, tokens, trail, clock, log, disk } = rig
+  const { store, connectionState, tokens, trail, clock, log, disk } = rig
   const encrypted: { recipients: readonly string[]; text: string }[] = []
   const encryptTo = async (recipients: readonly string[], bytes: Uint8Array): Promise<Uint8Array> => {
     if (recipients.length > 20) throw new Failure('configuration', 'too many')
@@ -71,13 +71,13 @@ export const createSnapshotRig = (
     readSigner: signerOf,
   })
   const find = (bundle: Uint8Array): Kept => {
-    const kept = shelf.bundles.get(textOf(bundle))
+    const kept = cache.bundles.get(textOf(bundle))
     if (!kept) throw new Failure('bundle-corrupt', 'no bundle')
     return kept
   }
   const tools: BundleTools = {
     async writeBundle(content, { recipients, signer: by, createdMs, hostname }) {
-      const id = `bundle ${shelf.bundles.size + 1}`
+      const id = `bundle ${cache.bundles.size + 1}`
       const { connection, generation } = content
       const header: BundleHeader = {
         ...('account' in connection ? { account: connection.account } : {}),
@@ -90,7 +90,7 @@ export const createSnapshotRig = (
         signer: by.publicKey,
         state: connection.kind,
       }
-      shelf.bundles.set(id, { header, content })
+      cache.bundles.set(id, { header, content })
       return Buffer.from(id)
     },
     readHeader: bundle => find(bundle).header,
@@ -106,7 +106,7 @@ export const createSnapshotRig = (
   const restored: number[] = []
   const snapshots = createSnapshots({
     store,
-    journey,
+    connectionState,
     tokens,
     trail,
     recovery,
@@ -114,9 +114,9 @@ export const createSnapshotRig = (
     log,
     tools,
     waiting: {
-      find: () => shelf.waiting,
-      put: bundle => void (shelf.waiting = bundle),
-      remove: () => void delete shelf.waiting,
+      find: () => cache.waiting,
+      put: bundle => void (cache.waiting = bundle),
+      remove: () => void delete cache.waiting,
     },
     host: () => HERE,
     ...(isHome && { isHome }),
@@ -129,14 +129,14 @@ export const createSnapshotRig = (
     assertTellable: record => void rig.status.whole(record),
     onRestored: () => void restored.push(clock.now()),
   })
-  return { snapshots, recovery, restored, encrypted, shelf }
+  return { snapshots, recovery, restored, encrypted, cache }
 }
 
 /** The bundle with other content, signed by somebody else. */
-export const forge = (shelf: Shelf, bundle: Uint8Array, change: (kept: Kept) => Kept): Uint8Array => {
-  const id = `forged ${shelf.bundles.size + 1}`
-  const kept = shelf.bundles.get(textOf(bundle))
+export const forge = (cache: Shelf, bundle: Uint8Array, change: (kept: Kept) => Kept): Uint8Array => {
+  const id = `forged ${cache.bundles.size + 1}`
+  const kept = cache.bundles.get(textOf(bundle))
   if (!kept) throw new Error('no bundle')
-  shelf.bundles.set(id, change(kept))
+  cache.bundles.set(id, change(kept))
   return Buffer.from(id)
 }

@@ -77,7 +77,7 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
   const recipients: string[] = []
   const operations: Operations = {
     ...rig,
-    desk: { ...rig.desk, deny: never },
+    issuer: { ...rig.issuer, deny: never },
     gateway: { pass: never } as never,
     cluster: never,
     snapshots: { adopt: async () => rig.trail.record({ event: 'adopted' }) } as never,

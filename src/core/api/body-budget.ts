@@ -24,9 +24,9 @@ export type BodyBudgets = {
 
 const MIB = 2 ** 20
 const LIMITS = {
-  json: { all: 16 * MIB, ofHolder: 4 * MIB },
+  json: { all: 8 * MIB, ofHolder: 2 * MIB },
   replay: { all: 8 * MIB, ofHolder: 2 * MIB },
-  streamed: { all: 16 * MIB, ofHolder: 2 * MIB },
+  streamed: { all: 8 * MIB, ofHolder: 2 * MIB },
   large: { all: 32 * MIB, ofHolder: 32 * MIB },
 } as const
 /** What a small piece costs besides its bytes: a body may come in pieces of one byte. */

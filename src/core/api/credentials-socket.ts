@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { asFailure } from '../../protocol/errors.ts'
 import { type Policy, PROFILE_NAME, UNIT_NAME } from '../../protocol/profile.ts'
 import { writeToken } from '../../protocol/token-formats.ts'
-import type { Caller, TokenDesk } from '../tokens/token-desk.ts'
+import type { Caller, TokenIssuer } from '../tokens/token-issuer.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Config, Sink } from '../../service/config.ts'
 import type { Log } from '../../service/log.ts'
@@ -18,7 +18,7 @@ export type CredentialsDeps = {
   /** The address that the peer bound. */
   readonly peerName: (socket: Socket) => string
   /** Throws while the store is closed. */
-  readonly operations: () => { readonly desk: Pick<TokenDesk, 'answer' | 'deny'> }
+  readonly operations: () => { readonly issuer: Pick<TokenIssuer, 'answer' | 'deny'> }
   readonly config: () => Pick<Config, 'github' | 'sinks'> & { readonly policy: Policy }
   readonly clock: Pick<Clock, 'after'>
   readonly log: Log
@@ -69,11 +69,11 @@ const refuse = (socket: Socket, error: unknown, { log }: CredentialsDeps): void 
 /** Throws what a token request throws. Each denial is in the audit log before it is told. */
 const answer = async (socket: Socket, attested: Attested, deps: CredentialsDeps): Promise<string> => {
   const caller: Caller = { socket: 'token', attested }
-  const { desk } = deps.operations()
+  const { issuer } = deps.operations()
   const { peer } = attested
   const wanted = readName(deps.peerName(socket))
   const request = wanted ? { profile: wanted.credential } : {}
-  const deny = (detail: string): Promise<never> => desk.deny(`LoadCredential=: ${detail}`, { request, caller })
+  const deny = (detail: string): Promise<never> => issuer.deny(`LoadCredential=: ${detail}`, { request, caller })
   if (!wanted) return deny('the socket bears no name of systemd')
   // Any process may bind any name: it is systemd where it is root, and in the very unit that it names.
   if (peer.uid !== 0) return deny(`user ${peer.uid} is not the service manager`)
@@ -86,7 +86,7 @@ const answer = async (socket: Socket, attested: Attested, deps: CredentialsDeps)
     return deny(`no profile that names units admits ${wanted.unit} to ${wanted.credential}`)
   return writeToken(
     source.format,
-    await desk.answer({ profile: profile.name, min_ttl_seconds: MIN_TTL_SECONDS }, caller),
+    await issuer.answer({ profile: profile.name, min_ttl_seconds: MIN_TTL_SECONDS }, caller),
     github,
   )
 }

@@ -7,7 +7,7 @@ import type { FactStore } from '../store/fact-store.ts'
 import type { AppLink } from '../connection/app-link.ts'
 import type { CallTally } from '../github/call-tally.ts'
 import { LAST_EXPORT } from '../store/record-shapes.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 
 /** In bytes. */
@@ -31,7 +31,7 @@ export const createFigures =
     tokens: Pick<Tokens, 'counts'>
     calls: CallTally
     link: Pick<AppLink, 'findQuota'>
-    journey: Pick<Journey, 'read'>
+    connectionState: Pick<ConnectionState, 'read'>
     githubClock: Pick<GitHubClock, 'offsetMs'>
     facts: Pick<FactStore, 'find'>
     sizes: () => Sizes
@@ -39,7 +39,7 @@ export const createFigures =
   () => {
     const offset = deps.githubClock.offsetMs()
     const counts = deps.tokens.counts()
-    const quotas = deps.journey.read().installations.flatMap(({ id, account }) => {
+    const quotas = deps.connectionState.read().installations.flatMap(({ id, account }) => {
       const quota = deps.link.findQuota(id)
       return quota ? [{ installation: id, account, quota }] : []
     })

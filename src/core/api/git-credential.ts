@@ -15,7 +15,7 @@ export const gitCredentialForm: TextForm = {
         : { request: parseJson(text), knowsEphemeral: false }
     if (asked === undefined) return undefined
     const request = parseWith(TokenRequest, asked.request)
-    const answer = await operations().desk.answer(request, caller)
+    const answer = await operations().issuer.answer(request, caller)
     return request.rejected === undefined ? writeGitCredential(answer, asked.knowsEphemeral) : undefined
   },
 }

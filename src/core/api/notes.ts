@@ -1,7 +1,7 @@
 // Who asked for a change on admin.sock: noted in the audit log before it is made.
 
 import type { Operations } from '../operations.ts'
-import type { Caller } from '../tokens/token-desk.ts'
+import type { Caller } from '../tokens/token-issuer.ts'
 import type { Route, SocketName } from './route.ts'
 
 /**

@@ -16,7 +16,7 @@ const ENOUGH = 4
 const CROWD = 2_048
 const SMALL_PIECE_BYTES = 128
 /** Of all connections of a server together, not parsed yet. Beyond it, one that has more than a piece of its own is closed. */
-const MOST_UNPARSED_BYTES = 2 ** 24
+const MOST_UNPARSED_BYTES = 2 ** 23
 
 type Line = {
   readonly socket: Socket

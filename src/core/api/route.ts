@@ -8,7 +8,7 @@ import type { PublicStatus, StateAnswer, Status } from '../../protocol/wire.ts'
 import type { CheckReport, CheckRow } from '../../protocol/wire-check.ts'
 import type { Operations } from '../operations.ts'
 import type { Restored, RestoreWish } from '../snapshot/snapshots.ts'
-import type { Caller } from '../tokens/token-desk.ts'
+import type { Caller } from '../tokens/token-issuer.ts'
 
 export type SocketName = Caller['socket']
 

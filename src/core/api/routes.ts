@@ -23,7 +23,7 @@ import {
   UiLinkAnswer,
 } from '../../protocol/wire.ts'
 import { Secret } from '../../protocol/secret.ts'
-import type { Caller } from '../tokens/token-desk.ts'
+import type { Caller } from '../tokens/token-issuer.ts'
 import { CHECK_ROUTES } from './check-routes.ts'
 import { gitCredentialForm } from './git-credential.ts'
 import { KEY_ROUTES } from './key-routes.ts'
@@ -134,7 +134,7 @@ export const ROUTES: readonly Route[] = [
     changesNothing: true,
     repeats: true,
     textForm: gitCredentialForm,
-    handle: ({ body, caller, operations }) => operations().desk.answer(body, caller),
+    handle: ({ body, caller, operations }) => operations().issuer.answer(body, caller),
   }),
   route({
     method: 'POST',

@@ -2,7 +2,7 @@
 
 import { Failure } from '../../protocol/errors.ts'
 import { holderOf } from '../peers/holder.ts'
-import type { Caller } from '../tokens/token-desk.ts'
+import type { Caller } from '../tokens/token-issuer.ts'
 
 export const STREAMS_OF_HOLDER = { token: 16, admin: 64 } as const
 const MAX_STREAMS = 1_024

@@ -11,13 +11,13 @@ import type { Clock } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
 import type { ConnectionRecord } from '../store/connection-store.ts'
 import type { Isolation } from './isolation.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 import { type Memory, NOTHING_AGREED } from './membership.ts'
 import { NEWER, type Replicate } from './replicate.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 import type { Trail } from '../audit/trail.ts'
 
-export type ClusterDesk = {
+export type ClusterCommands = {
   status(): ClusterStatus
   /**
    * Throws `cluster-member` where this node holds another connection, or there is none to hold; `cluster-unreachable`, `cluster-secret`.
@@ -37,13 +37,13 @@ type Former = {
   readonly signers: readonly string[]
 }
 
-export const createClusterDesk = (deps: {
+export const createClusterCommands = (deps: {
   cluster: string
   link: ClusterLink
   memory: Memory
   isolation: Isolation
   replicate: Replicate
-  journey: Journey
+  connectionState: ConnectionState
   tokens: Pick<Tokens, 'drop'>
   trail: Pick<Trail, 'record'>
   clock: Clock
@@ -60,11 +60,11 @@ export const createClusterDesk = (deps: {
   begin: () => Promise<void>
   catchUp: () => Promise<void>
   end: () => Promise<void>
-}): ClusterDesk => {
-  const { link, memory, isolation, journey, trail } = deps
+}): ClusterCommands => {
+  const { link, memory, isolation, connectionState, trail } = deps
 
   const assertFits = (force: boolean, replica: boolean): void => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     const seen = link.record()
     if (seen.kind === 'newer') throw new Failure('cluster-member', NEWER)
     if (seen.kind === 'foreign' || seen.kind === 'damaged')
@@ -89,7 +89,7 @@ export const createClusterDesk = (deps: {
     try {
       await link.readRecord()
       assertFits(force, role === 'replica')
-      const former = { held: journey.read(), recipients: deps.recipients(), signers: memory.signers() }
+      const former = { held: connectionState.read(), recipients: deps.recipients(), signers: memory.signers() }
       const first = link.record().kind === 'absent'
       try {
         await agree(role, held, first)
@@ -107,7 +107,7 @@ export const createClusterDesk = (deps: {
     memory.join(role)
     memory.agree({
       ...NOTHING_AGREED,
-      version: { ...NOTHING_AGREED.version, generation: first ? journey.read().generation : 0 },
+      version: { ...NOTHING_AGREED.version, generation: first ? connectionState.read().generation : 0 },
     })
     memory.setUnsent(false)
     if (first) memory.setSigners([deps.signer()])
@@ -125,9 +125,9 @@ export const createClusterDesk = (deps: {
     const seen = link.record()
     const isDisabled = seen.kind === 'record' && seen.record.connection.kind === 'disconnected'
     try {
-      if (contentOf(journey.read()) !== contentOf(former.held)) {
-        const { connection, installations, keys } = isDisabled ? journey.read() : former.held
-        journey.shred(connection, { installations, keys, facts: memory.factsOfLeaving() })
+      if (contentOf(connectionState.read()) !== contentOf(former.held)) {
+        const { connection, installations, keys } = isDisabled ? connectionState.read() : former.held
+        connectionState.shred(connection, { installations, keys, facts: memory.factsOfLeaving() })
         deps.tokens.drop()
       }
       memory.forget()
@@ -157,7 +157,7 @@ export const createClusterDesk = (deps: {
         ...(lastContactMs !== undefined && { last_contact_at: isoTime(lastContactMs) }),
         ...(trouble && { trouble: trouble.message }),
         ...(!trouble && obstacle && { trouble: `${obstacle.message}. ${obstacle.entry.next}` }),
-        generation: journey.read().generation,
+        generation: connectionState.read().generation,
         sequence: version.sequence,
         ...(known !== undefined && { cluster_sequence: known }),
         unsent: memory.isUnsent(),
@@ -195,7 +195,7 @@ export const createClusterDesk = (deps: {
         if (!link.inTouch())
           throw link.findTrouble() ?? new Failure('cluster-unreachable', 'etcd did not answer in time')
         trail.record({ event: 'cluster.join', detail: `${deps.cluster}, as ${role}` })
-        await journey.inTurn(() => enter(role, force))
+        await connectionState.serially(() => enter(role, force))
       } catch (error) {
         if (!memory.find()) await deps.end()
         throw error
@@ -205,18 +205,22 @@ export const createClusterDesk = (deps: {
       await link.announce()
     },
     leave: ({ keep }) =>
-      journey.inTurn(async () => {
+      connectionState.serially(async () => {
         if (!memory.find()) throw new Failure('cluster-member', `this node is not in ${deps.cluster}`)
         trail.record({ event: 'cluster.leave', detail: keep ? 'with the credentials' : 'without the credentials' })
         await deps.end()
-        const { connection } = journey.read()
+        const { connection } = connectionState.read()
         if (keep) {
-          if (isLive(connection)) journey.to({ ...connection, host: deps.host() }, { newGeneration: true })
+          if (isLive(connection))
+            connectionState.transition({ ...connection, host: deps.host() }, { newGeneration: true })
           return memory.forget()
         }
         const remark = `This node left the cluster ${deps.cluster}, and kept nothing.`
         // In one step with the membership: a node that is killed meanwhile is a member with, or none without credentials.
-        journey.shred({ kind: 'disconnected', sinceMs: deps.clock.now(), remark }, { facts: memory.factsOfLeaving() })
+        connectionState.shred(
+          { kind: 'disconnected', sinceMs: deps.clock.now(), remark },
+          { facts: memory.factsOfLeaving() },
+        )
         memory.forget()
         deps.tokens.drop()
       }),
@@ -230,7 +234,7 @@ export const createClusterDesk = (deps: {
       link.stand()
     },
     reseal: () =>
-      journey.inTurn(async () => {
+      connectionState.serially(async () => {
         if (!memory.find()) throw new Failure('cluster-member', `this node is not in ${deps.cluster}`)
         const held = await link.lock('sealing anew')
         try {

@@ -1,4 +1,4 @@
-// The link: a node's whole dealings with the cluster, as its operations see them. Session, election, lock and board behind one door.
+// The link: a node's whole dealings with the cluster, as its operations see them. Session, election, lock and view behind one door.
 
 import type { Ask, Member, NodeRole, SharedRecord, TokenOf } from '../store/generations.ts'
 import type { Host } from '../../protocol/connection.ts'
@@ -7,7 +7,7 @@ import type { ScopeKey } from '../../protocol/scope.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
 import { createAsking, type Asking } from './asking.ts'
-import { createBoard, type Seen } from './board.ts'
+import { createView, type Seen } from './view.ts'
 import { createElection } from './election.ts'
 import type { Condition, Entry, Etcd } from './etcd-types.ts'
 import { createLock, type Held } from './lock.ts'
@@ -119,7 +119,7 @@ export const createLink = (deps: {
   })
   const lock = createLock({ etcd, codecs, node, lease, clock, log })
   const asking = createAsking({ etcd, codecs, node, lease, fence: election.fence, times, clock, log })
-  const board = createBoard({
+  const view = createView({
     etcd,
     codecs,
     keyring,
@@ -153,7 +153,7 @@ export const createLink = (deps: {
   }
 
   const preferredSecret = (): string | undefined => {
-    const all = board.members()
+    const all = view.members()
     return keyring.secrets.find(secret => all.every(({ secrets }) => secrets.includes(secret)))
   }
   let sealedWith: string | undefined
@@ -180,7 +180,7 @@ export const createLink = (deps: {
     ttlSeconds: times.ttlSeconds,
     onLease: () => void announce(),
     onList(entries) {
-      board.list(entries)
+      view.list(entries)
       for (const key of [KEYS.leader, KEYS.lock])
         observe(
           key,
@@ -189,10 +189,10 @@ export const createLink = (deps: {
     },
     onChange(change) {
       const key = change.kind === 'put' ? change.entry.key : change.key
-      board.change(change)
+      view.change(change)
       observe(key, change.kind === 'put' ? change.entry : undefined)
       // What was known of a key that is gone may be newer than what the watch tells: it is looked at anew.
-      if (change.kind === 'delete' && key === KEYS.record) void board.readRecord().catch(() => session.resync())
+      if (change.kind === 'delete' && key === KEYS.record) void view.readRecord().catch(() => session.resync())
     },
     onTouch(inTouch) {
       if (inTouch) sinceMs = clock.now()
@@ -227,44 +227,44 @@ export const createLink = (deps: {
     leader: election.leader,
     resign: election.resign,
     stand: () => void election.stand(),
-    record: board.record,
-    readRecord: board.readRecord,
+    record: view.record,
+    readRecord: view.readRecord,
     async putRecord(record, right) {
       const conditions = conditionsOf(right)
-      return conditions !== undefined && (await board.putRecord(record, conditions))
+      return conditions !== undefined && (await view.putRecord(record, conditions))
     },
     lock: lock.acquire,
-    tokens: board.tokens,
-    findExpiry: board.findExpiry,
+    tokens: view.tokens,
+    findExpiry: view.findExpiry,
     async putTokens(tokens) {
       const fence = election.fence()
-      return fence !== undefined && (await board.putTokens(tokens, fence)) === tokens.length
+      return fence !== undefined && (await view.putTokens(tokens, fence)) === tokens.length
     },
-    offerToken: board.offerToken,
+    offerToken: view.offerToken,
     async sweepTokens(isOver) {
       const fence = election.fence()
-      if (fence) await board.sweepTokens(isOver, fence)
+      if (fence) await view.sweepTokens(isOver, fence)
     },
     ask: asking.ask,
     tell: asking.tell,
     answer: asking.answer,
-    asks: board.asks,
+    asks: view.asks,
     done: asking.done,
-    members: board.members,
+    members: view.members,
     preferredSecret,
     async reseal({ fence }) {
       const [wanted = ''] = keyring.secrets
-      const without = board.members().filter(({ secrets }) => !secrets.includes(wanted))
+      const without = view.members().filter(({ secrets }) => !secrets.includes(wanted))
       if (without.length > 0) {
         const who = without.map(member => member.node).join(', ')
         throw new Failure('cluster-secret', `${who}: without the secret that is the first one here`)
       }
-      const count = await board.reseal(fence)
+      const count = await view.reseal(fence)
       await Promise.all([announce(), election.renew()])
       return count
     },
     announce,
-    unreadable: board.unreadable,
+    unreadable: view.unreadable,
     resync: session.resync,
   }
 }

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import type { ClusterLink, Right } from './link.ts'
-import type { Seen } from './board.ts'
+import type { Seen } from './view.ts'
 import { compareVersions, nextStep, type SharedRecord, type Standing, versionAbove } from '../store/generations.ts'
 import { canonicalJson } from '../../protocol/canonical-json.ts'
 import { type Connection, type Installation, isLive, mayServe } from '../../protocol/connection.ts'
@@ -10,15 +10,15 @@ import { asFailure, Failure } from '../../protocol/errors.ts'
 import type { Log } from '../../service/log.ts'
 import type { ConnectionRecord } from '../store/connection-store.ts'
 import type { Store } from '../store/database.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 import type { Agreed, Memory } from './membership.ts'
 import { RECIPIENTS } from '../store/record-shapes.ts'
 import { isRevocation } from '../tokens/revoke-all.ts'
-import type { ChangeOptions } from '../connection/seat.ts'
+import type { ChangeOptions } from '../connection/membership.ts'
 import type { Trail } from '../audit/trail.ts'
 
 export type Replicate = {
-  /** What the seat says of it. Called in turn, with nothing else under way on this node. */
+  /** What the membership says of it. Called in turn, with nothing else under way on this node. */
   change<T>(task: () => Promise<T>, options: ChangeOptions): Promise<T>
   changed(): void
   /** Brings this node and the cluster to the same record. Never throws: what could not be done is done later. */
@@ -36,7 +36,7 @@ const MOST_TRIES = 8
 
 export const createReplicate = (deps: {
   store: Store
-  journey: Pick<Journey, 'read' | 'to' | 'shred' | 'inTurn'>
+  connectionState: Pick<ConnectionState, 'read' | 'transition' | 'shred' | 'serially'>
   link: ClusterLink
   memory: Memory
   trail: Pick<Trail, 'owe'>
@@ -47,7 +47,7 @@ export const createReplicate = (deps: {
   /** This node leaves its cluster, since it cannot ask it. */
   onLeave: () => void
 }): Replicate => {
-  const { store, journey, link, memory, trail, log } = deps
+  const { store, connectionState, link, memory, trail, log } = deps
   let right: Right | undefined
   let sending: Promise<unknown> = Promise.resolve()
   let settling = false
@@ -65,7 +65,7 @@ export const createReplicate = (deps: {
   })
   const digest = (): string => deps.digestOf(contentOf(store.connection.read()))
   const standing = (): Standing => ({
-    generation: journey.read().generation,
+    generation: connectionState.read().generation,
     digest: digest(),
     agreed: memory.agreed(),
     unsent: memory.isUnsent(),
@@ -90,8 +90,8 @@ export const createReplicate = (deps: {
     // What a key is gone for must not be readable here either.
     if (voided || dropsKey) {
       const change = { installations, keys, generation, newGeneration: false }
-      journey.shred(connection, { ...change, facts: { ...facts, ...memory.factsOf(agreed) } })
-    } else journey.to(connection, { installations, keys, generation })
+      connectionState.shred(connection, { ...change, facts: { ...facts, ...memory.factsOf(agreed) } })
+    } else connectionState.transition(connection, { installations, keys, generation })
     memory.agree(agreed)
     memory.setUnsent(false)
     if (lost === 'change') {
@@ -200,7 +200,7 @@ export const createReplicate = (deps: {
     try {
       do {
         again = false
-        await journey.inTurn(settleNow)
+        await connectionState.serially(settleNow)
       } while (again)
     } finally {
       settling = false
@@ -237,7 +237,7 @@ export const createReplicate = (deps: {
   const conflict = (): Failure => {
     const seen = link.record()
     const who = seen.kind === 'record' ? seen.record.by : 'another node'
-    const { connection, generation } = journey.read()
+    const { connection, generation } = connectionState.read()
     const now = `${who} made it generation ${generation}, ${connection.kind}`
     return new Failure('cluster-conflict', `${now}; what was changed here meanwhile is void`)
   }
@@ -252,7 +252,7 @@ export const createReplicate = (deps: {
         seen.kind === 'record' &&
         !mayServe(seen.record.connection) &&
         compareVersions(seen.version, memory.agreed().version) > 0 &&
-        mayServe(journey.read().connection)
+        mayServe(connectionState.read().connection)
       )
     },
     changed() {

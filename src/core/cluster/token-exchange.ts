@@ -7,7 +7,7 @@ import { asFailure, type Code, Failure } from '../../protocol/errors.ts'
 import type { Grant } from '../../protocol/profile.ts'
 import type { Log } from '../../service/log.ts'
 import type { StoredToken } from '../store/token-store.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 import type { Memory } from './membership.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 
@@ -42,17 +42,17 @@ const MOST_HANDLED = 10_000
 export const createTokenExchange = (deps: {
   link: ClusterLink
   memory: Memory
-  journey: Pick<Journey, 'read'>
+  connectionState: Pick<ConnectionState, 'read'>
   tokens: Pick<Tokens, 'find' | 'obtain' | 'renew' | 'refreshFor' | 'live' | 'receive'>
   log: Log
   /** GitHub's clock. */
   now: () => number
 }): TokenExchange => {
-  const { link, memory, journey, tokens, log, now } = deps
+  const { link, memory, connectionState, tokens, log, now } = deps
   const handled = new Set<string>()
 
   const identity = (): { appId: number; generation: number; floor: number } | undefined => {
-    const { connection, generation } = journey.read()
+    const { connection, generation } = connectionState.read()
     return isLive(connection) ? { appId: connection.app.id, generation, floor: memory.agreed().floor } : undefined
   }
 

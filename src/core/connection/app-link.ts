@@ -74,7 +74,7 @@ export const createAppLink = (deps: {
   clock: Clock
   readKey: (pem: string) => AppKey
   /** Why this node calls nobody. */
-  findMute?: () => Failure | undefined
+  whyNotCalling?: () => Failure | undefined
 }): AppLink => {
   const { github, store, clock } = deps
   const listeners: ((failure: Failure | undefined) => void)[] = []
@@ -98,7 +98,7 @@ export const createAppLink = (deps: {
     if (!mayCallOut(store.connection.read().connection)) {
       throw new Failure('quarantined', 'no call goes out while the credentials are quarantined')
     }
-    const mute = deps.findMute?.()
+    const mute = deps.whyNotCalling?.()
     if (mute) throw mute
   }
 

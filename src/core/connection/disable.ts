@@ -6,7 +6,7 @@ import type { Clock } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
 import type { AppLink } from './app-link.ts'
 import type { Events } from '../audit/events.ts'
-import type { Journey } from './journey.ts'
+import type { ConnectionState } from './connection-state.ts'
 import { inParallel } from '../../service/pool.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 
@@ -40,7 +40,7 @@ const APART_MS = POLL_MS - 500
 const ENDED_BY_UNINSTALL = new Set<Code>(['suspended', 'ip-blocked', 'account-policy', 'forbidden'])
 
 export const createDisable = (deps: {
-  journey: Journey
+  connectionState: ConnectionState
   link: AppLink
   tokens: Tokens
   events: Events
@@ -49,14 +49,14 @@ export const createDisable = (deps: {
   /** Forgets a sealed bundle that waits for its identity: it goes with the connection. */
   dropWaiting?: () => void
 }): Disable => {
-  const { journey, link, tokens, events, clock, log } = deps
+  const { connectionState, link, tokens, events, clock, log } = deps
   let absences = 0
   let absentAtMs = Number.NEGATIVE_INFINITY
   let waiting = false
 
   const finish = (remark: string): void => {
     // In this order: where the disk refuses, nothing was changed, and the tokens are served on.
-    journey.shred({ kind: 'disconnected', sinceMs: clock.now(), remark })
+    connectionState.shred({ kind: 'disconnected', sinceMs: clock.now(), remark })
     deps.dropWaiting?.()
     tokens.drop()
     log.info(remark)
@@ -76,7 +76,7 @@ export const createDisable = (deps: {
   }
 
   const uninstallAll = async (): Promise<void> => {
-    for (const { id } of journey.read().installations) await link.uninstall(id)
+    for (const { id } of connectionState.read().installations) await link.uninstall(id)
   }
 
   const isAppGone = async (): Promise<boolean> => {
@@ -98,7 +98,7 @@ export const createDisable = (deps: {
 
   const toStep = (connection: Disconnecting, step: DisableStep): Disconnecting => {
     const next = { ...connection, step }
-    journey.to(next)
+    connectionState.transition(next)
     events.emit({ event: 'step', state: 'disconnecting', detail: STEP_DONE[connection.step] })
     return next
   }
@@ -128,7 +128,7 @@ export const createDisable = (deps: {
   }
 
   const goOn = async (): Promise<void> => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (connection.kind !== 'disconnecting') return
     try {
       await advance(connection)
@@ -136,15 +136,15 @@ export const createDisable = (deps: {
       log.warn('disabling goes on when GitHub answers', { step: connection.step, error: asFailure(error) })
       watch(connection)
     }
-    const left = journey.read().connection
+    const left = connectionState.read().connection
     if (left.kind === 'disconnecting' && clock.now() >= left.deadlineMs) finish(remainder(left))
   }
 
   const resume = (): Promise<void> =>
-    journey.read().connection.kind === 'disconnecting' ? journey.alone(goOn) : Promise.resolve()
+    connectionState.read().connection.kind === 'disconnecting' ? connectionState.exclusively(goOn) : Promise.resolve()
 
   const begin = async ({ local, wait }: DisableWish): Promise<Connection> => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     // A clone must never touch its original's App, so from quarantine every disable is a local one.
     if (!isLive(connection) || local || connection.kind === 'quarantined') {
       if (connection.kind === 'disconnected') deps.dropWaiting?.()
@@ -155,13 +155,13 @@ export const createDisable = (deps: {
             : remainderOfEnable(connection),
         )
       }
-      return journey.read().connection
+      return connectionState.read().connection
     }
     if (connection.kind !== 'disconnecting') {
       const { app, account, host, enabledAtMs } = connection
       const sinceMs = clock.now()
       absences = 0
-      journey.to({
+      connectionState.transition({
         kind: 'disconnecting',
         sinceMs,
         step: 'revoke',
@@ -173,12 +173,15 @@ export const createDisable = (deps: {
       })
     }
     await goOn()
-    const left = journey.read().connection
+    const left = connectionState.read().connection
     if (!wait && left.kind === 'disconnecting') finish(remainder(left))
-    return journey.read().connection
+    return connectionState.read().connection
   }
 
-  return { begin: wish => journey.alone(() => begin(wish), { cutOff: wish.local ? 'leave' : 'refuse' }), resume }
+  return {
+    begin: wish => connectionState.exclusively(() => begin(wish), { cutOff: wish.local ? 'leave' : 'refuse' }),
+    resume,
+  }
 }
 
 const STEP_DONE: Readonly<Record<DisableStep, string>> = {

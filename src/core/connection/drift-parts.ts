@@ -8,15 +8,15 @@ import type { Store } from '../store/database.ts'
 import type { AppLink } from './app-link.ts'
 import { createDrift, type Drift } from './drift.ts'
 import type { Events } from '../audit/events.ts'
-import { createHerald } from './herald.ts'
-import type { Journey } from './journey.ts'
+import { createChangeNotifier } from './change-notifier.ts'
+import type { ConnectionState } from './connection-state.ts'
 import { createSelections } from './selections.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 import type { Trail } from '../audit/trail.ts'
 
 export const assembleDrift = (deps: {
   store: Pick<Store, 'facts'>
-  journey: Journey
+  connectionState: ConnectionState
   link: AppLink
   tokens: Tokens
   trail: Trail
@@ -36,7 +36,7 @@ export const assembleDrift = (deps: {
   return createDrift({
     ...deps,
     selections: createSelections({ ...deps, facts: deps.store.facts, repositoriesOf, changedMs: link.findChangedMs }),
-    herald: createHerald(deps),
+    changeNotifier: createChangeNotifier(deps),
     findToken: () => tokens.live()[0]?.token,
     onNarrowed: tokens.doubt,
   })

@@ -16,8 +16,8 @@ import type { Secret } from '../../protocol/secret.ts'
 import type { Clock, Timer } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
 import type { AppLink } from './app-link.ts'
-import type { Herald } from './herald.ts'
-import type { Journey } from './journey.ts'
+import type { ChangeNotifier } from './change-notifier.ts'
+import type { ConnectionState } from './connection-state.ts'
 import type { Selections } from './selections.ts'
 import { createSettling } from './settling.ts'
 import { CONFIRM_MS, createSuspicion } from './suspicion.ts'
@@ -59,10 +59,10 @@ const SOON_APART_MS = 60_000
 const APP_EVERY_MS = 15 * 60_000
 
 export const createDrift = (deps: {
-  journey: Journey
+  connectionState: ConnectionState
   link: AppLink
   selections: Selections
-  herald: Herald
+  changeNotifier: ChangeNotifier
   clock: Clock
   log: Log
   /** A token that GitHub should take, if there is one. */
@@ -70,7 +70,7 @@ export const createDrift = (deps: {
   /** Tokens of the installation may reach less than they say. */
   onNarrowed: (installation: number) => void
 }): Drift => {
-  const { journey, link, herald, clock, log } = deps
+  const { connectionState, link, changeNotifier, clock, log } = deps
   const suspicion = createSuspicion(() => clock.monotonic())
   const settling = createSettling(() => clock.monotonic())
   let looking: Promise<boolean> | undefined
@@ -83,16 +83,16 @@ export const createDrift = (deps: {
   let soon: Timer | undefined
 
   const enter = (trouble: Trouble, evidence: string): void => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (!isLive(connection) || !(connection.kind === 'connected' || isTrouble(connection.kind))) return
     settling.goesOn()
     if (connection.kind === trouble) return
     settling.entered()
-    journey.to({ ...established(connection), kind: trouble, sinceMs: clock.now(), evidence })
+    connectionState.transition({ ...established(connection), kind: trouble, sinceMs: clock.now(), evidence })
   }
 
   const settle = (found: readonly Installation[], force: boolean): void => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (!isLive(connection)) return
     const { account } = connection
     const mine = found.filter(
@@ -106,17 +106,17 @@ export const createDrift = (deps: {
     if (!isTrouble(connection.kind)) return
     // A state in which nothing is served is never kept for the sake of calm.
     if (!settling.mayLeave(force || !mayServe(connection))) return
-    journey.to({ ...established(connection), kind: 'connected', sinceMs: clock.now() })
+    connectionState.transition({ ...established(connection), kind: 'connected', sinceMs: clock.now() })
   }
 
   const learn = (found: readonly Installation[], force: boolean): boolean => {
     suspicion.clear()
-    const { installations, connection } = journey.read()
+    const { installations, connection } = connectionState.read()
     const changed = JSON.stringify(installations) !== JSON.stringify(found)
     if (changed && isLive(connection)) {
       const account = followAccount(connection.account, installations, found)
-      journey.to({ ...connection, account }, { installations: found })
-      herald.tell(installationChanges(installations, found))
+      connectionState.transition({ ...connection, account }, { installations: found })
+      changeNotifier.tell(installationChanges(installations, found))
       for (const id of narrowed(installations, found)) deps.onNarrowed(id)
     }
     settle(found, force)
@@ -124,17 +124,17 @@ export const createDrift = (deps: {
   }
 
   const learnApp = (app: App): void => {
-    const { connection, installations } = journey.read()
+    const { connection, installations } = connectionState.read()
     if (!isLive(connection)) return
     appSeenAtMs = clock.monotonic()
     if (JSON.stringify(connection.app) === JSON.stringify(app)) return
     const changes = appChanges(connection.app, app)
-    journey.to({ ...connection, app, account: followOwner(connection, app, installations) })
-    herald.tell(changes)
+    connectionState.transition({ ...connection, app, account: followOwner(connection, app, installations) })
+    changeNotifier.tell(changes)
   }
 
   const watched = (): boolean => {
-    const { kind } = journey.read().connection
+    const { kind } = connectionState.read().connection
     return kind === 'connected' || isTrouble(kind)
   }
 
@@ -153,7 +153,7 @@ export const createDrift = (deps: {
 
   /** A list without an entry is believed where each installation that was known is gone by its own address, too. */
   const assertGone = async (): Promise<void> => {
-    for (const { id } of journey.read().installations) {
+    for (const { id } of connectionState.read().installations) {
       const found = await link.getInstallation(id).catch((error: unknown) => {
         if (error instanceof Failure && error.code === 'installation-not-found') return undefined
         throw error
@@ -181,7 +181,7 @@ export const createDrift = (deps: {
     if (!trouble || !isMeant()) return
     // A policy names itself; the others need repeats.
     const believed = trouble === 'blocked' || (suspicion.note(failure.code) && (await isProven(failure.code)))
-    if (believed) return journey.inTurn(async () => void (isMeant() && enter(trouble, failure.message)))
+    if (believed) return connectionState.serially(async () => void (isMeant() && enter(trouble, failure.message)))
     // One timer, however many calls failed.
     confirmation?.cancel()
     const waitMs = suspicion.lastsMs() < UNPROVEN_MS ? CONFIRM_MS / 2 + 1_000 : SOON_APART_MS
@@ -190,25 +190,25 @@ export const createDrift = (deps: {
 
   const look = async (force: boolean, isMeant: () => boolean): Promise<boolean> => {
     const found = await link.listInstallations()
-    if (journey.read().connection.kind === 'blocked') await proveWay(found)
+    if (connectionState.read().connection.kind === 'blocked') await proveWay(found)
     if (found.length === 0) await assertGone()
-    const changed = await journey.inTurn(async () => isMeant() && learn(found, force))
+    const changed = await connectionState.serially(async () => isMeant() && learn(found, force))
     if (force || clock.monotonic() - appSeenAtMs >= APP_EVERY_MS) {
       const app = await link.getApp()
-      await journey.inTurn(async () => void (isMeant() && learnApp(app)))
+      await connectionState.serially(async () => void (isMeant() && learnApp(app)))
     }
     if (!isMeant()) return changed
     const changes = await deps.selections.look(found, { force })
-    herald.tell(changes)
+    changeNotifier.tell(changes)
     for (const { installation } of changes.filter(one => one.removed.length > 0)) deps.onNarrowed(installation)
     return changed
   }
 
   const ask = async (force = false): Promise<boolean> => {
     if (!watched() || (clock.monotonic() < restUntilMs && !force)) return false
-    const { generation } = journey.read()
+    const { generation } = connectionState.read()
     // What GitHub says of one connection is nothing to another, restored or imported meanwhile.
-    const isMeant = (): boolean => watched() && journey.read().generation === generation
+    const isMeant = (): boolean => watched() && connectionState.read().generation === generation
     askedAtMs = clock.monotonic()
     asking += 1
     try {
@@ -248,8 +248,8 @@ export const createDrift = (deps: {
   link.onOutcome(failure => {
     if (!failure) return
     if (TROUBLE_OF[failure.code] === 'blocked') {
-      journey
-        .inTurn(async () => enter('blocked', failure.message))
+      connectionState
+        .serially(async () => enter('blocked', failure.message))
         .catch((error: unknown) => log.error('a state could not be noted', { error: asFailure(error) }))
     } else if (TELLING.has(failure.code) && asking === 0) {
       if (failure.code === 'permission-not-granted') appSeenAtMs = Number.NEGATIVE_INFINITY

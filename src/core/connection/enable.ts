@@ -13,7 +13,7 @@ import type { StoredKey } from '../store/connection-store.ts'
 import type { AppLink } from './app-link.ts'
 import { within } from '../../service/within.ts'
 import type { Events } from '../audit/events.ts'
-import type { Journey } from './journey.ts'
+import type { ConnectionState } from './connection-state.ts'
 import type { Trail } from '../audit/trail.ts'
 
 /** Where GitHub sent the owner's browser to. `trusted`: an administrator typed it. */
@@ -44,7 +44,7 @@ const RETRY_CONVERSION_MS = 5_000
 const PAGES_MS = 4_000
 
 export const createEnable = (deps: {
-  journey: Journey
+  connectionState: ConnectionState
   link: AppLink
   trail: Pick<Trail, 'record'>
   events: Events
@@ -61,7 +61,7 @@ export const createEnable = (deps: {
   /** The first token proves the whole way; called once the App is installed. */
   onConnected: () => Promise<void>
 }): Enable => {
-  const { journey, link, clock, log } = deps
+  const { connectionState, link, clock, log } = deps
   let polling = false
   let nextPoll: Timer | undefined
   let retry: Timer | undefined
@@ -75,7 +75,7 @@ export const createEnable = (deps: {
   }
 
   const pending = (state: string | undefined): Extract<Connection, { kind: 'awaiting-app' }> | undefined => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (connection.kind !== 'awaiting-app' || connection.expiresAtMs <= clock.now()) return undefined
     return state === undefined || sameText(state, connection.state) ? connection : undefined
   }
@@ -107,9 +107,9 @@ export const createEnable = (deps: {
   }
 
   const begin = async (account: Account): Promise<Enabling> => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (isLive(connection)) {
-      const { next } = journey.explain()
+      const { next } = connectionState.explain()
       throw new Failure('already-connected', `the state is ${connection.kind}, with ${connection.account.login}`, {
         next: connection.kind === 'connected' ? undefined : next,
       })
@@ -123,7 +123,7 @@ export const createEnable = (deps: {
     const state = randomBytes(16).toString('hex')
     const expiresAtMs = clock.now() + LINK_MS
     deps.trail.record({ event: 'connection.enable', detail: account.login })
-    journey.to({ kind: 'awaiting-app', sinceMs: clock.now(), account, state, expiresAtMs })
+    connectionState.transition({ kind: 'awaiting-app', sinceMs: clock.now(), account, state, expiresAtMs })
     return {
       url: deps.formUrl(account, state),
       expiresAtMs,
@@ -133,7 +133,7 @@ export const createEnable = (deps: {
 
   /** `mayBeConverted`: the code was sent before, and its answer never came. */
   const convert = async (mayBeConverted: boolean): Promise<Connection> => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (connection.kind !== 'awaiting-app' || !connection.conversion) return connection
     const { code } = connection.conversion
     if (unstored?.code !== code) {
@@ -150,7 +150,7 @@ export const createEnable = (deps: {
       unstored = undefined
       return established
     } catch (error) {
-      if (journey.read().connection !== connection) unstored = undefined
+      if (connectionState.read().connection !== connection) unstored = undefined
       else if (error instanceof Failure && error.code === 'invalid-key') lose(connection, error.message)
       else retryConversion()
       throw error
@@ -159,7 +159,7 @@ export const createEnable = (deps: {
 
   const lose = ({ account }: Extract<Connection, { kind: 'awaiting-app' }>, evidence: string): void => {
     unstored = undefined
-    journey.to({ kind: 'key-lost', sinceMs: clock.now(), account, evidence })
+    connectionState.transition({ kind: 'key-lost', sinceMs: clock.now(), account, evidence })
   }
 
   const afterRefusal = (
@@ -174,7 +174,7 @@ export const createEnable = (deps: {
       lose(connection, failure.message)
     } else {
       const { conversion: _, ...without } = connection
-      journey.to(without)
+      connectionState.transition(without)
     }
   }
 
@@ -184,7 +184,7 @@ export const createEnable = (deps: {
   ): Connection => {
     if (foldName(app.owner.login) !== foldName(connection.account.login)) {
       const remark = `The App ${app.name} belongs to ${app.owner.login}, not to ${connection.account.login}; delete it under ${app.htmlUrl}.`
-      journey.to({ kind: 'disconnected', sinceMs: clock.now(), remark })
+      connectionState.transition({ kind: 'disconnected', sinceMs: clock.now(), remark })
       throw new Failure('wrong-owner', remark)
     }
     const now = clock.now()
@@ -197,14 +197,14 @@ export const createEnable = (deps: {
       enabledAtMs: now,
     }
     const key = deps.exportKey(deps.readKey(pem.reveal()), now)
-    journey.to(established, { keys: [key], installations: [], newGeneration: true })
+    connectionState.transition(established, { keys: [key], installations: [], newGeneration: true })
     deps.events.emit({ event: 'step', state: established.kind, detail: `App ${app.name} created, its key is stored` })
     void poll()
     return established
   }
 
   const resumeNow = async (): Promise<void> => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (connection.kind !== 'awaiting-app') return
     if (connection.conversion) {
       const { code, startedAtMs } = connection.conversion
@@ -214,24 +214,25 @@ export const createEnable = (deps: {
       await convert(true)
     } else if (connection.expiresAtMs <= clock.now()) {
       const remark = `Nobody finished enabling for ${connection.account.login} within the hour.`
-      journey.to({ kind: 'disconnected', sinceMs: clock.now(), remark })
+      connectionState.transition({ kind: 'disconnected', sinceMs: clock.now(), remark })
     }
   }
 
   /** Looks for an installation until there is one; the setup callback only makes it look sooner. */
   const poll = async (): Promise<void> => {
     // A timer may come when what it waits for is there.
-    if (polling || journey.read().connection.kind !== 'awaiting-installation') return
+    if (polling || connectionState.read().connection.kind !== 'awaiting-installation') return
     polling = true
     try {
       const found = await link.listInstallations()
-      if (found.length > 0) await journey.alone(async () => settle(journey.read().connection, found))
+      if (found.length > 0)
+        await connectionState.exclusively(async () => settle(connectionState.read().connection, found))
     } catch (error) {
       log.debug('no installation found yet', { error })
     } finally {
       polling = false
     }
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (connection.kind !== 'awaiting-installation') return
     // Eager while somebody sits before the page, later at each refresh only.
     if (clock.now() - connection.sinceMs >= LINK_MS) return
@@ -242,7 +243,7 @@ export const createEnable = (deps: {
 
   const settle = (connection: Connection, found: readonly Installation[]): void => {
     if (connection.kind !== 'awaiting-installation' || found.length === 0) return
-    journey.to({ ...connection, kind: 'connected', sinceMs: clock.now() }, { installations: found })
+    connectionState.transition({ ...connection, kind: 'connected', sinceMs: clock.now() }, { installations: found })
     void deps.onConnected().then(
       () => deps.events.emit({ event: 'step', state: 'connected', detail: 'first token minted' }),
       (error: unknown) => log.warn('the first token could not be minted', { error }),
@@ -250,24 +251,24 @@ export const createEnable = (deps: {
   }
 
   const resume = async (): Promise<void> => {
-    if (journey.read().connection.kind === 'awaiting-installation') return poll()
-    if (journey.read().connection.kind !== 'awaiting-app') return
-    await journey.alone(resumeNow).catch((error: unknown) => log.debug('enable waits', { error }))
+    if (connectionState.read().connection.kind === 'awaiting-installation') return poll()
+    if (connectionState.read().connection.kind !== 'awaiting-app') return
+    await connectionState.exclusively(resumeNow).catch((error: unknown) => log.debug('enable waits', { error }))
   }
 
   return {
     async begin(account) {
-      if (!isLive(journey.read().connection)) await assertOneGithub()
-      return journey.alone(() => begin(account))
+      if (!isLive(connectionState.read().connection)) await assertOneGithub()
+      return connectionState.exclusively(() => begin(account))
     },
     findPending: state => pending(state),
     async complete({ code, ...redirect }) {
       // Anybody may come here: who knows no state that is pending waits for nobody, and nobody waits for him.
       pendingFor(redirect)
-      return journey.alone(async () => {
+      return connectionState.exclusively(async () => {
         const connection = pendingFor(redirect)
         if (connection.conversion) return convert(true)
-        journey.to({ ...connection, conversion: { code, startedAtMs: clock.now() } })
+        connectionState.transition({ ...connection, conversion: { code, startedAtMs: clock.now() } })
         return convert(false)
       })
     },

@@ -13,7 +13,7 @@ import type { Status } from '../../protocol/wire.ts'
 import type { FeatureBody } from '../../protocol/wire-features.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Drift } from './drift.ts'
-import type { Journey } from './journey.ts'
+import type { ConnectionState } from './connection-state.ts'
 
 export type Features = {
   /** Asks GitHub first where one is switched on, so that what was granted a moment ago shows. */
@@ -28,12 +28,12 @@ const PATIENCE_MS = 5_000
 export const createFeatures = (deps: {
   switched: () => readonly { readonly name: FeatureName; readonly file: string }[]
   policy: () => Policy
-  journey: Journey
+  connectionState: ConnectionState
   drift: Pick<Drift, 'check'>
   clock: Pick<Clock, 'sleep'>
 }): Features => {
   const assess = (name: FeatureName): FeatureAssessment =>
-    assessFeature(FEATURES[name], profileOf(name), deps.journey.read())
+    assessFeature(FEATURES[name], profileOf(name), deps.connectionState.read())
 
   const profileOf = (name: FeatureName) =>
     deps.switched().some(one => one.name === name)

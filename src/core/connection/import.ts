@@ -8,7 +8,7 @@ import type { AppKey } from '../github/request.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { StoredKey } from '../store/connection-store.ts'
 import type { AppLink } from './app-link.ts'
-import type { Journey } from './journey.ts'
+import type { ConnectionState } from './connection-state.ts'
 import type { Trail } from '../audit/trail.ts'
 
 export type ImportWish = {
@@ -23,7 +23,7 @@ export type ImportWish = {
 export type ImportApp = (wish: ImportWish) => Promise<Connection>
 
 export const createImport = (deps: {
-  journey: Journey
+  connectionState: ConnectionState
   link: AppLink
   trail: Pick<Trail, 'record'>
   clock: Clock
@@ -33,10 +33,10 @@ export const createImport = (deps: {
   /** Looks for installations at once. */
   resume: () => Promise<void>
 }): ImportApp => {
-  const { journey, link, clock } = deps
+  const { connectionState, link, clock } = deps
 
   const prove = async (wish: ImportWish): Promise<Connection> => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (isLive(connection))
       throw new Failure('already-connected', `the state is ${connection.kind}, with ${connection.account.login}`)
     if (connection.kind === 'awaiting-app' && connection.conversion)
@@ -60,14 +60,14 @@ export const createImport = (deps: {
       event: 'connection.import',
       detail: `${app.name} for ${account.login}, key ${key.fingerprint}`,
     })
-    journey.to(next, { keys: [deps.exportKey(key, now)], installations: [], newGeneration: true })
+    connectionState.transition(next, { keys: [deps.exportKey(key, now)], installations: [], newGeneration: true })
     return next
   }
 
   return async wish => {
-    await journey.alone(() => prove(wish))
+    await connectionState.exclusively(() => prove(wish))
     await deps.resume()
-    return journey.read().connection
+    return connectionState.read().connection
   }
 }
 

@@ -10,7 +10,7 @@ import type { Clock } from '../../service/clock.ts'
 import type { StoredKey } from '../store/connection-store.ts'
 import type { AppLink } from './app-link.ts'
 import type { Events } from '../audit/events.ts'
-import type { Journey } from './journey.ts'
+import type { ConnectionState } from './connection-state.ts'
 import type { Trail } from '../audit/trail.ts'
 
 export type Keys = {
@@ -31,7 +31,7 @@ export type Keys = {
 const MOST_KEYS = 2
 
 export const createKeys = (deps: {
-  journey: Journey
+  connectionState: ConnectionState
   link: AppLink
   trail: Pick<Trail, 'record'>
   events: Pick<Events, 'emit'>
@@ -41,10 +41,10 @@ export const createKeys = (deps: {
   /** Asks GitHub for the state of things: with a new key it may be another. Never throws. */
   check: () => Promise<void>
 }): Keys => {
-  const { journey, link } = deps
+  const { connectionState, link } = deps
 
   const assertRotatable = (): Live => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (!isLive(connection)) throw new Failure('not-connected', 'there is no App, and so no key of it')
     if (connection.kind === 'disconnecting') throw new Failure('not-connected', 'a disable is under way')
     return connection
@@ -63,13 +63,13 @@ export const createKeys = (deps: {
     generation: number,
     { keys, event, detail }: { keys: readonly StoredKey[]; event: string; detail: string },
   ): Promise<void> =>
-    journey.alone(async () => {
+    connectionState.exclusively(async () => {
       const connection = assertRotatable()
-      if (journey.read().generation !== generation)
+      if (connectionState.read().generation !== generation)
         throw new Failure('not-connected', 'the connection was changed meanwhile; try again')
       deps.trail.record({ event, detail })
-      journey.to(connection, { keys, newGeneration: true })
-      deps.events.emit({ event: 'change', state: journey.read().connection.kind, detail })
+      connectionState.transition(connection, { keys, newGeneration: true })
+      deps.events.emit({ event: 'change', state: connectionState.read().connection.kind, detail })
     })
 
   const assertRoom = ({ kind }: Live, keys: readonly StoredKey[]): void => {
@@ -82,7 +82,7 @@ export const createKeys = (deps: {
 
   const add = async (pem: Secret): ReturnType<Keys['add']> => {
     const connection = assertRotatable()
-    const { generation, keys } = journey.read()
+    const { generation, keys } = connectionState.read()
     const key = deps.readKey(pem.reveal())
     const { fingerprint } = key
     if (keys.some(held => held.fingerprint === fingerprint)) return { added: fingerprint, alreadyHeld: true }
@@ -101,7 +101,7 @@ export const createKeys = (deps: {
 
   const retire = async (fingerprint?: string): ReturnType<Keys['retire']> => {
     const connection = assertRotatable()
-    const { generation, keys } = journey.read()
+    const { generation, keys } = connectionState.read()
     const deleteOnGitHub = appSettingsUrl(connection.app)
     const named = fingerprint ?? keys[0]?.fingerprint
     if (fingerprint !== undefined && !keys.some(key => key.fingerprint === fingerprint))
@@ -120,7 +120,7 @@ export const createKeys = (deps: {
 
   return {
     list: () =>
-      journey.read().keys.map(({ fingerprint, addedAtMs }, position) => ({
+      connectionState.read().keys.map(({ fingerprint, addedAtMs }, position) => ({
         fingerprint,
         added_at: isoTime(addedAtMs),
         signs: position === 0,

@@ -2,26 +2,34 @@
 
 import { type Host, isLive, isOtherHost } from '../../protocol/connection.ts'
 import type { Clock } from '../../service/clock.ts'
-import type { Journey } from './journey.ts'
+import type { ConnectionState } from './connection-state.ts'
 
 /** Called when the store is opened, and at each beat: the machine's name may change under a running daemon. */
 export const quarantineIfMoved = ({
-  journey,
+  connectionState,
   clock,
   host,
   isHome = () => false,
 }: {
-  journey: Journey
+  connectionState: ConnectionState
   clock: Clock
   host: () => Host
   /** Another machine of the same cluster is none that this one could disturb. */
   isHome?: (host: Host) => boolean
 }): void => {
-  const { connection } = journey.read()
+  const { connection } = connectionState.read()
   const here = host()
   if (!isLive(connection) || connection.kind === 'quarantined' || !isOtherHost(connection.host, here)) return
   if (isHome(connection.host)) return
   const { app, account, host: home, enabledAtMs } = connection
   const evidence = `enabled on ${home.hostname}, this is ${here.hostname}`
-  journey.to({ kind: 'quarantined', sinceMs: clock.now(), evidence, app, account, host: home, enabledAtMs })
+  connectionState.transition({
+    kind: 'quarantined',
+    sinceMs: clock.now(),
+    evidence,
+    app,
+    account,
+    host: home,
+    enabledAtMs,
+  })
 }

@@ -3,7 +3,7 @@
 import { Failure } from '../../protocol/errors.ts'
 
 /** Where a call has come to, so that an error can be laid at the right door. */
-export type Journey = {
+export type ConnectionState = {
   /** Host and port of the target. */
   readonly host: string
   /** The proxy's address as `ProxyAddress` prints it; undefined: direct. */
@@ -17,24 +17,27 @@ export type Journey = {
 }
 
 /** The deadline passed. Only what lies behind an open way is GitHub's delay. */
-export const explainDelay = (journey: Journey, deadlineMs: number): Failure => {
+export const explainDelay = (connectionState: ConnectionState, deadlineMs: number): Failure => {
   // What a redirect left of it is an odd number.
   const seconds = `${Math.round(deadlineMs / 100) / 10} s`
-  if (journey.stage === 'proxy') {
-    return new Failure('proxy-unreachable', `the proxy ${journey.proxy} opened no way to ${journey.host} in ${seconds}`)
+  if (connectionState.stage === 'proxy') {
+    return new Failure(
+      'proxy-unreachable',
+      `the proxy ${connectionState.proxy} opened no way to ${connectionState.host} in ${seconds}`,
+    )
   }
-  if (isPage(journey)) return explainPage(journey)
-  return new Failure('timeout', `${journey.host} did not answer in ${seconds}`)
+  if (isPage(connectionState)) return explainPage(connectionState)
+  return new Failure('timeout', `${connectionState.host} did not answer in ${seconds}`)
 }
 
 /** A CONNECT that the proxy did not answer with 200, or its 407 to a request without a tunnel. */
 export const explainRefusal = (
-  journey: Journey,
+  connectionState: ConnectionState,
   answer: { status: number; reason: string; squid?: string; offers?: readonly string[] },
 ): Failure => {
   const { status, reason, squid, offers = [] } = answer
-  const said = `the proxy ${journey.proxy} answered ${[status, reason, squid && `(${squid})`].filter(Boolean).join(' ')}`
-  const detail = `${said} when asked for ${journey.host}`
+  const said = `the proxy ${connectionState.proxy} answered ${[status, reason, squid && `(${squid})`].filter(Boolean).join(' ')}`
+  const detail = `${said} when asked for ${connectionState.host}`
   switch (status) {
     case 407:
       // With the right password too: an administrator who tries others may lock the account.
@@ -72,49 +75,53 @@ export const schemesOf = (header: string | readonly string[] | undefined): reado
   return [...new Set(schemes)].slice(0, 10)
 }
 
-export const explainError = (journey: Journey, error: unknown): Failure => {
+export const explainError = (connectionState: ConnectionState, error: unknown): Failure => {
   if (error instanceof Failure) return error
   const message = error instanceof Error ? error.message : String(error)
   const [, lookUp, name] = /^getaddrinfo (ENOTFOUND|EAI_\w+) (\S+)$/.exec(message) ?? []
   const code = lookUp ?? codeOf(error)
-  const atProxy = journey.stage === 'proxy'
-  const who = atProxy ? `the proxy ${journey.proxy}` : journey.host
+  const atProxy = connectionState.stage === 'proxy'
+  const who = atProxy ? `the proxy ${connectionState.proxy}` : connectionState.host
   const options = { cause: error }
   if (code === 'ENOTFOUND' || code.startsWith('EAI_')) {
     return new Failure('dns', `the name ${name ?? who}${atProxy ? ' of the proxy' : ''} has no address`, options)
   }
-  if (isPage(journey)) return explainPage(journey, options)
+  if (isPage(connectionState)) return explainPage(connectionState, options)
   if (isTls(code) && NO_TLS.test(`${code} ${message}`)) {
     const said = `${who} does not speak TLS: ${message.split('\n')[0]}`
     return new Failure(atProxy ? 'proxy-unreachable' : 'portal', said, options)
   }
   if (isTls(code)) {
-    const issuer = !atProxy && journey.issuer ? `, issued by ${journey.issuer}` : ''
+    const issuer = !atProxy && connectionState.issuer ? `, issued by ${connectionState.issuer}` : ''
     // Behind the semicolon is what Node advises to its own users.
     return new Failure('tls', `the certificate of ${who}${issuer}: ${message.split(/[\n;]/)[0]}`, options)
   }
   if (code.startsWith('HPE_')) return new Failure('portal', `${who} answered with what is no HTTP: ${message}`, options)
-  const socks = explainSocks(journey, message)
+  const socks = explainSocks(connectionState, message)
   if (socks) return socks
-  const way = !atProxy && journey.proxy ? ` by way of ${journey.proxy}` : ''
+  const way = !atProxy && connectionState.proxy ? ` by way of ${connectionState.proxy}` : ''
   return new Failure(atProxy ? 'proxy-unreachable' : 'unreachable', `${who}${way}: ${message}`, options)
 }
 
 /** The package `socks` gives its errors no codes, only messages. */
-const explainSocks = (journey: Journey, message: string): Failure | undefined => {
+const explainSocks = (connectionState: ConnectionState, message: string): Failure | undefined => {
   const [, reply] = /^Socks5 proxy rejected connection - (\w+)$/.exec(message) ?? []
   if (reply !== undefined) {
     const code = reply === 'NotAllowed' || reply === 'CommandNotSupported' ? 'proxy-refused' : 'unreachable'
-    return new Failure(code, `the proxy ${journey.proxy} answered ${reply} when asked for ${journey.host}`)
+    return new Failure(
+      code,
+      `the proxy ${connectionState.proxy} answered ${reply} when asked for ${connectionState.host}`,
+    )
   }
   if (!/Socks5 Authentication failed|no accepted authentication type/i.test(message)) return undefined
-  return new Failure('proxy-authentication', `the proxy ${journey.proxy} does not accept the user or password`)
+  return new Failure('proxy-authentication', `the proxy ${connectionState.proxy} does not accept the user or password`)
 }
 
 /** Before a certificate was seen; behind it GitHub itself speaks. */
-const isPage = ({ hasPage, stage, issuer }: Journey): boolean => hasPage && stage === 'target' && issuer === undefined
+const isPage = ({ hasPage, stage, issuer }: ConnectionState): boolean =>
+  hasPage && stage === 'target' && issuer === undefined
 
-const explainPage = ({ proxy, host }: Journey, options: { cause?: unknown } = {}): Failure =>
+const explainPage = ({ proxy, host }: ConnectionState, options: { cause?: unknown } = {}): Failure =>
   new Failure('portal', `the proxy ${proxy} answered with a page of its own when asked for ${host}`, options)
 
 /** What OpenSSL calls the words of a server that speaks something else. */

@@ -13,7 +13,7 @@ import { pipeline } from 'node:stream/promises'
 import type { Socket } from 'node:net'
 import { type DetailedPeerCertificate, TLSSocket } from 'node:tls'
 import { Failure } from '../../protocol/errors.ts'
-import { explainDelay, explainError, explainRefusal, type Journey, schemesOf } from './errors.ts'
+import { explainDelay, explainError, explainRefusal, type ConnectionState, schemesOf } from './errors.ts'
 import { MOST_IDLE } from './pool.ts'
 import type { ProxyAddress } from '../../service/proxy-address.ts'
 
@@ -99,7 +99,7 @@ const travelOnce = (
   const url = parseTarget(request.url)
   const proxy = way.proxyFor(url)
   const isTunnel = proxy !== undefined && (url.protocol === 'https:' || proxy.isSocks)
-  const journey: Journey = {
+  const connectionState: ConnectionState = {
     host: url.host,
     proxy: proxy?.toString(),
     stage: proxy === undefined ? 'target' : 'proxy',
@@ -132,7 +132,7 @@ const travelOnce = (
   }
   const onAbort = (): void => abort(signal?.reason)
   const onClosing = (): void => abort(new Failure('unreachable', `${url.host}: the daemon is stopping`))
-  const timer = setTimeout(() => fail(explainDelay(journey, deadlineMs)), deadlineMs)
+  const timer = setTimeout(() => fail(explainDelay(connectionState, deadlineMs)), deadlineMs)
   signal?.addEventListener('abort', onAbort)
   way.closing.addEventListener('abort', onClosing)
   call.once('close', () => {
@@ -144,27 +144,27 @@ const travelOnce = (
   call.on('proxyConnect', (connect: { statusCode?: number; statusText?: string; headers?: IncomingHttpHeaders }) => {
     if (connect.statusCode === undefined) return
     if (connect.statusCode === 200) {
-      journey.stage = 'target'
-      journey.hasPage = /^text\/html\b/i.test(connect.headers?.['content-type'] ?? '')
-      if (witness) witness.hasPage = journey.hasPage
-    } else fail(explainRefusal(journey, refusalOf(connect.statusCode, connect.statusText, connect.headers)))
+      connectionState.stage = 'target'
+      connectionState.hasPage = /^text\/html\b/i.test(connect.headers?.['content-type'] ?? '')
+      if (witness) witness.hasPage = connectionState.hasPage
+    } else fail(explainRefusal(connectionState, refusalOf(connect.statusCode, connect.statusText, connect.headers)))
   })
   call.once('socket', socket => {
-    if (isTunnel) journey.stage = 'target'
-    if (witness && journey.stage === 'target') attend(witness, socket)
+    if (isTunnel) connectionState.stage = 'target'
+    if (witness && connectionState.stage === 'target') attend(witness, socket)
     // Before the certificate is judged: a socket that was refused tells nothing any more.
-    if (!(socket instanceof TLSSocket) || call.reusedSocket || journey.stage === 'proxy') return
+    if (!(socket instanceof TLSSocket) || call.reusedSocket || connectionState.stage === 'proxy') return
     socket.prependOnceListener('secure', () => {
-      journey.issuer = nameOf(socket.getPeerCertificate().issuer)
+      connectionState.issuer = nameOf(socket.getPeerCertificate().issuer)
     })
   })
   call.on('error', error => {
     trip.isStale = !isSettled && call.reusedSocket && (isCode(error, 'ECONNRESET') || isCode(error, 'EPIPE'))
-    fail(explainError(journey, error))
+    fail(explainError(connectionState, error))
   })
   call.once('response', response => {
     if (proxy !== undefined && !isTunnel && response.statusCode === 407) {
-      fail(explainRefusal(journey, refusalOf(407, response.statusMessage, response.headers)))
+      fail(explainRefusal(connectionState, refusalOf(407, response.statusMessage, response.headers)))
       return
     }
     answer = response

@@ -17,7 +17,7 @@ import type { Store } from '../store/database.ts'
 import type { StoredToken } from '../store/token-store.ts'
 import { arrive } from '../connection/arrival.ts'
 import { LAST_EXPORT, type LastExport } from '../store/record-shapes.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 import type { Recovery } from './recovery.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 import type { Trail } from '../audit/trail.ts'
@@ -89,7 +89,7 @@ const FORCED = 'snapshot.forced'
 
 export const createSnapshots = (deps: {
   store: Store
-  journey: Journey
+  connectionState: ConnectionState
   tokens: Tokens
   trail: Trail
   recovery: Recovery
@@ -105,14 +105,14 @@ export const createSnapshots = (deps: {
   /** The key is proven and a token minted at once where GitHub can be reached; told to whoever waits by the state. */
   onRestored: () => void
 }): Snapshots => {
-  const { store, journey, tokens, trail, recovery, clock, log, tools } = deps
+  const { store, connectionState, tokens, trail, recovery, clock, log, tools } = deps
   const waiting = createWaitingRoom({ place: deps.waiting, readHeader: tools.readHeader, log })
 
   const isTrusted = ({ signer }: BundleHeader): boolean =>
     signer === recovery.signer().publicKey || deps.settings().trusted.includes(signer)
 
   const assertTrusted = (header: BundleHeader, { force }: RestoreWish): string[] => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (isTrusted(header)) return []
     const what = `written by ${header.signer} for App ${header.app_id ?? 'none'} of ${header.account?.login ?? 'no account'}`
     // A quarantined copy serves nobody: another may take its place.
@@ -132,13 +132,13 @@ export const createSnapshots = (deps: {
 
   const isSame = (header: BundleHeader): boolean => {
     const mark = store.facts.find(RESTORED)
-    return JSON.stringify(mark) === JSON.stringify(markOf(header, journey.read().generation))
+    return JSON.stringify(mark) === JSON.stringify(markOf(header, connectionState.read().generation))
   }
 
   /** Everything that lasts is in the one swap of the store; what comes after it can be made up for at the next start. */
   const take = async ({ header, content, recipients }: Opened): Promise<string[]> => {
     assertKeys(content, tools)
-    const { generation } = journey.read()
+    const { generation } = connectionState.read()
     const { connection, warnings } = arrive(content.connection, {
       host: deps.host(),
       nowMs: clock.now(),
@@ -151,7 +151,7 @@ export const createSnapshots = (deps: {
       detail: `${header.state} of ${header.created}, generation ${header.generation}, ${header.signer}`,
     })
     try {
-      journey.shred(connection, {
+      connectionState.shred(connection, {
         installations: content.installations,
         keys: content.keys,
         above: content.generation,
@@ -219,7 +219,7 @@ export const createSnapshots = (deps: {
   /** The sealed bundle that waits, where there is nothing else. */
   const findSole = (): ReturnType<typeof waiting.find> => {
     const waits = waiting.find()
-    return waits && journey.read().connection.kind === 'disconnected' ? waits : undefined
+    return waits && connectionState.read().connection.kind === 'disconnected' ? waits : undefined
   }
 
   return {
@@ -230,7 +230,7 @@ export const createSnapshots = (deps: {
         trail.record({ event: 'snapshot.export', detail: 'the sealed bundle that waits, as it is' })
         return Buffer.from(waits.bundle)
       }
-      const content = contentOf({ record: journey.read(), tokens: tokens.live() }, deps.settings(), wish)
+      const content = contentOf({ record: connectionState.read(), tokens: tokens.live() }, deps.settings(), wish)
       const bundle = await tools.writeBundle(content, {
         recipients: recovery.recipients(),
         signer: recovery.signer(),
@@ -244,9 +244,9 @@ export const createSnapshots = (deps: {
       noteExport(content.generation)
       return bundle
     },
-    restore: (bundle, wish) => journey.alone(() => restore(bundle, wish)),
+    restore: (bundle, wish) => connectionState.exclusively(() => restore(bundle, wish)),
     unlock: identities =>
-      journey.alone(async () => {
+      connectionState.exclusively(async () => {
         const waits = waiting.find()
         if (!waits)
           throw new Failure(
@@ -261,8 +261,8 @@ export const createSnapshots = (deps: {
       if (deps.waiting.find()) waiting.remove()
     },
     adopt: () =>
-      journey.alone(async () => {
-        const { connection } = journey.read()
+      connectionState.exclusively(async () => {
+        const { connection } = connectionState.read()
         if (!isLive(connection)) throw new Failure('not-connected', 'there are no credentials to adopt')
         const { app, account, enabledAtMs } = connection
         const adopted: Connection = {
@@ -277,11 +277,11 @@ export const createSnapshots = (deps: {
         trail.record({ event: 'connection.adopt', detail: `from ${connection.host.hostname}` })
         // Before the state: a proof that is owed to a connection that does not serve yet is asked for when it does.
         store.facts.put(UNPROVEN, true)
-        journey.to(kept, { newGeneration: true })
+        connectionState.transition(kept, { newGeneration: true })
         deps.onRestored()
       }),
     async prove() {
-      const { connection, installations } = journey.read()
+      const { connection, installations } = connectionState.read()
       if (store.facts.find(UNPROVEN) !== true || connection.kind !== 'connected') return
       for (const { id, suspendedAtMs } of installations) {
         if (suspendedAtMs !== undefined) continue

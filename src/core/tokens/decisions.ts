@@ -6,7 +6,7 @@ import { admits, authorize, authorizeAdmin } from '../policy/policy.ts'
 import { findInstallation, type Grant, type Peer, type Policy, type Wanted } from '../../protocol/profile.ts'
 import type { TokenRequest } from '../../protocol/wire.ts'
 import type { Attested } from '../peers/peer.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 import type { RepositoryNames } from './repository-names.ts'
 
 /** Who asks, and by which socket. `connection` is the same object for all requests of one socket connection. */
@@ -31,15 +31,15 @@ export type Decisions = {
 
 export const createDecisions = (deps: {
   policy: () => Policy
-  journey: Journey
+  connectionState: ConnectionState
   names: Pick<RepositoryNames, 'list' | 'find'>
 }): Decisions => {
-  const { journey } = deps
+  const { connectionState } = deps
   // A large request goes with its answer: its decision must not keep it.
   const made = new WeakMap<Attested, WeakMap<TokenRequest, Made>>()
 
   const authorizeFor = (request: TokenRequest, caller: Caller): Grant => {
-    const { installations } = journey.read()
+    const { installations } = connectionState.read()
     const policy = deps.policy()
     const wanted = toWanted(request)
     if (caller.socket === 'admin') return authorizeAdmin(policy, { wanted, installations })
@@ -48,7 +48,7 @@ export const createDecisions = (deps: {
 
   /** Whose repositories an id may be of: GitHub is asked of nothing that no profile of the caller's reaches. */
   const reachedBy = ({ profile, installation: wanted }: TokenRequest, caller: Caller): readonly Installation[] => {
-    const { installations } = journey.read()
+    const { installations } = connectionState.read()
     const named = wanted === undefined ? installations : [findInstallation(installations, wanted)]
     const admitting =
       caller.socket === 'admin' && profile === undefined
@@ -65,7 +65,7 @@ export const createDecisions = (deps: {
     const { profile, installation: wanted } = request
     if (caller.socket === 'admin' && profile === undefined) {
       const anything = wanted === undefined ? {} : { installation: wanted }
-      const { installations } = journey.read()
+      const { installations } = connectionState.read()
       return authorizeAdmin(deps.policy(), { wanted: anything, installations }).scope.installation
     }
     const [installation, ...others] = reachedBy(request, caller)
@@ -87,7 +87,7 @@ export const createDecisions = (deps: {
     /** Taken anew as soon as anything that it is made of is another object: request, connection, policy, installations. */
     decide(request, caller) {
       const policy = deps.policy()
-      const { installations } = journey.read()
+      const { installations } = connectionState.read()
       const known = made.get(caller.attested)?.get(request)
       if (known?.policy === policy && known.installations === installations && known.socket === caller.socket) {
         return known.grant

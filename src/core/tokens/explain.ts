@@ -5,7 +5,7 @@ import { explain, type Subject } from '../policy/explain.ts'
 import type { Peer, Policy } from '../../protocol/profile.ts'
 import type { Scope } from '../../protocol/scope.ts'
 import type { ExplainAnswer, ExplainRequest } from '../../protocol/wire-policy.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 
 type ScopeBody = NonNullable<ExplainAnswer['profiles'][number]['scope']>
 
@@ -27,10 +27,14 @@ export type Directory = {
 
 /** Throws `invalid-request` for users, groups and processes that there are not. */
 export const createExplain =
-  (deps: { policy: () => Policy; journey: Pick<Journey, 'read' | 'requireServing'>; directory: Directory }): Explain =>
+  (deps: {
+    policy: () => Policy
+    connectionState: Pick<ConnectionState, 'read' | 'requireServing'>
+    directory: Directory
+  }): Explain =>
   (request, asker) => {
     const { directory } = deps
-    const { installations } = deps.journey.read()
+    const { installations } = deps.connectionState.read()
     const subject = subjectOf(request, directory)
     // The kernel is the same for all: what it cannot prove of the one who asks it cannot prove of anybody.
     const hiding = request.pid === undefined ? directory.findHiding() : undefined
@@ -61,7 +65,7 @@ export const createExplain =
         ...(unit !== undefined && { unit }),
       },
       decision,
-      ...withheldBy(deps.journey),
+      ...withheldBy(deps.connectionState),
       profiles: profiles.map(({ scope, reasons, ...one }) => ({
         ...one,
         reasons: [...reasons],
@@ -71,7 +75,7 @@ export const createExplain =
   }
 
 /** Whatever the policy says: why no token is served now. */
-const withheldBy = ({ requireServing }: Pick<Journey, 'requireServing'>): Pick<ExplainAnswer, 'withheld'> => {
+const withheldBy = ({ requireServing }: Pick<ConnectionState, 'requireServing'>): Pick<ExplainAnswer, 'withheld'> => {
   try {
     requireServing()
     return {}

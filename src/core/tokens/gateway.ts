@@ -8,7 +8,7 @@ import type { TokenAnswer, TokenRequest } from '../../protocol/wire.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Outbound, OutboundRequest, OutboundResponse } from '../outbound/outbound.ts'
 import type { Caller } from './decisions.ts'
-import type { TokenDesk } from './token-desk.ts'
+import type { TokenIssuer } from './token-issuer.ts'
 import { hashToken } from '../audit/trail.ts'
 
 export type GatewayRequest = {
@@ -41,13 +41,13 @@ const LAG_MS = 2_000
 const LIFE_MS = 3_600_000
 
 export const createGateway = (deps: {
-  desk: Pick<TokenDesk, 'answer' | 'narrowTo'>
+  issuer: Pick<TokenIssuer, 'answer' | 'narrowTo'>
   outbound: Pick<Outbound, 'send'>
   clock: Pick<Clock, 'sleep'>
   settings: () => { readonly apiUrl: string }
   userAgent: string
 }): Gateway => {
-  const { desk } = deps
+  const { issuer } = deps
 
   const send = async (
     request: GatewayRequest,
@@ -72,12 +72,12 @@ export const createGateway = (deps: {
     const { profile } = target
     const wanted: TokenRequest = profile === undefined ? {} : { profile }
     try {
-      return { wanted, answer: await desk.answer(wanted, caller), ...(profile !== undefined && { profile }) }
+      return { wanted, answer: await issuer.answer(wanted, caller), ...(profile !== undefined && { profile }) }
     } catch (error) {
       if (!(error instanceof Failure) || !AMBIGUOUS.has(error.code)) throw error
       const narrowed = await narrow(wanted, target, caller)
       if (!narrowed) throw error
-      const answer = await desk.answer(narrowed, caller)
+      const answer = await issuer.answer(narrowed, caller)
       return { wanted: narrowed, answer, ...(answer.profile !== undefined && { profile: answer.profile }) }
     }
   }
@@ -87,7 +87,7 @@ export const createGateway = (deps: {
     { repository, repositoryId }: GatewayTarget,
     caller: Caller,
   ): Promise<TokenRequest | undefined> => {
-    if (repositoryId !== undefined) return desk.narrowTo(repositoryId, { request: wanted, caller })
+    if (repositoryId !== undefined) return issuer.narrowTo(repositoryId, { request: wanted, caller })
     return repository && { ...wanted, installation: repository.owner, repositories: [repository.name] }
   }
 
@@ -107,7 +107,7 @@ export const createGateway = (deps: {
       caller.attested.assertAlive()
       return send(request, { body, token: answer.token })
     }
-    const renewed = await desk.answer({ ...wanted, rejected: hashToken(new Secret(answer.token)) }, caller)
+    const renewed = await issuer.answer({ ...wanted, rejected: hashToken(new Secret(answer.token)) }, caller)
     return send(request, { body, token: renewed.token })
   }
 

@@ -9,7 +9,7 @@ import type { Log } from '../../service/log.ts'
 import type { Store } from '../store/database.ts'
 import type { StoredToken } from '../store/token-store.ts'
 import type { AppLink } from '../connection/app-link.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 
 /** Throws what GitHub, or the way there, answers; `scope-mismatch`, `not-connected`. */
 export type Minting = (what: { key: ScopeKey; profile: string; scope: Scope }) => Promise<Omit<StoredToken, 'slot'>>
@@ -17,20 +17,20 @@ export type Minting = (what: { key: ScopeKey; profile: string; scope: Scope }) =
 export const createMinting = (deps: {
   store: Store
   link: AppLink
-  journey: Journey
+  connectionState: ConnectionState
   githubClock: GitHubClock
   log: Log
 }): Minting => {
-  const { store, link, journey } = deps
+  const { store, link, connectionState } = deps
   return async ({ key, profile, scope }) => {
-    const began = journey.read()
+    const began = connectionState.read()
     const number = store.number()
     const { token, granted, expiresAtMs } = await link.mint(scope)
     try {
       assertGranted(scope, granted)
-      journey.requireServing()
+      connectionState.requireServing()
       // New keys are a new generation of the same connection: its tokens are as good as before.
-      if (store.number() !== number || !isSameApp(began.connection, journey.read().connection))
+      if (store.number() !== number || !isSameApp(began.connection, connectionState.read().connection))
         throw new Failure('not-connected', 'the connection was changed meanwhile')
     } catch (error) {
       await link

@@ -7,14 +7,14 @@ import { summarizeScope } from '../../protocol/scope.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { StoredToken } from '../store/token-store.ts'
 import type { Events } from '../audit/events.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 import type { MintCause } from './mint-tally.ts'
 import { inParallel } from '../../service/pool.ts'
 import type { RateLimit } from '../peers/rate-limit.ts'
 import type { Restraint } from './restraint.ts'
-import type { Seat } from '../connection/seat.ts'
+import type { Membership } from '../connection/membership.ts'
 import { type Held, profileOf } from './token-entry.ts'
-import type { TokenShelf } from './token-shelf.ts'
+import type { TokenCache } from './token-cache.ts'
 
 export type RefreshAhead = {
   /** Mints ahead what is in use and due. Never throws; `force`: also what is not due. */
@@ -37,18 +37,18 @@ const QUOTA_RESERVE = 100
 const CONCURRENT_MINTS = 8
 
 export const createRefreshAhead = (deps: {
-  shelf: TokenShelf
+  cache: TokenCache
   restraint: Restraint
-  journey: Pick<Journey, 'read'>
+  connectionState: Pick<ConnectionState, 'read'>
   clock: Pick<Clock, 'monotonic'>
   events: Events
   settings: () => RefreshSettings
   takeMint: RateLimit['takeMint']
   mint: (held: Held, cause: MintCause, wish: MintWish) => Promise<StoredToken>
-  seat?: () => Seat | undefined
+  membership?: () => Membership | undefined
 }): RefreshAhead => {
-  const { shelf, restraint, clock } = deps
-  const { remaining } = shelf
+  const { cache, restraint, clock } = deps
+  const { remaining } = cache
 
   /** Only what was handed out: what was refused, or is on its way to its first caller, is nobody's need. */
   const isDue = (held: Held, force: boolean): boolean => {
@@ -67,7 +67,7 @@ export const createRefreshAhead = (deps: {
 
   /** While the quota is plentiful it costs nobody's allowance. Then each holder has what it could have had by asking. */
   const isAffordable = (held: Held | undefined): boolean => {
-    const peer = held && shelf.findPeer(held.holder)
+    const peer = held && cache.findPeer(held.holder)
     if (!held || !peer || restraint.isPlentiful(held.scope.installation)) return true
     try {
       deps.takeMint(peer)
@@ -81,8 +81,8 @@ export const createRefreshAhead = (deps: {
   const refreshOne = async (grant: Grant, cause: MintCause): Promise<Attempt | undefined> => {
     try {
       restraint.assertMayMint(grant.scope.installation, cause === 'forced' ? -1 : QUOTA_RESERVE)
-      if (cause === 'refresh' && !isAffordable(shelf.find(grant))) return undefined
-      const held = shelf.open(grant)
+      if (cause === 'refresh' && !isAffordable(cache.find(grant))) return undefined
+      const held = cache.open(grant)
       held.handedOut = true
       await deps.mint(held, cause, cause === 'forced' ? { renew: true } : {})
       return { grant }
@@ -132,26 +132,26 @@ export const createRefreshAhead = (deps: {
   return {
     async refresh({ force = false } = {}) {
       const due: Held[] = []
-      const { installations } = deps.journey.read()
+      const { installations } = deps.connectionState.read()
       if (force) restraint.forgive()
-      for (const held of shelf.all()) {
+      for (const held of cache.all()) {
         // Where the App is installed elsewhere by now, what was for the former installation has ended with it.
         const isElsewhere = installations.length > 0 && !installations.some(({ id }) => id === held.scope.installation)
-        shelf.promote(held)
-        if (isElsewhere) shelf.forget(held)
+        cache.promote(held)
+        if (isElsewhere) cache.forget(held)
         else if (isDue(held, force)) due.push(held)
-        else if (isForgotten(held)) shelf.forget(held)
+        else if (isForgotten(held)) cache.forget(held)
       }
-      const seat = deps.seat?.()
-      if (seat && !force && !seat.refreshesAhead()) {
-        seat.wantAhead(due.map(({ profile, scope }) => ({ profile, scope })))
+      const membership = deps.membership?.()
+      if (membership && !force && !membership.refreshesAhead()) {
+        membership.wantAhead(due.map(({ profile, scope }) => ({ profile, scope })))
         return []
       }
       return refreshAll(due, force ? 'forced' : 'refresh')
     },
     async refreshFor(grants) {
       const due = grants.filter(grant => {
-        const held = shelf.find(grant)
+        const held = cache.find(grant)
         if (!held) return true
         held.askedAtMs = clock.monotonic()
         held.handedOut = true

@@ -9,7 +9,7 @@ import type { Log } from '../../service/log.ts'
 import type { Disable } from '../connection/disable.ts'
 import type { Drift } from '../connection/drift.ts'
 import type { Enable } from '../connection/enable.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 import { quarantineIfMoved } from '../connection/quarantine.ts'
 import type { RevokeAll } from './revoke-all.ts'
 import type { Tokens } from './tokens.ts'
@@ -28,7 +28,7 @@ export type Heartbeat = {
 const RETRY_MS = 30_000
 
 export const createHeartbeat = (deps: {
-  journey: Journey
+  connectionState: ConnectionState
   tokens: Tokens
   enable: Enable
   disable: Disable
@@ -46,7 +46,7 @@ export const createHeartbeat = (deps: {
   /** At the end of each beat: what outlives a restart is put down. */
   onBeat?: () => void
 }): Heartbeat => {
-  const { journey, tokens, clock, log } = deps
+  const { connectionState, tokens, clock, log } = deps
   const timers: Timer[] = []
   let retry: Timer | undefined
   let beating = false
@@ -60,7 +60,7 @@ export const createHeartbeat = (deps: {
     }
     beating = true
     try {
-      await journey.inTurn(async () => quarantineIfMoved(deps))
+      await connectionState.serially(async () => quarantineIfMoved(deps))
       await deps.revokeAll.resume()
       if (deps.leads?.() ?? true) {
         await deps.enable.resume()
@@ -116,11 +116,12 @@ export const createHeartbeat = (deps: {
     async force() {
       // What was gone from GitHub may be back: that is found out first.
       await deps.drift.check({ force: true })
-      journey.requireServing()
+      connectionState.requireServing()
       const outcomes = await tokens.refresh({ force: true })
       // Nothing was asked of GitHub, which must not look as if GitHub had agreed.
-      const { kind } = journey.read().connection
-      const trouble = outcomes.length === 0 && isTrouble(kind) && failureOfState({ state: kind, ...journey.explain() })
+      const { kind } = connectionState.read().connection
+      const trouble =
+        outcomes.length === 0 && isTrouble(kind) && failureOfState({ state: kind, ...connectionState.explain() })
       if (trouble) throw trouble
       return {
         refreshed: outcomes.filter(outcome => !outcome.failure).length,

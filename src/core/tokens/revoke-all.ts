@@ -11,9 +11,9 @@ import type { Log } from '../../service/log.ts'
 import type { Store } from '../store/database.ts'
 import type { AppLink } from '../connection/app-link.ts'
 import type { Events } from '../audit/events.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 import { inParallel } from '../../service/pool.ts'
-import type { Seat } from '../connection/seat.ts'
+import type { Membership } from '../connection/membership.ts'
 import type { Tokens } from './tokens.ts'
 import type { Trail } from '../audit/trail.ts'
 
@@ -46,7 +46,7 @@ const OF_ALL = new Set<Code>([...OF_THE_WAY, 'github-outage', 'quota', 'quaranti
 
 export const createRevokeAll = (deps: {
   store: Pick<Store, 'facts'>
-  journey: Journey
+  connectionState: ConnectionState
   link: Pick<AppLink, 'revoke'>
   tokens: Pick<Tokens, 'live' | 'drop'>
   trail: Pick<Trail, 'record' | 'owe'>
@@ -54,9 +54,9 @@ export const createRevokeAll = (deps: {
   clock: Clock
   githubClock: GitHubClock
   log: Log
-  seat?: () => Seat | undefined
+  membership?: () => Membership | undefined
 }): RevokeAll => {
-  const { store, journey, tokens, clock, log } = deps
+  const { store, connectionState, tokens, clock, log } = deps
   const left = new Map<string, Revocable>(readStored(store.facts.find(UNREVOKED)).map(one => [one.token.reveal(), one]))
   let failures = new Map<Code, { failure: Failure; tokens: number }>()
   let last: Promise<void> = Promise.resolve()
@@ -102,7 +102,7 @@ export const createRevokeAll = (deps: {
     if (left.size % TOLD_EACH > 0) return
     save()
     const detail = `${revoked} revoked, ${left.size} to go`
-    deps.events.emit({ event: 'step', state: journey.read().connection.kind, detail })
+    deps.events.emit({ event: 'step', state: connectionState.read().connection.kind, detail })
   }
 
   const tryEach = async (): Promise<void> => {
@@ -123,13 +123,13 @@ export const createRevokeAll = (deps: {
   }
 
   const voidAll = async (): Promise<void> => {
-    const { connection, generation } = journey.read()
+    const { connection, generation } = connectionState.read()
     if (!isLive(connection) || connection.kind === 'disconnecting' || connection.kind === 'quarantined') {
-      journey.requireServing()
+      connectionState.requireServing()
       throw new Failure('not-connected', 'there are no tokens')
     }
     lastVoid = generation
-    const held = [...tokens.live(), ...(deps.seat?.()?.tokensTo(lastVoid) ?? [])]
+    const held = [...tokens.live(), ...(deps.membership?.()?.tokensTo(lastVoid) ?? [])]
     deps.trail.record({
       event: 'tokens.revoke',
       detail: `all of ${connection.account.login}: ${held.length} and what is under way`,
@@ -139,7 +139,7 @@ export const createRevokeAll = (deps: {
       add(held)
       // Tokens belong to an enablement: those of another one are void, also where they are being minted, and on nodes that hear of it late.
       const enabledAtMs = Math.max(clock.now(), connection.enabledAtMs + 1)
-      journey.to({ ...connection, enabledAtMs }, { newGeneration: true })
+      connectionState.transition({ ...connection, enabledAtMs }, { newGeneration: true })
     } catch (error) {
       // They are served on, so none of them is revoked.
       left.clear()
@@ -154,7 +154,7 @@ export const createRevokeAll = (deps: {
   const finish = async (): Promise<void> => {
     await pass()
     // Of nodes that heard of it meanwhile.
-    if (add(deps.seat?.()?.tokensTo(lastVoid) ?? [])) await pass()
+    if (add(deps.membership?.()?.tokensTo(lastVoid) ?? [])) await pass()
   }
 
   const answer = (): RevokeAnswer => {
@@ -175,7 +175,7 @@ export const createRevokeAll = (deps: {
     async begin() {
       await last
       revoked = 0
-      const [voided] = await Promise.allSettled([journey.alone(voidAll)])
+      const [voided] = await Promise.allSettled([connectionState.exclusively(voidAll)])
       // In a cluster the change may have lost against another one: what is void here is revoked all the same.
       if (voided.status === 'rejected' && left.size === 0) throw voided.reason
       const waited = new AbortController()
@@ -189,7 +189,7 @@ export const createRevokeAll = (deps: {
     async resume() {
       if (left.size === 0) return
       try {
-        if (!isLive(journey.read().connection)) {
+        if (!isLive(connectionState.read().connection)) {
           left.clear()
           return save()
         }

@@ -6,7 +6,7 @@ import type { Log } from '../../service/log.ts'
 import type { StoredToken } from '../store/token-store.ts'
 import type { AppLink } from '../connection/app-link.ts'
 import type { Held } from './token-entry.ts'
-import type { TokenShelf } from './token-shelf.ts'
+import type { TokenCache } from './token-cache.ts'
 import { hashToken, sameHash } from '../audit/trail.ts'
 
 export type TokenWish = {
@@ -32,11 +32,11 @@ const UNANSWERED_MS = 30_000
 
 export const createWishes = (deps: {
   link: Pick<AppLink, 'accepts'>
-  shelf: TokenShelf
+  cache: TokenCache
   clock: Pick<Clock, 'monotonic'>
   log: Log
 }): Wishes => {
-  const { shelf, clock } = deps
+  const { cache, clock } = deps
 
   const isDue = (held: Held): boolean => clock.monotonic() - held.forcedAtMs >= FORCED_MINT_EVERY_MS
   const mayForce = (held: Held): boolean => {
@@ -64,8 +64,8 @@ export const createWishes = (deps: {
       allow()
       mayForce(held)
       if (await isAccepted(held, refused)) return false
-      if (!shelf.discard(held, refused)) return false
-      shelf.promote(held)
+      if (!cache.discard(held, refused)) return false
+      cache.promote(held)
       return held.current === undefined
     },
   }

@@ -12,17 +12,17 @@ import type { Store } from '../store/database.ts'
 import type { StoredToken } from '../store/token-store.ts'
 import type { AppLink } from '../connection/app-link.ts'
 import type { Events } from '../audit/events.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 import { createMintTally, type MintCause, type MintCounts } from './mint-tally.ts'
 import { createMintTurns } from './mint-turns.ts'
 import { createMinting } from './minting.ts'
 import type { RateLimit } from '../peers/rate-limit.ts'
 import { createRefreshAhead, FOR_GOOD, IN_USE_MS, type RefreshAhead, type RefreshSettings } from './refresh-ahead.ts'
 import { backoffMs, createRestraint, type Rest } from './restraint.ts'
-import type { Seat } from '../connection/seat.ts'
+import type { Membership } from '../connection/membership.ts'
 import { type CacheLimits, UNCLAIMED, type Usage } from './token-shares.ts'
 import { type Held, profileOf } from './token-entry.ts'
-import { createTokenShelf, FLOOR_MS, type ShelfCounts } from './token-shelf.ts'
+import { createTokenCache, FLOOR_MS, type CacheCounts } from './token-cache.ts'
 import { createWishes, type TokenWish } from './token-wishes.ts'
 import { hashToken, type Trail } from '../audit/trail.ts'
 
@@ -57,12 +57,12 @@ export type Tokens = RefreshAhead & {
 }
 
 /** Times of tokens are by GitHub's clock. */
-export type TokenCounts = ShelfCounts & MintCounts & { readonly lastMintedAtMs?: number }
+export type TokenCounts = CacheCounts & MintCounts & { readonly lastMintedAtMs?: number }
 
 export const createTokens = (deps: {
   store: Store
   link: AppLink
-  journey: Journey
+  connectionState: ConnectionState
   trail: Trail
   events: Events
   clock: Clock
@@ -71,14 +71,14 @@ export const createTokens = (deps: {
   settings: () => RefreshSettings
   random: () => number
   takeMint: RateLimit['takeMint']
-  seat?: () => Seat | undefined
+  membership?: () => Membership | undefined
   limits?: CacheLimits
 }): Tokens => {
-  const { link, journey, clock } = deps
-  const shelf = createTokenShelf(deps)
-  const { remaining } = shelf
+  const { link, connectionState, clock } = deps
+  const cache = createTokenCache(deps)
+  const { remaining } = cache
   const restraint = createRestraint(deps)
-  const wishes = createWishes({ ...deps, shelf })
+  const wishes = createWishes({ ...deps, cache })
   const mintHere = createMinting(deps)
   const turns = createMintTurns()
   const tally = createMintTally()
@@ -91,12 +91,12 @@ export const createTokens = (deps: {
 
   const mintNow = async (held: Held, cause: MintCause, wish: MintWish): Promise<StoredToken> => {
     try {
-      journey.requireServing()
+      connectionState.requireServing()
       const { profile, scope } = held
-      const seat = deps.seat?.()
-      const given = seat && (await heeding(held, seat.mint({ profile, scope }, wish)))
+      const membership = deps.membership?.()
+      const given = membership && (await heeding(held, membership.mint({ profile, scope }, wish)))
       if (given) {
-        journey.requireServing()
+        connectionState.requireServing()
         receive([given])
         // What the leader does not doubt is good enough here.
         delete held.doubtful
@@ -112,7 +112,7 @@ export const createTokens = (deps: {
 
   /** What was allowed before it waited for its turn may not be so any more. */
   const mintAllowed = async (held: Held, cause: MintCause): Promise<Omit<StoredToken, 'slot'>> => {
-    journey.requireServing()
+    connectionState.requireServing()
     // A rest that began meanwhile; how much quota an order or a proof may use was decided before.
     if (cause === 'demand') restraint.assertMayMint(held.scope.installation, 0)
     return heeding(held, mintHere(held))
@@ -129,7 +129,7 @@ export const createTokens = (deps: {
   }
 
   const keep = (held: Held, minted: Omit<StoredToken, 'slot'>): StoredToken => {
-    const token = shelf.put(held, minted)
+    const token = cache.put(held, minted)
     lastMintedAtMs = clock.now()
     // GitHub has made it. The grant is the row that must be in the log before the answer, and takes this one along.
     deps.trail.note({
@@ -139,7 +139,7 @@ export const createTokens = (deps: {
       hashedToken: hashToken(token.token),
     })
     tell(token)
-    deps.seat?.()?.minted(token)
+    deps.membership?.()?.minted(token)
     return token
   }
 
@@ -152,7 +152,7 @@ export const createTokens = (deps: {
     })
 
   const receive: Tokens['receive'] = (tokens, { quiet = false } = {}) => {
-    for (const token of shelf.receive(tokens)) {
+    for (const token of cache.receive(tokens)) {
       lastMintedAtMs = Math.max(lastMintedAtMs ?? 0, token.mintedAtMs)
       if (!quiet) tell(token)
     }
@@ -161,21 +161,21 @@ export const createTokens = (deps: {
   const noteFailure = (held: Held, failure: Failure): Failure => {
     held.failures += 1
     tally.failed(failure.code)
-    held.failedUnder = journey.read().installations
+    held.failedUnder = connectionState.read().installations
     held.retryAtMs = clock.monotonic() + backoffMs(failure, held.failures)
     // GitHub says that there is no such scope: a token of it reaches less than it says.
-    if (FOR_GOOD.has(failure.code)) for (const token of [held.current, held.next]) if (token) shelf.discard(held, token)
-    shelf.fail(held, failure)
+    if (FOR_GOOD.has(failure.code)) for (const token of [held.current, held.next]) if (token) cache.discard(held, token)
+    cache.fail(held, failure)
     return failure
   }
 
   /** What the scope was refused for its permissions or repositories says nothing once these have changed. */
   const mayBeGranted = ({ failedUnder }: Held, { code }: Failure): boolean =>
-    FOR_GOOD.has(code) && failedUnder !== journey.read().installations
+    FOR_GOOD.has(code) && failedUnder !== connectionState.read().installations
 
   const ask = (held: Held, by?: Peer): Held => {
     held.askedAtMs = clock.monotonic()
-    if (by && held.holder === UNCLAIMED) shelf.claim(held, by)
+    if (by && held.holder === UNCLAIMED) cache.claim(held, by)
     return held
   }
 
@@ -186,7 +186,7 @@ export const createTokens = (deps: {
 
   const atHand = (held: Held, { minTtlMs = 0 }: Pick<TokenWish, 'minTtlMs'>): StoredToken | undefined => {
     if (held.doubtful) return undefined
-    shelf.promote(held)
+    cache.promote(held)
     const { current, next } = held
     if (current && remaining(current) >= Math.max(minTtlMs, FLOOR_MS)) return handOut(held, current)
     return handOut(held, next && remaining(next) >= minTtlMs ? next : undefined)
@@ -200,34 +200,34 @@ export const createTokens = (deps: {
 
   /** The order: GitHub may be asked, then the caller's allowance, and only then there is an entry. */
   const mintFor = (grant: Grant, wish: TokenWish, by?: Peer): Promise<StoredToken> => {
-    const known = shelf.find(grant)
+    const known = cache.find(grant)
     restraint.assertMayMint(grant.scope.installation, 0)
     if (known?.minting) return known.minting
     const failure = known?.failure
     if (failure && known.retryAtMs > clock.monotonic() && !mayBeGranted(known, failure)) throw failure
     if (by) deps.takeMint(by)
-    const held = known ?? ask(shelf.open(grant, by))
+    const held = known ?? ask(cache.open(grant, by))
     return mint(held, remaining(held.current) > FLOOR_MS ? 'forced' : 'demand', wish)
   }
 
-  const ahead = createRefreshAhead({ ...deps, shelf, restraint, mint })
+  const ahead = createRefreshAhead({ ...deps, cache, restraint, mint })
 
   // What stood in the way is gone: nobody waits for the end of a rest that it caused.
   link.onRecovery(() => {
-    for (const held of shelf.all()) held.retryAtMs = Number.NEGATIVE_INFINITY
+    for (const held of cache.all()) held.retryAtMs = Number.NEGATIVE_INFINITY
   })
 
   return {
     find(grant, wish = {}, by) {
-      journey.requireServing()
-      const held = shelf.find(grant)
+      connectionState.requireServing()
+      const held = cache.find(grant)
       return held && atHand(ask(held, by), wish)
     },
     async obtain(grant, wish = {}, by) {
-      journey.requireServing()
-      const first = shelf.find(grant)
+      connectionState.requireServing()
+      const first = cache.find(grant)
       if (first && wish.rejected !== undefined) await replaceRejected(first, wish.rejected, by)
-      const known = shelf.find(grant)
+      const known = cache.find(grant)
       const good = known && atHand(ask(known, by), wish)
       if (good) return good
       const doubtful = known?.doubtful
@@ -237,7 +237,7 @@ export const createTokens = (deps: {
         return handOut(known, current)
       try {
         const minted = await tally.wait(mintFor(grant, wish, by))
-        const held = shelf.find(grant)
+        const held = cache.find(grant)
         if (!held) return minted
         return handOut(held, doubtful ? (atHand(held, wish) ?? minted) : minted)
       } catch (error) {
@@ -247,23 +247,23 @@ export const createTokens = (deps: {
       }
     },
     async renew(grant) {
-      journey.requireServing()
-      return mint(shelf.open(grant), 'proof', { renew: true })
+      connectionState.requireServing()
+      return mint(cache.open(grant), 'proof', { renew: true })
     },
     refresh: ahead.refresh,
     refreshFor: ahead.refreshFor,
-    doubt: shelf.doubt,
+    doubt: cache.doubt,
     rests: restraint.rests,
-    live: shelf.live,
-    drop: shelf.drop,
-    flush: shelf.flush,
-    take: shelf.take,
+    live: cache.live,
+    drop: cache.drop,
+    flush: cache.flush,
+    take: cache.take,
     receive,
     counts: () => ({
-      ...shelf.counts(clock.monotonic() - IN_USE_MS),
+      ...cache.counts(clock.monotonic() - IN_USE_MS),
       ...(lastMintedAtMs !== undefined && { lastMintedAtMs }),
       ...tally.read(),
     }),
-    usage: shelf.usage,
+    usage: cache.usage,
   }
 }

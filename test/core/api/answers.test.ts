@@ -18,7 +18,7 @@ const codeIn = (fields?: Readonly<Record<string, unknown>>): unknown => {
 }
 
 const JSON_TYPE = 'content-type: application/json'
-const deskThat = (answer: () => unknown): Partial<Operations> => ({ desk: { answer } }) as unknown as Operations
+const deskThat = (answer: () => unknown): Partial<Operations> => ({ issuer: { answer } }) as unknown as Operations
 const GIVEN = { token: 'ghs_x', expires_at: '2026-05-01T13:00:00.000Z' }
 
 /** Turns that are all taken at once, and noted. */
@@ -65,7 +65,7 @@ test('an answer that is given again is made a text once; any other one is told a
 test('git is answered in its own words: from what it says of host and path, or from JSON, and with nothing where it means another host', async t => {
   const asked: unknown[] = []
   const rig = await createApiRig(t, {
-    operations: { desk: { answer: (request: unknown) => (asked.push(request), GIVEN) } } as unknown as Operations,
+    operations: { issuer: { answer: (request: unknown) => (asked.push(request), GIVEN) } } as unknown as Operations,
     backend: { githubUrl: () => 'https://github.com' },
   })
   const asGit = (body: string, type = 'text/x-git-credential') =>
@@ -183,7 +183,7 @@ test('whoever reads the metrics finds each request that was answered and each re
     state: () => 'locked',
     operations: {
       gateway: { forward: async () => ({ status: 201, headers: {}, body: Readable.from(['x']) }) },
-      desk: { answer: () => GIVEN },
+      issuer: { answer: () => GIVEN },
     } as unknown as Operations,
   })
   for (const line of ['GET /v1/status', 'GET /v1/status', 'GET /v1/nothing', 'GET /v1/github/app', 'GET /v1/github/x'])
@@ -258,9 +258,9 @@ test('the budgets are as large as the daemon can bear: for JSON, for the gateway
   const MIB = 2 ** 20
   const budgets = createBodyBudgets()
   for (const [name, ofHolder, all] of [
-    ['json', 4, 16],
+    ['json', 2, 8],
     ['replay', 2, 8],
-    ['streamed', 2, 16],
+    ['streamed', 2, 8],
     ['large', 32, 32],
   ] as const) {
     let held = 0
@@ -315,7 +315,7 @@ test('a body is JSON, and says which field is wrong', async t => {
 test('requests are remembered in bounded number, each for the route that checked it', async t => {
   const requests: unknown[] = []
   const options: ApiRigOptions = {
-    operations: { desk: { answer: (request: unknown) => (requests.push(request), GIVEN) } } as unknown as Operations,
+    operations: { issuer: { answer: (request: unknown) => (requests.push(request), GIVEN) } } as unknown as Operations,
   }
   const { open } = await createApiRig(t, options)
   const bodies = ['first', ...Array.from({ length: 512 }, (_, n) => `number-${n}`), 'first'].map(profile =>

@@ -25,7 +25,7 @@ const head = (path: string, length: number): string =>
   `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`
 /** Gives a token to whoever asks in his own name. */
 const DESK = {
-  desk: {
+  issuer: {
     answer({ profile }: TokenRequest) {
       if (profile === 'theirs') throw new Failure('not-permitted', 'it is theirs')
       return { token: 'ghs_x' }

@@ -69,14 +69,14 @@ type Scene = {
   readonly sinks?: readonly Sink[]
   /** Why the peer is not known. */
   readonly gone?: Failure
-  readonly desk: CredentialsDesk
+  readonly issuer: CredentialsDesk
   readonly policy: Policy
 }
-type CredentialsDesk = ReturnType<CredentialsDeps['operations']>['desk']
+type CredentialsDesk = ReturnType<CredentialsDeps['operations']>['issuer']
 
 /** A socket whose every peer is this one, under this name. */
 const serve = async (t: ExecutionContext, scene: Scene) => {
-  const { peer, name = 'job', desk, policy, sinks = [] } = scene
+  const { peer, name = 'job', issuer, policy, sinks = [] } = scene
   let released = 0
   const log = createFakeLog()
   const clock = createFakeClock()
@@ -86,7 +86,7 @@ const serve = async (t: ExecutionContext, scene: Scene) => {
       return { peer, assertAlive() {}, release: () => void released++ }
     },
     peerName: () => scene.bound ?? `\0adf9/unit/job.service/${name}`,
-    operations: () => ({ desk }),
+    operations: () => ({ issuer }),
     config: () => ({ policy, sinks, github: GITHUB }),
     clock,
     log,
@@ -111,15 +111,15 @@ const serve = async (t: ExecutionContext, scene: Scene) => {
 
 test('a unit gets its token although systemd ended its half of the connection before the token was there', async t => {
   const policy = { profiles: [profileOf('job', ['job.service'])] }
-  const { desk } = await connectedRig({ policy })
+  const { issuer } = await connectedRig({ policy })
   const asked = Promise.withResolvers<void>()
-  const late: typeof desk.answer = async (request, caller) => {
+  const late: typeof issuer.answer = async (request, caller) => {
     await asked.promise
-    return desk.answer(request, caller)
+    return issuer.answer(request, caller)
   }
   const deny = () => Promise.reject(new Error('it was denied'))
   const peer = peerOf(0, { unit: 'job.service' })
-  const { server, fetch, released } = await serve(t, { peer, desk: { answer: late, deny }, policy })
+  const { server, fetch, released } = await serve(t, { peer, issuer: { answer: late, deny }, policy })
   const accepted = once(server, 'connection')
   const fetched = fetch()
   const [socket] = (await accepted) as [Socket]
@@ -146,14 +146,14 @@ test('whoever is not systemd in the unit that it names is refused, in the audit 
     'a profile that there is not': { peer: peerOf(0, { unit: 'job.service' }), name: 'nothing' },
   })) {
     const denied: string[] = []
-    const desk: CredentialsDesk = {
+    const issuer: CredentialsDesk = {
       answer: () => Promise.reject(new Error('it was answered')),
       async deny(detail) {
         denied.push(detail)
         throw new Failure('not-permitted', detail)
       },
     }
-    const { fetch, log } = await serve(t, { ...scene, desk, policy })
+    const { fetch, log } = await serve(t, { ...scene, issuer, policy })
     const text = await fetch()
     t.true(text.length > MOST_BYTES, what)
     t.notRegex(text, /gh[a-z]_/, what)
@@ -179,14 +179,14 @@ const GIVEN = {
 
 test('a profile gives the bare token, a sink the token of its profile in its format; each lasts for half an hour', async t => {
   const asked: unknown[] = []
-  const desk: CredentialsDesk = {
+  const issuer: CredentialsDesk = {
     answer: (request, { socket, attested }) => (asked.push([request, socket, attested.peer]), GIVEN),
     deny: () => Promise.reject(new Error('it was denied')),
   }
   const sinks = [{ name: 'netrc', profile: 'job', format: 'netrc' }] as unknown as readonly Sink[]
   const told: string[] = []
   for (const name of ['job', 'netrc']) {
-    const { fetch, log } = await serve(t, { peer: SYSTEMD, name, desk, policy: JOB, sinks })
+    const { fetch, log } = await serve(t, { peer: SYSTEMD, name, issuer, policy: JOB, sinks })
     told.push(await fetch())
     t.deepEqual(log.lines, [])
   }
@@ -200,7 +200,7 @@ test('a profile gives the bare token, a sink the token of its profile in its for
 
 test('the audit log is told which credential was asked for and why it was denied, as far as the name says it', async t => {
   const denied: unknown[] = []
-  const desk: CredentialsDesk = {
+  const issuer: CredentialsDesk = {
     answer: () => Promise.reject(new Error('it was answered')),
     async deny(detail, { request, caller }) {
       denied.push([detail, request, caller.socket, caller.attested.peer.uid])
@@ -209,7 +209,7 @@ test('the audit log is told which credential was asked for and why it was denied
   }
   const user = peerOf(1000, { unit: 'job.service' })
   for (const scene of [{ peer: user, bound: '' }, { peer: user }, { peer: peerOf(0) }, { peer: SYSTEMD, name: 'none' }])
-    await (await serve(t, { ...scene, desk, policy: JOB })).fetch()
+    await (await serve(t, { ...scene, issuer, policy: JOB })).fetch()
   t.deepEqual(denied, [
     ['LoadCredential=: the socket bears no name of systemd', {}, 'token', 1000],
     ['LoadCredential=: user 1000 is not the service manager', { profile: 'job' }, 'token', 1000],
@@ -219,7 +219,7 @@ test('the audit log is told which credential was asked for and why it was denied
 })
 
 test('a peer that is not known, and a token that cannot be had, fail the unit and are in the journal', async t => {
-  const desk: CredentialsDesk = {
+  const issuer: CredentialsDesk = {
     answer: () => Promise.reject(new Failure('github-outage', 'GitHub is down')),
     deny: () => Promise.reject(new Error('it was denied')),
   }
@@ -227,7 +227,7 @@ test('a peer that is not known, and a token that cannot be had, fail the unit an
     [{ gone: new Failure('peer-gone', 'it ended') }, 'peer-gone'],
     [{}, 'github-outage'],
   ] as const) {
-    const { fetch, log, released } = await serve(t, { peer: SYSTEMD, desk, policy: JOB, ...scene })
+    const { fetch, log, released } = await serve(t, { peer: SYSTEMD, issuer, policy: JOB, ...scene })
     t.true((await fetch()).length > MOST_BYTES)
     t.deepEqual(
       log.lines.map(({ level, fields }) => [level, codeIn(fields)]),
@@ -240,11 +240,11 @@ test('a peer that is not known, and a token that cannot be had, fail the unit an
 })
 
 test('whoever does not read is closed after two minutes, and whoever has gone is waited for by no timer', async t => {
-  const desk: CredentialsDesk = {
+  const issuer: CredentialsDesk = {
     answer: () => Promise.withResolvers<never>().promise,
     deny: () => Promise.reject(new Error('it was denied')),
   }
-  const { server, fetch, clock, released } = await serve(t, { peer: SYSTEMD, desk, policy: JOB })
+  const { server, fetch, clock, released } = await serve(t, { peer: SYSTEMD, issuer, policy: JOB })
   const accepted = once(server, 'connection')
   const fetched = fetch()
   await accepted
@@ -254,18 +254,18 @@ test('whoever does not read is closed after two minutes, and whoever has gone is
   t.is(await fetched, '')
   await soon(() => released() === 1)
   t.is(released(), 1)
-  const quick = await serve(t, { peer: peerOf(1000), desk, policy: JOB })
+  const quick = await serve(t, { peer: peerOf(1000), issuer, policy: JOB })
   await quick.fetch()
   await soon(() => quick.clock.waiting() === 0)
   t.is(quick.clock.waiting(), 0)
 })
 
 test('of very many connections of one holder the one that waits for longest makes room', async t => {
-  const desk: CredentialsDesk = {
+  const issuer: CredentialsDesk = {
     answer: () => Promise.withResolvers<never>().promise,
     deny: () => Promise.reject(new Error('it was denied')),
   }
-  const { server, fetch, released } = await serve(t, { peer: SYSTEMD, desk, policy: JOB })
+  const { server, fetch, released } = await serve(t, { peer: SYSTEMD, issuer, policy: JOB })
   const sockets: Socket[] = []
   server.on('connection', socket => void sockets.push(socket))
   const fetched = Array.from({ length: 256 }, fetch)

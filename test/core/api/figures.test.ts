@@ -15,8 +15,16 @@ const SIZES = { store: { db: 1, wal: 2 }, audit: { db: 3, wal: 4, archive: 5, mo
 const prepare = async () => {
   const { rig, world, installation, clock } = await connectedRig()
   const calls = createCallTally({ clock })
-  const { tokens, link, journey, githubClock, store } = rig
-  const figures = createFigures({ tokens, link, journey, calls, githubClock, facts: store.facts, sizes: () => SIZES })
+  const { tokens, link, connectionState, githubClock, store } = rig
+  const figures = createFigures({
+    tokens,
+    link,
+    connectionState,
+    calls,
+    githubClock,
+    facts: store.facts,
+    sizes: () => SIZES,
+  })
   const grantOf = (profile: string): Grant => ({
     profile,
     scope: { installation: installation.id, permissions: { contents: 'read' } },

@@ -14,7 +14,7 @@ const setUp = async (t: Parameters<typeof createApiRig>[0], socket: 'admin' | 't
   const keys: string[] = []
   const notes: (readonly [what: string, keysBefore: number])[] = []
   const operations = {
-    desk: { answer: (request: unknown) => (requests.push(request), { token: 'ghs_x' }) },
+    issuer: { answer: (request: unknown) => (requests.push(request), { token: 'ghs_x' }) },
     keys: {
       add: async (pem: { reveal(): string }) => (keys.push(pem.reveal()), { added: 'x', alreadyHeld: false }),
       list: () => [],

@@ -75,7 +75,7 @@ const setUp = async (t: ExecutionContext, socket: 'admin' | 'token' = 'admin') =
       add: of('keys.add', Promise.resolve({ added: PRINT, alreadyHeld: true })),
       retire: of('keys.retire', Promise.resolve({ retired: [PRINT], deleteOnGitHub: 'http://github/' })),
     },
-    desk: { answer: of('desk.answer', { token: 'ghs_x' }) },
+    issuer: { answer: of('issuer.answer', { token: 'ghs_x' }) },
     status: { standing: () => ({ ...STATE, since: TIME, version: '1' }), reasonsNotReady: () => [] },
     snapshots: {
       export: of('snapshots.export', Buffer.from('bundle')),
@@ -161,7 +161,7 @@ const READS: readonly Case[] = [
   [
     'POST /v1/tokens',
     { profile: 'x' },
-    [['desk.answer', { profile: 'x' }, 'admin.sock of uid 1000']],
+    [['issuer.answer', { profile: 'x' }, 'admin.sock of uid 1000']],
     { token: 'ghs_x' },
   ],
 ]
@@ -298,7 +298,7 @@ test('each answer is one that the OpenAPI document describes', async t => {
   const { askFor } = await setUp(t)
   const { check } = createChecker(openApiDocument({ socket: 'admin', version: '1' }))
   for (const [line, body] of [...READS, ...CHANGES, ['POST /v1/nothing', undefined] as const]) {
-    // The answers of the rig's cluster, its desk and its features are not whole.
+    // The answers of the rig's cluster, its issuer and its features are not whole.
     if (/cluster|tokens/.test(line)) continue
     const { status, head, text } = await askFor(line, body)
     const type = /^content-type: (.*)$/im.exec(head)?.[1] ?? ''
@@ -354,7 +354,7 @@ test('a token, the status and the profiles are had on token.sock, as what the ca
   t.deepEqual(JSON.parse(given.text), { token: 'ghs_x' })
   t.is((await askFor('GET /v1/status')).status, 200)
   t.deepEqual(calls, [
-    ['desk.answer', { profile: 'x' }, 'token.sock of uid 1000'],
+    ['issuer.answer', { profile: 'x' }, 'token.sock of uid 1000'],
     ['status', 'token.sock of uid 1000'],
   ])
 })

@@ -22,7 +22,7 @@ type Scene = {
 
 const connected = async (prepare: (scene: Omit<Scene, 'act'> & { appId: number }) => Promise<Scene['act']>) => {
   const { rig, world, app } = await connectedRig()
-  const snapshots = createSnapshotRig(rig, { shelf: createShelf() })
+  const snapshots = createSnapshotRig(rig, { cache: createShelf() })
   const scene = { rig, world, snapshots, appId: app.id }
   return { ...scene, act: await prepare(scene) }
 }
@@ -30,7 +30,7 @@ const connected = async (prepare: (scene: Omit<Scene, 'act'> & { appId: number }
 const empty = async (prepare: (scene: Omit<Scene, 'act'>) => Promise<Scene['act']>): Promise<Scene> => {
   const premises = createPremises()
   const rig = createRig(premises)
-  const scene = { rig, world: premises.world, snapshots: createSnapshotRig(rig, { shelf: createShelf() }) }
+  const scene = { rig, world: premises.world, snapshots: createSnapshotRig(rig, { cache: createShelf() }) }
   return { ...scene, act: await prepare(scene) }
 }
 
@@ -43,8 +43,8 @@ const CHANGES: Readonly<Record<string, { readonly refused: boolean; readonly mak
   restore: {
     refused: true,
     make: () =>
-      connected(async ({ snapshots: { snapshots, shelf } }) => {
-        const bundle = forge(shelf, await snapshots.export(), kept => ({
+      connected(async ({ snapshots: { snapshots, cache } }) => {
+        const bundle = forge(cache, await snapshots.export(), kept => ({
           ...kept,
           header: { ...kept.header, hostname: 'other' },
         }))
@@ -129,7 +129,7 @@ const CHANGES: Readonly<Record<string, { readonly refused: boolean; readonly mak
 
 /** All that a change may leave behind, but for its rows. */
 const leftBy = ({ rig, snapshots }: Scene) => {
-  const { generation, connection, keys, installations } = rig.journey.read()
+  const { generation, connection, keys, installations } = rig.connectionState.read()
   return {
     state: connection.kind,
     generation,
@@ -194,9 +194,9 @@ for (const [name, { refused, make }] of Object.entries(CHANGES)) {
 
 test('a change that fails holds up none that waits behind it, nor a later one', async t => {
   const { rig } = await connectedRig()
-  const failing = rig.journey.inTurn(() => Promise.reject(new Failure('timeout', 'no answer')))
-  const behind = rig.journey.inTurn(() => Promise.resolve('done'))
+  const failing = rig.connectionState.serially(() => Promise.reject(new Failure('timeout', 'no answer')))
+  const behind = rig.connectionState.serially(() => Promise.resolve('done'))
   t.is((await failureOf(failing)).code, 'timeout')
   t.is(await behind, 'done')
-  t.is(await rig.journey.inTurn(() => Promise.resolve('later')), 'later')
+  t.is(await rig.connectionState.serially(() => Promise.resolve('later')), 'later')
 })

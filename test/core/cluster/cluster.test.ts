@@ -88,7 +88,7 @@ test('a leader that is killed is replaced after its lease, and nothing is minted
 test('a leader that stops resigns: the next one does not wait for a lease', async t => {
   const { rig, nodes } = await threeNodes()
   const [a, b, c] = nodes
-  const ended = a.get().node.seat.end()
+  const ended = a.get().node.membership.end()
   await rig.clock.advance(200)
   await ended
   t.true([b.role(), c.role()].includes('leader'))
@@ -165,10 +165,10 @@ test('a node that has not been told yet of what another one changed asks before 
   b.get().client.delayWatches(told.promise)
   const [first, second] = [rig.world.addKey(rig.app.id), rig.world.addKey(rig.app.id)]
   await during(rig, a.get().rig.keys.add(new Secret(first)))
-  t.is(b.get().rig.journey.read().generation, 1, 'it has not heard of it')
+  t.is(b.get().rig.connectionState.read().generation, 1, 'it has not heard of it')
   const failure = await failureOf(during(rig, b.get().rig.keys.add(new Secret(second))))
   t.is(failure.code, 'not-connected', 'what it proved was proven upon another record')
-  t.is(b.get().rig.journey.read().generation, 2)
+  t.is(b.get().rig.connectionState.read().generation, 2)
   t.is((await failureOf(during(rig, b.get().rig.keys.add(new Secret(second))))).code, 'too-many-keys')
   told.resolve()
   b.get().client.delayWatches(undefined)
@@ -183,10 +183,10 @@ test('a change that comes after the lock was lost is void, and told so', async t
   const { rig, nodes } = await threeNodes()
   const [a, b] = nodes
   const slow = Promise.withResolvers<void>()
-  const change = a.get().rig.journey.alone(async () => {
+  const change = a.get().rig.connectionState.exclusively(async () => {
     await slow.promise
-    const { connection } = a.get().rig.journey.read()
-    a.get().rig.journey.to(connection, { newGeneration: true })
+    const { connection } = a.get().rig.connectionState.read()
+    a.get().rig.connectionState.transition(connection, { newGeneration: true })
   })
   await rig.clock.advance(100)
   a.pause()
@@ -213,14 +213,14 @@ const overtaken = async () => {
   const { rig, nodes } = await threeNodes()
   const [a, b] = nodes
   const [slow, work] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
-  const change = a.get().rig.journey.alone(async () => {
+  const change = a.get().rig.connectionState.exclusively(async () => {
     await slow.promise
-    a.get().rig.journey.shred({ kind: 'disconnected', sinceMs: rig.clock.now() })
+    a.get().rig.connectionState.shred({ kind: 'disconnected', sinceMs: rig.clock.now() })
   })
   await rig.clock.advance(100)
   a.pause()
   await rig.clock.advance(10_000)
-  const theirs = b.get().rig.journey.alone(() => work.promise)
+  const theirs = b.get().rig.connectionState.exclusively(() => work.promise)
   await rig.clock.advance(1_000)
   slow.resolve()
   await settle()
@@ -234,7 +234,7 @@ test('a change is not done while another node holds the lock that was lost: it g
   const [a, b, c] = nodes
   t.is(failure.code, 'cluster-conflict')
   t.regex(failure.message, /not in the cluster yet/)
-  t.true(a.get().node.desk.status().unsent)
+  t.true(a.get().node.commands.status().unsent)
   t.deepEqual([a.kind(), b.kind(), c.kind()], ['disconnected', 'connected', 'connected'])
   await rig.clock.advance(5_000)
   t.is(a.kind(), 'disconnected', 'what was cleared does not come back')
@@ -242,15 +242,15 @@ test('a change is not done while another node holds the lock that was lost: it g
   await theirs
   await rig.clock.advance(15_000)
   t.deepEqual([a.kind(), b.kind(), c.kind()], ['disconnected', 'disconnected', 'disconnected'])
-  t.false(a.get().node.desk.status().unsent)
+  t.false(a.get().node.commands.status().unsent)
 })
 
 test('such a change gives way to what that other node made, and the audit log tells', async t => {
   const { rig, nodes, failure, work, theirs } = await overtaken()
   const [a, b] = nodes
   t.is(failure.code, 'cluster-conflict')
-  const { journey } = b.get().rig
-  journey.to(journey.read().connection, { newGeneration: true })
+  const { connectionState } = b.get().rig
+  connectionState.transition(connectionState.read().connection, { newGeneration: true })
   work.resolve()
   await theirs
   await rig.clock.advance(15_000)
@@ -305,7 +305,7 @@ test('without etcd every node goes on, mints for itself, and refuses to decide f
     nodes.map(node =>
       node
         .get()
-        .node.seat.warnings()
+        .node.membership.warnings()
         .map(({ code }) => code),
     ),
     [['cluster-isolated'], ['cluster-isolated'], ['cluster-isolated']],
@@ -431,13 +431,13 @@ test('a join that fails midway leaves the node as it was, and can be tried again
   await rig.clock.advance(MINUTE)
   await late.join()
   t.deepEqual([late.kind(), late.role()], ['connected', 'follower'])
-  t.true(late.get().node.desk.status().in_touch)
+  t.true(late.get().node.commands.status().in_touch)
 })
 
 test('a join that fails midway leaves the credentials that the node had', async t => {
   const { rig, nodes } = await threeNodes()
   const [, b] = nodes
-  const left = b.get().node.desk.leave({ keep: true })
+  const left = b.get().node.commands.leave({ keep: true })
   await rig.clock.advance(1_000)
   await left
   b.disk.facts.set('cluster.signers', ['a key that the others do not know yet'])
@@ -480,7 +480,7 @@ test('a join that the disk refuses is undone; where that is refused too, the nod
   client.commit = commit
   delete late.disk.storeFailure
   await rig.clock.advance(15_000)
-  t.deepEqual([late.kind(), late.role(), late.get().node.desk.status().in_touch], ['connected', 'follower', true])
+  t.deepEqual([late.kind(), late.role(), late.get().node.commands.status().in_touch], ['connected', 'follower', true])
   t.true((await late.token()).expiresAtMs > rig.clock.now())
 })
 
@@ -489,10 +489,10 @@ test('a node that starts serves nothing before it knows what holds, or cannot kn
   const [, , c] = nodes
   c.kill()
   const starting = c.start({ cut: true })
-  const { journey } = c.get().rig
-  t.is(thrownBy(() => journey.requireServing())?.code, 'cluster-unreachable')
+  const { connectionState } = c.get().rig
+  t.is(thrownBy(() => connectionState.requireServing())?.code, 'cluster-unreachable')
   await starting
-  t.notThrows(() => journey.requireServing())
+  t.notThrows(() => connectionState.requireServing())
 })
 
 test('a member that never had contact serves nothing before it has', async t => {
@@ -516,9 +516,9 @@ test('a node with another connection joins by force alone', async t => {
   await other.start()
   await other.get().rig.importApp({ appId: app.id, pem: new Secret(pem) })
   t.is((await failureOf(other.join())).code, 'cluster-member')
-  t.is(other.get().rig.journey.read().keys[0]?.fingerprint, pem)
+  t.is(other.get().rig.connectionState.read().keys[0]?.fingerprint, pem)
   await other.join({ force: true })
-  t.is(other.get().rig.journey.read().keys[0]?.fingerprint, rig.pem)
+  t.is(other.get().rig.connectionState.read().keys[0]?.fingerprint, rig.pem)
 })
 
 test('a replica holds the credentials, calls nobody and never leads, until it is promoted', async t => {
@@ -534,7 +534,7 @@ test('a replica holds the credentials, calls nobody and never leads, until it is
   await rig.clock.advance(61 * MINUTE)
   t.is((await failureOf(replica.token())).code, 'replica')
   t.deepEqual([replica.role(), rig.world.calls.length], ['replica', 0])
-  await replica.get().node.desk.promote()
+  await replica.get().node.commands.promote()
   await rig.clock.advance(2_000)
   t.is(replica.role(), 'leader')
   t.true((await replica.token()).expiresAtMs > rig.clock.now())
@@ -558,7 +558,7 @@ test('who leaves keeps nothing, or all of it', async t => {
     [b, false],
     [c, true],
   ] as const) {
-    const left = node.get().node.desk.leave({ keep })
+    const left = node.get().node.commands.leave({ keep })
     await rig.clock.advance(1_000)
     await left
   }
@@ -592,7 +592,7 @@ test('a new secret seals once every node knows it, and the former one opens noth
   await a.get().rig.importApp({ appId: rig.app.id, pem: new Secret(rig.pem) })
   for (const node of [a, b]) await node.join()
   t.is(b.kind(), 'connected', 'while one node does not know the new one, all seal with the former')
-  const failure = await failureOf(b.get().node.desk.reseal())
+  const failure = await failureOf(b.get().node.commands.reseal())
   t.is(failure.code, 'cluster-secret')
   t.regex(failure.message, /^a-/)
 
@@ -601,7 +601,7 @@ test('a new secret seals once every node knows it, and the former one opens noth
   await a.start({ secrets: [next, former] })
   await a.token()
   await rig.clock.advance(1_000)
-  const resealed = b.get().node.desk.reseal()
+  const resealed = b.get().node.commands.reseal()
   await rig.clock.advance(1_000)
   t.true((await resealed) >= 2)
   const old = createKeyring({ cluster: 'test', secrets: [former] })
@@ -740,9 +740,13 @@ test('what the leader learns of the App is known on every node; what a follower 
     nodes.map(node => node.kind()),
     ['suspended', 'suspended', 'suspended'],
   )
-  const { connection } = b.get().rig.journey.read()
+  const { connection } = b.get().rig.connectionState.read()
   if (!('app' in connection)) throw new Error('no App')
-  await b.get().rig.journey.inTurn(async () => b.get().rig.journey.to({ ...connection, kind: 'connected' }))
+  await b
+    .get()
+    .rig.connectionState.serially(async () =>
+      b.get().rig.connectionState.transition({ ...connection, kind: 'connected' }),
+    )
   await rig.clock.advance(11_000)
   t.is(b.kind(), 'suspended')
 })
@@ -773,7 +777,7 @@ test('a record of a newer version is neither taken nor replaced', async t => {
   t.true(
     nodes[1]
       .get()
-      .node.seat.warnings()
+      .node.membership.warnings()
       .some(({ code }) => code === 'cluster-behind'),
   )
 })
@@ -781,7 +785,7 @@ test('a record of a newer version is neither taken nor replaced', async t => {
 const codesOf = (node: Machine): string[] =>
   node
     .get()
-    .node.seat.warnings()
+    .node.membership.warnings()
     .map(({ code }) => code)
 
 test('a node that reaches etcd and cannot open the record serves for 24 hours, restarts included, and says why', async t => {
@@ -793,13 +797,13 @@ test('a node that reaches etcd and cannot open the record serves for 24 hours, r
   await rig.clock.advance(12 * HOUR)
   t.true((await c.token()).expiresAtMs > rig.clock.now())
   t.deepEqual(codesOf(c), ['cluster-secret'])
-  const { trouble, in_touch } = c.get().node.desk.status()
+  const { trouble, in_touch } = c.get().node.commands.status()
   t.true(in_touch)
   t.regex(trouble ?? '', /sealed with another secret\. Give this node the same cluster secret/)
   c.kill()
   await c.start({ secrets: [SECRET] })
   await rig.clock.advance(MINUTE)
-  t.is(c.get().node.desk.status().trouble, undefined, 'with the right one it is in step at once')
+  t.is(c.get().node.commands.status().trouble, undefined, 'with the right one it is in step at once')
   c.kill()
   await c.start({ secrets: other })
   await rig.clock.advance(23 * HOUR)
@@ -886,7 +890,7 @@ test('a disable that cannot be written down ends the serving at once', async t =
   t.is((await failureOf(c.token())).code, 'isolated')
   t.is(c.get().rig.status.brief().state, 'isolated')
   t.deepEqual(codesOf(c), ['cluster-behind'])
-  t.regex(c.get().node.desk.status().trouble ?? '', /not taken over: no space left on the device/)
+  t.regex(c.get().node.commands.status().trouble ?? '', /not taken over: no space left on the device/)
   delete c.disk.storeFailure
   await rig.clock.advance(11_000)
   t.deepEqual([c.kind(), c.disk.record.keys.length], ['disconnected', 0])
@@ -899,14 +903,14 @@ test('a node that cannot take over what others note has not heard of them meanwh
   c.disk.storeFailure = new Failure('disk-full', 'no space left on the device')
   rig.world.suspend([...rig.world.installations.keys()][0] ?? 0, true)
   await rig.clock.advance(11 * MINUTE)
-  const { last_contact_at: before, trouble } = c.get().node.desk.status()
+  const { last_contact_at: before, trouble } = c.get().node.commands.status()
   t.regex(trouble ?? '', /not taken over/)
   await rig.clock.advance(5 * MINUTE)
-  t.is(c.get().node.desk.status().last_contact_at, before)
+  t.is(c.get().node.commands.status().last_contact_at, before)
   delete c.disk.storeFailure
   await rig.clock.advance(15_000)
-  t.deepEqual([c.kind(), c.get().node.desk.status().trouble], ['suspended', undefined])
-  t.not(c.get().node.desk.status().last_contact_at, before)
+  t.deepEqual([c.kind(), c.get().node.commands.status().trouble], ['suspended', undefined])
+  t.not(c.get().node.commands.status().last_contact_at, before)
 })
 
 test('a leader without a way to GitHub lets the others try; where nobody gets through, one goes on leading', async t => {
@@ -946,11 +950,11 @@ test('a follower that ceased to serve while the leader was asked hands nothing o
   const answer = rig.world.hold('mint')
   const asked = follower.token({ issues: 'read' })
   await rig.clock.advance(100)
-  const { journey } = follower.get().rig
-  const { connection } = journey.read()
+  const { connectionState } = follower.get().rig
+  const { connection } = connectionState.read()
   if (!('app' in connection)) throw new Error('not connected')
   const { app, account, host, enabledAtMs } = connection
-  journey.to({ kind: 'uninstalled', sinceMs: 0, evidence: 'a test', app, account, host, enabledAtMs })
+  connectionState.transition({ kind: 'uninstalled', sinceMs: 0, evidence: 'a test', app, account, host, enabledAtMs })
   answer()
   const failed = failureOf(asked)
   await rig.clock.advance(1_000)

@@ -1,7 +1,7 @@
 // Replication as one node does it, over a link of which the test says what it holds: what is taken over, what goes out, what is told.
 
 import test from 'ava'
-import type { Seen } from '../../../src/core/cluster/board.ts'
+import type { Seen } from '../../../src/core/cluster/view.ts'
 import type { ClusterLink, Right } from '../../../src/core/cluster/link.ts'
 import type { Held } from '../../../src/core/cluster/lock.ts'
 import { digestOf } from '../../../src/core/cluster/values.ts'
@@ -67,11 +67,11 @@ const setUp = async ({ leads = true, role = 'member' }: { leads?: boolean; role?
   let turns = 0
   const replicate = createReplicate({
     store: rig.store,
-    journey: {
-      ...rig.journey,
-      inTurn(task) {
+    connectionState: {
+      ...rig.connectionState,
+      serially(task) {
         turns += 1
-        return rig.journey.inTurn(task)
+        return rig.connectionState.serially(task)
       },
     },
     link: link as ClusterLink,
@@ -89,7 +89,7 @@ const setUp = async ({ leads = true, role = 'member' }: { leads?: boolean; role?
   }
   const messages = (level: string) => rig.log.lines.filter(line => line.level === level).map(({ message }) => message)
   const live = () => {
-    const { connection } = rig.journey.read()
+    const { connection } = rig.connectionState.read()
     if (!isLive(connection)) throw new Error('not connected')
     return connection
   }
@@ -138,7 +138,7 @@ test('the first record of a cluster is all that its node holds, and what was agr
   memory.setUnsent(true)
   await replicate.settle()
   const { record, right } = lastPut()
-  const { connection, installations, keys } = rig.journey.read()
+  const { connection, installations, keys } = rig.connectionState.read()
   t.is(right, 'leader')
   t.deepEqual(
     { ...record, version: { ...record.version, id: '' } },
@@ -171,7 +171,7 @@ test('a change of a follower goes out under the right of any node, above all tha
   const { rig, memory, scene, replicate, lastPut, record } = await inStep()
   scene.leads = false
   memory.setUnsent(true)
-  rig.journey.to(rig.journey.read().connection, { newGeneration: true })
+  rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
   await replicate.settle()
   const { record: next, right } = lastPut()
   t.is(right, 'any')
@@ -183,7 +183,7 @@ test('a change of a follower goes out under the right of any node, above all tha
 
 test('a disable goes out with the App that it was of, and nothing of before counts after it', async t => {
   const { rig, app, replicate, lastPut } = await inStep()
-  rig.journey.shred(gone())
+  rig.connectionState.shred(gone())
   replicate.changed()
   await settle()
   const { record } = lastPut()
@@ -192,7 +192,7 @@ test('a disable goes out with the App that it was of, and nothing of before coun
 
 test('a newer record of others takes the place of what is held, in the same store where nothing has to go', async t => {
   const { rig, memory, scene, replicate, applied, did, seenAs, newer, live } = await inStep()
-  const [installation] = rig.journey.read().installations
+  const [installation] = rig.connectionState.read().installations
   if (!installation) throw new Error('no installation')
   const connection: Connection = { ...live(), kind: 'suspended', evidence: 'so it says' }
   const installations = [
@@ -205,7 +205,7 @@ test('a newer record of others takes the place of what is held, in the same stor
   memory.setUnsent(false)
   await replicate.settle()
   const { keys } = next
-  t.deepEqual(rig.journey.read(), { generation: 2, connection, installations, keys })
+  t.deepEqual(rig.connectionState.read(), { generation: 2, connection, installations, keys })
   t.is(rig.store.number(), number)
   t.deepEqual([rig.store.facts.find(RECIPIENTS), memory.signers()], [['age1a'], ['signer of a']])
   t.deepEqual(applied, [{ voided: false, revoked: false, changed: [installation.id] }])
@@ -234,7 +234,7 @@ for (const [what, change, revoked] of [
 ] as const) {
   test(`where ${what}, the record comes with a new store, and is agreed upon from the same moment`, async t => {
     const nextOf = ({ rig, newer }: Awaited<ReturnType<typeof inStep>>) =>
-      newer({ ...change(rig.journey.read().connection), recipients: ['age1a'] })
+      newer({ ...change(rig.connectionState.read().connection), recipients: ['age1a'] })
     const all = await inStep()
     const { rig, scene, replicate, applied, seenAs } = all
     scene.seen = seenAs(nextOf(all))
@@ -261,12 +261,12 @@ for (const [what, change, revoked] of [
 test('a change that lost against others is told in the audit log and in the journal; a note that lost is not', async t => {
   const { rig, memory, scene, replicate, seenAs, newer, messages } = await inStep()
   const conflicts = () => rig.disk.audit.filter(({ event }) => event === 'cluster.conflict').map(({ detail }) => detail)
-  rig.journey.to({ ...rig.journey.read().connection, sinceMs: 7 })
+  rig.connectionState.transition({ ...rig.connectionState.read().connection, sinceMs: 7 })
   scene.seen = seenAs(newer())
   await replicate.settle()
   t.deepEqual(conflicts(), [])
 
-  rig.journey.to(rig.journey.read().connection, { newGeneration: true })
+  rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
   memory.setUnsent(true)
   const theirs = newer({ version: { generation: 3, sequence: 6, id: 'y' }, connection: gone(), keys: [] })
   scene.seen = seenAs(theirs)
@@ -298,12 +298,12 @@ test('a record that could not be taken over is an obstacle until it is, or until
     await t.notThrowsAsync(replicate.settle())
     const { code, message } = replicate.findObstacle() ?? {}
     t.deepEqual([code, message], ['cluster-behind', 'its record 5 was not taken over: no space left'])
-    t.is(rig.journey.read().generation, 1)
+    t.is(rig.connectionState.read().generation, 1)
     end()
     await replicate.settle()
     t.is(replicate.findObstacle(), undefined)
   }
-  t.is(rig.journey.read().generation, 2)
+  t.is(rig.connectionState.read().generation, 2)
   const told = 'this node and the cluster could not be brought to the same record yet'
   t.deepEqual(messages('warn'), [told, told])
 })
@@ -315,7 +315,7 @@ for (const [kind, code] of [
   test(`a record that cannot be read, as it is ${kind}, is neither taken nor replaced, and that is said`, async t => {
     const { rig, scene, replicate, puts, did, held, messages } = await inStep()
     scene.seen = { kind, modRevision: 99n }
-    rig.journey.to(rig.journey.read().connection, { newGeneration: true })
+    rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
     await replicate.settle()
     t.deepEqual([puts.length, did], [1, []])
     t.is(messages('warn').length, 1)
@@ -327,7 +327,7 @@ for (const [kind, code] of [
 test('a write that was refused is tried again where another node was first, and left for later where nobody was', async t => {
   const { rig, scene, replicate, did, held, seenAs, record, messages } = await inStep()
   const older = { ...record, version: { ...record.version, sequence: 0 } }
-  rig.journey.to(rig.journey.read().connection, { newGeneration: true })
+  rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
   scene.put = async () => false
   await replicate.settle()
   t.deepEqual([did, messages('warn')], [['put', 'read'], []])
@@ -342,7 +342,7 @@ test('a write that was refused is tried again where another node was first, and 
   t.deepEqual(did, ['put', 'read', 'put', 'read', 'put', 'announce'])
 
   did.length = 0
-  rig.journey.to(rig.journey.read().connection, { newGeneration: true })
+  rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
   scene.put = async () => false
   t.is((await failureOf(replicate.settleUnder(held))).code, 'cluster-conflict')
   t.is(did.filter(what => what === 'put').length, 8)
@@ -369,7 +369,7 @@ test('what a leader notes goes out at once, what a follower notes stays', async 
     [true, 8],
   ] as const) {
     scene.leads = leads
-    rig.journey.to({ ...rig.journey.read().connection, sinceMs })
+    rig.connectionState.transition({ ...rig.connectionState.read().connection, sinceMs })
     replicate.changed()
     await settle()
     t.is(puts.length, leads ? 2 : 1)
@@ -381,8 +381,8 @@ test('a change is made under the lock, upon the newest record, and is out before
   scene.seen = seenAs(newer())
   const work = Promise.withResolvers<void>()
   const changed = replicate.change(async () => {
-    did.push(`task upon generation ${rig.journey.read().generation}, unsent: ${memory.isUnsent()}`)
-    rig.journey.to(rig.journey.read().connection, { newGeneration: true })
+    did.push(`task upon generation ${rig.connectionState.read().generation}, unsent: ${memory.isUnsent()}`)
+    rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
     replicate.changed()
     await work.promise
     return 'done'
@@ -397,7 +397,7 @@ test('a change is made under the lock, upon the newest record, and is out before
   t.false(memory.isUnsent())
   t.deepEqual(did.slice(6), ['release'], 'and once')
 
-  rig.journey.to(rig.journey.read().connection)
+  rig.connectionState.transition(rig.connectionState.read().connection)
   replicate.changed()
   await settle()
   t.is(puts.length, 2, 'nothing is written under a lock that was given back')
@@ -406,7 +406,7 @@ test('a change is made under the lock, upon the newest record, and is out before
 test('a task that fails is told so, and what it did is in the cluster', async t => {
   const { rig, memory, replicate, puts, did } = await inStep()
   const failing = replicate.change(async () => {
-    rig.journey.to(rig.journey.read().connection, { newGeneration: true })
+    rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
     throw new Failure('timeout', 'GitHub did not answer')
   }, {})
   t.is((await failureOf(failing)).code, 'timeout')
@@ -419,7 +419,7 @@ test('a change that does not reach the cluster is told so, is noted as unsent, a
   const { rig, memory, scene, replicate, did, messages } = await inStep()
   scene.put = () => Promise.reject(new Failure('cluster-unreachable', 'no member answers'))
   const failing = replicate.change(async () => {
-    rig.journey.to(rig.journey.read().connection, { newGeneration: true })
+    rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
     replicate.changed()
   }, {})
   t.is((await failureOf(failing)).code, 'cluster-unreachable')
@@ -440,7 +440,7 @@ test('a change that others overtook at its end is void, and names them', async t
     return false
   }
   const failing = replicate.change(async () => {
-    rig.journey.to(rig.journey.read().connection, { newGeneration: true })
+    rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
   }, {})
   const { code, message } = await failureOf(failing)
   t.is(code, 'cluster-conflict')
@@ -491,6 +491,6 @@ test('a record that serves nothing overrules what is served here, if it is newer
   scene.seen = { kind: 'foreign', modRevision: 99n }
   t.false(replicate.isOverruled())
   scene.seen = seenAs(newer({ connection: gone() }))
-  rig.journey.shred(gone())
+  rig.connectionState.shred(gone())
   t.false(replicate.isOverruled(), 'nothing is served here')
 })

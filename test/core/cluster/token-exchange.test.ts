@@ -109,7 +109,9 @@ const setUp = (scene: Scene = {}) => {
     ...(scene.obtain && { obtain: scene.obtain }),
   }
   const established = { app: { id: APP }, account: {}, host: {}, enabledAtMs: 0 }
-  const journey = { read: () => ({ generation: GENERATION, connection: { kind: 'connected', ...established } }) }
+  const connectionState = {
+    read: () => ({ generation: GENERATION, connection: { kind: 'connected', ...established } }),
+  }
   const memory: Partial<Memory> = {
     find: () => (inCluster ? { node: 'b', role } : undefined),
     agreed: () => ({
@@ -122,7 +124,7 @@ const setUp = (scene: Scene = {}) => {
   const exchange = createTokenExchange({
     link: link as ClusterLink,
     memory: memory as Memory,
-    journey: journey as never,
+    connectionState: connectionState as never,
     tokens,
     log,
     now: () => NOW,

@@ -109,7 +109,7 @@ test('a node that is to call nobody calls nobody, and says why', async t => {
     store,
     clock,
     readKey: readFakeKey,
-    findMute: () => replica,
+    whyNotCalling: () => replica,
   })
   for (const call of [link.getApp, link.findPagesUrl]) t.is(await failureOf(call()), replica)
   t.deepEqual(called, [])
@@ -126,7 +126,7 @@ test('GitHub is told which installations are known, as of now', async t => {
     readKey: readFakeKey,
   })
   await link.listInstallations()
-  rig.journey.to(rig.journey.read().connection, { installations: [] })
+  rig.connectionState.transition(rig.connectionState.read().connection, { installations: [] })
   await link.listInstallations()
   t.deepEqual(known, [[installation], []])
 })
@@ -163,7 +163,8 @@ test('a call that began before a rotation of keys is made once more, with the ke
   const added = rig.world.addKey(rig.app.id)
   const signedWith: string[][] = []
   const keyOf = (pem: string) => ({ fingerprint: pem, pem: new Secret(pem), addedAtMs: 0 })
-  const hold = (...pems: string[]): void => rig.journey.to(rig.journey.read().connection, { keys: pems.map(keyOf) })
+  const hold = (...pems: string[]): void =>
+    rig.connectionState.transition(rig.connectionState.read().connection, { keys: pems.map(keyOf) })
   let rotate = (): void => hold(added, rig.pem)
   const link = createAppLink({
     github: {

@@ -132,7 +132,7 @@ test('a token that GitHub will not let be revoked ends with the installation, an
     world.refuse('revoke', code, { times: 9 })
     await rig.disable.begin(NOT_LOCAL)
     await clock.advance(0)
-    t.like(rig.journey.read().connection, { kind: 'disconnecting', step: 'delete-app' }, code)
+    t.like(rig.connectionState.read().connection, { kind: 'disconnecting', step: 'delete-app' }, code)
     t.is(world.installations.size, 0, code)
     t.true(
       log.lines.some(({ level, message }) => level === 'warn' && message.startsWith('a token could not be revoked')),
@@ -174,7 +174,7 @@ test('without GitHub serving stops at once, and the rest follows when it is back
   world.outage = undefined
   await clock.advance(5 * SECOND)
   t.is(live(all), 0)
-  t.like(rig.journey.read().connection, { step: 'delete-app' })
+  t.like(rig.connectionState.read().connection, { step: 'delete-app' })
 })
 
 test('after 24 hours the key goes, and the remark says what may remain', async t => {
@@ -223,9 +223,9 @@ test('a local disable that meets a full disk changes nothing: the tokens are ser
 test('a full disk met by the timers ends nothing either', async t => {
   const { rig, world, clock, disk, app } = await holding()
   await rig.disable.begin(NOT_LOCAL)
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   if (connection.kind !== 'disconnecting') throw new Error('not disconnecting')
-  rig.journey.to({ ...connection, deadlineMs: clock.now() + MINUTE })
+  rig.connectionState.transition({ ...connection, deadlineMs: clock.now() + MINUTE })
   disk.storeFailure = new Failure('disk-full', 'no space')
   world.deleteApp(app.id)
   await clock.advance(5 * MINUTE)
@@ -240,7 +240,7 @@ test('what is suspended is disabled all the same', async t => {
   world.suspend(installation.id, true)
   await rig.drift.check()
   await rig.disable.begin(NOT_LOCAL)
-  t.like(rig.journey.read().connection, { kind: 'disconnecting', step: 'delete-app' })
+  t.like(rig.connectionState.read().connection, { kind: 'disconnecting', step: 'delete-app' })
   t.is(world.installations.size, 0)
 })
 
@@ -256,7 +256,7 @@ for (const call of ['revoke', 'uninstall', 'getApp'] as const) {
     const second = createRig(premises)
     second.heartbeat.start()
     await clock.advance(0)
-    t.like(second.journey.read().connection, { kind: 'disconnecting', step: 'delete-app' })
+    t.like(second.connectionState.read().connection, { kind: 'disconnecting', step: 'delete-app' })
     t.is(live(all), 0)
     t.is(world.installations.size, 0)
     world.deleteApp(app.id)

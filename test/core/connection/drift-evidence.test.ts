@@ -10,7 +10,7 @@ import { createGitHub } from '../../../src/core/github/request.ts'
 import { createAppLink } from '../../../src/core/connection/app-link.ts'
 import { assembleDrift } from '../../../src/core/connection/drift-parts.ts'
 import { createEvents } from '../../../src/core/audit/events.ts'
-import { createJourney } from '../../../src/core/connection/journey.ts'
+import { createConnectionState } from '../../../src/core/connection/connection-state.ts'
 import { createTokens } from '../../../src/core/tokens/tokens.ts'
 import { createTrail } from '../../../src/core/audit/trail.ts'
 import { makePem } from '../github/fakes.ts'
@@ -102,10 +102,10 @@ const createSubject = () => {
   const settings = () =>
     ({ apiUrl: 'https://api.github.com', apiVersion: '2026-03-10', statelessTokens: 'default' }) as const
   const github = createGitHub({ outbound: { fetch }, clock, githubClock, settings, log, userAgent: 'test' })
-  const journey = createJourney({ store, events, trail, clock, githubUrl: () => 'https://github.com' })
+  const connectionState = createConnectionState({ store, events, trail, clock, githubUrl: () => 'https://github.com' })
   const link = createAppLink({ github, store, clock, readKey: readPrivateKey })
   const refresh = () => ({ beforeExpiryMs: 0, settleMs: 0 })
-  const shared = { store, link, journey, trail, events, clock, log }
+  const shared = { store, link, connectionState, trail, events, clock, log }
   const tokens = createTokens({ ...shared, githubClock, settings: refresh, random: () => 0, takeMint() {} })
   const drift = assembleDrift({ ...shared, tokens })
   return {
@@ -113,7 +113,7 @@ const createSubject = () => {
     drift,
     heard,
     say: (next: Reply | undefined) => void (reply = next),
-    kind: () => journey.read().connection.kind,
+    kind: () => connectionState.read().connection.kind,
   }
 }
 

@@ -53,10 +53,10 @@ test('a state tells since when and why: the words of GitHub, or the accounts tha
   await drift.check()
   t.is(status.whole().since, isoTime(clock.now()))
   t.is(status.whole().meaning, 'The installation is suspended: GitHub says so for Octo-Org.')
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   await clock.advance(MINUTE)
   await drift.check()
-  t.deepEqual(rig.journey.read().connection, connection, 'what goes on is no new state')
+  t.deepEqual(rig.connectionState.read().connection, connection, 'what goes on is no new state')
   world.uninstall(installation.id)
   await drift.check()
   t.is(status.whole().meaning, 'The App is no longer installed: GitHub lists no installation of the App.')
@@ -65,7 +65,7 @@ test('a state tells since when and why: the words of GitHub, or the accounts tha
   await clock.advance(MINUTE)
   await drift.check()
   t.is(status.whole().since, isoTime(clock.now()))
-  t.false('evidence' in rig.journey.read().connection)
+  t.false('evidence' in rig.connectionState.read().connection)
 })
 
 test('the own account is told by its name without case, and an enterprise has each of its organizations', async t => {
@@ -168,7 +168,7 @@ test('while it cannot be asked whether an installation is gone, an empty list is
   world.refuse('getInstallation', 'github-outage')
   await drift.check()
   t.is(rig.kind(), 'connected')
-  t.is(rig.journey.read().installations.length, 1)
+  t.is(rig.connectionState.read().installations.length, 1)
   await drift.check()
   t.is(rig.kind(), 'uninstalled')
 })
@@ -269,8 +269,8 @@ test('while the whole is suspended no single installation is a warning beside it
       `The installation of Octo-Org asks GitHub for nothing until ${until}, as its rate limit said.`,
     ],
   )
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   if (connection.kind !== 'connected') throw new Error('not connected')
-  rig.journey.to({ ...connection, kind: 'quarantined', evidence: 'e' })
+  rig.connectionState.transition({ ...connection, kind: 'quarantined', evidence: 'e' })
   t.false(codes().includes('quota-rest'), 'in quarantine nothing is asked anyway')
 })

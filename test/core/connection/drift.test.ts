@@ -23,7 +23,7 @@ test('suspended and unsuspended, uninstalled and installed again: each is notice
   await drift.check()
   t.is(rig.kind(), 'connected')
   t.deepEqual(
-    rig.journey.read().installations.map(({ id }) => id),
+    rig.connectionState.read().installations.map(({ id }) => id),
     [again.id],
   )
   t.deepEqual(
@@ -131,10 +131,15 @@ test('a full disk while a state is noted is logged and ends nothing', async t =>
 })
 
 test('in states that GitHub does not decide, it is not asked', async t => {
-  const { drift, world, journey, clock } = await connectedRig()
-  const { connection } = journey.read()
+  const { drift, world, connectionState, clock } = await connectedRig()
+  const { connection } = connectionState.read()
   if (connection.kind !== 'connected') throw new Error('not connected')
-  journey.to({ ...connection, kind: 'disconnecting', step: 'delete-app', deadlineMs: clock.now() + MINUTE })
+  connectionState.transition({
+    ...connection,
+    kind: 'disconnecting',
+    step: 'delete-app',
+    deadlineMs: clock.now() + MINUTE,
+  })
   await drift.check()
   t.is(world.calls.length, 0)
 })
@@ -172,7 +177,7 @@ test('an empty list that an installation belies changes nothing', async t => {
   world.find = () => held
   await drift.check()
   t.is(rig.kind(), 'connected')
-  t.is(rig.journey.read().installations.length, 1)
+  t.is(rig.connectionState.read().installations.length, 1)
   world.find = find
   await drift.check()
   t.is(rig.kind(), 'uninstalled')
@@ -200,14 +205,14 @@ const rowsOf = (
 ): (string | undefined)[] => disk.audit.filter(row => row.event === event).map(({ detail }) => detail)
 
 test('an account that is renamed is followed: same installation, same tokens, told once', async t => {
-  const { drift, world, rig, installation, tokens, disk, told, journey, status } = await connectedRig()
+  const { drift, world, rig, installation, tokens, disk, told, connectionState, status } = await connectedRig()
   const grant = { profile: 'ci', scope: { installation: installation.id } }
   const before = await tokens.obtain(grant)
   rig.setPolicy({ profiles: [{ name: 'ci', installation: 'octo-org', allow: { users: [], groups: [], units: [] } }] })
   world.change(installation.id, { account: { ...ORG, login: 'Hexa-Org' } })
   await drift.check()
   await drift.check()
-  const { connection } = journey.read()
+  const { connection } = connectionState.read()
   t.is(connection.kind, 'connected')
   t.like(connection, { account: { login: 'Hexa-Org' } })
   t.is((await tokens.obtain(grant)).token, before.token)
@@ -221,7 +226,7 @@ test('an account that is renamed is followed: same installation, same tokens, to
 })
 
 test('an App that is renamed or transferred is followed, at most each quarter of an hour', async t => {
-  const { drift, world, app, journey, disk, clock } = await connectedRig()
+  const { drift, world, app, connectionState, disk, clock } = await connectedRig()
   await drift.check()
   const owner = { type: 'organization', login: 'Hexa-Org' } as const
   world.changeApp(app.id, { name: 'New', slug: 'new', htmlUrl: 'https://github.com/apps/new', owner })
@@ -230,7 +235,7 @@ test('an App that is renamed or transferred is followed, at most each quarter of
   await clock.advance(15 * MINUTE)
   await drift.check()
   t.is(world.count('getApp'), 2)
-  t.like(journey.read().connection, { app: { name: 'New', slug: 'new', owner }, account: ORG })
+  t.like(connectionState.read().connection, { app: { name: 'New', slug: 'new', owner }, account: ORG })
   t.deepEqual(rowsOf(disk, 'connection.app'), [
     `the App ${app.name} is named New now (https://github.com/apps/new)`,
     'the App belongs to Hexa-Org now, not to Octo-Org: renamed or transferred',
@@ -450,10 +455,10 @@ for (const [what, call] of [
     answer()
     await check
     t.deepEqual(
-      rig.journey.read().installations.map(({ id }) => id),
+      rig.connectionState.read().installations.map(({ id }) => id),
       [there.id],
     )
-    t.like(rig.journey.read().connection, { kind: 'connected', account, app: other.app })
+    t.like(rig.connectionState.read().connection, { kind: 'connected', account, app: other.app })
     t.deepEqual(rowsOf(disk, 'connection.app'), [])
   })
 

@@ -29,9 +29,9 @@ const begun = async (premises: Premises = createPremises()) => {
   return { ...premises, premises, rig, enabling, state: stateOf(enabling.url) }
 }
 
-const keysOf = (rig: Rig): string[] => rig.journey.read().keys.map(key => key.pem.reveal())
+const keysOf = (rig: Rig): string[] => rig.connectionState.read().keys.map(key => key.pem.reveal())
 const appIdOf = (rig: Rig): number | undefined => {
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   return 'app' in connection ? connection.app.id : undefined
 }
 
@@ -41,15 +41,15 @@ test('the link, the App, its key, the installation, the first token', async t =>
   t.is(enabling.expiresAtMs, clock.now() + HOUR)
   t.regex(state, /^[0-9a-f]{32}$/)
   t.truthy(rig.enable.findPending(state))
-  const generation = rig.journey.read().generation
+  const generation = rig.connectionState.read().generation
   await rig.enable.complete({ code: world.submitManifest(ORG), state, trusted: false })
   t.is(rig.kind(), 'awaiting-installation')
   t.is(keysOf(rig).length, 1)
-  t.is(rig.journey.read().generation, generation + 1)
+  t.is(rig.connectionState.read().generation, generation + 1)
   const [app] = [...world.apps.values()].map(held => held.app)
   if (!app) throw new Error('no App')
   const enabledAtMs = clock.now()
-  t.deepEqual(rig.journey.read().connection, {
+  t.deepEqual(rig.connectionState.read().connection, {
     kind: 'awaiting-installation',
     sinceMs: enabledAtMs,
     app,
@@ -57,15 +57,15 @@ test('the link, the App, its key, the installation, the first token', async t =>
     host: HERE,
     enabledAtMs,
   })
-  t.is(rig.journey.read().keys[0]?.addedAtMs, enabledAtMs)
+  t.is(rig.connectionState.read().keys[0]?.addedAtMs, enabledAtMs)
   t.true(rig.told.some(({ detail }) => detail === `App ${app.name} created, its key is stored`))
   await clock.advance(10_000)
   t.is(rig.kind(), 'awaiting-installation')
   world.install(appIdOf(rig) ?? 0, ORG)
   await clock.advance(3_000)
   t.is(rig.kind(), 'connected')
-  t.like(rig.journey.read().connection, { sinceMs: enabledAtMs + 12_000, enabledAtMs })
-  t.is(rig.journey.read().installations.length, 1)
+  t.like(rig.connectionState.read().connection, { sinceMs: enabledAtMs + 12_000, enabledAtMs })
+  t.is(rig.connectionState.read().installations.length, 1)
   t.is(world.count('mint'), 1)
   t.true(rig.disk.audit.some(row => row.event === 'dotcom_connection.create'))
   t.true(rig.told.some(event => event.detail === 'first token minted'))
@@ -91,7 +91,7 @@ test('killed between the answer and the disk: asked again, then told as lost, an
   second.heartbeat.start()
   await clock.advance(0)
   t.is(second.kind(), 'key-lost')
-  t.is((await failureOf(second.desk.answer({}, callerOf(peerOf(1))))).code, 'key-lost')
+  t.is((await failureOf(second.issuer.answer({}, callerOf(peerOf(1))))).code, 'key-lost')
   t.true(second.status.brief().next.includes('/organizations/Octo-Org/settings/apps'))
   const [appId] = [...world.apps.keys()]
   world.install(appId ?? 0, ORG)
@@ -439,7 +439,7 @@ test('a key of GitHub that cannot be read is lost, and told so; GitHub is not as
   const failure = await failureOf(rig.enable.complete({ code: world.submitManifest(ORG), state, trusted: false }))
   t.is(failure.code, 'invalid-key')
   t.is(rig.kind(), 'key-lost')
-  t.like(rig.journey.read().connection, { account: ORG, evidence: 'not a key', sinceMs: clock.now() })
+  t.like(rig.connectionState.read().connection, { account: ORG, evidence: 'not a key', sinceMs: clock.now() })
   await clock.advance(MINUTE)
   t.is(world.count('convertManifest'), 1)
 })
@@ -470,7 +470,7 @@ test('a first token that cannot be minted is logged, and the connection stands',
 test('who knows no link that is pending is refused at once, whatever else is under way', async t => {
   const { rig } = await begun()
   const other = Promise.withResolvers<void>()
-  const changing = rig.journey.alone(() => other.promise)
+  const changing = rig.connectionState.exclusively(() => other.promise)
   const stranger = rig.enable.complete({ code: 'code-1', state: '0'.repeat(32), trusted: false })
   t.is((await failureOf(stranger)).code, 'no-enable-pending')
   other.resolve()

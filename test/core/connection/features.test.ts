@@ -15,10 +15,13 @@ const policyOf = (names: readonly FeatureName[]): Policy => ({
 })
 
 const prepare = async (names: readonly FeatureName[], check: () => Promise<void>) => {
-  const { journey, clock } = await connectedRig()
+  const { connectionState, clock } = await connectedRig()
   const policy = policyOf(names)
   const switched = () => names.map(name => ({ name, file: 'c.toml' }))
-  return { clock, features: createFeatures({ switched, policy: () => policy, journey, drift: { check }, clock }) }
+  return {
+    clock,
+    features: createFeatures({ switched, policy: () => policy, connectionState, drift: { check }, clock }),
+  }
 }
 
 test('nothing is asked of GitHub where nothing is switched on, and every feature is listed as off', async t => {
@@ -64,13 +67,13 @@ test('a GitHub that does not answer is waited for five seconds', async t => {
 })
 
 test('whoever lists them makes GitHub be asked at once, and leaves no timer behind', async t => {
-  const { journey, clock } = await connectedRig()
+  const { connectionState, clock } = await connectedRig()
   const asked: unknown[] = []
   const waiting = clock.waiting()
   const features = createFeatures({
     switched: () => [{ name: 'unified-search-public', file: 'c.toml' }],
     policy: () => policyOf(['unified-search-public']),
-    journey,
+    connectionState,
     drift: { check: async options => void asked.push(options) },
     clock,
   })
@@ -80,7 +83,7 @@ test('whoever lists them makes GitHub be asked at once, and leaves no timer behi
 })
 
 test('a feature bears the installation and repositories of its profile; a profile of its name alone switches nothing on', async t => {
-  const { journey, clock } = await connectedRig()
+  const { connectionState, clock } = await connectedRig()
   const [bare] = policyOf(['unified-search-public']).profiles
   if (!bare) throw new Error('no profile')
   const policy: Policy = {
@@ -91,7 +94,13 @@ test('a feature bears the installation and repositories of its profile; a profil
   }
   const switched = () =>
     (['unified-search-public', 'unified-search-private'] as const).map(name => ({ name, file: 'c' }))
-  const features = createFeatures({ switched, policy: () => policy, journey, drift: { async check() {} }, clock })
+  const features = createFeatures({
+    switched,
+    policy: () => policy,
+    connectionState,
+    drift: { async check() {} },
+    clock,
+  })
   const list = await features.list()
   t.like(
     list.find(({ name }) => name === 'unified-search-public'),
@@ -111,9 +120,9 @@ test('a feature bears the installation and repositories of its profile; a profil
       next: asks?.next ?? '',
     },
   ])
-  const { connection } = journey.read()
+  const { connection } = connectionState.read()
   if (connection.kind !== 'connected') throw new Error('not connected')
   const asking = { ...connection.app.permissions, issues: 'read', pull_requests: 'read' } as const
-  journey.to({ ...connection, app: { ...connection.app, permissions: asking } })
+  connectionState.transition({ ...connection, app: { ...connection.app, permissions: asking } })
   t.deepEqual(features.warnings(), [], 'what is to be approved is a warning of the installation')
 })

@@ -15,17 +15,17 @@ const build = () => {
 test('an App is imported by its id or its client id, and found installed at once', async t => {
   for (const by of ['appId', 'clientId'] as const) {
     const { rig, world, app, pem, clock, disk } = build()
-    const { generation } = rig.journey.read()
+    const { generation } = rig.connectionState.read()
     world.install(app.id, ORG)
     const wish = by === 'appId' ? { appId: app.id } : { clientId: app.clientId }
     t.is((await rig.importApp({ ...wish, pem: new Secret(pem) })).kind, 'connected')
-    t.like(rig.journey.read().connection, { account: ORG, app: { id: app.id } })
-    t.like(rig.journey.read().connection, { host: HERE, enabledAtMs: clock.now() })
+    t.like(rig.connectionState.read().connection, { account: ORG, app: { id: app.id } })
+    t.like(rig.connectionState.read().connection, { host: HERE, enabledAtMs: clock.now() })
     t.deepEqual(
-      rig.journey.read().keys.map(({ fingerprint, addedAtMs }) => [fingerprint, addedAtMs]),
+      rig.connectionState.read().keys.map(({ fingerprint, addedAtMs }) => [fingerprint, addedAtMs]),
       [[pem, clock.now()]],
     )
-    t.is(rig.journey.read().generation, generation + 1)
+    t.is(rig.connectionState.read().generation, generation + 1)
     t.deepEqual(
       disk.audit.filter(({ event }) => event === 'connection.import').map(({ detail }) => detail),
       [`${app.name} for Octo-Org, key ${pem}`],
@@ -103,22 +103,22 @@ test('the account is the one that is enabled for, else the owner of the App', as
   const { rig, app, pem } = build()
   await rig.enable.begin(enterprise)
   await rig.importApp({ appId: app.id, pem: new Secret(pem), account: 'ACME' })
-  t.like(rig.journey.read().connection, { account: enterprise })
+  t.like(rig.connectionState.read().connection, { account: enterprise })
   const silent = build()
   await silent.rig.enable.begin(enterprise)
   await silent.rig.importApp({ appId: silent.app.id, pem: new Secret(silent.pem) })
-  t.like(silent.rig.journey.read().connection, { account: enterprise })
+  t.like(silent.rig.connectionState.read().connection, { account: enterprise })
   const lost = build()
-  lost.rig.journey.to({ kind: 'key-lost', sinceMs: 0, account: enterprise, evidence: '' })
+  lost.rig.connectionState.transition({ kind: 'key-lost', sinceMs: 0, account: enterprise, evidence: '' })
   await lost.rig.importApp({ appId: lost.app.id, pem: new Secret(lost.pem) })
-  t.like(lost.rig.journey.read().connection, { account: enterprise })
+  t.like(lost.rig.connectionState.read().connection, { account: enterprise })
   const another = build()
   await another.rig.enable.begin(enterprise)
   await another.rig.importApp({ appId: another.app.id, pem: new Secret(another.pem), account: 'hexa' })
-  t.like(another.rig.journey.read().connection, { account: { type: 'organization', login: 'hexa' } })
+  t.like(another.rig.connectionState.read().connection, { account: { type: 'organization', login: 'hexa' } })
   const second = build()
   await second.rig.importApp({ appId: second.app.id, pem: new Secret(second.pem), account: 'hexa' })
-  t.like(second.rig.journey.read().connection, { account: { type: 'organization', login: 'hexa' } })
+  t.like(second.rig.connectionState.read().connection, { account: { type: 'organization', login: 'hexa' } })
 })
 
 test('of two imports at once the second is refused, and changes nothing', async t => {
@@ -130,9 +130,9 @@ test('of two imports at once the second is refused, and changes nothing', async 
   ])
   t.is(first.status, 'fulfilled')
   t.is(second.status === 'rejected' && second.reason instanceof Failure && second.reason.code, 'already-connected')
-  t.like(rig.journey.read().connection, { app: { id: app.id } })
+  t.like(rig.connectionState.read().connection, { app: { id: app.id } })
   t.deepEqual(
-    rig.journey.read().keys.map(key => key.pem.reveal()),
+    rig.connectionState.read().keys.map(key => key.pem.reveal()),
     [pem],
   )
 })

@@ -14,8 +14,8 @@ const fingerprints = (rig: { keys: { list(): readonly { fingerprint: string }[] 
   rig.keys.list().map(({ fingerprint }) => fingerprint)
 
 test('a new key is proven alone, signs, and leaves the old one as fallback: audited, told, a new generation', async t => {
-  const { keys, world, app, pem, journey, disk, told } = await connectedRig()
-  const { generation } = journey.read()
+  const { keys, world, app, pem, connectionState, disk, told } = await connectedRig()
+  const { generation } = connectionState.read()
   const added = world.addKey(app.id)
   t.deepEqual(await keys.add(secret(added)), { added, alreadyHeld: false })
   t.deepEqual(world.calls, ['getApp', 'listInstallations', 'getApp'], 'proven, then asked how things stand')
@@ -26,8 +26,8 @@ test('a new key is proven alone, signs, and leaves the old one as fallback: audi
       { fingerprint: pem, signs: false, state: 'works' },
     ],
   )
-  t.is(journey.read().generation, generation + 1)
-  t.is(journey.read().connection.kind, 'connected')
+  t.is(connectionState.read().generation, generation + 1)
+  t.is(connectionState.read().connection.kind, 'connected')
   const rows = disk.audit.filter(row => row.event === 'connection.key-add')
   const detail = `${added} signs now, ${pem} is the fallback`
   t.deepEqual(
@@ -41,7 +41,7 @@ test('a new key is proven alone, signs, and leaves the old one as fallback: audi
 })
 
 test('each key is listed with when it was added, and retiring one is audited, told, and a new generation', async t => {
-  const { keys, world, app, pem, journey, disk, told, clock } = await connectedRig()
+  const { keys, world, app, pem, connectionState, disk, told, clock } = await connectedRig()
   const firstMs = clock.now()
   await clock.advance(DAY)
   const added = world.addKey(app.id)
@@ -50,9 +50,9 @@ test('each key is listed with when it was added, and retiring one is audited, to
     keys.list().map(({ added_at }) => added_at),
     [clock.now(), firstMs].map(ms => new Date(ms).toISOString()),
   )
-  const { generation } = journey.read()
+  const { generation } = connectionState.read()
   await keys.retire()
-  t.is(journey.read().generation, generation + 1)
+  t.is(connectionState.read().generation, generation + 1)
   const detail = `${pem} no more; ${added} signs`
   t.deepEqual(
     disk.audit.filter(({ event }) => event === 'connection.key-retire').map(row => row.detail),
@@ -62,19 +62,19 @@ test('each key is listed with when it was added, and retiring one is audited, to
 })
 
 test('the same key again is no change, and says so', async t => {
-  const { keys, world, app, pem, journey } = await connectedRig()
-  const { generation } = journey.read()
+  const { keys, world, app, pem, connectionState } = await connectedRig()
+  const { generation } = connectionState.read()
   t.deepEqual(await keys.add(secret(pem)), { added: pem, alreadyHeld: true })
   const added = world.addKey(app.id)
   await keys.add(secret(added))
   world.outage = new Failure('unreachable', 'GitHub is away')
   t.deepEqual(await keys.add(secret(added)), { added, alreadyHeld: true }, 'GitHub is not needed for it')
-  t.is(journey.read().generation, generation + 1)
+  t.is(connectionState.read().generation, generation + 1)
 })
 
 test('a key that GitHub rejects, of another App, or that cannot be proven now changes nothing', async t => {
-  const { keys, world, app, pem, journey } = await connectedRig()
-  const { generation } = journey.read()
+  const { keys, world, app, pem, connectionState } = await connectedRig()
+  const { generation } = connectionState.read()
   t.is((await failureOf(keys.add(secret('key 7 of nobody')))).code, 'key-mismatch')
   t.is((await failureOf(keys.add(secret('rubbish')))).code, 'invalid-key')
   const other = world.createApp(app.owner, 'other')
@@ -84,13 +84,13 @@ test('a key that GitHub rejects, of another App, or that cannot be proven now ch
     t.is((await failureOf(keys.add(secret(world.addKey(app.id))))).code, code)
   }
   t.deepEqual(fingerprints({ keys }), [pem])
-  t.is(journey.read().generation, generation)
-  t.is(journey.read().connection.kind, 'connected')
+  t.is(connectionState.read().generation, generation)
+  t.is(connectionState.read().connection.kind, 'connected')
 })
 
 test('a key under which GitHub names another App is not stored', async t => {
-  const { keys, world, app, pem, journey } = await connectedRig()
-  const { generation } = journey.read()
+  const { keys, world, app, pem, connectionState } = await connectedRig()
+  const { generation } = connectionState.read()
   const other = world.createApp(app.owner, 'other').app
   const added = world.addKey(app.id)
   world.authenticate = () => ({ app: other, keys: new Set([added]), deleted: false })
@@ -98,7 +98,7 @@ test('a key under which GitHub names another App is not stored', async t => {
   t.is(failure.code, 'key-mismatch')
   t.true(failure.message.includes(String(other.id)))
   t.deepEqual(fingerprints({ keys }), [pem])
-  t.is(journey.read().generation, generation)
+  t.is(connectionState.read().generation, generation)
 })
 
 test('a third key waits until one is retired, and the advice names the one that GitHub rejects', async t => {
@@ -195,23 +195,23 @@ test('a mint that is under way while keys change and the old one is revoked succ
 })
 
 test('without a live connection, while it is ended, and in quarantine no key changes', async t => {
-  const { keys, world, app, journey, clock } = await connectedRig()
-  const { connection } = journey.read()
+  const { keys, world, app, connectionState, clock } = await connectedRig()
+  const { connection } = connectionState.read()
   if (connection.kind !== 'connected') throw new Error('not connected')
   const added = world.addKey(app.id)
-  journey.to({ ...connection, kind: 'quarantined', evidence: 'restored' })
+  connectionState.transition({ ...connection, kind: 'quarantined', evidence: 'restored' })
   t.is((await failureOf(keys.add(secret(added)))).code, 'quarantined')
-  journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: clock.now() + MINUTE })
+  connectionState.transition({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: clock.now() + MINUTE })
   t.is((await failureOf(keys.add(secret(added)))).code, 'not-connected')
-  journey.to({ kind: 'disconnected', sinceMs: clock.now() })
+  connectionState.transition({ kind: 'disconnected', sinceMs: clock.now() })
   t.is((await failureOf(keys.add(secret(added)))).code, 'not-connected')
   t.is((await failureOf(keys.retire())).code, 'not-connected')
 })
 
 test('a connection that changed while GitHub was asked is left alone', async t => {
-  const { keys, world, app, pem, journey } = await connectedRig()
+  const { keys, world, app, pem, connectionState } = await connectedRig()
   const adding = keys.add(secret(world.addKey(app.id)))
-  journey.to(journey.read().connection, { newGeneration: true })
+  connectionState.transition(connectionState.read().connection, { newGeneration: true })
   t.is((await failureOf(adding)).code, 'not-connected')
   t.deepEqual(fingerprints({ keys }), [pem])
 })

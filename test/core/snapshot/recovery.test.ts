@@ -11,7 +11,7 @@ import { createShelf, createSnapshotRig } from '../../support/snapshot-rig.ts'
 
 test('the wrap holds both database keys, and comes anew with each store and each recipient', async t => {
   const { rig } = await connectedRig()
-  const { recovery, encrypted } = createSnapshotRig(rig, { shelf: createShelf() })
+  const { recovery, encrypted } = createSnapshotRig(rig, { cache: createShelf() })
   await recovery.ensureWrap()
   t.false(rig.store.hasRecoveryWrap(), 'nobody to encrypt to')
   await recovery.add('age1a')
@@ -30,8 +30,8 @@ test('the wrap holds both database keys, and comes anew with each store and each
 test('a store that comes while its predecessor is wrapped gets a wrap of its own, and not that one', async t => {
   const { rig } = await connectedRig()
   let next = (): void => {}
-  const shelf = createShelf()
-  const { recovery } = createSnapshotRig(rig, { shelf, configured: ['age1a'], onEncrypt: () => next() })
+  const cache = createShelf()
+  const { recovery } = createSnapshotRig(rig, { cache, configured: ['age1a'], onEncrypt: () => next() })
   next = () => rig.store.replace({})
   await recovery.ensureWrap()
   t.false(rig.store.hasRecoveryWrap())
@@ -42,7 +42,7 @@ test('a store that comes while its predecessor is wrapped gets a wrap of its own
 
 test('a recovery key that cannot be encrypted to, is none, or is one too many is not taken', async t => {
   const { rig } = await connectedRig()
-  const { recovery } = createSnapshotRig(rig, { shelf: createShelf(), configured: ['age1configured'] })
+  const { recovery } = createSnapshotRig(rig, { cache: createShelf(), configured: ['age1configured'] })
   t.is((await failureOf(recovery.add('AGE-SECRET'))).code, 'configuration')
   t.is((await failureOf(recovery.add('age1configured'))).code, 'invalid-request')
   for (let at = 1; at < 20; at++) await recovery.add(`age1${at}`)
@@ -52,7 +52,7 @@ test('a recovery key that cannot be encrypted to, is none, or is one too many is
 
 test('what cannot be audited is no recovery key', async t => {
   const { rig } = await connectedRig()
-  const { recovery } = createSnapshotRig(rig, { shelf: createShelf() })
+  const { recovery } = createSnapshotRig(rig, { cache: createShelf() })
   rig.disk.auditFailure = new Failure('audit-unavailable', 'full')
   t.is((await failureOf(recovery.add('age1a'))).code, 'audit-unavailable')
   t.deepEqual(recovery.recipients(), [])
@@ -71,7 +71,7 @@ test('recipients are those of the configuration, then those made here, each once
 
 test('for a new store there are those that were made here and those that a bundle brings, without those of the configuration', async t => {
   const { rig } = await connectedRig()
-  const { recovery } = createSnapshotRig(rig, { shelf: createShelf(), configured: ['age1configured'] })
+  const { recovery } = createSnapshotRig(rig, { cache: createShelf(), configured: ['age1configured'] })
   t.deepEqual(recovery.factsWith(['age1configured']), {}, 'nothing to remember')
   await recovery.add('age1a')
   t.deepEqual(recovery.created(), ['age1a'])
@@ -85,11 +85,11 @@ test('for a new store there are those that were made here and those that a bundl
 test('a kill while the wrap is written has it written for all recipients with the next start', async t => {
   for (let writes = 1; writes <= 3; writes += 1) {
     const { rig, premises } = await connectedRig()
-    await createSnapshotRig(rig, { shelf: createShelf() }).recovery.add('age1a')
+    await createSnapshotRig(rig, { cache: createShelf() }).recovery.add('age1a')
     rig.killAfterWrites(writes)
-    await t.throwsAsync(createSnapshotRig(rig, { shelf: createShelf() }).recovery.add('age1b'))
+    await t.throwsAsync(createSnapshotRig(rig, { cache: createShelf() }).recovery.add('age1b'))
     const again = createRig(premises)
-    const { recovery } = createSnapshotRig(again, { shelf: createShelf() })
+    const { recovery } = createSnapshotRig(again, { cache: createShelf() })
     await recovery.ensureWrap()
     const wrap = Buffer.from(again.disk.recoveryWrap ?? []).toString()
     t.true(wrap.startsWith(`to ${recovery.recipients().join(' ')}: `), `after ${writes} writes`)
@@ -100,7 +100,7 @@ test('a wrap that fails holds up none of those after it', async t => {
   const { rig } = await connectedRig()
   let isBroken = true
   const { recovery } = createSnapshotRig(rig, {
-    shelf: createShelf(),
+    cache: createShelf(),
     configured: ['age1a'],
     onEncrypt() {
       if (isBroken) throw new Failure('internal', 'no encryption')

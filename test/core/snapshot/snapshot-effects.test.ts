@@ -22,21 +22,21 @@ const OPEN = { identities: IDENTITIES, force: false }
 const SEALED = { identities: [], force: false }
 
 const createScene = async () => {
-  const shelf = createShelf()
+  const cache = createShelf()
   const { rig, premises, app } = await connectedRig()
-  const made = createSnapshotRig(rig, { shelf })
+  const made = createSnapshotRig(rig, { cache })
   await made.recovery.add(RECIPIENT)
-  return { ...made, rig, shelf, premises, app, bundle: await made.snapshots.export() }
+  return { ...made, rig, cache, premises, app, bundle: await made.snapshots.export() }
 }
 
 /** Another machine facing the same GitHub. */
 const createHeir = (
-  { premises, shelf }: Awaited<ReturnType<typeof createScene>>,
+  { premises, cache }: Awaited<ReturnType<typeof createScene>>,
   options: Partial<Parameters<typeof createSnapshotRig>[1]> = {},
 ) => {
   const disk = createPremises().disk
   const rig = createRig({ ...premises, disk })
-  return { rig, disk, ...createSnapshotRig(rig, { shelf, signer: 'heir', ...options }) }
+  return { rig, disk, ...createSnapshotRig(rig, { cache, signer: 'heir', ...options }) }
 }
 
 const keptOf = ({ bundles }: Shelf, bundle: Uint8Array) => {
@@ -46,8 +46,8 @@ const keptOf = ({ bundles }: Shelf, bundle: Uint8Array) => {
 }
 
 /** The bundle with another header, and so another one. */
-const headed = (shelf: Shelf, bundle: Uint8Array, header: Partial<ReturnType<typeof keptOf>['header']>): Uint8Array =>
-  forge(shelf, bundle, kept => ({ ...kept, header: { ...kept.header, ...header } }))
+const headed = (cache: Shelf, bundle: Uint8Array, header: Partial<ReturnType<typeof keptOf>['header']>): Uint8Array =>
+  forge(cache, bundle, kept => ({ ...kept, header: { ...kept.header, ...header } }))
 
 const rowsOf = ({ audit }: Disk): string[] =>
   audit.flatMap(({ event, detail }) => (/^snapshot\.|\.adopt$/.test(event) ? [`${event}: ${detail}`] : []))
@@ -62,7 +62,7 @@ test('an export, a restore, a bundle that waits and an adoption each have their 
     `connection.adopt: from ${HERE.hostname}`,
   ])
   const heir = createHeir(scene)
-  const { created } = keptOf(scene.shelf, scene.bundle).header
+  const { created } = keptOf(scene.cache, scene.bundle).header
   await heir.snapshots.restore(scene.bundle, SEALED)
   await heir.snapshots.export()
   await heir.snapshots.unlock(IDENTITIES)
@@ -74,8 +74,8 @@ test('an export, a restore, a bundle that waits and an adoption each have their 
 })
 
 test('a bundle says when and where it was made, of which GitHub, to whom it is sealed, and the configuration if it is wished', async t => {
-  const { snapshots, shelf, bundle, rig } = await createScene()
-  const { header, content } = keptOf(shelf, bundle)
+  const { snapshots, cache, bundle, rig } = await createScene()
+  const { header, content } = keptOf(cache, bundle)
   t.like(header, {
     created: new Date(rig.clock.now()).toISOString(),
     hostname: HERE.hostname,
@@ -83,9 +83,9 @@ test('a bundle says when and where it was made, of which GitHub, to whom it is s
     signer: 'signer',
   })
   t.deepEqual(content.settings, { github_url: GITHUB_COM.url, api_url: GITHUB_COM.apiUrl })
-  const { generation, connection, installations, keys } = rig.journey.read()
+  const { generation, connection, installations, keys } = rig.connectionState.read()
   t.like(content, { generation, connection, installations, keys, facts: {} })
-  const whole = keptOf(shelf, await snapshots.export({ withConfig: true }))
+  const whole = keptOf(cache, await snapshots.export({ withConfig: true }))
   t.deepEqual(whole.content.settings.configuration, [{ path: '/etc/ghconnectd/config.toml', text: '[app]\n' }])
 })
 
@@ -111,17 +111,17 @@ test('when the last export was is noted for the doctor; where that fails, the bu
 
 test('whom the configuration trusts replaces a live connection without a warning, and brings all recovery keys along', async t => {
   const scene = await createScene()
-  const theirs = headed(scene.shelf, scene.bundle, { signer: 'friend', recipients: [RECIPIENT, 'age1friend'] })
-  const { snapshots, recovery } = createSnapshotRig(scene.rig, { shelf: scene.shelf, trusted: ['friend'] })
+  const theirs = headed(scene.cache, scene.bundle, { signer: 'friend', recipients: [RECIPIENT, 'age1friend'] })
+  const { snapshots, recovery } = createSnapshotRig(scene.rig, { cache: scene.cache, trusted: ['friend'] })
   const { outcome, warnings } = await snapshots.restore(theirs, OPEN)
   t.deepEqual([outcome, warnings], ['restored', []])
   t.deepEqual(recovery.recipients(), [RECIPIENT, 'age1friend'])
 })
 
 test('a bundle of a stranger is named by signer, App and account, in the refusal and in the warning', async t => {
-  const { shelf, bundle, snapshots } = await createScene()
+  const { cache, bundle, snapshots } = await createScene()
   const account = { type: 'organization', login: 'elsewhere' } as const
-  const theirs = headed(shelf, bundle, { signer: 'stranger', app_id: 7, account })
+  const theirs = headed(cache, bundle, { signer: 'stranger', app_id: 7, account })
   const refused = await failureOf(snapshots.restore(theirs, OPEN))
   t.is(refused.message, 'the bundle was written by stranger for App 7 of elsewhere')
   const { warnings } = await snapshots.restore(theirs, { ...OPEN, force: true })
@@ -130,11 +130,11 @@ test('a bundle of a stranger is named by signer, App and account, in the refusal
 
 test('an older bundle is taken with a warning, and counts as a later generation than all before', async t => {
   const { bundle, snapshots, rig } = await createScene()
-  rig.journey.to(rig.journey.read().connection, { newGeneration: true })
+  rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
   const { outcome, warnings } = await snapshots.restore(bundle, OPEN)
   t.is(outcome, 'restored')
   t.deepEqual(warnings, ['The bundle is of generation 1, older than 2 which stood here.'])
-  t.is(rig.journey.read().generation, 3)
+  t.is(rig.connectionState.read().generation, 3)
 })
 
 test('a sealed bundle that waits says what has to be done, is exported only where there is nothing else, and can be forgotten', async t => {
@@ -144,11 +144,11 @@ test('a sealed bundle that waits says what has to be done, is exported only wher
   const { warnings } = await heir.snapshots.restore(scene.bundle, SEALED)
   t.regex(warnings.join(' '), /not known here\. The bundle is sealed; .*`ghconnect unlock --identity FILE`/)
   t.true(heir.snapshots.exportsWaiting())
-  const [key] = scene.rig.journey.read().keys
+  const [key] = scene.rig.connectionState.read().keys
   await heir.rig.importApp({ appId: scene.app.id, pem: key?.pem ?? new Secret('') })
   t.false(heir.snapshots.exportsWaiting())
-  t.is(keptOf(scene.shelf, await heir.snapshots.export()).header.signer, 'heir')
-  t.deepEqual(heir.snapshots.findWaiting(), keptOf(scene.shelf, scene.bundle).header)
+  t.is(keptOf(scene.cache, await heir.snapshots.export()).header.signer, 'heir')
+  t.deepEqual(heir.snapshots.findWaiting(), keptOf(scene.cache, scene.bundle).header)
   heir.snapshots.dropWaiting()
   t.is(heir.snapshots.findWaiting(), undefined)
 })
@@ -166,13 +166,13 @@ test('the waiting copy of a bundle that is restored already is forgotten; anothe
   const scene = await createScene()
   const heir = createHeir(scene)
   await heir.snapshots.restore(scene.bundle, OPEN)
-  const other = headed(scene.shelf, scene.bundle, { hostname: 'other' })
+  const other = headed(scene.cache, scene.bundle, { hostname: 'other' })
   for (const [waiting, stays] of [
     [scene.bundle, false],
     [other, true],
   ] as const) {
-    scene.shelf.waiting = waiting
-    const { snapshots } = createSnapshotRig(heir.rig, { shelf: scene.shelf, signer: 'heir' })
+    scene.cache.waiting = waiting
+    const { snapshots } = createSnapshotRig(heir.rig, { cache: scene.cache, signer: 'heir' })
     t.is((await snapshots.restore(scene.bundle, SEALED)).outcome, 'unchanged')
     t.is(snapshots.findWaiting() !== undefined, stays)
   }
@@ -193,8 +193,8 @@ test('a restore whose recovery wrap cannot be written is done all the same, and 
 })
 
 test('a key that cannot be used is found before anything changes, and named', async t => {
-  const { shelf, bundle, snapshots, rig } = await createScene()
-  const broken = forge(shelf, headed(shelf, bundle, { hostname: 'x' }), kept => ({
+  const { cache, bundle, snapshots, rig } = await createScene()
+  const broken = forge(cache, headed(cache, bundle, { hostname: 'x' }), kept => ({
     ...kept,
     content: { ...kept.content, keys: [{ fingerprint: 'SHA256:x', pem: new Secret('no key'), addedAtMs: 1 }] },
   }))
@@ -206,7 +206,7 @@ test('a key that cannot be used is found before anything changes, and named', as
 test('credentials of another node of the same cluster are at home, and are not quarantined', async t => {
   const scene = await createScene()
   const host = { hostname: 'other', machineId: 'other' }
-  const theirs = forge(scene.shelf, scene.bundle, ({ header, content }) => ({
+  const theirs = forge(scene.cache, scene.bundle, ({ header, content }) => ({
     header,
     content: { ...content, connection: { ...content.connection, host } as Connection },
   }))
@@ -217,11 +217,11 @@ test('credentials of another node of the same cluster are at home, and are not q
 
 test('an adoption looks at GitHub at once, and takes away no trouble that GitHub has told of', async t => {
   const { snapshots, restored, rig } = await createScene()
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   const host = { hostname: 'other', machineId: 'other' }
-  rig.journey.to({ ...connection, kind: 'suspended', evidence: 'so it says', host } as Connection)
+  rig.connectionState.transition({ ...connection, kind: 'suspended', evidence: 'so it says', host } as Connection)
   await snapshots.adopt()
-  t.like(rig.journey.read().connection, { kind: 'suspended', evidence: 'so it says', host: HERE })
+  t.like(rig.connectionState.read().connection, { kind: 'suspended', evidence: 'so it says', host: HERE })
   t.is(restored.length, 1)
   t.true(rowsOf(rig.disk).includes('connection.adopt: from other'))
 })
@@ -230,15 +230,15 @@ test('a key is proven with the installations that are not suspended, and only wh
   const { snapshots, rig, premises } = await createScene()
   const { world } = premises
   await snapshots.adopt()
-  const { connection, installations } = rig.journey.read()
+  const { connection, installations } = rig.connectionState.read()
   const [first] = installations
   if (!first) throw new Error('no installation')
-  rig.journey.to({ ...connection, kind: 'suspended', evidence: 'so it says' } as Connection)
+  rig.connectionState.transition({ ...connection, kind: 'suspended', evidence: 'so it says' } as Connection)
   const mints = world.count('mint')
   await snapshots.prove()
   t.is(world.count('mint'), mints)
   const suspended = { ...first, id: first.id + 1_000, suspendedAtMs: rig.clock.now() }
-  rig.journey.to(connection, { installations: [suspended, first] })
+  rig.connectionState.transition(connection, { installations: [suspended, first] })
   await snapshots.prove()
   t.is(world.count('mint'), mints + 1)
   t.is(rig.log.lines.at(-1)?.message, 'GitHub takes the restored key; fresh tokens were minted')

@@ -16,21 +16,21 @@ const wish = (more: { force?: boolean; identities?: typeof IDENTITIES } = {}) =>
 const WEB = { profile: 'test', scope: { installation: 0, permissions: { contents: 'read' } } } as const
 
 const createScene = async () => {
-  const shelf = createShelf()
+  const cache = createShelf()
   const { rig, installation, premises, app } = await connectedRig()
-  const made = createSnapshotRig(rig, { shelf })
+  const made = createSnapshotRig(rig, { cache })
   await made.recovery.add(RECIPIENT)
   const grant = { ...WEB, scope: { ...WEB.scope, installation: installation.id } }
   const { token } = await rig.tokens.obtain(grant)
   const bundle = await made.snapshots.export()
-  return { ...made, rig, bundle, shelf, grant, token, premises, app }
+  return { ...made, rig, bundle, cache, grant, token, premises, app }
 }
 
 /** Another machine facing the same GitHub. */
-const createHeir = ({ premises, shelf }: Awaited<ReturnType<typeof createScene>>, signer = 'heir') => {
+const createHeir = ({ premises, cache }: Awaited<ReturnType<typeof createScene>>, signer = 'heir') => {
   const disk = createPremises().disk
   const rig = createRig({ ...premises, disk })
-  return { rig, disk, ...createSnapshotRig(rig, { shelf, signer }) }
+  return { rig, disk, ...createSnapshotRig(rig, { cache, signer }) }
 }
 
 test('a new machine gets key, tokens and recovery keys; the bundle once more is no change, whoever signed it', async t => {
@@ -39,7 +39,7 @@ test('a new machine gets key, tokens and recovery keys; the bundle once more is 
   const { outcome, warnings } = await heir.snapshots.restore(scene.bundle, wish())
   t.is(outcome, 'restored')
   t.regex(warnings.join(), /signer is not known here/)
-  const [was, is] = [scene.rig.journey.read(), heir.rig.journey.read()]
+  const [was, is] = [scene.rig.connectionState.read(), heir.rig.connectionState.read()]
   t.deepEqual(is.keys, was.keys)
   t.deepEqual(is.connection, was.connection)
   t.is(is.generation, was.generation + 1)
@@ -48,14 +48,14 @@ test('a new machine gets key, tokens and recovery keys; the bundle once more is 
   t.true(heir.rig.store.hasRecoveryWrap())
   t.deepEqual(heir.restored.length, 1)
   t.is((await heir.snapshots.restore(scene.bundle, wish())).outcome, 'unchanged')
-  t.is(heir.rig.journey.read().generation, is.generation)
+  t.is(heir.rig.connectionState.read().generation, is.generation)
 })
 
 test('killed at any write, a restore leaves the old connection or the new one, whole', async t => {
   for (let writes = 1; ; writes++) {
     const scene = await createScene()
-    const before = scene.rig.journey.read()
-    const other = forge(scene.shelf, scene.bundle, ({ header, content }) => ({
+    const before = scene.rig.connectionState.read()
+    const other = forge(scene.cache, scene.bundle, ({ header, content }) => ({
       header: { ...header, generation: 9, payload: { ...header.payload, sha256: 'other' } },
       content: { ...content, generation: 9 },
     }))
@@ -65,8 +65,8 @@ test('killed at any write, a restore leaves the old connection or the new one, w
       (thrown: unknown) => thrown,
     )
     const rig = createRig(scene.premises)
-    const again = createSnapshotRig(rig, { shelf: scene.shelf })
-    const { generation, keys } = rig.journey.read()
+    const again = createSnapshotRig(rig, { cache: scene.cache })
+    const { generation, keys } = rig.connectionState.read()
     t.true([before.generation, 10].includes(generation), `after ${writes} writes: ${generation}`)
     t.deepEqual(keys, before.keys)
     t.deepEqual(again.recovery.recipients(), [RECIPIENT])
@@ -85,11 +85,11 @@ test('killed at any write, a restore leaves the old connection or the new one, w
 test('where the store or the audit log cannot be written, nothing changes, tokens included', async t => {
   const scene = await createScene()
   const { disk } = scene.premises
-  const other = forge(scene.shelf, scene.bundle, kept => ({
+  const other = forge(scene.cache, scene.bundle, kept => ({
     ...kept,
     header: { ...kept.header, generation: 1, hostname: 'x' },
   }))
-  const before = scene.rig.journey.read()
+  const before = scene.rig.connectionState.read()
   const held = disk.tokens.size
   disk.storeFailure = new Failure('disk-full', 'full')
   t.is((await failureOf(scene.snapshots.restore(other, wish()))).code, 'disk-full')
@@ -98,14 +98,14 @@ test('where the store or the audit log cannot be written, nothing changes, token
   t.is((await failureOf(scene.snapshots.restore(other, wish()))).code, 'disk-full')
   t.is((await failureOf(scene.snapshots.export())).code, 'disk-full', 'what cannot be audited does not leave')
   delete disk.auditFailure
-  t.is(scene.rig.journey.read(), before)
+  t.is(scene.rig.connectionState.read(), before)
   t.is(disk.tokens.size, held)
   t.is((await scene.rig.tokens.obtain(scene.grant)).token, scene.token)
 })
 
 test('a stranger replaces no live connection without force; a quarantined copy may be replaced', async t => {
   const scene = await createScene()
-  const forged = forge(scene.shelf, scene.bundle, ({ header, content }) => ({
+  const forged = forge(scene.cache, scene.bundle, ({ header, content }) => ({
     header: { ...header, signer: 'stranger', recipients: [RECIPIENT, 'age1stranger'] },
     content,
   }))
@@ -114,12 +114,12 @@ test('a stranger replaces no live connection without force; a quarantined copy m
   t.deepEqual(scene.recovery.recipients(), [RECIPIENT], "a stranger's recovery key is not taken over")
 
   const heir = createHeir(scene)
-  const elsewhere = forge(scene.shelf, scene.bundle, ({ header, content }) => ({
+  const elsewhere = forge(scene.cache, scene.bundle, ({ header, content }) => ({
     header: { ...header, hostname: 'other' },
     content: {
       ...content,
       connection: {
-        ...scene.rig.journey.read().connection,
+        ...scene.rig.connectionState.read().connection,
         host: { hostname: 'other', machineId: 'other' },
       } as typeof content.connection,
     },
@@ -135,7 +135,7 @@ test('a quarantined copy has none of the tokens of its original, and mints its o
   const scene = await createScene()
   const heir = createHeir(scene)
   const host = { hostname: 'other', machineId: 'other' }
-  const elsewhere = forge(scene.shelf, scene.bundle, ({ header, content }) => ({
+  const elsewhere = forge(scene.cache, scene.bundle, ({ header, content }) => ({
     header,
     content: { ...content, connection: { ...content.connection, host } as typeof content.connection },
   }))
@@ -149,7 +149,7 @@ test('a quarantined copy has none of the tokens of its original, and mints its o
 
 test('a restore over a live connection leaves none of its tokens', async t => {
   const scene = await createScene()
-  const other = forge(scene.shelf, scene.bundle, ({ header, content }) => ({
+  const other = forge(scene.cache, scene.bundle, ({ header, content }) => ({
     header: { ...header, generation: 9 },
     content: { ...content, generation: 9, tokens: [] },
   }))
@@ -161,21 +161,21 @@ test('a restore over a live connection leaves none of its tokens', async t => {
 
 test('tokens are in a bundle unless the configuration says that they are not', async t => {
   const scene = await createScene()
-  const tokensIn = (bundle: Uint8Array) => scene.shelf.bundles.get(Buffer.from(bundle).toString())?.content.tokens
+  const tokensIn = (bundle: Uint8Array) => scene.cache.bundles.get(Buffer.from(bundle).toString())?.content.tokens
   t.true((tokensIn(scene.bundle)?.length ?? 0) > 0)
-  const { snapshots } = createSnapshotRig(scene.rig, { shelf: scene.shelf, includeToken: false })
+  const { snapshots } = createSnapshotRig(scene.rig, { cache: scene.cache, includeToken: false })
   t.deepEqual(tokensIn(await snapshots.export()), [])
 })
 
 test('what is adopted is proven with GitHub, as what is restored is', async t => {
   const { rig, snapshots, premises } = await createScene()
   await snapshots.prove()
-  const { connection } = rig.journey.read()
+  const { connection } = rig.connectionState.read()
   if (connection.kind !== 'connected') throw new Error(connection.kind)
   const host = { hostname: 'other', machineId: 'other' }
-  rig.journey.to({ ...connection, kind: 'quarantined', evidence: 'copied', host })
+  rig.connectionState.transition({ ...connection, kind: 'quarantined', evidence: 'copied', host })
   await snapshots.adopt()
-  t.like(rig.journey.read().connection, { kind: 'connected', host: HERE })
+  t.like(rig.connectionState.read().connection, { kind: 'connected', host: HERE })
   const before = premises.world.count('mint')
   await snapshots.prove()
   t.is(premises.world.count('mint'), before + 1)
@@ -183,13 +183,13 @@ test('what is adopted is proven with GitHub, as what is restored is', async t =>
 
 test('a key that is not the one it is called is found before anything changes', async t => {
   const scene = await createScene()
-  const forged = forge(scene.shelf, scene.bundle, ({ header, content }) => ({
+  const forged = forge(scene.cache, scene.bundle, ({ header, content }) => ({
     header: { ...header, hostname: 'x' },
     content: { ...content, keys: content.keys.map(key => ({ ...key, fingerprint: 'SHA256:another' })) },
   }))
-  const before = scene.rig.journey.read()
+  const before = scene.rig.connectionState.read()
   t.is((await failureOf(scene.snapshots.restore(forged, wish()))).code, 'bundle-corrupt')
-  t.is(scene.rig.journey.read(), before)
+  t.is(scene.rig.connectionState.read(), before)
 })
 
 test('a sealed bundle waits; what comes to life meanwhile is not replaced by a stranger who was not forced', async t => {
@@ -199,7 +199,7 @@ test('a sealed bundle waits; what comes to life meanwhile is not replaced by a s
   t.is(heir.rig.kind(), 'disconnected')
   t.deepEqual(await heir.snapshots.export(), scene.bundle, 'it is what a backup takes meanwhile')
   const { pem } =
-    scene.app && scene.premises.world ? { pem: scene.rig.journey.read().keys[0]?.pem } : { pem: undefined }
+    scene.app && scene.premises.world ? { pem: scene.rig.connectionState.read().keys[0]?.pem } : { pem: undefined }
   if (!pem) throw new Error('no key')
   await heir.rig.importApp({ appId: scene.app.id, pem })
   t.is(heir.rig.kind(), 'connected')
@@ -227,11 +227,11 @@ test('a bundle that waits is exported as often as somebody asks, and waits on', 
 
 test('a waiting bundle that is damaged is none, and no answer fails for it', async t => {
   const scene = await createScene()
-  scene.shelf.waiting = Buffer.from('rubbish')
-  const { snapshots } = createSnapshotRig(scene.rig, { shelf: scene.shelf })
+  scene.cache.waiting = Buffer.from('rubbish')
+  const { snapshots } = createSnapshotRig(scene.rig, { cache: scene.cache })
   t.is(snapshots.findWaiting(), undefined)
   snapshots.dropWaiting()
-  t.deepEqual(Object.keys(scene.shelf), ['bundles'])
+  t.deepEqual(Object.keys(scene.cache), ['bundles'])
 })
 
 test('after a restore GitHub is asked for a fresh token, once; it is asked again until it answers', async t => {
@@ -282,7 +282,7 @@ test('two restores and an export at once come one after the other', async t => {
 test('adopting makes this machine the one, and nothing is adopted where nothing is', async t => {
   const scene = await createScene()
   await scene.snapshots.adopt()
-  const { connection, generation } = scene.rig.journey.read()
+  const { connection, generation } = scene.rig.connectionState.read()
   t.like(connection, { kind: 'connected', host: HERE })
   t.is(generation, 2)
   const heir = createHeir(scene)
@@ -291,8 +291,8 @@ test('adopting makes this machine the one, and nothing is adopted where nothing 
 
 test('a connection that no status can be told of is refused before the swap', async t => {
   const scene = await createScene()
-  const before = scene.rig.journey.read()
-  const forged = forge(scene.shelf, scene.bundle, ({ header, content }) => {
+  const before = scene.rig.connectionState.read()
+  const forged = forge(scene.cache, scene.bundle, ({ header, content }) => {
     const { connection } = content
     if (connection.kind !== 'connected') throw new Error(connection.kind)
     const app = { ...connection.app, htmlUrl: 'nowhere' }
@@ -301,7 +301,7 @@ test('a connection that no status can be told of is refused before the swap', as
   })
   const failure = await failureOf(scene.snapshots.restore(forged, wish({ force: true })))
   t.is(failure?.code, 'bundle-corrupt')
-  t.is(scene.rig.journey.read(), before)
+  t.is(scene.rig.connectionState.read(), before)
   t.is(scene.rig.status.whole().state, 'connected')
 })
 
@@ -309,14 +309,14 @@ test('a bundle of another GitHub is refused with both addresses, by unlock too, 
   const scene = await createScene()
   const other = { url: 'https://ghe.example.com', apiUrl: 'https://ghe.example.com/api/v3' }
   const rig = createRig({ ...scene.premises, disk: createPremises().disk })
-  const heir = createSnapshotRig(rig, { shelf: scene.shelf, signer: 'heir', github: other })
+  const heir = createSnapshotRig(rig, { cache: scene.cache, signer: 'heir', github: other })
   const detail =
     'the bundle belongs to https://github.com (API https://api.github.com), the configuration names https://ghe.example.com (API https://ghe.example.com/api/v3)'
   const refused = await failureOf(heir.snapshots.restore(scene.bundle, wish()))
   t.deepEqual([refused.code, refused.message, refused.entry.exit], ['bundle-other-github', detail, 78])
   t.is((await heir.snapshots.restore(scene.bundle, wish({ identities: [] }))).outcome, 'awaiting-unlock')
   t.is((await failureOf(heir.snapshots.unlock(IDENTITIES))).code, 'bundle-other-github')
-  t.is(rig.journey.read().connection.kind, 'disconnected')
+  t.is(rig.connectionState.read().connection.kind, 'disconnected')
   const { outcome, warnings } = await heir.snapshots.restore(scene.bundle, wish({ force: true }))
   t.is(outcome, 'restored')
   t.true(warnings.includes(`${detail.replace('the', 'The')}.`))
@@ -326,7 +326,7 @@ test('a forced restore that waits for its identity stays forced, whatever GitHub
   const scene = await createScene()
   const other = { url: 'https://octo.ghe.com', apiUrl: 'https://api.octo.ghe.com' }
   const rig = createRig({ ...scene.premises, disk: createPremises().disk })
-  const heir = createSnapshotRig(rig, { shelf: scene.shelf, signer: 'heir', github: other })
+  const heir = createSnapshotRig(rig, { cache: scene.cache, signer: 'heir', github: other })
   await heir.snapshots.restore(scene.bundle, wish({ force: true, identities: [] }))
   t.is((await heir.snapshots.unlock(IDENTITIES)).outcome, 'restored')
 })

@@ -35,8 +35,8 @@ const DIRECTORY: Directory = {
 }
 
 const build = async (more: Partial<Directory> = {}) => {
-  const { journey } = await connectedRig({ policy: POLICY })
-  const explain = createExplain({ policy: () => POLICY, journey, directory: { ...DIRECTORY, ...more } })
+  const { connectionState } = await connectedRig({ policy: POLICY })
+  const explain = createExplain({ policy: () => POLICY, connectionState, directory: { ...DIRECTORY, ...more } })
   return (request: ExplainRequest, asker: Peer = peerOf(0)) => explain(request, asker)
 }
 
@@ -48,12 +48,12 @@ test('a process is told as it is, with names for its ids', async t => {
 })
 
 test('where no token is served, whatever the policy says, the reason is told', async t => {
-  const { journey } = await connectedRig({ policy: POLICY })
-  const explain = createExplain({ policy: () => POLICY, journey, directory: DIRECTORY })
+  const { connectionState } = await connectedRig({ policy: POLICY })
+  const explain = createExplain({ policy: () => POLICY, connectionState, directory: DIRECTORY })
   t.is(explain({ pid: 4711 }, peerOf(0)).withheld, undefined)
-  const { connection } = journey.read()
+  const { connection } = connectionState.read()
   assert(connection.kind === 'connected')
-  journey.to({ ...connection, kind: 'app-deleted', evidence: 'it is gone' })
+  connectionState.transition({ ...connection, kind: 'app-deleted', evidence: 'it is gone' })
   const { decision, withheld } = explain({ pid: 4711 }, peerOf(0))
   t.is(decision.outcome, 'granted')
   t.is(withheld?.code, 'not-connected')
@@ -147,10 +147,10 @@ test('a caller is described by what was given of it, and by what is known of tha
 test('a process that is hidden has the advice of the machine; what keeps tokens back has its own', async t => {
   const hidden = await build({ findHiding: () => 'hidden' })
   t.is(thrownBy(() => hidden({ pid: 1 }))?.next, 'Add the group.')
-  const { journey } = await connectedRig({ policy: POLICY })
-  const { connection } = journey.read()
+  const { connectionState } = await connectedRig({ policy: POLICY })
+  const { connection } = connectionState.read()
   assert(connection.kind === 'connected')
-  journey.to({ ...connection, kind: 'app-deleted', evidence: 'it is gone' })
-  const explain = createExplain({ policy: () => POLICY, journey, directory: DIRECTORY })
-  t.is(explain({}, peerOf(0)).withheld?.next, journey.explain().next)
+  connectionState.transition({ ...connection, kind: 'app-deleted', evidence: 'it is gone' })
+  const explain = createExplain({ policy: () => POLICY, connectionState, directory: DIRECTORY })
+  t.is(explain({}, peerOf(0)).withheld?.next, connectionState.explain().next)
 })

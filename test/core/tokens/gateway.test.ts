@@ -33,7 +33,7 @@ const create = (options: {
   const slept: number[] = []
   const bodies: Readable[] = []
   const gateway = createGateway({
-    desk: {
+    issuer: {
       answer(request) {
         asked.push(request)
         if (options.answer) return options.answer(request)

@@ -98,7 +98,7 @@ test('a beat that ends early is logged, and the next one comes at its tick', asy
   delete disk.storeFailure
   await clock.advance(5 * MINUTE)
   t.is(rig.kind(), 'quarantined')
-  t.like(rig.journey.read().connection, {
+  t.like(rig.connectionState.read().connection, {
     evidence: 'enabled on ghe.example.com, this is clone.example.com',
     host: { machineId: 'machine-1', hostname: 'ghe.example.com' },
   })

@@ -6,10 +6,10 @@ import { Failure } from '../../../src/protocol/errors.ts'
 import type { Grant, Policy } from '../../../src/protocol/profile.ts'
 import { summarizeScope } from '../../../src/protocol/scope.ts'
 import { MINTS } from '../../../src/core/peers/rate-limit.ts'
-import type { Seat } from '../../../src/core/connection/seat.ts'
+import type { Membership } from '../../../src/core/connection/membership.ts'
 import { failureOf } from '../../support/fakes.ts'
 import { callerOf, connectedRig, peerOf } from '../../support/operations-rig.ts'
-import { QUIET_SEAT } from '../../support/quiet-seat.ts'
+import { QUIET_SEAT } from '../../support/quiet-membership.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -36,7 +36,7 @@ const rigWithDue = async (count: number) => {
   if (held) held.repositories = Array.from({ length: count + 1 }, (_, id) => ({ id: id + 1, name: `r${id}` }))
   const caller = callerOf(peerOf(1000))
   const askAll = async () => {
-    for (let n = 0; n < count; n += 1) await rig.desk.answer({ repositories: [`r${n}`] }, caller)
+    for (let n = 0; n < count; n += 1) await rig.issuer.answer({ repositories: [`r${n}`] }, caller)
   }
   await askAll()
   await rig.clock.advance(21 * MINUTE)
@@ -90,10 +90,10 @@ test('what came of a refresh is told in the order of the tokens, whichever answe
 })
 
 test('only what was handed out is refreshed ahead', async t => {
-  const { tokens, world, desk, clock, installation } = await connectedRig({ policy: POLICY })
+  const { tokens, world, issuer, clock, installation } = await connectedRig({ policy: POLICY })
   const dead = callerOf(peerOf(1000))
   world.refuse('mint', 'timeout')
-  await failureOf(desk.answer({ repositories: ['api'] }, dead))
+  await failureOf(issuer.answer({ repositories: ['api'] }, dead))
   await clock.advance(2 * MINUTE)
   t.deepEqual(await tokens.refresh(), [], 'a mint that failed has nobody who holds its token')
   const grant: Grant = { profile: 'any', scope: { installation: installation.id, repositories: ['tpyo'] } }
@@ -138,12 +138,12 @@ test('a scope that was refused for good is refreshed by no tick and by no refres
 })
 
 test('with less than half of the quota left, refreshing ahead takes the allowance of its holder', async t => {
-  const { tokens, world, desk, caller, clock } = await rigWithDue(40)
+  const { tokens, world, issuer, caller, clock } = await rigWithDue(40)
   world.quota = { limit: 5_000, remaining: 2_000, resetAtMs: world.nowMs() + HOUR }
   // The user's allowance is used up.
   const held = [...world.installations.values()][0]
   if (held) held.repositories = Array.from({ length: 2_000 }, (_, id) => ({ id: id + 1, name: `r${id}` }))
-  for (let n = 41; n < 41 + MINTS.burst; n += 1) await desk.answer({ repositories: [`r${n}`] }, caller)
+  for (let n = 41; n < 41 + MINTS.burst; n += 1) await issuer.answer({ repositories: [`r${n}`] }, caller)
   const mints = world.count('mint')
   t.deepEqual(await tokens.refresh(), [], 'those that wait are no failure')
   t.is(world.count('mint'), mints)
@@ -267,18 +267,20 @@ test('an administrator has GitHub asked in spite of a rest and of a quota that i
 })
 
 test('while no installation is known, what is held is not taken for that of a former one', async t => {
-  const { tokens, journey, installation } = await connectedRig()
+  const { tokens, connectionState, installation } = await connectedRig()
   const { token } = await tokens.obtain(ofRead(installation.id))
-  journey.to(journey.read().connection, { installations: [] })
+  connectionState.transition(connectionState.read().connection, { installations: [] })
   await tokens.refresh()
   t.is(tokens.find(ofRead(installation.id))?.token, token)
 })
 
 test('a node that does not mint ahead tells the cluster what is due, and mints what an administrator orders', async t => {
   const wanted: Grant[][] = []
-  const seat: Seat = { ...QUIET_SEAT, wantAhead: grants => void wanted.push([...grants]) }
+  const membership: Membership = { ...QUIET_SEAT, wantAhead: grants => void wanted.push([...grants]) }
   let inCluster = false
-  const { tokens, clock, world, installation } = await connectedRig({ seat: () => (inCluster ? seat : undefined) })
+  const { tokens, clock, world, installation } = await connectedRig({
+    membership: () => (inCluster ? membership : undefined),
+  })
   const grant = ofRead(installation.id)
   await tokens.obtain(grant)
   inCluster = true

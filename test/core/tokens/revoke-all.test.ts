@@ -4,15 +4,15 @@ import test from 'ava'
 import { Secret } from '../../../src/protocol/secret.ts'
 import { createClusterRig } from '../../support/cluster-rig.ts'
 import { type Code, Failure } from '../../../src/protocol/errors.ts'
-import type { Seat } from '../../../src/core/connection/seat.ts'
+import type { Membership } from '../../../src/core/connection/membership.ts'
 import { isRevocation } from '../../../src/core/tokens/revoke-all.ts'
 import { isoTime } from '../../../src/protocol/wire.ts'
 import { failureOf, settle } from '../../support/fakes.ts'
 import { connectedRig, createRig } from '../../support/operations-rig.ts'
-import { QUIET_SEAT } from '../../support/quiet-seat.ts'
+import { QUIET_SEAT } from '../../support/quiet-membership.ts'
 
-const scene = async (seat: () => Seat | undefined = () => undefined) => {
-  const made = await connectedRig({ seat })
+const scene = async (membership: () => Membership | undefined = () => undefined) => {
+  const made = await connectedRig({ membership })
   const grant = (permissions: Record<string, 'read' | 'write'>) => ({
     profile: 'p',
     scope: { installation: made.installation.id, permissions },
@@ -27,7 +27,7 @@ const scene = async (seat: () => Seat | undefined = () => undefined) => {
 
 test('every token is revoked, the connection stays, and the next request mints', async t => {
   const { rig, read, held, alive, disk, told, installation } = await scene()
-  const { generation } = rig.journey.read()
+  const { generation } = rig.connectionState.read()
   t.deepEqual(
     await rig.revokeAll.begin(),
     { revoked: 3, remaining: 0, failed: [] },
@@ -35,8 +35,8 @@ test('every token is revoked, the connection stays, and the next request mints',
   )
   t.is(alive(), 0)
   t.is(rig.kind(), 'connected')
-  t.is(rig.journey.read().generation, generation + 1)
-  t.is(rig.journey.read().installations[0]?.id, installation.id)
+  t.is(rig.connectionState.read().generation, generation + 1)
+  t.is(rig.connectionState.read().installations[0]?.id, installation.id)
   const { token } = await rig.tokens.obtain(read)
   t.false(held.includes(token.reveal()))
   t.deepEqual(
@@ -103,7 +103,7 @@ test('a copy of the state on another machine revokes nothing of what was still t
 test('killed at any write, either nothing was done or all tokens of before end', async t => {
   for (let writes = 1; ; writes++) {
     const { rig, premises, read, held, alive, clock, disk } = await scene()
-    const { generation } = rig.journey.read()
+    const { generation } = rig.connectionState.read()
     rig.killAfterWrites(writes)
     // A call of a dead process is never answered.
     rig.revokeAll.begin().catch(() => undefined)
@@ -113,7 +113,7 @@ test('killed at any write, either nothing was done or all tokens of before end',
     again.heartbeat.start()
     await clock.advance(0)
     await settle()
-    const began = again.journey.read().generation > generation
+    const began = again.connectionState.read().generation > generation
     if (began) {
       t.is(alive(), 0, `after ${writes} writes`)
       t.false(held.includes((await again.tokens.obtain(read)).token.reveal()))
@@ -250,26 +250,31 @@ test('an answer is there within a minute, whatever GitHub takes; what is under w
 
 test('a copy that is quarantined and a connection that goes away void nothing', async t => {
   const { rig, premises } = await scene()
-  const { generation, connection } = rig.journey.read()
+  const { generation, connection } = rig.connectionState.read()
   if (connection.kind !== 'connected') throw new Error(connection.kind)
   rig.kill()
   const copy = createRig(premises, { host: { machineId: 'other', hostname: 'other' } })
   const refused = async (code: Code): Promise<void> => {
     t.is((await failureOf(copy.revokeAll.begin())).code, code)
-    t.is(copy.journey.read().generation, generation)
+    t.is(copy.connectionState.read().generation, generation)
   }
-  copy.journey.to({ ...connection, kind: 'quarantined', evidence: 'enabled elsewhere' })
+  copy.connectionState.transition({ ...connection, kind: 'quarantined', evidence: 'enabled elsewhere' })
   await refused('quarantined')
-  copy.journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: Number.MAX_SAFE_INTEGER })
+  copy.connectionState.transition({
+    ...connection,
+    kind: 'disconnecting',
+    step: 'revoke',
+    deadlineMs: Number.MAX_SAFE_INTEGER,
+  })
   await refused('not-connected')
 })
 
 test('also under a clock that was set back, tokens of before are of another enablement', async t => {
   const { rig, clock } = await scene()
-  const before = rig.journey.read().connection
+  const before = rig.connectionState.read().connection
   clock.setWallBy(-24 * 60 * 60_000)
   await rig.revokeAll.begin()
-  const after = rig.journey.read().connection
+  const after = rig.connectionState.read().connection
   t.true(isRevocation(before, after))
   t.false(isRevocation(after, before))
   t.false(isRevocation(before, { ...after, sinceMs: after.sinceMs + 1 }), 'an enable or an import')
@@ -302,9 +307,9 @@ test('what another node revoked is not revoked again by one that joins, which re
 })
 
 test('the tokens of other nodes are revoked with those here, also where another change of the cluster was first', async t => {
-  let seat: Seat | undefined
-  const { rig, grant, world, alive } = await scene(() => seat)
-  const before = rig.journey.read().generation
+  let membership: Membership | undefined
+  const { rig, grant, world, alive } = await scene(() => membership)
+  const before = rig.connectionState.read().generation
   const elsewhere = [
     await rig.tokens.obtain(grant({ issues: 'read' })),
     await rig.tokens.obtain(grant({ issues: 'write' })),
@@ -313,7 +318,7 @@ test('the tokens of other nodes are revoked with those here, also where another 
   rig.tokens.drop()
   rig.tokens.receive(own)
   const generations: number[] = []
-  seat = {
+  membership = {
     ...QUIET_SEAT,
     async change(task) {
       await task()
@@ -335,9 +340,9 @@ test('the tokens of other nodes are revoked with those here, also where another 
 })
 
 test('what the cluster refuses before anything is void changes nothing', async t => {
-  let seat: Seat | undefined
-  const { rig, read, alive } = await scene(() => seat)
-  seat = {
+  let membership: Membership | undefined
+  const { rig, read, alive } = await scene(() => membership)
+  membership = {
     ...QUIET_SEAT,
     async change() {
       throw new Failure('cluster-unreachable', 'no etcd')
@@ -353,10 +358,10 @@ const FULL = new Failure('disk-full', 'no space is left')
 
 test('where it cannot be stored nothing is revoked, then or later, and the tokens are served on', async t => {
   const { rig, premises, read, write, alive, world, disk } = await scene()
-  const { generation } = rig.journey.read()
+  const { generation } = rig.connectionState.read()
   world.calls.length = 0
   const assertServed = (where: string): void => {
-    t.is(rig.journey.read().generation, generation, where)
+    t.is(rig.connectionState.read().generation, generation, where)
     t.deepEqual(world.calls, [], where)
     t.is(alive(), 2, where)
     t.truthy(rig.tokens.find(read) && rig.tokens.find(write), where)

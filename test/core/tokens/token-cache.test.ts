@@ -9,7 +9,7 @@ import { scopeKey } from '../../../src/protocol/scope.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
 import { MINTS } from '../../../src/core/peers/rate-limit.ts'
 import { ADMINISTRATORS, CACHE_LIMITS, type CacheLimits, UNCLAIMED } from '../../../src/core/tokens/token-shares.ts'
-import { createTokenShelf } from '../../../src/core/tokens/token-shelf.ts'
+import { createTokenCache } from '../../../src/core/tokens/token-cache.ts'
 import type { StoredToken } from '../../../src/core/store/token-store.ts'
 import { createFakeLog, emptyDisk, failureOf, openMemoryStore, START_MS } from '../../support/fakes.ts'
 import { callerOf, connectedRig, createRig, peerOf } from '../../support/operations-rig.ts'
@@ -46,7 +46,7 @@ const NO_TIMERS = { after: () => ({ cancel() {} }) }
 const createShelf = (limits?: CacheLimits) => {
   const disk = emptyDisk()
   const clock = { nowMs: START_MS }
-  const shelf = createTokenShelf({
+  const cache = createTokenCache({
     store: openMemoryStore(disk),
     clock: NO_TIMERS,
     githubClock: { now: () => clock.nowMs, offsetMs: () => 0, findTold: () => undefined, learn() {} },
@@ -56,24 +56,24 @@ const createShelf = (limits?: CacheLimits) => {
     ...(limits && { limits }),
   })
   const mint = (grant: Grant, by?: Peer, atMs = 0): void => {
-    const held = shelf.open(grant, by)
+    const held = cache.open(grant, by)
     held.askedAtMs = atMs
-    shelf.put(held, tokenOf(grant))
+    cache.put(held, tokenOf(grant))
   }
-  return { disk, clock, shelf, mint }
+  return { disk, clock, cache, mint }
 }
 
 const repositories = (count: number): { id: number; name: string }[] =>
   Array.from({ length: count }, (_, id) => ({ id: id + 1, name: `r${id}` }))
 
 test('6,000 scopes asked for at once cost the allowance, and no tick mints what was refused', async t => {
-  const { desk, world, tokens, installation, clock } = await connectedRig({ policy: POLICY })
+  const { issuer, world, tokens, installation, clock } = await connectedRig({ policy: POLICY })
   const held = world.installations.get(installation.id)
   if (held) held.repositories = repositories(6_000)
   const codes = new Map<string, number>()
   const caller = callerOf(peerOf(1000))
   for (let n = 0; n < 6_000; n += 1) {
-    const code = await desk.answer({ repositories: [`r${n}`] }, caller).then(
+    const code = await issuer.answer({ repositories: [`r${n}`] }, caller).then(
       () => 'ok',
       (error: unknown) => (error instanceof Failure ? error.code : 'internal'),
     )
@@ -105,134 +105,134 @@ test('a look-up makes no entry, and neither does a mint that is not allowed', as
 })
 
 test('50,000 live scopes of one user fit, with the longest tokens', t => {
-  const { shelf, mint } = createShelf()
+  const { cache, mint } = createShelf()
   const peer = peerOf(1000)
   for (let n = 0; n < 50_000; n += 1) mint(grantOf(`repository-${n}`), peer)
-  t.is(shelf.live().length, 50_000)
-  t.true(shelf.usage().bytes < CACHE_LIMITS.bytes)
+  t.is(cache.live().length, 50_000)
+  t.true(cache.usage().bytes < CACHE_LIMITS.bytes)
 })
 
 test('one user with more scopes than fit pays for it alone', async t => {
-  const { shelf, mint, disk } = createShelf({ entries: 5_000, bytes: CACHE_LIMITS.bytes })
+  const { cache, mint, disk } = createShelf({ entries: 5_000, bytes: CACHE_LIMITS.bytes })
   const [greedy, modest] = [peerOf(1000), peerOf(1001)]
   for (let n = 0; n < 10; n += 1) mint(grantOf(`mine-${n}`), modest)
   for (let n = 0; n < 10; n += 1) mint(grantOf(`admin-${n}`, ADMIN_PROFILE))
   for (let n = 0; n < 5_100; n += 1) mint(grantOf(`flood-${n}`), greedy, n)
-  t.is(shelf.usage().entries, 5_000)
-  shelf.flush()
+  t.is(cache.usage().entries, 5_000)
+  cache.flush()
   t.is(disk.tokens.size, 5_000, 'the disk holds what memory holds')
   mint(grantOf('first'), peerOf(1002))
   mint(grantOf('first', ADMIN_PROFILE))
-  const { byHolder } = shelf.usage()
+  const { byHolder } = cache.usage()
   t.is(byHolder.get(holderOf(modest).name)?.entries, 10)
   t.is(byHolder.get(ADMINISTRATORS)?.entries, 11)
   t.is(byHolder.get(holderOf(peerOf(1002)).name)?.entries, 1)
-  t.is(shelf.find(grantOf('flood-0')), undefined, 'what was not asked for the longest time goes')
-  t.truthy(shelf.find(grantOf('flood-5099')))
+  t.is(cache.find(grantOf('flood-0')), undefined, 'what was not asked for the longest time goes')
+  t.truthy(cache.find(grantOf('flood-5099')))
 })
 
 test('through the sockets: when the cache is full, another user and the administrator get their first token', async t => {
-  const { desk, world, tokens, installation, clock } = await connectedRig({
+  const { issuer, world, tokens, installation, clock } = await connectedRig({
     policy: POLICY,
     limits: { entries: 100, bytes: CACHE_LIMITS.bytes },
   })
   const held = world.installations.get(installation.id)
   if (held) held.repositories = repositories(400)
-  for (let n = 0; n < 300; n += 1) await desk.answer({ repositories: [`r${n}`] }, callerOf(peerOf(1000)))
+  for (let n = 0; n < 300; n += 1) await issuer.answer({ repositories: [`r${n}`] }, callerOf(peerOf(1000)))
   t.like(tokens.counts().cache, { entries: 100, evicted: 201, bytes: tokens.usage().bytes })
   const other = callerOf(peerOf(1001))
-  t.truthy((await desk.answer({ repositories: ['r399'] }, other)).token)
-  t.truthy((await desk.answer({ repositories: ['r399'] }, callerOf(peerOf(0), 'admin'))).token)
+  t.truthy((await issuer.answer({ repositories: ['r399'] }, other)).token)
+  t.truthy((await issuer.answer({ repositories: ['r399'] }, callerOf(peerOf(0), 'admin'))).token)
   const mints = world.count('mint')
-  for (let n = 300; n < 390; n += 1) await desk.answer({ repositories: [`r${n}`] }, callerOf(peerOf(1000)))
+  for (let n = 300; n < 390; n += 1) await issuer.answer({ repositories: [`r${n}`] }, callerOf(peerOf(1000)))
   t.is(world.count('mint'), mints + 90)
   await clock.advance(1_000)
-  await desk.answer({ repositories: ['r399'] }, other)
+  await issuer.answer({ repositories: ['r399'] }, other)
   t.is(world.count('mint'), mints + 90, 'a smaller holder keeps its token')
 })
 
 test('long names weigh as much as many scopes: the accounted bytes stay below the limit', t => {
-  const { shelf } = createShelf({ entries: CACHE_LIMITS.entries, bytes: 16 * 2 ** 20 })
+  const { cache } = createShelf({ entries: CACHE_LIMITS.entries, bytes: 16 * 2 ** 20 })
   const peer = peerOf(1000)
   for (let n = 0; n < 500; n += 1) {
     const names = Array.from({ length: 440 }, (_, at) => `n${n}-${at}`.padEnd(95, 'x'))
     const grant: Grant = { profile: 'any', scope: { installation: 7, repositories: names } }
-    shelf.put(shelf.open(grant, peer), tokenOf(grant))
-    t.true(shelf.usage().bytes <= 16 * 2 ** 20)
+    cache.put(cache.open(grant, peer), tokenOf(grant))
+    t.true(cache.usage().bytes <= 16 * 2 ** 20)
   }
-  const { entries, bytes } = shelf.usage()
+  const { entries, bytes } = cache.usage()
   t.true(entries > 50 && entries < 200, `${entries} of 500 are held`)
   t.true(bytes > entries * 440 * 95 * 3, 'key, scope and grant have their names each')
 })
 
 test('of the largest holder, an entry without a token goes before one with', t => {
-  const { shelf, mint } = createShelf({ entries: 10, bytes: CACHE_LIMITS.bytes })
+  const { cache, mint } = createShelf({ entries: 10, bytes: CACHE_LIMITS.bytes })
   const peer = peerOf(1000)
   for (let n = 0; n < 9; n += 1) mint(grantOf(`r${n}`), peer)
-  const refused = shelf.open(grantOf('tpyo'), peer)
+  const refused = cache.open(grantOf('tpyo'), peer)
   refused.askedAtMs = 5
-  shelf.fail(refused, new Failure('repository-not-accessible', 'no'))
+  cache.fail(refused, new Failure('repository-not-accessible', 'no'))
   mint(grantOf('newcomer'), peerOf(1001))
-  t.is(shelf.find(grantOf('tpyo')), undefined)
-  t.is(shelf.live().length, 10)
+  t.is(cache.find(grantOf('tpyo')), undefined)
+  t.is(cache.live().length, 10)
 })
 
 test('refused scopes take a small part of the cache, however many one user asks for', t => {
   const limits = { entries: 60_000, bytes: 8 * 2 ** 20 }
-  const { shelf } = createShelf(limits)
+  const { cache } = createShelf(limits)
   for (let n = 0; n < 3_000; n += 1) {
-    const held = shelf.open(grantOf(`tpyo-${n}`), peerOf(1000))
-    shelf.fail(held, new Failure('repository-not-accessible', 'no'))
+    const held = cache.open(grantOf(`tpyo-${n}`), peerOf(1000))
+    cache.fail(held, new Failure('repository-not-accessible', 'no'))
   }
-  t.true(shelf.usage().bytes <= limits.bytes / 32)
-  t.truthy(shelf.find(grantOf('tpyo-2999')))
+  t.true(cache.usage().bytes <= limits.bytes / 32)
+  t.truthy(cache.find(grantOf('tpyo-2999')))
 })
 
 test('an entry that was asked for since stays before one that was not', t => {
-  const { shelf, mint } = createShelf({ entries: 3, bytes: CACHE_LIMITS.bytes })
+  const { cache, mint } = createShelf({ entries: 3, bytes: CACHE_LIMITS.bytes })
   for (const [at, name] of ['a', 'b', 'c'].entries()) mint(grantOf(name), peerOf(1000), at)
-  const a = shelf.find(grantOf('a'))
+  const a = cache.find(grantOf('a'))
   if (a) a.askedAtMs = 10
   mint(grantOf('d'), peerOf(1000), 11)
-  t.truthy(shelf.find(grantOf('a')))
-  t.is(shelf.find(grantOf('b')), undefined)
+  t.truthy(cache.find(grantOf('a')))
+  t.is(cache.find(grantOf('b')), undefined)
 })
 
 test('within a holder its largest profile gives way: another one keeps its tokens', t => {
-  const { shelf, mint } = createShelf({ entries: 50, bytes: CACHE_LIMITS.bytes })
+  const { cache, mint } = createShelf({ entries: 50, bytes: CACHE_LIMITS.bytes })
   for (let n = 0; n < 5; n += 1) mint(grantOf(`r${n}`, 'quiet'), peerOf(1000))
   for (let n = 0; n < 100; n += 1) mint(grantOf(`r${n}`, 'loud'), peerOf(1000), n)
-  t.is(shelf.live().filter(({ profile }) => profile === 'quiet').length, 5)
+  t.is(cache.live().filter(({ profile }) => profile === 'quiet').length, 5)
 })
 
 test('an eighth of the cache is for administrators, whoever else is the smaller one', t => {
-  const { shelf, mint } = createShelf({ entries: 10, bytes: CACHE_LIMITS.bytes })
+  const { cache, mint } = createShelf({ entries: 10, bytes: CACHE_LIMITS.bytes })
   for (let n = 0; n < 7; n += 1) mint(grantOf(`admin-${n}`, ADMIN_PROFILE))
   for (let n = 0; n < 9; n += 1) mint(grantOf(`r${n}`), peerOf(1000 + n), n)
-  const { byHolder, entries } = shelf.usage()
+  const { byHolder, entries } = cache.usage()
   t.is(entries, 10)
   t.is(byHolder.get(ADMINISTRATORS)?.entries, 7)
 })
 
 test('what is being minted is not taken away; with nothing else the newcomer has to wait', t => {
-  const { shelf, mint } = createShelf({ entries: 3, bytes: CACHE_LIMITS.bytes })
+  const { cache, mint } = createShelf({ entries: 3, bytes: CACHE_LIMITS.bytes })
   mint(grantOf('of-another'), peerOf(1001))
-  for (const name of ['a', 'b']) shelf.open(grantOf(name), peerOf(1000)).minting = new Promise(() => {})
-  const failure = t.throws(() => shelf.open(grantOf('c'), peerOf(1000)))
+  for (const name of ['a', 'b']) cache.open(grantOf(name), peerOf(1000)).minting = new Promise(() => {})
+  const failure = t.throws(() => cache.open(grantOf('c'), peerOf(1000)))
   t.true(failure instanceof Failure && failure.code === 'rate-limited')
-  t.is(shelf.usage().entries, 3)
-  t.truthy(shelf.find(grantOf('of-another')), 'a smaller holder does not stand in')
+  t.is(cache.usage().entries, 3)
+  t.truthy(cache.find(grantOf('of-another')), 'a smaller holder does not stand in')
 })
 
 test('an entry that nobody here asked for is charged to the first who does', async t => {
-  const { desk, premises, tokens, rig, disk } = await connectedRig({ policy: POLICY })
-  await desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000)))
+  const { issuer, premises, tokens, rig, disk } = await connectedRig({ policy: POLICY })
+  await issuer.answer({ repositories: ['web'] }, callerOf(peerOf(1000)))
   t.is(tokens.usage().byHolder.get(holderOf(peerOf(1000)).name)?.entries, 1)
   tokens.flush()
   rig.kill()
   const second = createRig(premises, { policy: POLICY })
   t.is(second.tokens.usage().byHolder.get(UNCLAIMED)?.entries, 1)
-  await second.desk.answer({ repositories: ['web'] }, callerOf(peerOf(1001)))
+  await second.issuer.answer({ repositories: ['web'] }, callerOf(peerOf(1001)))
   const { byHolder } = second.tokens.usage()
   t.is(byHolder.get(UNCLAIMED), undefined)
   t.is(byHolder.get(holderOf(peerOf(1001)).name)?.entries, 1)
@@ -243,7 +243,7 @@ test('a store with more than fits is loaded as far as there is room, and the res
   const disk = emptyDisk()
   const store = openMemoryStore(disk)
   for (let n = 0; n < 20; n += 1) void store.tokens.write([{ ...tokenOf(grantOf(`r${n}`)), slot: 'current' }])
-  const shelf = createTokenShelf({
+  const cache = createTokenCache({
     store,
     clock: NO_TIMERS,
     githubClock: { now: () => START_MS, offsetMs: () => 0, findTold: () => undefined, learn() {} },
@@ -252,11 +252,11 @@ test('a store with more than fits is loaded as far as there is room, and the res
     random: () => 0,
     limits: { entries: 15, bytes: CACHE_LIMITS.bytes },
   })
-  t.is(shelf.live().length, 15)
-  shelf.flush()
+  t.is(cache.live().length, 15)
+  cache.flush()
   t.is(disk.tokens.size, 15)
-  shelf.receive([tokenOf(grantOf('from-another-node'))])
-  t.is(shelf.live().length, 15, 'what nobody waits for takes nothing away')
+  cache.receive([tokenOf(grantOf('from-another-node'))])
+  t.is(cache.live().length, 15, 'what nobody waits for takes nothing away')
 })
 
 test('for any holders and scopes: the bounds hold, the smaller holder keeps its tokens, and newcomers are let in', t => {
@@ -273,36 +273,36 @@ test('for any holders and scopes: the bounds hold, the smaller holder keeps its 
   let evicted = 0
   fc.assert(
     fc.property(fc.array(step, { minLength: 50, maxLength: 250 }), steps => {
-      const { shelf, disk } = createShelf(limits)
+      const { cache, disk } = createShelf(limits)
       let atMs = 0
       for (const { uid, admin, repository, long, profile, does } of steps) {
         atMs += 1
         const name = `r${repository}`.padEnd(3 + long * 20, 'x')
         const grant = grantOf(name, admin ? ADMIN_PROFILE : profile)
         const by = admin ? undefined : peerOf(uid)
-        const before = new Map(shelf.live().map(token => [token.key, shelf.find(token)?.holder ?? '']))
-        const bytesBefore = shelf.usage().byHolder
-        const known = shelf.find(grant)
+        const before = new Map(cache.live().map(token => [token.key, cache.find(token)?.holder ?? '']))
+        const bytesBefore = cache.usage().byHolder
+        const known = cache.find(grant)
         if (does === 'mint' || does === 'refuse') {
-          const held = shelf.open(grant, by)
+          const held = cache.open(grant, by)
           held.askedAtMs = atMs
-          if (does === 'mint') shelf.put(held, tokenOf(grant, 'ghs_x'))
-          else shelf.fail(held, new Failure('timeout', 'no answer'))
-        } else if (does === 'receive') shelf.receive([tokenOf(grant, 'ghs_y')])
+          if (does === 'mint') cache.put(held, tokenOf(grant, 'ghs_x'))
+          else cache.fail(held, new Failure('timeout', 'no answer'))
+        } else if (does === 'receive') cache.receive([tokenOf(grant, 'ghs_y')])
         else if (known && does === 'ask') known.askedAtMs = atMs
-        else if (known && does === 'forget') shelf.forget(known)
-        if (atMs % 7 === 0) shelf.flush()
-        const { entries, bytes, byHolder } = shelf.usage()
+        else if (known && does === 'forget') cache.forget(known)
+        if (atMs % 7 === 0) cache.flush()
+        const { entries, bytes, byHolder } = cache.usage()
         if (entries > limits.entries || bytes > limits.bytes) return false
-        const held = [...shelf.all()]
+        const held = [...cache.all()]
         if (entries !== held.length || bytes !== held.reduce((sum, { weight }) => sum + weight, 0)) return false
         const rows = held.reduce((sum, h) => sum + (h.current ? 1 : 0) + (h.next ? 1 : 0), 0)
         if (atMs % 7 === 0 && disk.tokens.size !== rows) return false
         // Who lost a token to the newcomer held at least as much as the newcomer's holder does now, but for this one token.
-        const holder = shelf.find(grant)?.holder ?? ''
+        const holder = cache.find(grant)?.holder ?? ''
         const own = byHolder.get(holder)?.bytes ?? 0
         for (const [key, loser] of before) {
-          if (key === known?.key || shelf.live().some(token => token.key === key)) continue
+          if (key === known?.key || cache.live().some(token => token.key === key)) continue
           evicted += 1
           const had = bytesBefore.get(loser)?.bytes ?? 0
           if (loser === ADMINISTRATORS && holder !== loser && had <= limits.bytes / 8) return false

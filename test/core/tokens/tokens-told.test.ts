@@ -9,11 +9,11 @@ import { describeScope, type Scope, summarizeScope } from '../../../src/protocol
 import { Secret } from '../../../src/protocol/secret.ts'
 import { isoTime } from '../../../src/protocol/wire.ts'
 import { MINTS } from '../../../src/core/peers/rate-limit.ts'
-import type { Seat } from '../../../src/core/connection/seat.ts'
+import type { Membership } from '../../../src/core/connection/membership.ts'
 import { hashToken } from '../../../src/core/audit/trail.ts'
 import { failureOf } from '../../support/fakes.ts'
 import { connectedRig, createRig, peerOf } from '../../support/operations-rig.ts'
-import { QUIET_SEAT } from '../../support/quiet-seat.ts'
+import { QUIET_SEAT } from '../../support/quiet-membership.ts'
 
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
@@ -82,7 +82,7 @@ test('the cluster hears of what is wished for and of what was minted here, and n
   const wishes: MintWish[] = []
   const minted: string[] = []
   let isGiven = false
-  const seat: Seat = {
+  const membership: Membership = {
     ...QUIET_SEAT,
     async mint(_, wish) {
       wishes.push(wish)
@@ -91,7 +91,9 @@ test('the cluster hears of what is wished for and of what was minted here, and n
     minted: token => void minted.push(token.token.reveal()),
   }
   let inCluster = false
-  const { tokens, clock, world, installation } = await connectedRig({ seat: () => (inCluster ? seat : undefined) })
+  const { tokens, clock, world, installation } = await connectedRig({
+    membership: () => (inCluster ? membership : undefined),
+  })
   const grant = grantFor(installation.id)
   const given = await tokens.obtain(grant, { minTtlMs: 1 })
   inCluster = true

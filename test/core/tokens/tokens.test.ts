@@ -5,12 +5,12 @@ import { Failure } from '../../../src/protocol/errors.ts'
 import type { Grant } from '../../../src/protocol/profile.ts'
 import type { Scope } from '../../../src/protocol/scope.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
-import type { Seat } from '../../../src/core/connection/seat.ts'
+import type { Membership } from '../../../src/core/connection/membership.ts'
 import { hashToken } from '../../../src/core/audit/trail.ts'
 import type { StoredToken } from '../../../src/core/store/token-store.ts'
 import { failureOf, settle } from '../../support/fakes.ts'
 import { connectedRig, createRig, ORG, peerOf } from '../../support/operations-rig.ts'
-import { QUIET_SEAT } from '../../support/quiet-seat.ts'
+import { QUIET_SEAT } from '../../support/quiet-membership.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -57,14 +57,14 @@ test('what is in use is minted ahead, and what was not asked for in ten minutes 
 })
 
 test('what was minted for a former installation is dropped once GitHub lists another in its place', async t => {
-  const { tokens, world, drift, installation, journey } = await connectedRig()
+  const { tokens, world, drift, installation, connectionState } = await connectedRig()
   await tokens.obtain(grantFor(installation.id))
   const [held] = [...world.installations.values()]
   world.uninstall(installation.id)
   const next = world.install(held?.appId ?? 0, ORG)
   await drift.check()
   t.deepEqual(
-    journey.read().installations.map(({ id }) => id),
+    connectionState.read().installations.map(({ id }) => id),
     [next.id],
   )
   t.deepEqual(await tokens.refresh({ force: true }), [])
@@ -207,11 +207,16 @@ test('tokens survive a restart; expired ones are swept out', async t => {
 })
 
 test('a token that was minted while the connection went is revoked and not served', async t => {
-  const { tokens, world, journey, installation, rig } = await connectedRig()
+  const { tokens, world, connectionState, installation, rig } = await connectedRig()
   const asked = tokens.obtain(grantFor(installation.id))
-  const { connection } = journey.read()
+  const { connection } = connectionState.read()
   if (connection.kind !== 'connected') throw new Error('not connected')
-  journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: rig.clock.now() + HOUR })
+  connectionState.transition({
+    ...connection,
+    kind: 'disconnecting',
+    step: 'revoke',
+    deadlineMs: rig.clock.now() + HOUR,
+  })
   t.is((await failureOf(asked)).code, 'not-connected')
   t.is(world.count('revoke'), 1)
   t.false([...world.tokens.values()].some(token => token.permissions['contents'] && !token.revoked))
@@ -222,11 +227,11 @@ test('a token that was minted while the connection went is revoked and not serve
 })
 
 test('a token of the connection before is not served under the next one', async t => {
-  const { tokens, world, journey, installation } = await connectedRig()
+  const { tokens, world, connectionState, installation } = await connectedRig()
   const asked = tokens.obtain(grantFor(installation.id))
-  const { connection, keys, installations } = journey.read()
-  journey.shred({ kind: 'disconnected', sinceMs: 1 })
-  journey.to(connection, { keys, installations, newGeneration: true })
+  const { connection, keys, installations } = connectionState.read()
+  connectionState.shred({ kind: 'disconnected', sinceMs: 1 })
+  connectionState.transition(connection, { keys, installations, newGeneration: true })
   t.is((await failureOf(asked)).code, 'not-connected')
   t.is(world.count('revoke'), 1)
 })
@@ -368,7 +373,7 @@ test("a leader's token is not served once the connection went while it was asked
   const asked = Promise.withResolvers<void>()
   const answer = Promise.withResolvers<void>()
   let given: StoredToken | undefined
-  const seat: Seat = {
+  const membership: Membership = {
     ...QUIET_SEAT,
     async mint() {
       asked.resolve()
@@ -377,16 +382,23 @@ test("a leader's token is not served once the connection went while it was asked
     },
   }
   let inCluster = false
-  const { tokens, journey, installation, disk } = await connectedRig({ seat: () => (inCluster ? seat : undefined) })
+  const { tokens, connectionState, installation, disk } = await connectedRig({
+    membership: () => (inCluster ? membership : undefined),
+  })
   const grant = grantFor(installation.id)
   given = { ...(await tokens.obtain(grant)), slot: 'current' }
   tokens.drop()
   inCluster = true
   const waiting = failureOf(tokens.obtain(grant))
   await asked.promise
-  const { connection } = journey.read()
+  const { connection } = connectionState.read()
   if (connection.kind !== 'connected') throw new Error('not connected')
-  journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: Number.MAX_SAFE_INTEGER })
+  connectionState.transition({
+    ...connection,
+    kind: 'disconnecting',
+    step: 'revoke',
+    deadlineMs: Number.MAX_SAFE_INTEGER,
+  })
   answer.resolve()
   t.is((await waiting).code, 'not-connected')
   tokens.flush()
@@ -396,7 +408,7 @@ test("a leader's token is not served once the connection went while it was asked
 test("a leader's token is served, and ends the doubt about the one at hand", async t => {
   let given: StoredToken | undefined
   let asks = 0
-  const seat: Seat = {
+  const membership: Membership = {
     ...QUIET_SEAT,
     async mint() {
       asks += 1
@@ -404,7 +416,7 @@ test("a leader's token is served, and ends the doubt about the one at hand", asy
     },
   }
   let inCluster = false
-  const { tokens, installation } = await connectedRig({ seat: () => (inCluster ? seat : undefined) })
+  const { tokens, installation } = await connectedRig({ membership: () => (inCluster ? membership : undefined) })
   const grant = grantFor(installation.id)
   given = { ...(await tokens.obtain(grant)), slot: 'current' }
   inCluster = true
@@ -426,7 +438,7 @@ test('a token that is minted while everything is dropped is held nowhere', async
 })
 
 test('whoever waited for a turn while the state changed has GitHub asked for nothing', async t => {
-  const { tokens, world, journey, installation, rig } = await connectedRig()
+  const { tokens, world, connectionState, installation, rig } = await connectedRig()
   const gate = Promise.withResolvers<void>()
   const answer = world.answer.bind(world)
   let mints = 0
@@ -444,9 +456,14 @@ test('whoever waited for a turn while the state changed has GitHub asked for not
   // A holder begins one in some turns of the event loop.
   for (let turn = 0; turn < 100; turn += 1) await settle()
   t.is(mints, 16, 'of one holder at once')
-  const { connection } = journey.read()
+  const { connection } = connectionState.read()
   if (connection.kind !== 'connected') throw new Error(connection.kind)
-  journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: rig.clock.now() + HOUR })
+  connectionState.transition({
+    ...connection,
+    kind: 'disconnecting',
+    step: 'revoke',
+    deadlineMs: rig.clock.now() + HOUR,
+  })
   gate.resolve()
   t.deepEqual(new Set((await outcomes).map(({ status }) => status)), new Set(['rejected']))
   t.is(mints, 16)

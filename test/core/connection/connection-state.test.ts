@@ -1,9 +1,9 @@
-// The journey: each state is stored, then told and audited once, with where it came from; who may not be served is told why.
+// The connectionState: each state is stored, then told and audited once, with where it came from; who may not be served is told why.
 
 import test from 'ava'
 import { Failure } from '../../../src/protocol/errors.ts'
-import { createJourney } from '../../../src/core/connection/journey.ts'
-import type { ChangeOptions, Seat } from '../../../src/core/connection/seat.ts'
+import { createConnectionState } from '../../../src/core/connection/connection-state.ts'
+import type { ChangeOptions, Membership } from '../../../src/core/connection/membership.ts'
 import { failureOf, thrownBy } from '../../support/fakes.ts'
 import { connectedRig, createPremises, createRig, ORG, type Rig } from '../../support/operations-rig.ts'
 
@@ -75,13 +75,13 @@ test('an enable that is given up created no connection and destroys none', async
 })
 
 test('a change that the disk refuses is neither told nor audited, then or later', async t => {
-  const { journey, disk, told, clock } = await connectedRig()
-  const { connection } = journey.read()
+  const { connectionState, disk, told, clock } = await connectedRig()
+  const { connection } = connectionState.read()
   const [rows, events] = [rowsOf({ disk }), told.length]
   disk.storeFailure = new Failure('disk-full', 'no space')
-  for (const change of [journey.to, journey.shred])
+  for (const change of [connectionState.transition, connectionState.shred])
     t.is(thrownBy(() => change({ kind: 'disconnected', sinceMs: 0 }))?.code, 'disk-full')
-  t.is(journey.read().connection, connection)
+  t.is(connectionState.read().connection, connection)
   delete disk.storeFailure
   await clock.advance(MINUTE)
   t.deepEqual(rowsOf({ disk }), rows)
@@ -89,9 +89,9 @@ test('a change that the disk refuses is neither told nor audited, then or later'
 })
 
 test('who may not be served is told the state with what to do, and a sealed bundle where that is all there is', async t => {
-  const { rig, journey, clock } = await connectedRig()
+  const { rig, connectionState, clock } = await connectedRig()
   let waiting: { account?: { login: string }; hostname: string } | undefined
-  const { requireServing, explain } = createJourney({
+  const { requireServing, explain } = createConnectionState({
     ...rig,
     githubUrl: () => 'https://github.com',
     findWaiting: () => waiting,
@@ -100,13 +100,13 @@ test('who may not be served is told the state with what to do, and a sealed bund
     const failure = thrownBy(requireServing)
     return [failure?.code, failure?.message, failure?.next]
   }
-  const { connection } = journey.read()
+  const { connection } = connectionState.read()
   if (connection.kind !== 'connected') throw new Error('not connected')
   waiting = { account: { login: 'Octo-Org' }, hostname: 'old' }
   t.is(requireServing(), connection, 'what is connected is served, whatever waits')
-  journey.to({ ...connection, kind: 'uninstalled', evidence: 'e' })
+  connectionState.transition({ ...connection, kind: 'uninstalled', evidence: 'e' })
   t.deepEqual(refusal(), ['not-connected', explain().meaning, explain().next])
-  journey.to({ kind: 'disconnected', sinceMs: clock.now() })
+  connectionState.transition({ kind: 'disconnected', sinceMs: clock.now() })
   const next = 'Run `ghconnect unlock --identity FILE` with the recovery key.'
   t.deepEqual(refusal(), ['not-connected', 'A sealed bundle of Octo-Org was restored without its recovery key.', next])
   waiting = { hostname: 'old' }
@@ -117,24 +117,24 @@ test('who may not be served is told the state with what to do, and a sealed bund
     'This machine is not connected to GitHub.',
     'Run `ghconnect enable --organization ORG`.',
   ])
-  journey.to({ kind: 'key-lost', sinceMs: clock.now(), account: ORG, evidence: 'e' })
+  connectionState.transition({ kind: 'key-lost', sinceMs: clock.now(), account: ORG, evidence: 'e' })
   t.deepEqual(refusal(), ['key-lost', explain().meaning, explain().next])
-  journey.to({ ...connection, kind: 'quarantined', evidence: 'e' })
+  connectionState.transition({ ...connection, kind: 'quarantined', evidence: 'e' })
   t.deepEqual(refusal(), ['quarantined', explain().meaning, explain().next])
 })
 
 test('what is decided waits for what is under way, one after the other, and gives its own answer', async t => {
-  const { journey } = await connectedRig()
+  const { connectionState } = await connectedRig()
   const order: string[] = []
   const first = Promise.withResolvers<string>()
   const answers = [
-    journey.alone(async () => {
+    connectionState.exclusively(async () => {
       order.push('first begins')
       const answer = await first.promise
       order.push('first ends')
       return answer
     }),
-    journey.inTurn(async () => {
+    connectionState.serially(async () => {
       order.push('second')
       return 'b'
     }),
@@ -143,26 +143,29 @@ test('what is decided waits for what is under way, one after the other, and give
   first.resolve('a')
   t.deepEqual(await Promise.all(answers), ['a', 'b'])
   t.deepEqual(order, ['first begins', 'first ends', 'second'])
-  t.is((await failureOf(journey.alone(() => Promise.reject(new Failure('timeout', 'x'))))).code, 'timeout')
+  t.is(
+    (await failureOf(connectionState.exclusively(() => Promise.reject(new Failure('timeout', 'x'))))).code,
+    'timeout',
+  )
 })
 
-test('in a cluster each decision is made by way of the seat, which is told of each change, and may keep all from being served', async t => {
+test('in a cluster each decision is made by way of the membership, which is told of each change, and may keep all from being served', async t => {
   const calls: unknown[] = []
   const shut = new Failure('isolated', 'no contact since noon')
-  const seat: Partial<Seat> = {
+  const membership: Partial<Membership> = {
     change<T>(task: () => Promise<T>, options: ChangeOptions) {
       calls.push(options)
       return task()
     },
     changed: () => void calls.push('changed'),
-    findShut: () => shut,
+    whyNotServing: () => shut,
   }
-  const rig = createRig(createPremises(), { seat: () => seat as Seat })
+  const rig = createRig(createPremises(), { membership: () => membership as Membership })
   await rig.enable.begin(ORG)
   await rig.disable.begin({ local: false, wait: true })
   await rig.enable.begin(ORG)
   await rig.disable.begin({ local: true, wait: true })
-  await rig.journey.inTurn(async () => {})
+  await rig.connectionState.serially(async () => {})
   t.deepEqual(calls, [{}, 'changed', { cutOff: 'refuse' }, 'changed', {}, 'changed', { cutOff: 'leave' }, 'changed'])
-  t.is(thrownBy(rig.journey.requireServing), shut)
+  t.is(thrownBy(rig.connectionState.requireServing), shut)
 })

@@ -1,4 +1,4 @@
-// The seat of a node that is configured for a cluster: what it is told by the link, and what the other operations are told by it.
+// The membership of a node that is configured for a cluster: what it is told by the link, and what the other operations are told by it.
 
 import type { ClusterLink, LinkHandlers } from './link.ts'
 import { OF_THE_WAY } from '../store/generations.ts'
@@ -10,13 +10,13 @@ import type { Log } from '../../service/log.ts'
 import type { AppLink } from '../connection/app-link.ts'
 import type { Events } from '../audit/events.ts'
 import type { Isolation } from './isolation.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 import type { Memory } from './membership.ts'
 import type { Replicate } from './replicate.ts'
-import type { Seat } from '../connection/seat.ts'
+import type { Membership } from '../connection/membership.ts'
 import type { TokenExchange } from './token-exchange.ts'
 
-export type ClusterSeat = Seat & {
+export type ClusterMembership = Membership & {
   readonly handlers: Omit<LinkHandlers, 'member'>
   /** Resolves when this node knows what holds in the cluster, or for now cannot know. */
   begin(): Promise<void>
@@ -43,26 +43,26 @@ const LONGEST_OUT_MS = 2 * 60 * 60_000
 /** Cut off, or without a record that can be read, each node mints for itself: not before the tokens of all near their end. */
 const CUT_OFF_MARGIN_MS = 10 * 60_000
 
-export const createClusterSeat = (deps: {
+export const createClusterMembership = (deps: {
   cluster: string
   link: () => ClusterLink
   memory: Memory
   isolation: Isolation
   replicate: () => Replicate
   exchange: () => TokenExchange
-  journey: Pick<Journey, 'read'>
+  connectionState: Pick<ConnectionState, 'read'>
   appLink: Pick<AppLink, 'findTrouble'>
   events: Pick<Events, 'emit'>
   clock: Clock
   log: Log
   /** There is something to do for a leader. */
-  onOffice: () => void
-}): ClusterSeat => {
-  const { memory, isolation, journey, clock, log } = deps
+  onLeadership: () => void
+}): ClusterMembership => {
+  const { memory, isolation, connectionState, clock, log } = deps
   const link = (): ClusterLink => deps.link()
   const timers: Timer[] = []
   let known = false
-  let outOfOfficeUntilMs = Number.NEGATIVE_INFINITY
+  let notLeadingUntilMs = Number.NEGATIVE_INFINITY
   let troubledSinceMs: number | undefined
   let outMs = PATIENCE_MS
   let toldAble = true
@@ -73,7 +73,7 @@ export const createClusterSeat = (deps: {
     if (!memory.find()) return
     if (!inTouch) isolation.begin()
     const detail = inTouch ? 'in touch with the cluster' : 'cut off from the cluster'
-    deps.events.emit({ event: 'change', state: journey.read().connection.kind, detail })
+    deps.events.emit({ event: 'change', state: connectionState.read().connection.kind, detail })
     if (inTouch) void catchUp()
   }
 
@@ -82,9 +82,9 @@ export const createClusterSeat = (deps: {
   const isInStep = (): boolean => link().inTouch() && !isBehind()
   const noteContact = (): void => {
     if (isInStep()) isolation.note()
-    else leaveOffice()
+    else resignIfBehind()
   }
-  const leaveOffice = (): void => {
+  const resignIfBehind = (): void => {
     if (isBehind() && link().leads()) void link().resign()
   }
 
@@ -99,7 +99,7 @@ export const createClusterSeat = (deps: {
     if (!leads) return
     void deps.replicate().settle()
     for (const ask of link().asks()) deps.exchange().onAsk(ask)
-    deps.onOffice()
+    deps.onLeadership()
   }
 
   const look = (): void => {
@@ -110,24 +110,24 @@ export const createClusterSeat = (deps: {
       .catch(() => undefined)
     if (isAble() !== toldAble) void link().announce()
     toldAble = isAble()
-    considerOffice()
+    considerLeadership()
   }
 
-  const isOut = (): boolean => clock.monotonic() < outOfOfficeUntilMs
+  const isOut = (): boolean => clock.monotonic() < notLeadingUntilMs
   const isAble = (): boolean => !isOut() && !isBehind()
   const isAnotherAble = (): boolean =>
     link()
       .members()
       .some(({ node, role, able }) => node !== link().node && role === 'member' && able)
 
-  const considerOffice = (): void => {
+  const considerLeadership = (): void => {
     const trouble = deps.appLink.findTrouble()
     if (!trouble || !OF_THE_WAY.has(trouble.failure.code) || !link().leads()) return
     troubledSinceMs ??= clock.monotonic()
     if (!isAnotherAble() || clock.monotonic() - troubledSinceMs < PATIENCE_MS) return
     log.warn('this leader does not get through to GitHub, and lets another node try', { error: trouble.failure })
     troubledSinceMs = undefined
-    outOfOfficeUntilMs = clock.monotonic() + outMs
+    notLeadingUntilMs = clock.monotonic() + outMs
     outMs = Math.min(outMs * 2, LONGEST_OUT_MS)
     void link().announce()
     void link().resign()
@@ -189,7 +189,7 @@ export const createClusterSeat = (deps: {
     handlers: {
       onRecord() {
         if (!memory.find()) return
-        leaveOffice()
+        resignIfBehind()
         void deps.replicate().settle()
       },
       onToken(token) {
@@ -209,7 +209,7 @@ export const createClusterSeat = (deps: {
     },
     isAble,
     mayLead: () => memory.find()?.role === 'member' && !isBehind() && (!isOut() || !isAnotherAble()),
-    findShut() {
+    whyNotServing() {
       if (!memory.find()) return undefined
       if (!known) return new Failure('cluster-unreachable', 'this node asks its cluster first what holds')
       if (deps.replicate().isOverruled())
@@ -221,7 +221,7 @@ export const createClusterSeat = (deps: {
       const last = lastMs === undefined ? 'it was never heard of' : `it was heard of last ${isoTime(lastMs)}`
       return new Failure('isolated', `${last}${why}`)
     },
-    findMute: () => (replica() ? new Failure('replica', 'it calls GitHub once it is promoted') : undefined),
+    whyNotCalling: () => (replica() ? new Failure('replica', 'it calls GitHub once it is promoted') : undefined),
     async change(task, options) {
       try {
         return await deps.replicate().change(task, options)
@@ -245,7 +245,7 @@ export const createClusterSeat = (deps: {
     wantAhead: grants => deps.exchange().wantAhead(grants),
     isHome(host) {
       if (!memory.find()) return false
-      const { connection } = journey.read()
+      const { connection } = connectionState.read()
       const homes = [
         ...(isLive(connection) ? [connection.host] : []),
         ...link()

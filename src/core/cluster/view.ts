@@ -1,4 +1,4 @@
-// The board: what stands in etcd, read and typed; what is written there goes out under a fence. Owned by the link.
+// The view: what stands in etcd, read and typed; what is written there goes out under a fence. Owned by the link.
 
 import type { Answer, Ask, Member, SharedRecord, TokenOf, Version } from '../store/generations.ts'
 import { Failure } from '../../protocol/errors.ts'
@@ -25,7 +25,7 @@ export type Seen =
   /** Nothing that this cluster wrote there: it counts as absent. */
   | { readonly kind: 'damaged'; readonly modRevision: bigint }
 
-export type BoardHandlers = {
+export type ViewHandlers = {
   onRecord(): void
   /** What was followed may not be what there is. */
   onDoubt(): void
@@ -36,7 +36,7 @@ export type BoardHandlers = {
   onAnswer(id: string, answer: Answer): void
 }
 
-export type Board = {
+export type View = {
   list(entries: readonly Entry[]): void
   change(change: Change): void
   record(): Seen
@@ -69,13 +69,13 @@ type Kept = { readonly name: string; readonly modRevision: bigint; readonly of: 
 const sealOf = (value: Buffer): string => value.toString('latin1', Math.max(0, value.length - SEAL_CHARACTERS))
 const SEAL_CHARACTERS = 32
 
-export const createBoard = (deps: {
+export const createView = (deps: {
   etcd: Etcd
   codecs: Codecs
   keyring: Keyring
   log: Log
-  handlers: BoardHandlers
-}): Board => {
+  handlers: ViewHandlers
+}): View => {
   const { etcd, codecs, keyring, log, handlers } = deps
   let seen: Seen = ABSENT
   let raw: Buffer | undefined
@@ -191,7 +191,7 @@ export const createBoard = (deps: {
     })
   }
 
-  const board: Board = {
+  const view: View = {
     list(entries) {
       const [record] = entries.filter(({ key }) => key === KEYS.record)
       for (const map of [members, asks, strange]) map.clear()
@@ -270,13 +270,13 @@ export const createBoard = (deps: {
     async reseal(fence) {
       const all = [...tokens.values()].map(({ of }) => of)
       const lost = () => new Failure('cluster-conflict', 'the lock was lost meanwhile; seal anew once more')
-      if (seen.kind === 'record' && !(await board.putRecord(seen.record, [fence]))) throw lost()
-      if ((await board.putTokens(all, fence)) < all.length) throw lost()
+      if (seen.kind === 'record' && !(await view.putRecord(seen.record, [fence]))) throw lost()
+      if ((await view.putTokens(all, fence)) < all.length) throw lost()
       return all.length + (seen.kind === 'record' ? 1 : 0)
     },
     members: () => [...members.values()],
     asks: () => [...asks.values()],
     unreadable: () => strange.size,
   }
-  return board
+  return view
 }

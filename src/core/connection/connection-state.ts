@@ -1,4 +1,4 @@
-// The connection's journey from state to state: one writer, one place where a change is stored, told and audited.
+// The connection's connectionState from state to state: one writer, one place where a change is stored, told and audited.
 
 import {
   type Connection,
@@ -13,39 +13,39 @@ import { Failure } from '../../protocol/errors.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { ConnectionChange, ConnectionRecord, StoreChange } from '../store/connection-store.ts'
 import type { Store } from '../store/database.ts'
-import type { ChangeOptions, Seat } from './seat.ts'
+import type { ChangeOptions, Membership } from './membership.ts'
 import type { Trail } from '../audit/trail.ts'
 import type { Events } from '../audit/events.ts'
 
-export type Journey = {
+export type ConnectionState = {
   read(): ConnectionRecord
   /** Throws `not-connected` or `quarantined` unless tokens may be served. */
   requireServing(): Live
   /** Durable on return; then told. */
-  to(connection: Connection, change?: Omit<ConnectionChange, 'connection'>): void
-  /** Like `to`, into a store with a new key: what was there before cannot be read any more. Nothing but `change` is carried over. */
+  transition(connection: Connection, change?: Omit<ConnectionChange, 'connection'>): void
+  /** Like `transition`, into a store with a new key: what was there before cannot be read any more. Nothing but `change` is carried over. */
   shred(connection: Connection, change?: Omit<StoreChange, 'connection'>): void
   explain(): Explanation
   /** Runs `task` alone: what changes the state reads it, and decides, while nobody else does, on no node of the cluster. */
-  alone<T>(task: () => Promise<T>, options?: ChangeOptions): Promise<T>
+  exclusively<T>(task: () => Promise<T>, options?: ChangeOptions): Promise<T>
   /** Alone on this node: for what is learned, not decided. */
-  inTurn<T>(task: () => Promise<T>): Promise<T>
+  serially<T>(task: () => Promise<T>): Promise<T>
 }
 
-export const createJourney = (deps: {
+export const createConnectionState = (deps: {
   store: Store
   events: Events
   trail: Trail
   clock: Clock
   githubUrl: () => string
-  seat?: () => Seat | undefined
+  membership?: () => Membership | undefined
   /** A sealed bundle that waits for its recovery key. */
   findWaiting?: () => { readonly account?: { readonly login: string }; readonly hostname: string } | undefined
-}): Journey => {
+}): ConnectionState => {
   const { store, events, trail } = deps
   let last: Promise<unknown> = Promise.resolve()
 
-  const inTurn: Journey['inTurn'] = task => {
+  const serially: ConnectionState['serially'] = task => {
     const run = last.then(task, task)
     last = run.catch(() => undefined)
     return run
@@ -68,7 +68,7 @@ export const createJourney = (deps: {
   return {
     read: () => store.connection.read(),
     requireServing() {
-      const shut = deps.seat?.()?.findShut()
+      const shut = deps.membership?.()?.whyNotServing()
       if (shut) throw shut
       const { connection } = store.connection.read()
       if (mayServe(connection) && isLive(connection)) return connection
@@ -86,23 +86,23 @@ export const createJourney = (deps: {
         { next },
       )
     },
-    to(connection, change = {}) {
+    transition(connection, change = {}) {
       const before = store.connection.read().connection
       store.connection.write({ ...change, connection })
       announce(before, connection)
-      deps.seat?.()?.changed()
+      deps.membership?.()?.changed()
     },
     shred(connection, change = {}) {
       const before = store.connection.read().connection
       store.replace({ installations: [], keys: [], newGeneration: true, ...change, connection })
       announce(before, connection)
-      deps.seat?.()?.changed()
+      deps.membership?.()?.changed()
     },
     explain: () => explainConnection(store.connection.read().connection, deps.githubUrl()),
-    alone(task, options = {}) {
-      return inTurn(() => deps.seat?.()?.change(task, options) ?? task())
+    exclusively(task, options = {}) {
+      return serially(() => deps.membership?.()?.change(task, options) ?? task())
     },
-    inTurn,
+    serially,
   }
 }
 

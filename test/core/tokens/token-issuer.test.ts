@@ -1,4 +1,4 @@
-// The desk: no token without the policy's word, cached or not; then alive, audited, answered, in this order.
+// The issuer: no token without the policy's word, cached or not; then alive, audited, answered, in this order.
 
 import test from 'ava'
 import * as fc from 'fast-check'
@@ -30,8 +30,8 @@ const CI: Profile = {
 const policyOf = (...profiles: Profile[]): Policy => ({ profiles })
 
 test('the answer is the scope that was asked for, in the API shape', async t => {
-  const { desk, world, installation } = await connectedRig({ policy: policyOf(CI) })
-  const answer = await desk.answer({ repositories: ['WEB'] }, callerOf(peerOf(1000)))
+  const { issuer, world, installation } = await connectedRig({ policy: policyOf(CI) })
+  const answer = await issuer.answer({ repositories: ['WEB'] }, callerOf(peerOf(1000)))
   t.notThrows(() => parseWith(TokenAnswer, answer))
   t.like(answer, {
     installation: installation.id,
@@ -44,34 +44,34 @@ test('the answer is the scope that was asked for, in the API shape', async t => 
 })
 
 test('a token in the cache is no reason to hand it out: root and strangers ask the policy like everybody', async t => {
-  const { desk, world } = await connectedRig({ policy: policyOf(CI) })
-  await desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000)))
-  await desk.answer({ repositories: ['web'], permissions: { contents: 'read' } }, callerOf(peerOf(0), 'admin'))
+  const { issuer, world } = await connectedRig({ policy: policyOf(CI) })
+  await issuer.answer({ repositories: ['web'] }, callerOf(peerOf(1000)))
+  await issuer.answer({ repositories: ['web'], permissions: { contents: 'read' } }, callerOf(peerOf(0), 'admin'))
   const calls = world.calls.length
   for (const uid of [0, 1001]) {
-    const failure = await failureOf(desk.answer({ repositories: ['web'] }, callerOf(peerOf(uid))))
+    const failure = await failureOf(issuer.answer({ repositories: ['web'] }, callerOf(peerOf(uid))))
     t.is(failure.code, 'not-permitted')
   }
   t.is(world.calls.length, calls, 'and GitHub is not asked')
 })
 
 test('a profile that is taken away takes its cached tokens away, on the same connection and for the same request', async t => {
-  const { desk, rig } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, rig } = await connectedRig({ policy: policyOf(CI) })
   const request: TokenRequest = { repositories: ['web'] }
   const caller = callerOf(peerOf(1000))
-  const { token } = await desk.answer(request, caller)
-  t.is((await desk.answer(request, caller)).token, token)
+  const { token } = await issuer.answer(request, caller)
+  t.is((await issuer.answer(request, caller)).token, token)
   rig.setPolicy(policyOf({ ...CI, allow: allow(7) }))
-  t.is((await failureOf(desk.answer(request, caller))).code, 'not-permitted')
+  t.is((await failureOf(issuer.answer(request, caller))).code, 'not-permitted')
   rig.setPolicy(policyOf(CI))
-  t.is((await desk.answer(request, caller)).token, token)
-  t.is((await failureOf(desk.answer(request, callerOf(peerOf(1001))))).code, 'not-permitted', 'of another connection')
+  t.is((await issuer.answer(request, caller)).token, token)
+  t.is((await failureOf(issuer.answer(request, callerOf(peerOf(1001))))).code, 'not-permitted', 'of another connection')
 })
 
 test('nobody has a token before its row is on the disk; state and peer are looked at again then', async t => {
-  const { desk, disk, journey, clock } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, disk, connectionState, clock } = await connectedRig({ policy: policyOf(CI) })
   const request: TokenRequest = { repositories: ['web'] }
-  await desk.answer(request, callerOf(peerOf(1000)))
+  await issuer.answer(request, callerOf(peerOf(1000)))
   const turns = async (): Promise<void> => {
     for (let n = 0; n < 10; n += 1) await new Promise(resolve => void setImmediate(resolve))
   }
@@ -84,7 +84,7 @@ test('nobody has a token before its row is on the disk; state and peer are looke
       if (!isAlive()) throw new Failure('peer-gone', 'the calling process has ended')
     }
     let settled = false
-    const answer = Promise.resolve(desk.answer(request, { ...caller, attested: { ...caller.attested, assertAlive } }))
+    const answer = Promise.resolve(issuer.answer(request, { ...caller, attested: { ...caller.attested, assertAlive } }))
     answer.finally(() => (settled = true)).catch(() => {})
     await turns()
     t.false(settled)
@@ -102,34 +102,39 @@ test('nobody has a token before its row is on the disk; state and peer are looke
   )
   t.is((await failureOf(dying)).code, 'peer-gone')
   const disabling = askWith(13, () => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (connection.kind !== 'connected') throw new Error('not connected')
-    journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: clock.now() + MINUTE })
+    connectionState.transition({
+      ...connection,
+      kind: 'disconnecting',
+      step: 'revoke',
+      deadlineMs: clock.now() + MINUTE,
+    })
   })
   t.is((await failureOf(disabling)).code, 'not-connected')
 })
 
 test('one request object asked by both sockets is decided for each', async t => {
-  const { desk, installation } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, installation } = await connectedRig({ policy: policyOf(CI) })
   const request: TokenRequest = { installation: installation.id, permissions: { issues: 'write' } }
   const { attested } = callerOf(peerOf(1000))
-  t.truthy((await desk.answer(request, { socket: 'admin', attested })).token)
-  t.is((await failureOf(desk.answer(request, { socket: 'token', attested }))).code, 'not-permitted')
+  t.truthy((await issuer.answer(request, { socket: 'admin', attested })).token)
+  t.is((await failureOf(issuer.answer(request, { socket: 'token', attested }))).code, 'not-permitted')
 })
 
 test('an installation that went takes the decisions of a connection along', async t => {
-  const { desk, world, app, installation, rig } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, world, app, installation, rig } = await connectedRig({ policy: policyOf(CI) })
   const request: TokenRequest = { repositories: ['web'] }
   const caller = callerOf(peerOf(1000))
-  await desk.answer(request, caller)
+  await issuer.answer(request, caller)
   world.uninstall(installation.id)
   const again = world.install(app.id, ORG)
   await rig.drift.check()
-  t.is((await desk.answer(request, caller)).installation, again.id)
+  t.is((await issuer.answer(request, caller)).installation, again.id)
 })
 
 test('what is absent and what is not allowed are answered in the same words, by name and by id', async t => {
-  const { desk, world, installation } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, world, installation } = await connectedRig({ policy: policyOf(CI) })
   const id = world.installations.get(installation.id)?.repositories.find(({ name }) => name === 'api')?.id ?? 0
   const requests: TokenRequest[] = [
     { repositories: ['api'] },
@@ -142,7 +147,7 @@ test('what is absent and what is not allowed are answered in the same words, by 
   ]
   const answers = new Set<string>()
   for (const request of requests) {
-    const { code, message } = await failureOf(desk.answer(request, callerOf(peerOf(1000))))
+    const { code, message } = await failureOf(issuer.answer(request, callerOf(peerOf(1000))))
     answers.add(`${code}: ${message}`)
   }
   t.is(answers.size, 1)
@@ -150,55 +155,55 @@ test('what is absent and what is not allowed are answered in the same words, by 
 })
 
 test('an id is the repository that it names, for the policy and for the cache', async t => {
-  const { desk, world, installation } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, world, installation } = await connectedRig({ policy: policyOf(CI) })
   const repositories = world.installations.get(installation.id)?.repositories ?? []
   const web = repositories.find(({ name }) => name === 'Web')?.id ?? 0
-  const byId = await desk.answer({ repository_ids: [web] }, callerOf(peerOf(1000)))
-  const byName = await desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000)))
+  const byId = await issuer.answer({ repository_ids: [web] }, callerOf(peerOf(1000)))
+  const byName = await issuer.answer({ repositories: ['web'] }, callerOf(peerOf(1000)))
   t.is(byId.token, byName.token)
-  t.is((await failureOf(desk.answer({ repository_ids: [web] }, callerOf(peerOf(1001))))).code, 'not-permitted')
+  t.is((await failureOf(issuer.answer({ repository_ids: [web] }, callerOf(peerOf(1001))))).code, 'not-permitted')
   const calls = world.calls.length
-  for (let again = 0; again < 5; again++) await desk.answer({ repository_ids: [web] }, callerOf(peerOf(1000)))
+  for (let again = 0; again < 5; again++) await issuer.answer({ repository_ids: [web] }, callerOf(peerOf(1000)))
   t.is(world.calls.length, calls, 'names are asked for once a minute')
 })
 
 test('of several installations that profiles reach, ids are of the one that the request names', async t => {
   const second: Profile = { ...CI, name: 'second', installation: 'hexa' }
-  const { desk, world, installation, app, rig } = await connectedRig({ policy: policyOf(CI, second) })
+  const { issuer, world, installation, app, rig } = await connectedRig({ policy: policyOf(CI, second) })
   const other = world.install(app.id, { type: 'organization', login: 'hexa' })
   await rig.drift.check()
   const idIn = (where: number) => world.installations.get(where)?.repositories[0]?.id ?? 0
   const caller = callerOf(peerOf(1000))
-  t.is((await failureOf(desk.answer({ repository_ids: [idIn(other.id)] }, caller))).code, 'profile-required')
+  t.is((await failureOf(issuer.answer({ repository_ids: [idIn(other.id)] }, caller))).code, 'profile-required')
   for (const { id } of [installation, other]) {
-    const answer = await desk.answer({ repository_ids: [idIn(id)], installation: id }, caller)
+    const answer = await issuer.answer({ repository_ids: [idIn(id)], installation: id }, caller)
     t.is(answer.installation, id)
   }
 })
 
 test('ids are looked up in the installation of the profile that is meant', async t => {
-  const { desk, world, installation, app, rig } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, world, installation, app, rig } = await connectedRig({ policy: policyOf(CI) })
   const other = world.install(app.id, { type: 'organization', login: 'hexa' })
   await rig.drift.check()
   const idIn = (where: number) => world.installations.get(where)?.repositories[0]?.id ?? 0
   const caller = callerOf(peerOf(1000))
-  t.is((await desk.answer({ repository_ids: [idIn(installation.id)] }, caller)).installation, installation.id)
-  t.is((await failureOf(desk.answer({ repository_ids: [idIn(other.id)] }, caller))).code, 'not-permitted')
+  t.is((await issuer.answer({ repository_ids: [idIn(installation.id)] }, caller)).installation, installation.id)
+  t.is((await failureOf(issuer.answer({ repository_ids: [idIn(other.id)] }, caller))).code, 'not-permitted')
   const admin = callerOf(peerOf(0), 'admin')
-  t.is((await failureOf(desk.answer({ repository_ids: [idIn(other.id)] }, admin))).code, 'installation-required')
-  t.is((await desk.answer({ repository_ids: [idIn(other.id)], installation: 'hexa' }, admin)).account, 'hexa')
+  t.is((await failureOf(issuer.answer({ repository_ids: [idIn(other.id)] }, admin))).code, 'installation-required')
+  t.is((await issuer.answer({ repository_ids: [idIn(other.id)], installation: 'hexa' }, admin)).account, 'hexa')
 })
 
 test('an id in an address is looked up once a minute, and unknown and denied ids are answered alike', async t => {
-  const { desk, world, installation, clock } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, world, installation, clock } = await connectedRig({ policy: policyOf(CI) })
   const held = world.installations.get(installation.id)
   const idOf = (wanted: string) => held?.repositories.find(({ name }) => name === wanted)?.id ?? 0
   const caller = callerOf(peerOf(1000))
-  const narrow = (id: number, who = caller) => desk.narrowTo(id, { request: { profile: 'ci' }, caller: who })
+  const narrow = (id: number, who = caller) => issuer.narrowTo(id, { request: { profile: 'ci' }, caller: who })
   const wanted = { profile: 'ci', installation: installation.id, repositories: ['Web'] }
   t.deepEqual(await Promise.all([narrow(idOf('Web')), narrow(idOf('Web'))]), [wanted, wanted])
   t.is(world.count('findRepository'), 1)
-  const denied = await failureOf(desk.answer(await narrow(idOf('api')), caller))
+  const denied = await failureOf(issuer.answer(await narrow(idOf('api')), caller))
   world.publicRepositories.set(77, { owner: 'stranger', name: 'web' })
   for (const id of [999_999, 77]) {
     const unknown = await failureOf(narrow(id))
@@ -218,9 +223,9 @@ test('an id in an address is looked up once a minute, and unknown and denied ids
 })
 
 test('each look at an id takes from the allowance for new tokens, of token.sock alone', async t => {
-  const { desk, world } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, world } = await connectedRig({ policy: policyOf(CI) })
   const look = (id: number, socket?: 'admin') =>
-    failureOf(desk.narrowTo(id, { request: {}, caller: callerOf(peerOf(1000), socket) }))
+    failureOf(issuer.narrowTo(id, { request: {}, caller: callerOf(peerOf(1000), socket) }))
   const codes: string[] = []
   for (let id = 1; id <= MINTS.burst + 1; id++) codes.push((await look(1_000_000 + id)).code)
   t.is(codes.filter(code => code === 'not-permitted').length, MINTS.burst)
@@ -230,7 +235,7 @@ test('each look at an id takes from the allowance for new tokens, of token.sock 
 })
 
 test('a peer that died while GitHub was asked gets nothing, and no grant is recorded', async t => {
-  const { desk, disk } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, disk } = await connectedRig({ policy: policyOf(CI) })
   const caller = callerOf(peerOf(1000))
   const attested = {
     ...caller.attested,
@@ -238,30 +243,30 @@ test('a peer that died while GitHub was asked gets nothing, and no grant is reco
       throw new Failure('peer-gone', 'the calling process has ended')
     },
   }
-  t.is((await failureOf(desk.answer({ repositories: ['web'] }, { ...caller, attested }))).code, 'peer-gone')
+  t.is((await failureOf(issuer.answer({ repositories: ['web'] }, { ...caller, attested }))).code, 'peer-gone')
   t.false(disk.audit.some(row => row.event === 'token.grant'))
 })
 
 test('a grant that cannot be audited is not made, and neither is one while disabling', async t => {
-  const { desk, disk, journey, clock } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, disk, connectionState, clock } = await connectedRig({ policy: policyOf(CI) })
   const caller = callerOf(peerOf(1000))
-  await desk.answer({ repositories: ['web'] }, caller)
+  await issuer.answer({ repositories: ['web'] }, caller)
   disk.auditFailure = new Failure('audit-unavailable', 'no space')
-  t.is((await failureOf(desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))).code, 'audit-unavailable')
-  t.is((await failureOf(desk.answer({ repositories: ['api'] }, caller))).code, 'audit-unavailable')
+  t.is((await failureOf(issuer.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))).code, 'audit-unavailable')
+  t.is((await failureOf(issuer.answer({ repositories: ['api'] }, caller))).code, 'audit-unavailable')
   delete disk.auditFailure
-  const { connection } = journey.read()
+  const { connection } = connectionState.read()
   if (connection.kind !== 'connected') throw new Error('not connected')
-  journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: clock.now() + MINUTE })
-  t.is((await failureOf(desk.answer({ repositories: ['web'] }, caller))).code, 'not-connected')
+  connectionState.transition({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: clock.now() + MINUTE })
+  t.is((await failureOf(issuer.answer({ repositories: ['web'] }, caller))).code, 'not-connected')
 })
 
 test('a grant is in the log before the answer, and a denial too', async t => {
-  const { desk, disk, trail } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, disk, trail } = await connectedRig({ policy: policyOf(CI) })
   trail.flush()
   const before = disk.audit.length
-  const { token } = await desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000, { unit: 'ci.service' })))
-  await failureOf(desk.answer({ repositories: ['api'] }, callerOf(peerOf(1000))))
+  const { token } = await issuer.answer({ repositories: ['web'] }, callerOf(peerOf(1000, { unit: 'ci.service' })))
+  await failureOf(issuer.answer({ repositories: ['api'] }, callerOf(peerOf(1000))))
   const rows = disk.audit.slice(before)
   t.deepEqual(
     rows.map(row => row.event),
@@ -273,11 +278,11 @@ test('a grant is in the log before the answer, and a denial too', async t => {
 })
 
 test('a reinstalled App is found again under its new id, with one look', async t => {
-  const { desk, world, app, installation } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, world, app, installation } = await connectedRig({ policy: policyOf(CI) })
   world.uninstall(installation.id)
   const again = world.install(app.id, ORG)
   const answers = await Promise.all(
-    Array.from({ length: 20 }, () => desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000)))),
+    Array.from({ length: 20 }, () => issuer.answer({ repositories: ['web'] }, callerOf(peerOf(1000)))),
   )
   t.true(answers.every(answer => answer.installation === again.id))
   t.is(world.count('listInstallations'), 1)
@@ -285,46 +290,46 @@ test('a reinstalled App is found again under its new id, with one look', async t
 })
 
 test('an installation that stays away is not looked for at each request', async t => {
-  const { desk, world, installation, clock } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, world, installation, clock } = await connectedRig({ policy: policyOf(CI) })
   world.installations.delete(installation.id)
   world.outage = undefined
   world.refuse('listInstallations', 'timeout', { times: 1_000 })
-  for (let n = 0; n < 50; n += 1) await failureOf(desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))
+  for (let n = 0; n < 50; n += 1) await failureOf(issuer.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))
   t.is(world.count('listInstallations'), 1)
   await clock.advance(MINUTE)
-  await failureOf(desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))
+  await failureOf(issuer.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))
   t.is(world.count('listInstallations'), 2)
 })
 
 test('a scope that GitHub widened is revoked and not answered', async t => {
-  const { desk, world } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, world } = await connectedRig({ policy: policyOf(CI) })
   world.surplus = { issues: 'read' }
-  t.is((await failureOf(desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))).code, 'scope-mismatch')
+  t.is((await failureOf(issuer.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))).code, 'scope-mismatch')
   t.is(world.count('revoke'), 1)
 })
 
 test('the allowance for new tokens is taken where GitHub is asked, and only there', async t => {
-  const { desk, world, installation, clock } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, world, installation, clock } = await connectedRig({ policy: policyOf(CI) })
   const caller = callerOf(peerOf(1000))
   const names = Array.from({ length: MINTS.burst + 1 }, (_, n) => `infra-${n}`)
   world.change(installation.id, {}, ['Web', ...names])
-  await Promise.all(Array.from({ length: 700 }, () => desk.answer({ repositories: ['web'] }, caller)))
-  for (const name of names.slice(1, MINTS.burst)) await desk.answer({ repositories: [name] }, caller)
+  await Promise.all(Array.from({ length: 700 }, () => issuer.answer({ repositories: ['web'] }, caller)))
+  for (const name of names.slice(1, MINTS.burst)) await issuer.answer({ repositories: [name] }, caller)
   t.is(world.count('mint'), MINTS.burst, '700 who waited for one mint took one')
-  t.is((await failureOf(desk.answer({ repositories: ['infra-0'] }, caller))).code, 'rate-limited')
-  t.is((await failureOf(desk.answer({ repository_ids: [1] }, caller))).code, 'rate-limited', 'a list is a call, too')
+  t.is((await failureOf(issuer.answer({ repositories: ['infra-0'] }, caller))).code, 'rate-limited')
+  t.is((await failureOf(issuer.answer({ repository_ids: [1] }, caller))).code, 'rate-limited', 'a list is a call, too')
   t.is(world.count('listRepositories'), 0)
-  const { token } = await desk.answer({ repositories: ['web'] }, caller)
+  const { token } = await issuer.answer({ repositories: ['web'] }, caller)
   const claim = { repositories: ['web'], rejected: hashToken(new Secret(token)) }
-  t.is((await failureOf(desk.answer(claim, caller))).code, 'rate-limited', 'and so is a question about a token')
+  t.is((await failureOf(issuer.answer(claim, caller))).code, 'rate-limited', 'and so is a question about a token')
   t.is(world.count('accepts'), 0)
-  t.truthy((await desk.answer({ repositories: ['infra-0'] }, callerOf(peerOf(0), 'admin'))).token)
+  t.truthy((await issuer.answer({ repositories: ['infra-0'] }, callerOf(peerOf(0), 'admin'))).token)
   await clock.advance(1_000)
-  t.truthy((await desk.answer({ repositories: ['infra-0'] }, caller)).token, 'one a second')
+  t.truthy((await issuer.answer({ repositories: ['infra-0'] }, caller)).token, 'one a second')
 })
 
 test('a stranger makes no calls to GitHub, whatever it asks by', async t => {
-  const { desk, world, installation } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, world, installation } = await connectedRig({ policy: policyOf(CI) })
   const id = world.installations.get(installation.id)?.repositories[0]?.id ?? 0
   const stranger = callerOf(peerOf(1001))
   const requests: TokenRequest[] = [
@@ -334,45 +339,50 @@ test('a stranger makes no calls to GitHub, whatever it asks by', async t => {
     { repositories: ['web'], rejected: hashToken(new Secret('ghs_x')) },
     { repositories: ['web'], min_ttl_seconds: 2_400 },
   ]
-  for (const request of requests) t.is((await failureOf(desk.answer(request, stranger))).code, 'not-permitted')
+  for (const request of requests) t.is((await failureOf(issuer.answer(request, stranger))).code, 'not-permitted')
   t.deepEqual(world.calls, [])
 })
 
 test('a disable that comes with the end of a mint stops its token', async t => {
-  const { desk, events, journey, disk } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, events, connectionState, disk } = await connectedRig({ policy: policyOf(CI) })
   events.subscribe(({ event }) => {
-    const { connection } = journey.read()
+    const { connection } = connectionState.read()
     if (event !== 'token-refreshed' || connection.kind !== 'connected') return
-    journey.to({ ...connection, kind: 'disconnecting', step: 'revoke', deadlineMs: Number.MAX_SAFE_INTEGER })
+    connectionState.transition({
+      ...connection,
+      kind: 'disconnecting',
+      step: 'revoke',
+      deadlineMs: Number.MAX_SAFE_INTEGER,
+    })
   })
-  t.is((await failureOf(desk.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))).code, 'not-connected')
+  t.is((await failureOf(issuer.answer({ repositories: ['web'] }, callerOf(peerOf(1000))))).code, 'not-connected')
   t.false(disk.audit.some(row => row.event === 'token.grant'))
 })
 
 test('the answer has the account by its new name once GitHub told it, for the same token', async t => {
-  const { desk, world, installation, rig } = await connectedRig()
+  const { issuer, world, installation, rig } = await connectedRig()
   rig.setPolicy(policyOf({ ...CI, installation: installation.id }))
   const caller = callerOf(peerOf(1000))
-  const before = await desk.answer({ repositories: ['web'] }, caller)
+  const before = await issuer.answer({ repositories: ['web'] }, caller)
   t.is(before.account, ORG.login)
   world.change(installation.id, { account: { ...ORG, login: 'hexa-org' } })
   await rig.drift.check()
-  const after = await desk.answer({ repositories: ['web'] }, caller)
+  const after = await issuer.answer({ repositories: ['web'] }, caller)
   t.is(after.token, before.token)
   t.is(after.account, 'hexa-org')
 })
 
 test('min_ttl_seconds counts seconds', async t => {
-  const { desk, clock } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, clock } = await connectedRig({ policy: policyOf(CI) })
   const caller = callerOf(peerOf(1000))
-  const { token } = await desk.answer({ repositories: ['web'] }, caller)
+  const { token } = await issuer.answer({ repositories: ['web'] }, caller)
   await clock.advance(25 * MINUTE)
-  t.is((await desk.answer({ repositories: ['web'], min_ttl_seconds: 34 * 60 }, caller)).token, token)
-  t.not((await desk.answer({ repositories: ['web'], min_ttl_seconds: 36 * 60 }, caller)).token, token)
+  t.is((await issuer.answer({ repositories: ['web'], min_ttl_seconds: 34 * 60 }, caller)).token, token)
+  t.not((await issuer.answer({ repositories: ['web'], min_ttl_seconds: 36 * 60 }, caller)).token, token)
 })
 
 test('a peer that was refused because it had ended is in the audit log', async t => {
-  const { desk, disk } = await connectedRig({ policy: policyOf(CI) })
+  const { issuer, disk } = await connectedRig({ policy: policyOf(CI) })
   const caller = callerOf(peerOf(1000, { unit: 'ci.service' }))
   const attested = {
     ...caller.attested,
@@ -381,17 +391,19 @@ test('a peer that was refused because it had ended is in the audit log', async t
     },
   }
   const dead = { ...caller, attested }
-  t.is((await failureOf(desk.answer({ repositories: ['web'] }, dead))).code, 'peer-gone', 'after a mint')
-  t.is((await failureOf(desk.answer({ repositories: ['web'] }, dead))).code, 'peer-gone', 'and from the cache')
+  t.is((await failureOf(issuer.answer({ repositories: ['web'] }, dead))).code, 'peer-gone', 'after a mint')
+  t.is((await failureOf(issuer.answer({ repositories: ['web'] }, dead))).code, 'peer-gone', 'and from the cache')
   const rows = disk.audit.filter(row => row.event === 'token.deny')
   t.is(rows.length, 1, 'repeats within a minute are counted')
   t.like(rows[0], { detail: 'the calling process has ended', peer: { pid: 10, uid: 1000, unit: 'ci.service' } })
 })
 
 test('the names of ids are listed again after a minute, once for all who wait, and not at once after a failure', async t => {
-  const { desk, world, installation, clock } = await connectedRig({ policy: policyOf({ ...CI, repositories: ['*'] }) })
+  const { issuer, world, installation, clock } = await connectedRig({
+    policy: policyOf({ ...CI, repositories: ['*'] }),
+  })
   const repository = world.installations.get(installation.id)?.repositories[0] ?? { id: 0, name: '' }
-  const ask = (id = repository.id) => desk.answer({ repository_ids: [id] }, callerOf(peerOf(1000)))
+  const ask = (id = repository.id) => issuer.answer({ repository_ids: [id] }, callerOf(peerOf(1000)))
   await Promise.all(Array.from({ length: 20 }, () => ask()))
   t.is(world.count('listRepositories'), 1)
   repository.name = 'renamed'
@@ -411,7 +423,9 @@ test('the names of ids are listed again after a minute, once for all who wait, a
 })
 
 test('a list of many pages is kept as long as it cost: ten pages a minute', async t => {
-  const { desk, world, installation, clock } = await connectedRig({ policy: policyOf({ ...CI, repositories: ['*'] }) })
+  const { issuer, world, installation, clock } = await connectedRig({
+    policy: policyOf({ ...CI, repositories: ['*'] }),
+  })
   world.change(
     installation.id,
     {},
@@ -419,39 +433,39 @@ test('a list of many pages is kept as long as it cost: ten pages a minute', asyn
   )
   const id = world.installations.get(installation.id)?.repositories[7]?.id ?? 0
   const caller = callerOf(peerOf(1000))
-  await desk.answer({ repository_ids: [id] }, caller)
+  await issuer.answer({ repository_ids: [id] }, caller)
   await clock.advance(119_000)
-  await desk.answer({ repository_ids: [id] }, caller)
+  await issuer.answer({ repository_ids: [id] }, caller)
   t.is(world.count('listRepositories'), 1)
   await clock.advance(1_000)
-  await desk.answer({ repository_ids: [id] }, caller)
+  await issuer.answer({ repository_ids: [id] }, caller)
   t.is(world.count('listRepositories'), 2)
 })
 
 test('a refusal names the repository that is not accessible, with one look at GitHub a minute', async t => {
-  const { desk, world } = await connectedRig({ policy: policyOf({ ...CI, repositories: ['*'] }) })
+  const { issuer, world } = await connectedRig({ policy: policyOf({ ...CI, repositories: ['*'] }) })
   const caller = callerOf(peerOf(1000))
-  const one = await failureOf(desk.answer({ repositories: ['tpyo'] }, caller))
+  const one = await failureOf(issuer.answer({ repositories: ['tpyo'] }, caller))
   t.is(one.code, 'repository-not-accessible')
   t.regex(one.message, /^not accessible to the installation: tpyo;/)
   t.is(world.count('listRepositories'), 0, 'of one there is nothing to find out')
-  const several = await failureOf(desk.answer({ repositories: ['web', 'tpyo', 'gone', 'api'] }, caller))
+  const several = await failureOf(issuer.answer({ repositories: ['web', 'tpyo', 'gone', 'api'] }, caller))
   t.regex(
     several.message,
     /^not accessible to the installation: gone, tpyo;|^not accessible to the installation: tpyo, gone;/,
   )
-  await failureOf(desk.answer({ repositories: ['web', 'other-tpyo'] }, caller))
+  await failureOf(issuer.answer({ repositories: ['web', 'other-tpyo'] }, caller))
   t.is(world.count('listRepositories'), 1)
 })
 
 test('where the names cannot be listed, a refusal says which were asked for', async t => {
-  const { desk, world } = await connectedRig({ policy: policyOf({ ...CI, repositories: ['*'] }) })
+  const { issuer, world } = await connectedRig({ policy: policyOf({ ...CI, repositories: ['*'] }) })
   world.refuse('listRepositories', 'timeout')
-  const failure = await failureOf(desk.answer({ repositories: ['web', 'tpyo'] }, callerOf(peerOf(1000))))
+  const failure = await failureOf(issuer.answer({ repositories: ['web', 'tpyo'] }, callerOf(peerOf(1000))))
   t.is(failure.code, 'repository-not-accessible')
   t.regex(failure.message, /one of web, tpyo;/)
   const names = Array.from({ length: 100 }, (_, n) => `${'x'.repeat(90)}${n}`)
-  const long = await failureOf(desk.answer({ repositories: names }, callerOf(peerOf(0), 'admin')))
+  const long = await failureOf(issuer.answer({ repositories: names }, callerOf(peerOf(0), 'admin')))
   t.true(long.message.length < 2_500, 'and not all of a hundred')
 })
 
@@ -488,10 +502,10 @@ test('for any policy, cache and request, no token is more than a profile that ad
   await fc.assert(
     fc.asyncProperty(fc.uniqueArray(profile, { selector: one => one.name, maxLength: 3 }), asks, async (raw, all) => {
       const policy: Policy = { profiles: raw }
-      const { desk, world, app, rig } = await connectedRig({ policy })
+      const { issuer, world, app, rig } = await connectedRig({ policy })
       world.install(app.id, { type: 'organization', login: 'hexa' })
       await rig.drift.check()
-      const { installations } = rig.journey.read()
+      const { installations } = rig.connectionState.read()
       const ids = [...world.installations.values()].flatMap(held => held.repositories.map(({ id }) => id))
       const callers = new Map<string, Caller>()
       // Each asks for what the others asked for before: the administrator first, who gets anything.
@@ -517,7 +531,7 @@ test('for any policy, cache and request, no token is more than a profile that ad
         const mints = world.count('mint')
         let answer: TokenAnswer
         try {
-          answer = await desk.answer(wish, caller)
+          answer = await issuer.answer(wish, caller)
         } catch (error) {
           if (error instanceof Failure && error.code !== 'internal') continue
           throw error

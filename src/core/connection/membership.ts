@@ -1,4 +1,4 @@
-// A node's seat in its cluster, as the other operations see it. A single node has none, and each of them works as if nobody else existed.
+// A node's membership in its cluster, as the other operations see it. A single node has none, and each of them works as if nobody else existed.
 
 import type { MintWish, Role, SharedToken } from '../store/generations.ts'
 import type { Host } from '../../protocol/connection.ts'
@@ -15,11 +15,11 @@ export type ChangeOptions = {
   readonly cutOff?: 'refuse' | 'leave'
 }
 
-export type Seat = {
+export type Membership = {
   /** Why nothing may be served; `undefined`: it may. Asked with each request. */
-  findShut(): Failure | undefined
+  whyNotServing(): Failure | undefined
   /** Why this node calls nobody; `undefined`: it may. */
-  findMute(): Failure | undefined
+  whyNotCalling(): Failure | undefined
   /**
    * An administrator's change, alone in the whole cluster and upon its newest record. Throws `cluster-unreachable`, `cluster-conflict`
    * (what somebody else made holds), `replica`.

@@ -3,18 +3,18 @@
 import { type Host, isLive, isOtherHost } from '../protocol/connection.ts'
 import { asFailure, Failure } from '../protocol/errors.ts'
 import type { ClusterNode, ClusterParts } from './engine-cluster.ts'
-import type { ClusterDesk } from './cluster/cluster.ts'
+import type { ClusterCommands } from './cluster/cluster.ts'
 import { createMemory, type Memory } from './cluster/membership.ts'
-import type { Seat } from './connection/seat.ts'
+import type { Membership } from './connection/membership.ts'
 import type { ClusterConfig } from '../service/cluster-config.ts'
 import type { Log } from '../service/log.ts'
 import type { Store } from './store/database.ts'
 
-export type EngineSeat = {
+export type EngineMembership = {
   /** For the operations; `undefined` on a node without a cluster. */
-  seat(): Seat | undefined
+  membership(): Membership | undefined
   /** Throws `cluster-member` where no cluster is configured. */
-  desk(): Promise<ClusterDesk>
+  commands(): Promise<ClusterCommands>
   /** Loads the cluster's part, where there is one, over the engine that was built meanwhile. */
   begin(parts: ClusterParts): void
   /** Resolves when this node may serve: it knows what holds in its cluster, or for now cannot know. Never rejects. */
@@ -24,19 +24,20 @@ export type EngineSeat = {
   close(): void
 }
 
-export const createEngineSeat = (deps: {
+export const createEngineMembership = (deps: {
   config: ClusterConfig
   store: Pick<Store, 'facts' | 'connection'>
   host: () => Host
   log: Log
   /** For the command line without a daemon: the cluster hears of it from the daemon's next start. */
   offline: boolean
-}): EngineSeat => {
+}): EngineMembership => {
   const { config, store, host, log } = deps
   if (config.endpoints.length === 0) return NO_CLUSTER
   const memory = createMemory({ facts: store.facts, cluster: config.name, host })
-  if (deps.offline) return { ...NO_CLUSTER, seat: () => (memory.find() ? offlineSeat(memory, store) : undefined) }
-  const waiting = waitingSeat()
+  if (deps.offline)
+    return { ...NO_CLUSTER, membership: () => (memory.find() ? offlineMembership(memory, store) : undefined) }
+  const waiting = waitingMembership()
   let node: ClusterNode | undefined
   let loading: Promise<ClusterNode> | undefined
   let known: Promise<void> = Promise.resolve()
@@ -48,23 +49,23 @@ export const createEngineSeat = (deps: {
   }
 
   return {
-    seat: () => node?.seat ?? (memory.find() ? waiting : undefined),
-    async desk() {
+    membership: () => node?.membership ?? (memory.find() ? waiting : undefined),
+    async commands() {
       if (!loading) throw new Failure('cluster-unreachable', 'this daemon is still starting')
-      return (await loading).desk
+      return (await loading).commands
     },
     begin(parts) {
       const loaded = load(parts)
       loading = loaded
       known = loaded
-        .then(({ seat }) => (memory.find() ? seat.begin() : undefined))
+        .then(({ membership }) => (memory.find() ? membership.begin() : undefined))
         .catch((error: unknown) =>
           log.error('the part of the cluster could not be loaded', { error: asFailure(error) }),
         )
     },
     inStep: () => known,
     async rest() {
-      if (node && memory.find()) await node.seat.end()
+      if (node && memory.find()) await node.membership.end()
     },
     close: () => node?.close(),
   }
@@ -75,9 +76,9 @@ const noCluster = (): Failure =>
     next: 'This is a single node, and needs no cluster. To make it a node of one, set [cluster] endpoints.',
   })
 
-const NO_CLUSTER: EngineSeat = {
-  seat: () => undefined,
-  desk: () => Promise.reject(noCluster()),
+const NO_CLUSTER: EngineMembership = {
+  membership: () => undefined,
+  commands: () => Promise.reject(noCluster()),
   begin() {},
   inStep: () => Promise.resolve(),
   rest: () => Promise.resolve(),
@@ -85,9 +86,9 @@ const NO_CLUSTER: EngineSeat = {
 }
 
 /** What is changed now is told to the cluster by the daemon, once it runs. */
-const offlineSeat = (memory: Memory, { connection }: Pick<Store, 'connection'>): Seat => ({
-  ...waitingSeat(),
-  findShut: () => undefined,
+const offlineMembership = (memory: Memory, { connection }: Pick<Store, 'connection'>): Membership => ({
+  ...waitingMembership(),
+  whyNotServing: () => undefined,
   change(task, { cutOff }) {
     if (cutOff === 'leave') memory.forget()
     else memory.setUnsent(true)
@@ -100,11 +101,11 @@ const offlineSeat = (memory: Memory, { connection }: Pick<Store, 'connection'>):
 })
 
 /** Of a member that has not asked its cluster yet: nothing is served, changed or called. */
-const waitingSeat = (): Seat => {
+const waitingMembership = (): Membership => {
   const failure = new Failure('cluster-unreachable', 'this node asks its cluster first what holds')
   return {
-    findShut: () => failure,
-    findMute: () => failure,
+    whyNotServing: () => failure,
+    whyNotCalling: () => failure,
     change: () => Promise.reject(failure),
     changed() {},
     leads: () => false,

@@ -9,7 +9,7 @@ import type { StoredToken } from '../store/token-store.ts'
 import type { AppLink } from '../connection/app-link.ts'
 import { type Caller, chargedTo, createDecisions } from './decisions.ts'
 import type { Drift } from '../connection/drift.ts'
-import type { Journey } from '../connection/journey.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
 import { createRepositoryNames } from './repository-names.ts'
 import type { RateLimit } from '../peers/rate-limit.ts'
 import type { TokenWish } from './token-wishes.ts'
@@ -18,7 +18,7 @@ import type { Trail } from '../audit/trail.ts'
 
 export type { Caller } from './decisions.ts'
 
-export type TokenDesk = {
+export type TokenIssuer = {
   /**
    * The token for a parsed request, at once where one is at hand. The same token has the same answer object, which nobody changes.
    * Rejects with `not-permitted`, `peer-gone`, `audit-unavailable`, and what `Tokens.obtain` throws.
@@ -30,17 +30,17 @@ export type TokenDesk = {
   deny(detail: string, asked: { request: TokenRequest; caller: Caller }): Promise<never>
 }
 
-export const createTokenDesk = (deps: {
+export const createTokenIssuer = (deps: {
   policy: () => Policy
-  journey: Journey
+  connectionState: ConnectionState
   tokens: Tokens
   drift: Drift
   link: AppLink
   trail: Trail
   rateLimit: Pick<RateLimit, 'takeMint'>
   clock: Pick<Clock, 'monotonic'>
-}): TokenDesk => {
-  const { journey, tokens, trail } = deps
+}): TokenIssuer => {
+  const { connectionState, tokens, trail } = deps
   const names = createRepositoryNames(deps)
   const decisions = createDecisions({ ...deps, names })
   const answers = new WeakMap<StoredToken, TokenAnswer>()
@@ -56,7 +56,7 @@ export const createTokenDesk = (deps: {
 
   /** The state may have changed since: a disable stops serving at once. */
   const assertServed = ({ attested }: Caller): void => {
-    journey.requireServing()
+    connectionState.requireServing()
     attested.assertAlive()
   }
 
@@ -75,7 +75,8 @@ export const createTokenDesk = (deps: {
   }
 
   const answerWith = (token: StoredToken): TokenAnswer => {
-    const account = findInstallation(journey.read().installations, token.scope.installation)?.account.login ?? ''
+    const account =
+      findInstallation(connectionState.read().installations, token.scope.installation)?.account.login ?? ''
     const known = answers.get(token)
     if (known?.account === account) return known
     const answer = toAnswer(token, account)
@@ -99,7 +100,7 @@ export const createTokenDesk = (deps: {
   }
 
   const answerAtHand = (request: TokenRequest, caller: Caller): TokenAnswer | Promise<TokenAnswer> | undefined => {
-    journey.requireServing()
+    connectionState.requireServing()
     // Ids are authorized before they are looked up, and once more as names.
     if (request.repository_ids) return undefined
     const grant = decisions.decide(request, caller)

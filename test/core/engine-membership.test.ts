@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import test from 'ava'
-import { createEngineSeat } from '../../src/core/engine-seat.ts'
+import { createEngineMembership } from '../../src/core/engine-membership.ts'
 import { createMemory } from '../../src/core/cluster/membership.ts'
 import type { ClusterConfig } from '../../src/service/cluster-config.ts'
 import { createAppliance, PROFILE } from '../support/appliance.ts'
@@ -25,49 +25,61 @@ const NONE: ClusterConfig = {
 const CONFIGURED = { ...NONE, name: 'ghe', endpoints: ['http://127.0.0.1:1'] }
 const host = () => HERE
 
-test('without [cluster] there is no seat, and no cluster to join', async t => {
-  const place = createEngineSeat({
+test('without [cluster] there is no membership, and no cluster to join', async t => {
+  const place = createEngineMembership({
     config: NONE,
     store: openMemoryStore(emptyDisk()),
     host,
     log: createFakeLog(),
     offline: false,
   })
-  t.is(place.seat(), undefined)
+  t.is(place.membership(), undefined)
   await place.inStep()
-  t.is((await failureOf(place.desk())).code, 'cluster-member')
+  t.is((await failureOf(place.commands())).code, 'cluster-member')
 })
 
 test('a member serves, calls and changes nothing before its part is loaded', async t => {
   const store = openMemoryStore(emptyDisk())
   createMemory({ facts: store.facts, cluster: 'ghe', host }).join('member')
-  const seat = createEngineSeat({ config: CONFIGURED, store, host, log: createFakeLog(), offline: false }).seat()
-  t.is(seat?.findShut()?.code, 'cluster-unreachable')
-  t.is(seat?.findMute()?.code, 'cluster-unreachable')
-  t.is((await failureOf(seat?.change(async () => {}, {}))).code, 'cluster-unreachable')
-  t.false(seat?.leads())
+  const membership = createEngineMembership({
+    config: CONFIGURED,
+    store,
+    host,
+    log: createFakeLog(),
+    offline: false,
+  }).membership()
+  t.is(membership?.whyNotServing()?.code, 'cluster-unreachable')
+  t.is(membership?.whyNotCalling()?.code, 'cluster-unreachable')
+  t.is((await failureOf(membership?.change(async () => {}, {}))).code, 'cluster-unreachable')
+  t.false(membership?.leads())
 })
 
 test('without the daemon a change is kept for the cluster, and a local disable leaves it', async t => {
   const store = openMemoryStore(emptyDisk())
   const memory = () => createMemory({ facts: store.facts, cluster: 'ghe', host })
   memory().join('member')
-  const seat = createEngineSeat({ config: CONFIGURED, store, host, log: createFakeLog(), offline: true }).seat()
-  t.is(await seat?.change(async () => 7, {}), 7)
+  const membership = createEngineMembership({
+    config: CONFIGURED,
+    store,
+    host,
+    log: createFakeLog(),
+    offline: true,
+  }).membership()
+  t.is(await membership?.change(async () => 7, {}), 7)
   t.true(memory().isUnsent())
-  t.is(seat?.findShut(), undefined)
-  await seat?.change(async () => {}, { cutOff: 'leave' })
+  t.is(membership?.whyNotServing(), undefined)
+  await membership?.change(async () => {}, { cutOff: 'leave' })
   t.is(memory().find(), undefined)
 })
 
 test('a node that has not joined serves as one by itself, with and without its daemon', async t => {
   for (const offline of [false, true]) {
     const store = openMemoryStore(emptyDisk())
-    const place = createEngineSeat({ config: CONFIGURED, store, host, log: createFakeLog(), offline })
-    t.is(place.seat(), undefined)
+    const place = createEngineMembership({ config: CONFIGURED, store, host, log: createFakeLog(), offline })
+    t.is(place.membership(), undefined)
     await place.inStep()
     await place.rest()
-    t.is((await failureOf(place.desk())).code, offline ? 'cluster-member' : 'cluster-unreachable')
+    t.is((await failureOf(place.commands())).code, offline ? 'cluster-member' : 'cluster-unreachable')
     place.close()
   }
 })
@@ -75,28 +87,43 @@ test('a node that has not joined serves as one by itself, with and without its d
 test('a member that waits for its cluster mints nothing, leads nothing, and is at home on any node', async t => {
   const store = openMemoryStore(emptyDisk())
   createMemory({ facts: store.facts, cluster: 'ghe', host }).join('member')
-  const seat = createEngineSeat({ config: CONFIGURED, store, host, log: createFakeLog(), offline: false }).seat()
-  if (!seat) throw new Error('no seat')
-  t.true(seat.isHome({ machineId: 'other', hostname: 'other' }), 'what it holds is not quarantined before it knows')
-  t.is(seat.role(), 'follower')
-  t.false(seat.refreshesAhead())
-  t.is(seat.marginMs(7), 7)
-  t.deepEqual([seat.tokensTo(1), seat.warnings(), seat.signers()], [[], [], []])
+  const membership = createEngineMembership({
+    config: CONFIGURED,
+    store,
+    host,
+    log: createFakeLog(),
+    offline: false,
+  }).membership()
+  if (!membership) throw new Error('no membership')
+  t.true(
+    membership.isHome({ machineId: 'other', hostname: 'other' }),
+    'what it holds is not quarantined before it knows',
+  )
+  t.is(membership.role(), 'follower')
+  t.false(membership.refreshesAhead())
+  t.is(membership.marginMs(7), 7)
+  t.deepEqual([membership.tokensTo(1), membership.warnings(), membership.signers()], [[], [], []])
 })
 
 test('without the daemon a member is at home where its connection was enabled', t => {
   const disk = emptyDisk()
   const store = openMemoryStore(disk)
   createMemory({ facts: store.facts, cluster: 'ghe', host }).join('member')
-  const seat = createEngineSeat({ config: CONFIGURED, store, host, log: createFakeLog(), offline: true }).seat()
-  t.false(seat?.isHome(HERE), 'nothing is connected')
+  const membership = createEngineMembership({
+    config: CONFIGURED,
+    store,
+    host,
+    log: createFakeLog(),
+    offline: true,
+  }).membership()
+  t.false(membership?.isHome(HERE), 'nothing is connected')
   store.connection.write({ connection: { ...CONNECTED, host: { machineId: 'other', hostname: 'other' } } })
-  t.true(seat?.isHome({ machineId: 'other', hostname: 'other' }))
-  t.false(seat?.isHome(HERE))
+  t.true(membership?.isHome({ machineId: 'other', hostname: 'other' }))
+  t.false(membership?.isHome(HERE))
 })
 
 test('the modules of the cluster are loaded where etcd is configured, and nowhere else', async t => {
-  const coverage = mkdtempSync(join(tmpdir(), 'engine-seat-'))
+  const coverage = mkdtempSync(join(tmpdir(), 'engine-membership-'))
   const appliance = await createAppliance({
     entry: resolve(import.meta.dirname, '../../src/ghconnectd.ts'),
     env: { NODE_V8_COVERAGE: coverage },
@@ -114,10 +141,10 @@ test('the modules of the cluster are loaded where etcd is configured, and nowher
   }
   await appliance.start()
   const single = await loaded()
-  t.regex(single, /src\/core\/engine-seat\.ts/)
+  t.regex(single, /src\/core\/engine-membership\.ts/)
   t.notRegex(
     single,
-    /src\/core\/engine-cluster\.ts|src\/core\/cluster\/(?:asking|board|election|etcd|link|lock|sealing|session|values)|node_modules\/(?:etcd3|@grpc)\//,
+    /src\/core\/engine-cluster\.ts|src\/core\/cluster\/(?:asking|view|election|etcd|link|lock|sealing|session|values)|node_modules\/(?:etcd3|@grpc)\//,
   )
 
   const secret = join(appliance.folder, 'cluster.secret')

@@ -13,7 +13,7 @@ import { type Held, newEntry, weigh, weighToken } from './token-entry.ts'
 import { CACHE_LIMITS, type CacheLimits, createShares, type Usage } from './token-shares.ts'
 import { hashToken } from '../audit/trail.ts'
 
-export type ShelfCounts = {
+export type CacheCounts = {
   readonly live: number
   readonly oldestExpiresAtMs?: number
   readonly oldestMintedAtMs?: number
@@ -25,7 +25,7 @@ export type ShelfCounts = {
   readonly cache: { readonly entries: number; readonly bytes: number; readonly evicted: number }
 }
 
-export type TokenShelf = {
+export type TokenCache = {
   /** Makes no entry. */
   find(grant: Grant): Held | undefined
   /**
@@ -50,7 +50,7 @@ export type TokenShelf = {
   forget(held: Held): void
   live(): readonly StoredToken[]
   /** Of the live tokens, by GitHub's clock. In use: `askedAtMs` is `sinceMs` or later. */
-  counts(sinceMs: number): ShelfCounts
+  counts(sinceMs: number): CacheCounts
   /** How much room is taken, by accounted bytes. */
   usage(): Usage
   findPeer(holder: string): Peer | undefined
@@ -79,7 +79,7 @@ const isSame = (a: Pick<StoredToken, 'token' | 'expiresAtMs'>, b: typeof a): boo
 const tokensOf = (held: Held | undefined): StoredToken[] =>
   SLOTS.map(slot => held?.[slot]).filter(token => token !== undefined)
 
-export const createTokenShelf = (deps: {
+export const createTokenCache = (deps: {
   store: Store
   clock: Pick<Clock, 'after'>
   githubClock: GitHubClock
@@ -87,13 +87,13 @@ export const createTokenShelf = (deps: {
   settings: () => { readonly settleMs: number }
   random: () => number
   limits?: CacheLimits
-}): TokenShelf => {
+}): TokenCache => {
   const { store, githubClock } = deps
   const all = new Map<ScopeKey, Held>()
   const shares = createShares<Held>(deps.limits ?? CACHE_LIMITS)
   let evicted = 0
 
-  const remaining: TokenShelf['remaining'] = token => (token ? token.expiresAtMs - githubClock.now() : 0)
+  const remaining: TokenCache['remaining'] = token => (token ? token.expiresAtMs - githubClock.now() : 0)
 
   /** Memory decides: a disk that takes nothing costs a mint after the next start, and no answer now. */
   const noteUnwritten = (error: unknown): void =>
@@ -162,7 +162,7 @@ export const createTokenShelf = (deps: {
     return held
   }
 
-  const open: TokenShelf['open'] = (grant, by) => {
+  const open: TokenCache['open'] = (grant, by) => {
     const held = find(grant)
     if (held) return held
     const made = add(newEntry(keyOf(grant), grant, { by, jitter: deps.random() }), by)

@@ -1,4 +1,4 @@
-// What the desk tells: a row for each denial with what was asked for, an answer with what the token is, and whose allowance pays.
+// What the issuer tells: a row for each denial with what was asked for, an answer with what the token is, and whose allowance pays.
 
 import test from 'ava'
 import type { Policy, Profile } from '../../../src/protocol/profile.ts'
@@ -23,7 +23,7 @@ const BOTH: Policy = { profiles: [CI, { ...CI, name: 'second', installation: 'he
 const caller = callerOf(peerOf(1000, { unit: 'ci.service' }))
 
 test('the row of a denial says who asked, and for what, by name or by id', async t => {
-  const { desk, disk } = await connectedRig({ policy: POLICY })
+  const { issuer, disk } = await connectedRig({ policy: POLICY })
   const asked: [TokenRequest, string][] = [
     [
       {
@@ -38,7 +38,7 @@ test('the row of a denial says who asked, and for what, by name or by id', async
     [{ profile: 'other' }, 'profile other, repositories of the profile, permissions of the profile'],
   ]
   for (const [request, scope] of asked) {
-    t.is((await failureOf(desk.answer(request, caller))).code, 'not-permitted')
+    t.is((await failureOf(issuer.answer(request, caller))).code, 'not-permitted')
     t.like(disk.audit.at(-1), {
       event: 'token.deny',
       peer: { pid: 10, uid: 1000, unit: 'ci.service' },
@@ -47,47 +47,47 @@ test('the row of a denial says who asked, and for what, by name or by id', async
     })
   }
   const many = Array.from({ length: 500 }, (_, n) => `repository-${n}`)
-  await failureOf(desk.answer({ profile: 'other', repositories: many }, caller))
+  await failureOf(issuer.answer({ profile: 'other', repositories: many }, caller))
   t.is(disk.audit.at(-1)?.scope?.length, 500, 'of very many the beginning')
 })
 
 test('an id that nobody may see, and what is refused before it is a request, are denials in the log', async t => {
-  const { desk, disk } = await connectedRig({ policy: POLICY })
+  const { issuer, disk } = await connectedRig({ policy: POLICY })
   const asked = { request: { profile: 'ci' }, caller }
-  await failureOf(desk.narrowTo(999_999, asked))
+  await failureOf(issuer.narrowTo(999_999, asked))
   t.like(disk.audit.at(-1), { event: 'token.deny', detail: NOT_PERMITTED, peer: { uid: 1000 } })
   t.regex(disk.audit.at(-1)?.scope ?? '', /^profile ci, /)
-  t.is((await failureOf(desk.deny('no address of the API', asked))).code, 'not-permitted')
+  t.is((await failureOf(issuer.deny('no address of the API', asked))).code, 'not-permitted')
   t.like(disk.audit.at(-1), { event: 'token.deny', detail: 'no address of the API' })
 })
 
 test('what GitHub refuses, and what cannot be served at all, is no denial', async t => {
-  const { desk, disk, world } = await connectedRig({ policy: POLICY })
+  const { issuer, disk, world } = await connectedRig({ policy: POLICY })
   world.refuse('mint', 'timeout')
-  t.is((await failureOf(desk.answer({ repositories: ['web'] }, caller))).code, 'timeout')
+  t.is((await failureOf(issuer.answer({ repositories: ['web'] }, caller))).code, 'timeout')
   t.false(disk.audit.some(({ event }) => event === 'token.deny'))
   const premises = createPremises()
   const unconnected = createRig(premises, { policy: POLICY })
   for (const who of [caller, callerOf(peerOf(666))]) {
-    t.is((await failureOf(unconnected.desk.answer({ repositories: ['web'] }, who))).code, 'not-connected')
+    t.is((await failureOf(unconnected.issuer.answer({ repositories: ['web'] }, who))).code, 'not-connected')
   }
   t.deepEqual(premises.disk.audit, [])
 })
 
 test('the answer says until when its token is good; that of an administrator names no profile', async t => {
-  const { desk, world, installation } = await connectedRig({ policy: POLICY })
-  const answer = await desk.answer({ repositories: ['web'] }, caller)
+  const { issuer, world, installation } = await connectedRig({ policy: POLICY })
+  const answer = await issuer.answer({ repositories: ['web'] }, caller)
   t.is(answer.expires_at, isoTime(world.tokens.get(answer.token)?.expiresAtMs ?? 0))
-  const whole = await desk.answer({ permissions: { contents: 'read' } }, callerOf(peerOf(0), 'admin'))
+  const whole = await issuer.answer({ permissions: { contents: 'read' } }, callerOf(peerOf(0), 'admin'))
   t.is(whole.installation, installation.id)
   t.deepEqual(['profile' in whole, 'repositories' in whole], [false, false])
 })
 
 test('the row of a grant has its scope with all of its repositories', async t => {
-  const { desk, disk, world, installation } = await connectedRig({ policy: POLICY })
+  const { issuer, disk, world, installation } = await connectedRig({ policy: POLICY })
   const repositories = Array.from({ length: 14 }, (_, n) => `r${10 + n}`)
   world.change(installation.id, {}, repositories)
-  await desk.answer({ repositories }, caller)
+  await issuer.answer({ repositories }, caller)
   const row = disk.audit.findLast(({ event }) => event === 'token.grant')
   t.like(row, {
     profile: 'ci',
@@ -96,44 +96,44 @@ test('the row of a grant has its scope with all of its repositories', async t =>
 })
 
 test('the list by which a refusal is explained costs whoever asked', async t => {
-  const { desk, world } = await connectedRig({ policy: POLICY })
+  const { issuer, world } = await connectedRig({ policy: POLICY })
   for (let id = 1; id < MINTS.burst; id += 1) {
-    await failureOf(desk.narrowTo(1_000_000 + id, { request: {}, caller }))
+    await failureOf(issuer.narrowTo(1_000_000 + id, { request: {}, caller }))
   }
   // The last of its allowance is for the mint.
-  const failure = await failureOf(desk.answer({ repositories: ['web', 'tpyo'] }, caller))
+  const failure = await failureOf(issuer.answer({ repositories: ['web', 'tpyo'] }, caller))
   t.is(failure.code, 'repository-not-accessible')
   t.regex(failure.message, /one of web, tpyo;/)
   t.is(world.count('listRepositories'), 0)
 })
 
 test('what is minted for a reinstalled App is charged to whoever asked', async t => {
-  const { desk, world, app, installation, tokens } = await connectedRig({ policy: POLICY })
+  const { issuer, world, app, installation, tokens } = await connectedRig({ policy: POLICY })
   world.uninstall(installation.id)
   world.install(app.id, ORG)
-  await desk.answer({ repositories: ['web'] }, caller)
+  await issuer.answer({ repositories: ['web'] }, caller)
   t.false(tokens.usage().byHolder.has(UNCLAIMED))
 })
 
 test('an id is found in one installation where another one cannot be asked', async t => {
-  const { desk, world, app, rig } = await connectedRig({ policy: BOTH })
+  const { issuer, world, app, rig } = await connectedRig({ policy: BOTH })
   const other = world.install(app.id, { type: 'organization', login: 'hexa' })
   await rig.drift.check()
   const id = world.installations.get(other.id)?.repositories[0]?.id ?? 0
   world.refuse('findRepository', 'timeout')
-  t.deepEqual(await desk.narrowTo(id, { request: {}, caller }), { installation: other.id, repositories: ['Web'] })
+  t.deepEqual(await issuer.narrowTo(id, { request: {}, caller }), { installation: other.id, repositories: ['Web'] })
   world.refuse('findRepository', 'timeout')
-  const unknown = await failureOf(desk.narrowTo(999_999, { request: {}, caller }))
+  const unknown = await failureOf(issuer.narrowTo(999_999, { request: {}, caller }))
   t.is(unknown.code, 'timeout', 'where it may be is not known, which is no denial')
 })
 
 test('ids of a request that names its profile are of the installation of that profile', async t => {
-  const { desk, world, app, rig } = await connectedRig({ policy: BOTH })
+  const { issuer, world, app, rig } = await connectedRig({ policy: BOTH })
   const other = world.install(app.id, { type: 'organization', login: 'hexa' })
   await rig.drift.check()
   const id = world.installations.get(other.id)?.repositories[0]?.id ?? 0
-  const answer = await desk.answer({ repository_ids: [id], profile: 'second' }, caller)
+  const answer = await issuer.answer({ repository_ids: [id], profile: 'second' }, caller)
   t.like(answer, { installation: other.id, profile: 'second' })
-  const ofRoot = await desk.answer({ repository_ids: [id], profile: 'second' }, callerOf(peerOf(0), 'admin'))
+  const ofRoot = await issuer.answer({ repository_ids: [id], profile: 'second' }, callerOf(peerOf(0), 'admin'))
   t.is(ofRoot.token, answer.token)
 })

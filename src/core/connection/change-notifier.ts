@@ -3,21 +3,21 @@
 import type { Change } from './changes.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Events } from '../audit/events.ts'
-import type { Journey } from './journey.ts'
+import type { ConnectionState } from './connection-state.ts'
 import type { Trail } from '../audit/trail.ts'
 
-export type Herald = { tell(changes: readonly Change[]): void }
+export type ChangeNotifier = { tell(changes: readonly Change[]): void }
 
 /** Of one thing so many changes are told within the window; then the next one tells how many there were. */
 const TOLD = 3
 const WINDOW_MS = 30 * 60_000
 
-export const createHerald = (deps: {
-  journey: Pick<Journey, 'read'>
+export const createChangeNotifier = (deps: {
+  connectionState: Pick<ConnectionState, 'read'>
   trail: Pick<Trail, 'owe'>
   events: Pick<Events, 'emit'>
   clock: Pick<Clock, 'monotonic'>
-}): Herald => {
+}): ChangeNotifier => {
   const told = new Map<string, { atMs: number[]; silent: number }>()
 
   /** Undefined where it is one too many. */
@@ -43,7 +43,7 @@ export const createHerald = (deps: {
         const detail = say(change)
         if (detail === undefined) continue
         deps.trail.owe({ event: change.event, detail })
-        deps.events.emit({ event: 'change', state: deps.journey.read().connection.kind, detail })
+        deps.events.emit({ event: 'change', state: deps.connectionState.read().connection.kind, detail })
       }
     },
   }

@@ -1,10 +1,10 @@
-// The seat of a follower that is in touch and of which nothing is wanted: tests change what they are about.
+// The membership of a follower that is in touch and of which nothing is wanted: tests change what they are about.
 
-import type { Seat } from '../../src/core/connection/seat.ts'
+import type { Membership } from '../../src/core/connection/membership.ts'
 
-export const QUIET_SEAT: Seat = {
-  findShut: () => undefined,
-  findMute: () => undefined,
+export const QUIET_SEAT: Membership = {
+  whyNotServing: () => undefined,
+  whyNotCalling: () => undefined,
   change: task => task(),
   changed() {},
   leads: () => false,
