@@ -1,7 +1,7 @@
 // Tokens in a cluster: minted by the leader, handed to all, asked of the leader by whoever lacks one.
 
 import type { ClusterLink } from './link.ts'
-import { type Ask, type MintWish, OF_THE_WAY, type SharedToken, type TokenOf } from '../store/generations.ts'
+import { type Ask, type MintOptions, OF_THE_WAY, type SharedToken, type TokenOf } from '../store/generations.ts'
 import { isLive } from '../../protocol/connection.ts'
 import { asFailure, type Code, Failure } from '../../protocol/errors.ts'
 import type { Grant } from '../../protocol/profile.ts'
@@ -12,7 +12,7 @@ import type { Memory } from './membership.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 
 export type TokenExchange = {
-  mint(grant: Grant, wish: MintWish): Promise<StoredToken | undefined>
+  mint(grant: Grant, wish: MintOptions): Promise<StoredToken | undefined>
   minted(token: StoredToken): void
   wantAhead(grants: readonly Grant[]): void
   onToken(token: TokenOf): void
@@ -88,7 +88,7 @@ export const createTokenExchange = (deps: {
     return undefined
   }
 
-  const answerTo = async (ask: Ask, grant: Grant, wish: MintWish): Promise<void> => {
+  const answerTo = async (ask: Ask, grant: Grant, wish: MintOptions): Promise<void> => {
     try {
       const atHand = wish.renew || wish.rejected !== undefined ? undefined : tokens.find(grant, wish)
       if (!atHand) await link.answer(ask, { kind: 'working' })

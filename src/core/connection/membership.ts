@@ -1,6 +1,6 @@
 // A node's membership in its cluster, as the other operations see it. A single node has none, and each of them works as if nobody else existed.
 
-import type { MintWish, Role, SharedToken } from '../store/generations.ts'
+import type { MintOptions, Role, SharedToken } from '../store/generations.ts'
 import type { Host } from '../../protocol/connection.ts'
 import type { Failure } from '../../protocol/errors.ts'
 import type { Grant } from '../../protocol/profile.ts'
@@ -34,7 +34,7 @@ export type Membership = {
   /** Cut off, each node mints for itself, and so no sooner than it must. */
   marginMs(beforeExpiryMs: number): number
   /** A token of the leader's; `undefined`: this node mints. Throws what the leader met with. */
-  mint(grant: Grant, wish: MintWish): Promise<StoredToken | undefined>
+  mint(grant: Grant, wish: MintOptions): Promise<StoredToken | undefined>
   minted(token: StoredToken): void
   /** What the cluster has of this generation and those before it. */
   tokensTo(generation: number): readonly SharedToken[]

@@ -65,7 +65,7 @@ export type Member = {
   readonly sinceMs: number
 }
 
-export type MintWish = { readonly minTtlMs?: number; readonly rejected?: string; readonly renew?: boolean }
+export type MintOptions = { readonly minTtlMs?: number; readonly rejected?: string; readonly renew?: boolean }
 
 /** What a follower asks of the leader: one token that it waits for, or that scopes are refreshed ahead. */
 export type Ask = {
@@ -73,7 +73,7 @@ export type Ask = {
   readonly from: string
   readonly atMs: number
   readonly want:
-    | { readonly kind: 'token'; readonly grant: Grant; readonly wish: MintWish }
+    | { readonly kind: 'token'; readonly grant: Grant; readonly wish: MintOptions }
     | { readonly kind: 'ahead'; readonly grants: readonly Grant[] }
 }
 

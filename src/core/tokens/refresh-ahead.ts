@@ -1,6 +1,6 @@
 // Refresh ahead: which tokens are due at a tick, minted before anybody has to wait for one; what is not used is forgotten.
 
-import type { MintWish } from '../store/generations.ts'
+import type { MintOptions } from '../store/generations.ts'
 import { asFailure, type Code, Failure } from '../../protocol/errors.ts'
 import type { Grant } from '../../protocol/profile.ts'
 import { summarizeScope } from '../../protocol/scope.ts'
@@ -44,7 +44,7 @@ export const createRefreshAhead = (deps: {
   events: Events
   settings: () => RefreshSettings
   takeMint: RateLimit['takeMint']
-  mint: (held: Held, cause: MintCause, wish: MintWish) => Promise<StoredToken>
+  mint: (held: Held, cause: MintCause, wish: MintOptions) => Promise<StoredToken>
   membership?: () => Membership | undefined
 }): RefreshAhead => {
   const { cache, restraint, clock } = deps

@@ -1,6 +1,6 @@
 // The tokens at hand: one per holder and scope, minted once, refreshed ahead, kept when GitHub does not answer.
 
-import type { MintWish } from '../store/generations.ts'
+import type { MintOptions } from '../store/generations.ts'
 import { asFailure, type Failure } from '../../protocol/errors.ts'
 import type { Grant, Peer } from '../../protocol/profile.ts'
 import { describeScope, summarizeScope } from '../../protocol/scope.ts'
@@ -84,12 +84,12 @@ export const createTokens = (deps: {
   const tally = createMintTally()
   let lastMintedAtMs: number | undefined
 
-  const mint = (held: Held, cause: MintCause, wish: MintWish = {}): Promise<StoredToken> => {
+  const mint = (held: Held, cause: MintCause, wish: MintOptions = {}): Promise<StoredToken> => {
     held.minting ??= mintNow(held, cause, wish).finally(() => delete held.minting)
     return held.minting
   }
 
-  const mintNow = async (held: Held, cause: MintCause, wish: MintWish): Promise<StoredToken> => {
+  const mintNow = async (held: Held, cause: MintCause, wish: MintOptions): Promise<StoredToken> => {
     try {
       connectionState.requireServing()
       const { profile, scope } = held

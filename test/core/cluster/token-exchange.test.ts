@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import type { ClusterLink } from '../../../src/core/cluster/link.ts'
-import type { Answer, Ask, MintWish, NodeRole, SharedToken, TokenOf } from '../../../src/core/store/generations.ts'
+import type { Answer, Ask, MintOptions, NodeRole, SharedToken, TokenOf } from '../../../src/core/store/generations.ts'
 import { type Code, Failure } from '../../../src/protocol/errors.ts'
 import type { Grant } from '../../../src/protocol/profile.ts'
 import { scopeKey } from '../../../src/protocol/scope.ts'
@@ -53,7 +53,7 @@ const setUp = (scene: Scene = {}) => {
   const answers: Answer[] = []
   const put: string[] = []
   const offered: string[] = []
-  const asked: MintWish[] = []
+  const asked: MintOptions[] = []
   const told: number[] = []
   const done: string[] = []
   const refreshed: (readonly Grant[])[] = []
@@ -225,7 +225,7 @@ test('a replica mints nothing itself, whatever keeps the primary from it', async
   }
 })
 
-const askFor = (wish: MintWish, more: Partial<Ask> = {}): Ask => ({
+const askFor = (wish: MintOptions, more: Partial<Ask> = {}): Ask => ({
   id: 'one',
   from: 'c',
   atMs: NOW,
@@ -234,7 +234,7 @@ const askFor = (wish: MintWish, more: Partial<Ask> = {}): Ask => ({
 })
 
 test('the leader answers with the token at hand, but not where GitHub refused it or it is to be renewed', async t => {
-  const finals = async (wish: MintWish): Promise<string[]> => {
+  const finals = async (wish: MintOptions): Promise<string[]> => {
     const { exchange, answers } = setUp({ leads: true })
     exchange.onAsk(askFor(wish))
     await settle()

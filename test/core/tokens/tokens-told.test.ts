@@ -1,7 +1,7 @@
 // Tokens and those who hear of them: rows, events and the other nodes; and whose allowance a mint takes, and when.
 
 import test from 'ava'
-import type { MintWish } from '../../../src/core/store/generations.ts'
+import type { MintOptions } from '../../../src/core/store/generations.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import { holderOf } from '../../../src/core/peers/holder.ts'
 import { ADMIN_PROFILE, type Grant } from '../../../src/protocol/profile.ts'
@@ -79,7 +79,7 @@ test('of two tokens that end at once the one that all nodes have is taken over, 
 })
 
 test('the cluster hears of what is wished for and of what was minted here, and not again of what it gave', async t => {
-  const wishes: MintWish[] = []
+  const wishes: MintOptions[] = []
   const minted: string[] = []
   let isGiven = false
   const membership: Membership = {
