@@ -85,7 +85,7 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
       exclusively: task => task(),
       serially: task => task(),
     },
-    trail: {
+    audit: {
       record: nothing,
       owe: nothing,
       note: nothing,

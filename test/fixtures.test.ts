@@ -12,7 +12,7 @@ import { Secret } from '../src/protocol/secret.ts'
 import { type Engine, openEngine } from '../src/core/engine.ts'
 import { readPrivateKey } from '../src/core/github/app-jwt.ts'
 import { createEvents } from '../src/core/audit/events.ts'
-import { hashToken } from '../src/core/audit/trail.ts'
+import { hashToken } from '../src/core/audit/audit-writer.ts'
 import { createClock } from '../src/service/clock.ts'
 import { parseConfig } from '../src/service/config.ts'
 import { createOutbound } from '../src/core/outbound/outbound.ts'
@@ -112,7 +112,7 @@ for (const version of VERSIONS) {
 
   test(`the audit log of ${version} is proven through its archive`, async t => {
     const { operations } = engineOver(t, { state: copyOf(t, stateFolder('archive')), github })
-    t.true((await operations.audit.verify()).intact)
+    t.true((await operations.auditLog.verify()).intact)
   })
 
   test(`the recovery key of ${version} opens its store under another store key`, async t => {

@@ -13,7 +13,7 @@ import { createImport, type ImportApp } from './connection/import.ts'
 import type { ConnectionState } from './connection/connection-state.ts'
 import { createKeys, type Keys } from './connection/keys.ts'
 import type { Tokens } from './tokens/tokens.ts'
-import type { Trail } from './audit/trail.ts'
+import type { AuditWriter } from './audit/audit-writer.ts'
 import type { Clock } from '../service/clock.ts'
 import type { Log } from '../service/log.ts'
 
@@ -22,7 +22,7 @@ export const createChanges = (deps: {
   link: AppLink
   tokens: Tokens
   drift: Drift
-  trail: Trail
+  audit: AuditWriter
   events: Events
   clock: Clock
   log: Log

@@ -22,7 +22,7 @@ import type { RevokeAll } from './tokens/revoke-all.ts'
 import { createReplicate } from './cluster/replicate.ts'
 import { createTokenExchange } from './cluster/token-exchange.ts'
 import type { Tokens } from './tokens/tokens.ts'
-import type { Trail } from './audit/trail.ts'
+import type { AuditWriter } from './audit/audit-writer.ts'
 import type { Clock } from '../service/clock.ts'
 import type { ClusterConfig } from '../service/cluster-config.ts'
 import type { Log } from '../service/log.ts'
@@ -39,7 +39,7 @@ export type ClusterParts = {
   readonly revokeAll: Pick<RevokeAll, 'join'>
   readonly recovery: Pick<Recovery, 'signer' | 'created' | 'setCreated' | 'ensureWrap'>
   readonly heartbeat: Pick<Heartbeat, 'soon'>
-  readonly trail: Trail
+  readonly audit: AuditWriter
   readonly events: Events
   readonly githubClock: GitHubClock
   readonly clock: Clock
@@ -65,7 +65,7 @@ export const assembleClusterNode = (
   place: { readonly cluster: string; readonly etcd: Etcd; readonly secrets: readonly Buffer[] },
   parts: Omit<ClusterParts, 'env'> & { readonly memory: Memory },
 ): ClusterNode => {
-  const { store, memory, connectionState, tokens, clock, log, host, trail } = parts
+  const { store, memory, connectionState, tokens, clock, log, host, audit } = parts
   const { cluster, etcd, secrets } = place
   const now = (): number => parts.githubClock.now()
   const isolation = createIsolation({ facts: store.facts, clock, now, log })
@@ -114,7 +114,7 @@ export const assembleClusterNode = (
     connectionState,
     link,
     memory,
-    trail,
+    audit,
     log,
     digestOf,
     onApplied({ voided, revoked, changed }) {
@@ -140,7 +140,7 @@ export const assembleClusterNode = (
     replicate,
     connectionState,
     tokens,
-    trail,
+    audit,
     clock,
     log,
     host,

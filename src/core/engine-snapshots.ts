@@ -9,7 +9,7 @@ import { createRecovery, type Recovery } from './snapshot/recovery.ts'
 import type { Membership } from './connection/membership.ts'
 import { createSnapshots, type Snapshots, type SnapshotSettings } from './snapshot/snapshots.ts'
 import type { Tokens } from './tokens/tokens.ts'
-import type { Trail } from './audit/trail.ts'
+import type { AuditWriter } from './audit/audit-writer.ts'
 import type { WaitingBundle } from './snapshot/waiting-bundle.ts'
 import type { Clock } from '../service/clock.ts'
 import type { Config } from '../service/config.ts'
@@ -25,10 +25,10 @@ import type { Store } from './store/database.ts'
 export const createKeeping = (deps: {
   config: () => Config
   store: Store
-  audit: AuditStore
+  auditStore: AuditStore
   connectionState: ConnectionState
   tokens: Tokens
-  trail: Trail
+  audit: AuditWriter
   clock: Clock
   log: Log
   host: () => Host
@@ -36,11 +36,11 @@ export const createKeeping = (deps: {
   assertTellable: (record: ConnectionRecord) => void
   onRestored: () => void
 }): { recovery: Recovery; snapshots: Snapshots } => {
-  const { config, store, audit, connectionState, tokens, trail, clock, log, host, membership } = deps
+  const { config, store, auditStore, connectionState, tokens, audit, clock, log, host, membership } = deps
   const recovery = createRecovery({
     store,
+    auditStore,
     audit,
-    trail,
     log,
     configured: () => config().snapshot.recipients,
     assertRecipient: async text => (await age()).assertRecipient(text),
@@ -52,7 +52,7 @@ export const createKeeping = (deps: {
     store,
     connectionState,
     tokens,
-    trail,
+    audit,
     recovery,
     clock,
     log,

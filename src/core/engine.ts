@@ -30,7 +30,7 @@ import { createStatusReport } from './status.ts'
 import { createTokenIssuer } from './tokens/token-issuer.ts'
 import { createTokens } from './tokens/tokens.ts'
 import { createRateLimit } from './peers/rate-limit.ts'
-import { createTrail, nameOf } from './audit/trail.ts'
+import { createAuditWriter, nameOf } from './audit/audit-writer.ts'
 import type { Clock } from '../service/clock.ts'
 import type { Config } from '../service/config.ts'
 import { findGroup, findUser, groupName, groupsOfUser, userName } from '../service/libc.ts'
@@ -96,40 +96,40 @@ export const openEngine = (deps: EngineDeps): Engine => {
   const storeKey = deps.storeKey ?? storeKeyOf(deps.config(), deps.env)
   const store = openStore({ folder: join(paths.state, 'store'), storeKey, log })
   const closeStore = (): void => store.close()
-  const audit = openOr(closeStore, () => openAudit({ path: join(paths.state, 'audit.db'), storeKey, log }))
+  const auditStore = openOr(closeStore, () => openAudit({ path: join(paths.state, 'audit.db'), storeKey, log }))
   const closeBoth = (): void => {
-    audit.close()
+    auditStore.close()
     closeStore()
   }
-  return openOr(closeBoth, () => buildEngine(deps, { store, audit }))
+  return openOr(closeBoth, () => buildEngine(deps, { store, auditStore }))
 }
 
-const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: AuditStore }): Engine => {
+const buildEngine = (deps: EngineDeps, { store, auditStore }: { store: Store; auditStore: AuditStore }): Engine => {
   const { config, outbound, events, clock, log, host } = deps
   const { paths } = config()
   const { github, githubClock, calls, keepTime } = createWayToGitHub({ config, store, outbound, clock, log })
   const maxBytes = (): number => config().audit.maxBytes
   const archive = createAuditArchive({
     folder: join(paths.state, 'audit'),
-    databaseKey: audit.databaseKey(),
+    databaseKey: auditStore.databaseKey(),
     bytesPerFile: () => maxBytes() / 8,
   })
   const auditLog = createAuditLog({
-    audit,
+    auditStore,
     archive,
     clock,
     log,
     maxBytes,
     freeBytes: () => freeBytes(paths.state),
-    record: event => trail.record(event),
+    record: event => audit.record(event),
   })
-  const trail = createTrail({ audit: auditLog.store, clock, log })
+  const audit = createAuditWriter({ auditStore: auditLog.store, clock, log })
   const place = createEngineMembership({ config: config().cluster, store, host, log, offline: deps.offline === true })
   const { membership } = place
   const connectionState = createConnectionState({
     store,
     events,
-    trail,
+    audit,
     clock,
     githubUrl: () => config().github.url,
     membership,
@@ -148,7 +148,7 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
     store,
     link,
     connectionState,
-    trail,
+    audit,
     events,
     clock,
     githubClock,
@@ -158,14 +158,14 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
     takeMint: rateLimit.takeMint,
     membership,
   })
-  const drift = assembleDrift({ store, connectionState, link, tokens, trail, events, clock, log })
+  const drift = assembleDrift({ store, connectionState, link, tokens, audit, events, clock, log })
   const { formUrl, appForm, wantedPermissions } = createForms(config)
   const { enable, importApp, keys, disable } = createChanges({
     connectionState,
     link,
     tokens,
     drift,
-    trail,
+    audit,
     events,
     clock,
     log,
@@ -180,7 +180,7 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
     connectionState,
     link,
     tokens,
-    trail,
+    audit,
     events,
     clock,
     githubClock,
@@ -206,10 +206,10 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
   const { recovery, snapshots } = createKeeping({
     config,
     store,
-    audit,
+    auditStore,
     connectionState,
     tokens,
-    trail,
+    audit,
     clock,
     log,
     host,
@@ -232,7 +232,7 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
     drift,
     policy,
     recovery,
-    trail,
+    audit,
     snapshots,
     clock,
     githubClock,
@@ -250,7 +250,7 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
     version: VERSION,
     membership,
   })
-  const issuer = createTokenIssuer({ policy, connectionState, tokens, drift, link, trail, clock, rateLimit })
+  const issuer = createTokenIssuer({ policy, connectionState, tokens, drift, link, audit, clock, rateLimit })
   const gateway = createGateway({ issuer, outbound, clock, settings: () => config().github, userAgent: USER_AGENT })
   const explain = createExplain({ policy, connectionState, directory: DIRECTORY })
 
@@ -262,7 +262,7 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
     revokeAll,
     recovery,
     heartbeat,
-    trail,
+    audit,
     events,
     githubClock,
     clock,
@@ -284,7 +284,7 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
       status,
       snapshots,
       recovery,
-      audit: auditLog,
+      auditLog,
       explain,
       cluster: place.commands,
       features,
@@ -301,7 +301,7 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
           return { store: ofStore, audit: { ...ofAudit, most: maxBytes() } }
         },
       }),
-      noteRequest: (peer, detail) => trail.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
+      noteRequest: (peer, detail) => audit.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
       refresh: heartbeat.force,
     },
     heartbeat,
@@ -315,7 +315,7 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
       githubClock,
       readKey: readPrivateKey,
       whyNotCalling: () => membership()?.whyNotCalling(),
-      findUnwritten: () => trail.findTrouble(),
+      findUnwritten: () => audit.findTrouble(),
       role: () => membership()?.role() ?? 'single',
     }),
     wantedPermissions,
@@ -331,10 +331,10 @@ const buildEngine = (deps: EngineDeps, { store, audit }: { store: Store; audit: 
       history.close()
       tokens.flush()
       try {
-        trail.flush()
+        audit.flush()
       } finally {
         auditLog.close()
-        audit.close()
+        auditStore.close()
         store.close()
       }
     },

@@ -32,7 +32,7 @@ export type Operations = {
   readonly status: StatusReport
   readonly snapshots: Snapshots
   readonly recovery: Recovery
-  readonly audit: AuditLog
+  readonly auditLog: AuditLog
   readonly explain: Explain
   /** Throws `cluster-member` where no cluster is configured. */
   cluster(): Promise<ClusterCommands>

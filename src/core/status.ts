@@ -18,7 +18,7 @@ import type { RevokeAll } from './tokens/revoke-all.ts'
 import type { Membership } from './connection/membership.ts'
 import type { Snapshots } from './snapshot/snapshots.ts'
 import type { Tokens } from './tokens/tokens.ts'
-import type { Trail } from './audit/trail.ts'
+import type { AuditWriter } from './audit/audit-writer.ts'
 
 export type StatusReport = {
   /** Of the record that holds, or of one that is to take its place. */
@@ -44,7 +44,7 @@ export const createStatusReport = (deps: {
   drift: Pick<Drift, 'findFlapping' | 'findRest'>
   policy: () => Policy
   recovery: Recovery
-  trail: Pick<Trail, 'findTrouble'>
+  audit: Pick<AuditWriter, 'findTrouble'>
   snapshots: Snapshots
   clock: Clock
   githubClock: GitHubClock
@@ -92,7 +92,7 @@ export const createStatusReport = (deps: {
       const { code, message, entry } = trouble.failure
       found.push({ code, detail: `${entry.title}: ${message}`, next: entry.next })
     }
-    const unwritten = deps.trail.findTrouble()
+    const unwritten = deps.audit.findTrouble()
     if (unwritten) {
       const { code, message, entry, next } = unwritten
       found.push({ code, detail: `${entry.title}: ${message}`, next })
@@ -154,13 +154,13 @@ export const createStatusReport = (deps: {
     const seen = brief(record)
     if (seen.state === 'connected') return { ...seen, next: worstWarning(warnings(record))?.next ?? seen.next }
     // Whatever another state asks for would be refused.
-    const unwritten = deps.trail.findTrouble()
+    const unwritten = deps.audit.findTrouble()
     return unwritten ? { ...seen, next: unwritten.next } : seen
   }
 
   /** What any local process may see. It learns that there is a fault, not which one. */
   const publicly = (): PublicStatus => {
-    const fault = deps.trail.findTrouble() ?? link.findTrouble()
+    const fault = deps.audit.findTrouble() ?? link.findTrouble()
     const seen = brief()
     return fault && seen.state === 'connected' ? { ...seen, next: PUBLIC_NEXT } : seen
   }

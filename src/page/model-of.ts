@@ -108,7 +108,7 @@ const evidenceOf = (connection: Connection): { evidence?: string } => {
   return {}
 }
 
-const statusFacts = (deps: WebDeps, status: Status, { connectionState, history, audit, keys }: Operations) => {
+const statusFacts = (deps: WebDeps, status: Status, { connectionState, history, auditLog, keys }: Operations) => {
   const { policy, features } = deps.settings()
   const standing = connectionState.read()
   const asked = isLive(standing.connection) ? standing.connection.app.permissions : {}
@@ -127,7 +127,7 @@ const statusFacts = (deps: WebDeps, status: Status, { connectionState, history, 
     features: featureFacts(features, policy, standing),
     role: status.role,
     generation: status.generation,
-    audit: audit.read({ limit: AUDIT_ROWS }).map(auditFacts).toReversed(),
+    audit: auditLog.read({ limit: AUDIT_ROWS }).map(auditFacts).toReversed(),
   }
 }
 

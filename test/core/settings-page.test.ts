@@ -107,7 +107,7 @@ test('a link leads into the page, which shows and changes what the daemon holds'
   t.is(expiresAtMs, START_MS + 5 * 60_000)
   const entry = await send(to, new URL(url).pathname, { method: 'POST', headers: HERE })
   t.is(entry.status, 303)
-  t.like(keeper.operations().audit.read({ limit: 1 })[0], {
+  t.like(keeper.operations().auditLog.read({ limit: 1 })[0], {
     event: 'admin.request',
     detail: 'page: sign in',
     uid: 1_000,

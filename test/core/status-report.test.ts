@@ -254,7 +254,7 @@ test('a node that was cut off for too long says so in place of its state; why el
 
 test('an ordinary user learns that something is amiss in a connection that works, and nothing else of it', async t => {
   const { report, connectionState, clock } = await reporting()
-  const secretive = report({ trail: { findTrouble: () => new Failure('disk-full', 'audit.db') } })
+  const secretive = report({ audit: { findTrouble: () => new Failure('disk-full', 'audit.db') } })
   t.is(secretive.brief().next, 'Ask an administrator: `sudo ghconnect status` says what is wrong.')
   t.deepEqual(report().reasonsNotReady(), [])
   const { connection } = connectionState.read()

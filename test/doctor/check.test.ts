@@ -46,7 +46,7 @@ const PROFILE = {
 
 const examine = async (more: Partial<CheckDeps> = {}) => {
   const rig = await connectedRig()
-  const { store, link, tokens, trail, drift, githubClock, clock, status, premises } = rig
+  const { store, link, tokens, audit, drift, githubClock, clock, status, premises } = rig
   premises.disk.recoveryWrap = new Uint8Array()
   store.facts.put('last-export', { atMs: START_MS, generation: store.connection.read().generation })
   const recovery = { recipients: () => ['age1one'] }
@@ -59,7 +59,7 @@ const examine = async (more: Partial<CheckDeps> = {}) => {
     githubClock,
     readKey: readFakeKey,
     whyNotCalling: () => undefined,
-    findUnwritten: () => trail.findTrouble(),
+    findUnwritten: () => audit.findTrouble(),
     role: () => 'single',
   })
   const deps: CheckDeps = {

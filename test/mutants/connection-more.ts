@@ -6,7 +6,7 @@ export const CONNECTION_MORE: readonly Mutant[] = [
   {
     file: 'core/connection/enable.ts',
     what: 'an enable leaves no row in the audit log',
-    find: "    deps.trail.record({ event: 'connection.enable', detail: account.login })\n",
+    find: "    deps.audit.record({ event: 'connection.enable', detail: account.login })\n",
     put: '',
     test: 'core/connection/connection-state.test.ts',
   },
@@ -55,7 +55,7 @@ export const CONNECTION_MORE: readonly Mutant[] = [
   {
     file: 'core/connection/import.ts',
     what: 'an import leaves no row in the audit log',
-    find: "    deps.trail.record({\n      event: 'connection.import',\n      detail: `${app.name} for ${account.login}, key ${key.fingerprint}`,\n    })\n",
+    find: "    deps.audit.record({\n      event: 'connection.import',\n      detail: `${app.name} for ${account.login}, key ${key.fingerprint}`,\n    })\n",
     put: '',
     test: 'core/connection/import.test.ts',
   },
@@ -118,8 +118,8 @@ export const CONNECTION_MORE: readonly Mutant[] = [
   {
     file: 'core/connection/connection-state.ts',
     what: 'an enable that is given up counts as a connection that ended',
-    find: "if (after.kind === 'disconnected' && isLive(before)) {\n      trail.owe({ event: 'dotcom_connection.destroy', detail: before.account.login })",
-    put: "if (after.kind === 'disconnected' && 'account' in before) {\n      trail.owe({ event: 'dotcom_connection.destroy', detail: before.account.login })",
+    find: "if (after.kind === 'disconnected' && isLive(before)) {\n      audit.owe({ event: 'dotcom_connection.destroy', detail: before.account.login })",
+    put: "if (after.kind === 'disconnected' && 'account' in before) {\n      audit.owe({ event: 'dotcom_connection.destroy', detail: before.account.login })",
     test: 'core/connection/connection-state.test.ts',
   },
   {

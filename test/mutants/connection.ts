@@ -153,8 +153,8 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/connection/keys.ts',
     what: 'keys change before that is in the audit log',
-    find: '      deps.trail.record({ event, detail })\n      connectionState.transition(connection, { keys, newGeneration: true })\n',
-    put: '      connectionState.transition(connection, { keys, newGeneration: true })\n      deps.trail.record({ event, detail })\n',
+    find: '      deps.audit.record({ event, detail })\n      connectionState.transition(connection, { keys, newGeneration: true })\n',
+    put: '      connectionState.transition(connection, { keys, newGeneration: true })\n      deps.audit.record({ event, detail })\n',
     test: 'core/audit/audit-order.test.ts',
   },
   {
@@ -321,8 +321,8 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/snapshot/recovery.ts',
     what: 'a recovery key is in force before that is in the audit log',
-    find: "      trail.record({ event: 'recovery-key.add', detail: recipient })\n      store.facts.put(RECIPIENTS, [...new Set([...created(), recipient])])\n",
-    put: "      store.facts.put(RECIPIENTS, [...new Set([...created(), recipient])])\n      trail.record({ event: 'recovery-key.add', detail: recipient })\n",
+    find: "      audit.record({ event: 'recovery-key.add', detail: recipient })\n      store.facts.put(RECIPIENTS, [...new Set([...created(), recipient])])\n",
+    put: "      store.facts.put(RECIPIENTS, [...new Set([...created(), recipient])])\n      audit.record({ event: 'recovery-key.add', detail: recipient })\n",
     test: 'core/snapshot/recovery.test.ts',
   },
   {

@@ -321,8 +321,8 @@ export const TOKENS_MORE: readonly Mutant[] = [
   {
     file: 'core/audit/audit.ts',
     what: 'whoever follows does not hear of rows that share a write',
-    find: '        const appended = audit.appendSoon(events)\n        tell(appended.rows)\n',
-    put: '        const appended = audit.appendSoon(events)\n',
+    find: '        const appended = auditStore.appendSoon(events)\n        tell(appended.rows)\n',
+    put: '        const appended = auditStore.appendSoon(events)\n',
     test: 'core/audit/audit.test.ts',
   },
   {
@@ -333,18 +333,18 @@ export const TOKENS_MORE: readonly Mutant[] = [
     test: 'core/audit/audit.test.ts',
   },
   {
-    file: 'core/audit/trail.ts',
+    file: 'core/audit/audit-writer.ts',
     what: 'repeats of a grant that was refused are counted',
     find: '        repeated.delete(one)\n',
     put: '',
-    test: 'core/audit/trail-lines.test.ts',
+    test: 'core/audit/audit-writer-lines.test.ts',
   },
   {
-    file: 'core/audit/trail.ts',
+    file: 'core/audit/audit-writer.ts',
     what: 'a stop writes a hundred counted rows and loses the others',
     find: '      while (writeSome());\n',
     put: '      writeSome()\n',
-    test: 'core/audit/trail-lines.test.ts',
+    test: 'core/audit/audit-writer-lines.test.ts',
   },
   {
     file: 'core/audit/events.ts',

@@ -300,7 +300,7 @@ test('names that GitHub or the configuration gives are shown as text, whatever t
       },
       installations: installations.map(one => ({ ...one, account, htmlUrl: 'javascript:alert(1)' })),
     })
-    rig.trail.owe({ event: name, detail: name, scope: name })
+    rig.audit.owe({ event: name, detail: name, scope: name })
     const policy = {
       profiles: [
         {

@@ -171,7 +171,7 @@ test('the ten last rows of the log are told, newest first, with who caused them'
   const { read, deps, rig } = await sceneOf(t)
   const { noteRequest } = deps.operations()
   for (let n = 0; n < 9; n += 1) noteRequest(peerOf(7), `request ${n}`)
-  rig.trail.owe({ event: 'token.grant', profile: 'p', scope: 's', count: 41 })
+  rig.audit.owe({ event: 'token.grant', profile: 'p', scope: 's', count: 41 })
   noteRequest(peerOf(7, { unit: 'a.service' }), 'last')
   const { audit } = read()
   t.is(audit.length, 10)

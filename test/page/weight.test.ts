@@ -12,7 +12,7 @@ const MAX_BYTES = 100 * 1024
 test('each page weighs at most 100 KB, all told, and loads nothing but the three files', async t => {
   const { rig } = await connectedRig()
   for (let times = 0; times < 40; times++)
-    rig.trail.owe({ event: 'token.grant', profile: 'actions', scope: `scope ${times}` })
+    rig.audit.owe({ event: 'token.grant', profile: 'actions', scope: `scope ${times}` })
   const profiles = Array.from({ length: 30 }, (_, at) => ({
     name: `profile-${at}`,
     repositories: ['web', 'infra-*'],

@@ -26,7 +26,7 @@ import { createStatusReport } from '../../src/core/status.ts'
 import { type Caller, createTokenIssuer } from '../../src/core/tokens/token-issuer.ts'
 import type { CacheLimits } from '../../src/core/tokens/token-shares.ts'
 import { createTokens } from '../../src/core/tokens/tokens.ts'
-import { createTrail } from '../../src/core/audit/trail.ts'
+import { createAuditWriter } from '../../src/core/audit/audit-writer.ts'
 import type { Clock } from '../../src/service/clock.ts'
 import type { Store } from '../../src/core/store/database.ts'
 import { createFakeGitHub, World } from './fake-github.ts'
@@ -108,11 +108,11 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   events.subscribe(event => void told.push(event))
   const githubClock = createGitHubClock({ clock, offsetMs: 0, onChange() {} })
   const github = createFakeGitHub({ world, githubClock, wallNow: () => clock.now(), isDead: () => dead })
-  const trail = createTrail({ audit: openMemoryAudit(disk), clock, log })
+  const audit = createAuditWriter({ auditStore: openMemoryAudit(disk), clock, log })
   const connectionState = createConnectionState({
     store: guarded,
     events,
-    trail,
+    audit,
     clock,
     githubUrl: () => GITHUB_URL,
     membership,
@@ -125,7 +125,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     store: guarded,
     link,
     connectionState,
-    trail,
+    audit,
     events,
     clock,
     githubClock,
@@ -136,7 +136,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     takeMint: rateLimit.takeMint,
     ...(options.limits && { limits: options.limits }),
   })
-  const drift = assembleDrift({ store: guarded, connectionState, link, tokens, trail, events, clock, log })
+  const drift = assembleDrift({ store: guarded, connectionState, link, tokens, audit, events, clock, log })
   const host = () => options.host ?? HERE
   const exportKey = (key: AppKey, addedAtMs: number) => ({
     fingerprint: key.fingerprint,
@@ -151,7 +151,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   const formUrl = (account: Account, state: string) =>
     account.type === 'enterprise' ? `${GITHUB_URL}/enterprises/form` : `http://127.0.0.1:8470/enable/${state}`
   const addresses = () => options.addresses ?? { url: GITHUB_URL, apiUrl: 'https://api.github.com' }
-  const shared = { connectionState, link, trail, events, clock, log, readKey: readFakeKey, exportKey, host }
+  const shared = { connectionState, link, audit, events, clock, log, readKey: readFakeKey, exportKey, host }
   const enable = createEnable({ ...shared, addresses, formUrl, onConnected })
   const importApp = createImport({ ...shared, resume: enable.resume })
   const keys = createKeys({ ...shared, check: drift.check })
@@ -170,7 +170,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     connectionState,
     link,
     tokens,
-    trail,
+    audit,
     events,
     clock,
     githubClock,
@@ -199,7 +199,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     drift,
     policy: () => policy,
     recovery: NO_RECOVERY,
-    trail,
+    audit,
     snapshots: NO_SNAPSHOTS,
     clock,
     githubClock,
@@ -217,7 +217,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     tokens,
     drift,
     link,
-    trail,
+    audit,
     clock,
     rateLimit,
   })
@@ -231,7 +231,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     log,
     store: guarded,
     told,
-    trail,
+    audit,
     connectionState,
     link,
     githubClock,

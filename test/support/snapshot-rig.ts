@@ -48,7 +48,7 @@ export const createSnapshotRig = (
     onEncrypt?: () => void
   },
 ) => {
-  const { store, connectionState, tokens, trail, clock, log, disk } = rig
+  const { store, connectionState, tokens, audit, clock, log, disk } = rig
   const encrypted: { recipients: readonly string[]; text: string }[] = []
   const encryptTo = async (recipients: readonly string[], bytes: Uint8Array): Promise<Uint8Array> => {
     if (recipients.length > 20) throw new Failure('configuration', 'too many')
@@ -59,8 +59,8 @@ export const createSnapshotRig = (
   const signerOf = () => ({ publicKey: signer, privatePem: new Secret(signer), sign: () => new Uint8Array() })
   const recovery = createRecovery({
     store,
-    audit: openMemoryAudit(disk),
-    trail,
+    auditStore: openMemoryAudit(disk),
+    audit,
     log,
     configured: () => configured,
     async assertRecipient(text) {
@@ -108,7 +108,7 @@ export const createSnapshotRig = (
     store,
     connectionState,
     tokens,
-    trail,
+    audit,
     recovery,
     clock,
     log,

@@ -8,7 +8,7 @@ import { createAuditLog } from '../../src/core/audit/audit.ts'
 import { createEvents } from '../../src/core/audit/events.ts'
 import type { Operations } from '../../src/core/operations.ts'
 import { createRefreshHistory } from '../../src/core/tokens/refresh-history.ts'
-import { nameOf } from '../../src/core/audit/trail.ts'
+import { nameOf } from '../../src/core/audit/audit-writer.ts'
 import type { WebDeps, WebSettings } from '../../src/page/deps.ts'
 import { createLinks } from '../../src/page/links.ts'
 import { createWeb } from '../../src/page/server.ts'
@@ -71,8 +71,8 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
     bytes: () => 0,
     close() {},
   }
-  const room = { maxBytes: () => 1, freeBytes: () => undefined, record: rig.trail.record }
-  const audit = createAuditLog({ audit: openMemoryAudit(disk), archive, clock, log, ...room })
+  const room = { maxBytes: () => 1, freeBytes: () => undefined, record: rig.audit.record }
+  const auditLog = createAuditLog({ auditStore: openMemoryAudit(disk), archive, clock, log, ...room })
   const history = createRefreshHistory({ facts: rig.store.facts, events, clock, log })
   const recipients: string[] = []
   const operations: Operations = {
@@ -80,17 +80,17 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
     issuer: { ...rig.issuer, deny: never },
     gateway: { pass: never } as never,
     cluster: never,
-    snapshots: { adopt: async () => rig.trail.record({ event: 'adopted' }) } as never,
+    snapshots: { adopt: async () => rig.audit.record({ event: 'adopted' }) } as never,
     recovery: {
       recipients: () => recipients,
       add: async (recipient: string) => void recipients.push(recipient),
     } as never,
-    audit,
+    auditLog,
     explain: never,
     features: { list: never, warnings: () => [] },
     figures: never,
     history,
-    noteRequest: (peer, detail) => rig.trail.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
+    noteRequest: (peer, detail) => rig.audit.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
     refresh: rig.heartbeat.force,
   }
   const unlocked: string[] = []

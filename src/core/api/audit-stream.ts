@@ -12,9 +12,9 @@ const ROWS_AT_ONCE = 200
 
 export const streamAudit = (
   outgoing: ServerResponse,
-  deps: { audit: AuditLog; clock: Pick<Clock, 'every' | 'after'>; from: { after?: number; limit: number } },
+  deps: { auditLog: AuditLog; clock: Pick<Clock, 'every' | 'after'>; from: { after?: number; limit: number } },
 ): void => {
-  const { audit, clock } = deps
+  const { auditLog, clock } = deps
   let sent = 0
   let waiting = false
   let ended = false
@@ -30,7 +30,7 @@ export const streamAudit = (
     waiting = false
     if (ended) return
     try {
-      const rows = audit.read({ after: sent, limit: ROWS_AT_ONCE })
+      const rows = auditLog.read({ after: sent, limit: ROWS_AT_ONCE })
       send(rows)
       if (outgoing.writableNeedDrain) {
         waiting = true
@@ -47,7 +47,7 @@ export const streamAudit = (
     clock.after(PAUSE_MS, pump)
   }
 
-  const first = audit.read(deps.from)
+  const first = auditLog.read(deps.from)
   sent = deps.from.after ?? 0
   outgoing.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
   outgoing.write(': rows of the audit log\n\n')
@@ -59,7 +59,7 @@ export const streamAudit = (
     unfollow()
     outgoing.off('drain', pump)
   }
-  const unfollow = audit.follow(pumpSoon, () => {
+  const unfollow = auditLog.follow(pumpSoon, () => {
     finish()
     outgoing.end()
   })

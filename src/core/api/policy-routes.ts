@@ -25,7 +25,7 @@ export const POLICY_ROUTES: readonly Route[] = [
     summary: 'Rows of the audit log, oldest first; with follow=true as server-sent events, which go on',
     query: AuditQuery,
     answer: AuditAnswer,
-    handle: ({ query, operations }) => ({ rows: operations().audit.read(pageOf(query)) }),
+    handle: ({ query, operations }) => ({ rows: operations().auditLog.read(pageOf(query)) }),
   }),
   route({
     method: 'GET',
@@ -33,7 +33,7 @@ export const POLICY_ROUTES: readonly Route[] = [
     sockets: ADMIN,
     summary: 'Follows the chain of the audit log through all rows that are held, the archived ones too',
     answer: AuditVerdict,
-    handle: ({ operations }) => operations().audit.verify(),
+    handle: ({ operations }) => operations().auditLog.verify(),
   }),
 ]
 

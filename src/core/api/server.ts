@@ -240,7 +240,7 @@ const auditEndpoint =
     const query = parseWith(AuditQuery, Object.fromEntries(new URLSearchParams(exchange.query)))
     if (query.follow !== 'true') return page?.(exchange, caller)
     outgoing.once('close', deps.takePlace(caller))
-    streamAudit(outgoing, { audit: deps.operations().audit, clock: deps.clock, from: pageOf(query) })
+    streamAudit(outgoing, { auditLog: deps.operations().auditLog, clock: deps.clock, from: pageOf(query) })
   }
 
 const checkEndpoint =

@@ -10,7 +10,7 @@ import type { Drop } from './audit-chain.ts'
 import type { AuditEvent, AuditRow, AuditStore, Link } from './audit-store.ts'
 
 export type AuditLog = {
-  /** What the trail writes to: whoever follows is told of each row. */
+  /** What the audit writer writes to: whoever follows is told of each row. */
   readonly store: AuditStore
   /** Rows behind `after`, oldest first; without it the last ones. Archived rows are among them. */
   read(options: { after?: number; limit: number }): readonly AuditRowBody[]
@@ -41,7 +41,7 @@ const SPARE_BYTES = 64 * 1024 * 1024
 const KEPT_SHARE = 1 / 4
 
 export const createAuditLog = (deps: {
-  audit: AuditStore
+  auditStore: AuditStore
   archive: AuditArchive
   clock: Pick<Clock, 'every' | 'sleep'>
   log: Log
@@ -49,18 +49,18 @@ export const createAuditLog = (deps: {
   maxBytes: () => number
   /** Where the files are; undefined where it cannot be told. */
   freeBytes: () => number | undefined
-  /** As of the audit trail. */
+  /** As of the audit log. */
   record: (event: Omit<AuditEvent, 'atMs'>) => void
   keptRows?: number
 }): AuditLog => {
-  const { audit, archive, clock, log, maxBytes, keptRows = KEPT_ROWS } = deps
+  const { auditStore, archive, clock, log, maxBytes, keptRows = KEPT_ROWS } = deps
   const listeners = new Map<(row: AuditRowBody) => void, () => void>()
   let rotating: Promise<void> | undefined
   const ended = new AbortController()
 
   /** Fewer where the rows are large. */
   const rowsToKeep = (): number => {
-    const { db } = audit.bytes()
+    const { db } = auditStore.bytes()
     const most = maxBytes() * KEPT_SHARE
     return db <= most ? keptRows : Math.floor((keptRows * most) / db)
   }
@@ -68,7 +68,7 @@ export const createAuditLog = (deps: {
     while (!ended.signal.aborted) {
       const oldest = archive.findOldest()
       if (!oldest) return
-      const { db, wal } = audit.bytes()
+      const { db, wal } = auditStore.bytes()
       const bytes = db + wal + archive.bytes()
       const free = deps.freeBytes() ?? Number.POSITIVE_INFINITY
       if (bytes <= (free < SPARE_BYTES ? maxBytes() * KEPT_SHARE : maxBytes())) return
@@ -82,7 +82,7 @@ export const createAuditLog = (deps: {
     const step = { limit: MOVED_AT_ONCE, moveOut: archive.append }
     let rows = 0
     for (let moved = 1; moved > 0 && !ended.signal.aborted; rows += moved) {
-      moved = audit.rotate({ keep: rowsToKeep(), ...step })
+      moved = auditStore.rotate({ keep: rowsToKeep(), ...step })
       await clock.sleep(PAUSE_MS, ended.signal)
     }
     if (rows > 0) log.info('old rows of the audit log were moved to the archive', { rows })
@@ -110,18 +110,18 @@ export const createAuditLog = (deps: {
   }
 
   const rowsBehind = (after: number, limit: number): readonly AuditRow[] => {
-    const old = after < audit.anchor().sequence ? archive.list({ after, limit }) : []
+    const old = after < auditStore.anchor().sequence ? archive.list({ after, limit }) : []
     const at = Math.max(after, old.at(-1)?.sequence ?? after)
-    return [...old, ...(old.length < limit ? audit.list({ after: at, limit: limit - old.length }) : [])]
+    return [...old, ...(old.length < limit ? auditStore.list({ after: at, limit: limit - old.length }) : [])]
   }
 
   /** The place before the first row that is held. */
-  const beginning = (): Link => archive.anchor() ?? audit.anchor()
+  const beginning = (): Link => archive.anchor() ?? auditStore.anchor()
 
   /** A rotation may run meanwhile: where a row stands is asked again for each step. */
   const step = (from: Link, see: (row: AuditRow) => void): Link => {
-    const anchor = audit.anchor().sequence
-    if (from.sequence >= anchor) return audit.check(from, ROWS_AT_ONCE, see)
+    const anchor = auditStore.anchor().sequence
+    if (from.sequence >= anchor) return auditStore.check(from, ROWS_AT_ONCE, see)
     const next = archive.check(from, ROWS_AT_ONCE, see)
     if (next.sequence > from.sequence) return next
     throw new Failure('store-corrupt', `row ${from.sequence + 1} of the audit log is missing`)
@@ -157,25 +157,25 @@ export const createAuditLog = (deps: {
 
   return {
     store: {
-      ...audit,
+      ...auditStore,
       append(event) {
-        const row = audit.append(event)
+        const row = auditStore.append(event)
         tell([row])
         return row
       },
       appendAll(events) {
-        const rows = audit.appendAll(events)
+        const rows = auditStore.appendAll(events)
         tell(rows)
         return rows
       },
       appendSoon(events) {
-        const appended = audit.appendSoon(events)
+        const appended = auditStore.appendSoon(events)
         tell(appended.rows)
         return appended
       },
     },
     read({ after, limit }) {
-      const from = after ?? Math.max(0, audit.head().sequence - limit)
+      const from = after ?? Math.max(0, auditStore.head().sequence - limit)
       return rowsBehind(from, limit).map(toBody)
     },
     follow(listener, onEnd = () => {}) {

@@ -15,7 +15,7 @@ import type { ConnectionState } from '../connection/connection-state.ts'
 import { type Memory, NOTHING_AGREED } from './membership.ts'
 import { NEWER, type Replicate } from './replicate.ts'
 import type { Tokens } from '../tokens/tokens.ts'
-import type { Trail } from '../audit/trail.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
 
 export type ClusterCommands = {
   status(): ClusterStatus
@@ -45,7 +45,7 @@ export const createClusterCommands = (deps: {
   replicate: Replicate
   connectionState: ConnectionState
   tokens: Pick<Tokens, 'drop'>
-  trail: Pick<Trail, 'record'>
+  audit: Pick<AuditWriter, 'record'>
   clock: Clock
   log: Log
   host: () => Host
@@ -61,7 +61,7 @@ export const createClusterCommands = (deps: {
   catchUp: () => Promise<void>
   end: () => Promise<void>
 }): ClusterCommands => {
-  const { link, memory, isolation, connectionState, trail } = deps
+  const { link, memory, isolation, connectionState, audit } = deps
 
   const assertFits = (force: boolean, replica: boolean): void => {
     const { connection } = connectionState.read()
@@ -184,7 +184,7 @@ export const createClusterCommands = (deps: {
       const member = memory.find()
       if (member) {
         if (member.role === role) return
-        trail.record({ event: 'cluster.join', detail: `${deps.cluster}, as ${role}` })
+        audit.record({ event: 'cluster.join', detail: `${deps.cluster}, as ${role}` })
         memory.join(role)
         if (replica) await link.resign()
         else link.stand()
@@ -194,7 +194,7 @@ export const createClusterCommands = (deps: {
       try {
         if (!link.inTouch())
           throw link.findTrouble() ?? new Failure('cluster-unreachable', 'etcd did not answer in time')
-        trail.record({ event: 'cluster.join', detail: `${deps.cluster}, as ${role}` })
+        audit.record({ event: 'cluster.join', detail: `${deps.cluster}, as ${role}` })
         await connectionState.serially(() => enter(role, force))
       } catch (error) {
         if (!memory.find()) await deps.end()
@@ -207,7 +207,7 @@ export const createClusterCommands = (deps: {
     leave: ({ keep }) =>
       connectionState.serially(async () => {
         if (!memory.find()) throw new Failure('cluster-member', `this node is not in ${deps.cluster}`)
-        trail.record({ event: 'cluster.leave', detail: keep ? 'with the credentials' : 'without the credentials' })
+        audit.record({ event: 'cluster.leave', detail: keep ? 'with the credentials' : 'without the credentials' })
         await deps.end()
         const { connection } = connectionState.read()
         if (keep) {
@@ -228,7 +228,7 @@ export const createClusterCommands = (deps: {
       const member = memory.find()
       if (!member) throw new Failure('cluster-member', `this node is not in ${deps.cluster}`)
       if (member.role === 'member') return
-      trail.record({ event: 'cluster.promote', detail: link.node })
+      audit.record({ event: 'cluster.promote', detail: link.node })
       memory.join('member')
       await link.announce()
       link.stand()
@@ -240,7 +240,7 @@ export const createClusterCommands = (deps: {
         try {
           await link.readRecord()
           await deps.replicate.settleUnder(held)
-          trail.record({ event: 'cluster.reseal', detail: deps.cluster })
+          audit.record({ event: 'cluster.reseal', detail: deps.cluster })
           return await link.reseal(held)
         } finally {
           await held.release()

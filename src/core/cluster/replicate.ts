@@ -15,7 +15,7 @@ import type { Agreed, Memory } from './membership.ts'
 import { RECIPIENTS } from '../store/record-shapes.ts'
 import { isRevocation } from '../tokens/revoke-all.ts'
 import type { ChangeOptions } from '../connection/membership.ts'
-import type { Trail } from '../audit/trail.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
 
 export type Replicate = {
   /** What the membership says of it. Called in turn, with nothing else under way on this node. */
@@ -39,7 +39,7 @@ export const createReplicate = (deps: {
   connectionState: Pick<ConnectionState, 'read' | 'transition' | 'shred' | 'serially'>
   link: ClusterLink
   memory: Memory
-  trail: Pick<Trail, 'owe'>
+  audit: Pick<AuditWriter, 'owe'>
   log: Log
   digestOf: (content: Omit<SharedRecord, 'version' | 'floor' | 'by'> & { readonly generation: number }) => string
   /** A record took the place of what stood here. `voided`: its tokens with it; `revoked`: GitHub takes them no more. `changed`: the ids of installations that are others now. */
@@ -47,7 +47,7 @@ export const createReplicate = (deps: {
   /** This node leaves its cluster, since it cannot ask it. */
   onLeave: () => void
 }): Replicate => {
-  const { store, connectionState, link, memory, trail, log } = deps
+  const { store, connectionState, link, memory, audit, log } = deps
   let right: Right | undefined
   let sending: Promise<unknown> = Promise.resolve()
   let settling = false
@@ -96,7 +96,7 @@ export const createReplicate = (deps: {
     memory.setUnsent(false)
     if (lost === 'change') {
       const detail = `${record.by} made generation ${generation}: ${connection.kind}; what was changed here meanwhile is void`
-      trail.owe({ event: 'cluster.conflict', detail })
+      audit.owe({ event: 'cluster.conflict', detail })
       log.error('a change of this node lost against another one', { detail })
     }
     log.info('the record of the cluster holds here now', { generation, sequence: version.sequence, by: record.by })

@@ -4,7 +4,7 @@ import type { Change } from './changes.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Events } from '../audit/events.ts'
 import type { ConnectionState } from './connection-state.ts'
-import type { Trail } from '../audit/trail.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
 
 export type ChangeNotifier = { tell(changes: readonly Change[]): void }
 
@@ -14,7 +14,7 @@ const WINDOW_MS = 30 * 60_000
 
 export const createChangeNotifier = (deps: {
   connectionState: Pick<ConnectionState, 'read'>
-  trail: Pick<Trail, 'owe'>
+  audit: Pick<AuditWriter, 'owe'>
   events: Pick<Events, 'emit'>
   clock: Pick<Clock, 'monotonic'>
 }): ChangeNotifier => {
@@ -42,7 +42,7 @@ export const createChangeNotifier = (deps: {
       for (const change of changes) {
         const detail = say(change)
         if (detail === undefined) continue
-        deps.trail.owe({ event: change.event, detail })
+        deps.audit.owe({ event: change.event, detail })
         deps.events.emit({ event: 'change', state: deps.connectionState.read().connection.kind, detail })
       }
     },

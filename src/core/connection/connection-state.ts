@@ -14,7 +14,7 @@ import type { Clock } from '../../service/clock.ts'
 import type { ConnectionChange, ConnectionRecord, StoreChange } from '../store/connection-store.ts'
 import type { Store } from '../store/database.ts'
 import type { ChangeOptions, Membership } from './membership.ts'
-import type { Trail } from '../audit/trail.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
 import type { Events } from '../audit/events.ts'
 
 export type ConnectionState = {
@@ -35,14 +35,14 @@ export type ConnectionState = {
 export const createConnectionState = (deps: {
   store: Store
   events: Events
-  trail: Trail
+  audit: AuditWriter
   clock: Clock
   githubUrl: () => string
   membership?: () => Membership | undefined
   /** A sealed bundle that waits for its recovery key. */
   findWaiting?: () => { readonly account?: { readonly login: string }; readonly hostname: string } | undefined
 }): ConnectionState => {
-  const { store, events, trail } = deps
+  const { store, events, audit } = deps
   let last: Promise<unknown> = Promise.resolve()
 
   const serially: ConnectionState['serially'] = task => {
@@ -55,12 +55,12 @@ export const createConnectionState = (deps: {
     if (before.kind === after.kind && stepOf(before) === stepOf(after)) return
     const { meaning, next } = explainConnection(after, deps.githubUrl())
     // The change is on the disk: that the log cannot be written must neither hide it nor stop what follows.
-    trail.owe({ event: `connection.${after.kind}`, detail: `from ${before.kind}: ${meaning}` })
+    audit.owe({ event: `connection.${after.kind}`, detail: `from ${before.kind}: ${meaning}` })
     if (after.kind === 'connected' && before.kind === 'awaiting-installation') {
-      trail.owe({ event: 'dotcom_connection.create', detail: after.account.login })
+      audit.owe({ event: 'dotcom_connection.create', detail: after.account.login })
     }
     if (after.kind === 'disconnected' && isLive(before)) {
-      trail.owe({ event: 'dotcom_connection.destroy', detail: before.account.login })
+      audit.owe({ event: 'dotcom_connection.destroy', detail: before.account.login })
     }
     events.emit({ event: 'state', state: after.kind, detail: meaning, next })
   }

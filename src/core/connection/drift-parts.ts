@@ -12,14 +12,14 @@ import { createChangeNotifier } from './change-notifier.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { createSelections } from './selections.ts'
 import type { Tokens } from '../tokens/tokens.ts'
-import type { Trail } from '../audit/trail.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
 
 export const assembleDrift = (deps: {
   store: Pick<Store, 'facts'>
   connectionState: ConnectionState
   link: AppLink
   tokens: Tokens
-  trail: Trail
+  audit: AuditWriter
   events: Events
   clock: Clock
   log: Log

@@ -14,7 +14,7 @@ import type { AppLink } from './app-link.ts'
 import { within } from '../../service/within.ts'
 import type { Events } from '../audit/events.ts'
 import type { ConnectionState } from './connection-state.ts'
-import type { Trail } from '../audit/trail.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
 
 /** Where GitHub sent the owner's browser to. `trusted`: an administrator typed it. */
 type Redirect = { readonly code: string; readonly state?: string; readonly trusted: boolean }
@@ -46,7 +46,7 @@ const PAGES_MS = 4_000
 export const createEnable = (deps: {
   connectionState: ConnectionState
   link: AppLink
-  trail: Pick<Trail, 'record'>
+  audit: Pick<AuditWriter, 'record'>
   events: Events
   clock: Clock
   log: Log
@@ -122,7 +122,7 @@ export const createEnable = (deps: {
     if (absent) throw absent
     const state = randomBytes(16).toString('hex')
     const expiresAtMs = clock.now() + LINK_MS
-    deps.trail.record({ event: 'connection.enable', detail: account.login })
+    deps.audit.record({ event: 'connection.enable', detail: account.login })
     connectionState.transition({ kind: 'awaiting-app', sinceMs: clock.now(), account, state, expiresAtMs })
     return {
       url: deps.formUrl(account, state),

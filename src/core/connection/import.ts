@@ -9,7 +9,7 @@ import type { Clock } from '../../service/clock.ts'
 import type { StoredKey } from '../store/connection-store.ts'
 import type { AppLink } from './app-link.ts'
 import type { ConnectionState } from './connection-state.ts'
-import type { Trail } from '../audit/trail.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
 
 export type ImportWish = {
   readonly appId?: number
@@ -25,7 +25,7 @@ export type ImportApp = (wish: ImportWish) => Promise<Connection>
 export const createImport = (deps: {
   connectionState: ConnectionState
   link: AppLink
-  trail: Pick<Trail, 'record'>
+  audit: Pick<AuditWriter, 'record'>
   clock: Clock
   readKey: (pem: string) => AppKey
   exportKey: (key: AppKey, addedAtMs: number) => StoredKey
@@ -56,7 +56,7 @@ export const createImport = (deps: {
       host: deps.host(),
       enabledAtMs: now,
     }
-    deps.trail.record({
+    deps.audit.record({
       event: 'connection.import',
       detail: `${app.name} for ${account.login}, key ${key.fingerprint}`,
     })

@@ -11,7 +11,7 @@ import type { StoredKey } from '../store/connection-store.ts'
 import type { AppLink } from './app-link.ts'
 import type { Events } from '../audit/events.ts'
 import type { ConnectionState } from './connection-state.ts'
-import type { Trail } from '../audit/trail.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
 
 export type Keys = {
   list(): KeysAnswer['keys']
@@ -33,7 +33,7 @@ const MOST_KEYS = 2
 export const createKeys = (deps: {
   connectionState: ConnectionState
   link: AppLink
-  trail: Pick<Trail, 'record'>
+  audit: Pick<AuditWriter, 'record'>
   events: Pick<Events, 'emit'>
   clock: Pick<Clock, 'now'>
   readKey: (pem: string) => AppKey
@@ -67,7 +67,7 @@ export const createKeys = (deps: {
       const connection = assertRotatable()
       if (connectionState.read().generation !== generation)
         throw new Failure('not-connected', 'the connection was changed meanwhile; try again')
-      deps.trail.record({ event, detail })
+      deps.audit.record({ event, detail })
       connectionState.transition(connection, { keys, newGeneration: true })
       deps.events.emit({ event: 'change', state: connectionState.read().connection.kind, detail })
     })

@@ -8,7 +8,7 @@ import type { Log } from '../../service/log.ts'
 import type { Signer } from './signing.ts'
 import type { AuditStore } from '../audit/audit-store.ts'
 import type { Store } from '../store/database.ts'
-import type { Trail } from '../audit/trail.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
 
 export type Recovery = {
   /** To whom snapshots and database keys are encrypted: those of the configuration and those that were made here. */
@@ -43,8 +43,8 @@ const digestOf = (wrap: RecoveryWrap): string =>
 
 export const createRecovery = (deps: {
   store: Store
-  audit: AuditStore
-  trail: Trail
+  auditStore: AuditStore
+  audit: AuditWriter
   log: Log
   /** [snapshot] recipients */
   configured: () => readonly string[]
@@ -53,7 +53,7 @@ export const createRecovery = (deps: {
   createSigner: () => Signer
   readSigner: (privatePem: Secret) => Signer
 }): Recovery => {
-  const { store, audit, trail } = deps
+  const { store, auditStore, audit } = deps
   let signer: Signer | undefined
 
   const created = (): string[] => recipientsOf([], store.facts.find)
@@ -63,7 +63,7 @@ export const createRecovery = (deps: {
 
   const wrapNow = async (): Promise<void> => {
     const number = store.number()
-    const wrap: RecoveryWrap = { store: store.databaseKey(), audit: audit.databaseKey() }
+    const wrap: RecoveryWrap = { store: store.databaseKey(), audit: auditStore.databaseKey() }
     const wanted = { keys: digestOf(wrap), recipients: recipients() }
     if (wanted.recipients.length === 0) return
     if (store.hasRecoveryWrap() && JSON.stringify(store.facts.find(WRAPPED)) === JSON.stringify(wanted)) return
@@ -103,7 +103,7 @@ export const createRecovery = (deps: {
       if (recipients().includes(recipient)) throw new Failure('invalid-request', 'this recovery key is known already')
       // One too many, or one that cannot be encrypted to, would take each later snapshot with it.
       await deps.encryptTo([...recipients(), recipient], Buffer.alloc(0))
-      trail.record({ event: 'recovery-key.add', detail: recipient })
+      audit.record({ event: 'recovery-key.add', detail: recipient })
       store.facts.put(RECIPIENTS, [...new Set([...created(), recipient])])
       await ensureWrap()
     },

@@ -20,7 +20,7 @@ import { LAST_EXPORT, type LastExport } from '../store/record-shapes.ts'
 import type { ConnectionState } from '../connection/connection-state.ts'
 import type { Recovery } from './recovery.ts'
 import type { Tokens } from '../tokens/tokens.ts'
-import type { Trail } from '../audit/trail.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
 import { createWaitingRoom, type WaitingBundle } from './waiting-bundle.ts'
 
 export type ExportWish = {
@@ -91,7 +91,7 @@ export const createSnapshots = (deps: {
   store: Store
   connectionState: ConnectionState
   tokens: Tokens
-  trail: Trail
+  audit: AuditWriter
   recovery: Recovery
   clock: Clock
   log: Log
@@ -105,7 +105,7 @@ export const createSnapshots = (deps: {
   /** The key is proven and a token minted at once where GitHub can be reached; told to whoever waits by the state. */
   onRestored: () => void
 }): Snapshots => {
-  const { store, connectionState, tokens, trail, recovery, clock, log, tools } = deps
+  const { store, connectionState, tokens, audit, recovery, clock, log, tools } = deps
   const waiting = createWaitingRoom({ place: deps.waiting, readHeader: tools.readHeader, log })
 
   const isTrusted = ({ signer }: BundleHeader): boolean =>
@@ -146,7 +146,7 @@ export const createSnapshots = (deps: {
     })
     assertTellable({ ...content, connection })
     const number = store.number()
-    trail.record({
+    audit.record({
       event: 'snapshot.restore',
       detail: `${header.state} of ${header.created}, generation ${header.generation}, ${header.signer}`,
     })
@@ -188,7 +188,7 @@ export const createSnapshots = (deps: {
     }
     const warnings = assertTrusted(header, wish)
     if (header.payload.name === 'payload.age' && wish.identities.length === 0) {
-      trail.record({ event: 'snapshot.wait', detail: `${header.created}, ${header.signer}` })
+      audit.record({ event: 'snapshot.wait', detail: `${header.created}, ${header.signer}` })
       store.facts.put(FORCED, wish.force ? digestOf(header) : null)
       waiting.put(bundle)
       return {
@@ -227,7 +227,7 @@ export const createSnapshots = (deps: {
       const waits = findSole()
       if (waits) {
         // All that there is: anything else would, in time, push it out of the backups.
-        trail.record({ event: 'snapshot.export', detail: 'the sealed bundle that waits, as it is' })
+        audit.record({ event: 'snapshot.export', detail: 'the sealed bundle that waits, as it is' })
         return Buffer.from(waits.bundle)
       }
       const content = contentOf({ record: connectionState.read(), tokens: tokens.live() }, deps.settings(), wish)
@@ -237,7 +237,7 @@ export const createSnapshots = (deps: {
         createdMs: clock.now(),
         hostname: deps.host().hostname,
       })
-      trail.record({
+      audit.record({
         event: 'snapshot.export',
         detail: `${content.connection.kind}, generation ${content.generation}${wish.withConfig ? ', with the configuration' : ''}`,
       })
@@ -274,7 +274,7 @@ export const createSnapshots = (deps: {
           host: deps.host(),
         }
         const kept = connection.kind === 'quarantined' ? adopted : { ...connection, host: deps.host() }
-        trail.record({ event: 'connection.adopt', detail: `from ${connection.host.hostname}` })
+        audit.record({ event: 'connection.adopt', detail: `from ${connection.host.hostname}` })
         // Before the state: a proof that is owed to a connection that does not serve yet is asked for when it does.
         store.facts.put(UNPROVEN, true)
         connectionState.transition(kept, { newGeneration: true })

@@ -9,7 +9,7 @@ import type { Clock } from '../../service/clock.ts'
 import type { Outbound, OutboundRequest, OutboundResponse } from '../outbound/outbound.ts'
 import type { Caller } from './decisions.ts'
 import type { TokenIssuer } from './token-issuer.ts'
-import { hashToken } from '../audit/trail.ts'
+import { hashToken } from '../audit/audit-writer.ts'
 
 export type GatewayRequest = {
   readonly method: string

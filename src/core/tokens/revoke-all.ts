@@ -15,7 +15,7 @@ import type { ConnectionState } from '../connection/connection-state.ts'
 import { inParallel } from '../../service/pool.ts'
 import type { Membership } from '../connection/membership.ts'
 import type { Tokens } from './tokens.ts'
-import type { Trail } from '../audit/trail.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
 
 type Revocable = { readonly token: Secret; readonly expiresAtMs: number }
 
@@ -49,7 +49,7 @@ export const createRevokeAll = (deps: {
   connectionState: ConnectionState
   link: Pick<AppLink, 'revoke'>
   tokens: Pick<Tokens, 'live' | 'drop'>
-  trail: Pick<Trail, 'record' | 'owe'>
+  audit: Pick<AuditWriter, 'record' | 'owe'>
   events: Pick<Events, 'emit'>
   clock: Clock
   githubClock: GitHubClock
@@ -130,7 +130,7 @@ export const createRevokeAll = (deps: {
     }
     lastVoid = generation
     const held = [...tokens.live(), ...(deps.membership?.()?.tokensTo(lastVoid) ?? [])]
-    deps.trail.record({
+    deps.audit.record({
       event: 'tokens.revoke',
       detail: `all of ${connection.account.login}: ${held.length} and what is under way`,
     })
@@ -182,7 +182,7 @@ export const createRevokeAll = (deps: {
       await Promise.race([finish(), clock.sleep(ANSWER_MS, waited.signal)])
       waited.abort()
       const told = answer()
-      deps.trail.owe({ event: 'tokens.revoked', detail: `${told.revoked}, ${told.remaining} remain` })
+      deps.audit.owe({ event: 'tokens.revoked', detail: `${told.revoked}, ${told.remaining} remain` })
       if (voided.status === 'rejected') throw voided.reason
       return told
     },

@@ -11,7 +11,7 @@ import type { Store } from '../store/database.ts'
 import type { StoredToken } from '../store/token-store.ts'
 import { type Held, newEntry, weigh, weighToken } from './token-entry.ts'
 import { CACHE_LIMITS, type CacheLimits, createShares, type Usage } from './token-shares.ts'
-import { hashToken } from '../audit/trail.ts'
+import { hashToken } from '../audit/audit-writer.ts'
 
 export type CacheCounts = {
   readonly live: number

@@ -14,7 +14,7 @@ import { createRepositoryNames } from './repository-names.ts'
 import type { RateLimit } from '../peers/rate-limit.ts'
 import type { TokenWish } from './token-wishes.ts'
 import type { Tokens } from './tokens.ts'
-import type { Trail } from '../audit/trail.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
 
 export type { Caller } from './decisions.ts'
 
@@ -36,11 +36,11 @@ export const createTokenIssuer = (deps: {
   tokens: Tokens
   drift: Drift
   link: AppLink
-  trail: Trail
+  audit: AuditWriter
   rateLimit: Pick<RateLimit, 'takeMint'>
   clock: Pick<Clock, 'monotonic'>
 }): TokenIssuer => {
-  const { connectionState, tokens, trail } = deps
+  const { connectionState, tokens, audit } = deps
   const names = createRepositoryNames(deps)
   const decisions = createDecisions({ ...deps, names })
   const answers = new WeakMap<StoredToken, TokenAnswer>()
@@ -64,7 +64,7 @@ export const createTokenIssuer = (deps: {
   const handOver = (grant: Grant, token: StoredToken, caller: Caller): TokenAnswer | Promise<TokenAnswer> => {
     assertServed(caller)
     const { attested } = caller
-    const written = trail.granted({
+    const written = audit.granted({
       connection: attested,
       peer: attested.peer,
       profile: grant.profile,
@@ -121,7 +121,7 @@ export const createTokenIssuer = (deps: {
   ): Promise<never> => {
     const failure = asFailure(error)
     if (failure.code === 'not-permitted' || failure.code === 'peer-gone') {
-      await trail.denied({ peer: caller.attested.peer, detail: failure.message, wanted: describeRequest(request) })
+      await audit.denied({ peer: caller.attested.peer, detail: failure.message, wanted: describeRequest(request) })
     }
     throw failure
   }

@@ -7,7 +7,7 @@ import type { StoredToken } from '../store/token-store.ts'
 import type { AppLink } from '../connection/app-link.ts'
 import type { Held } from './token-entry.ts'
 import type { TokenCache } from './token-cache.ts'
-import { hashToken, sameHash } from '../audit/trail.ts'
+import { hashToken, sameHash } from '../audit/audit-writer.ts'
 
 export type TokenWish = {
   /** How long the token must last at least, in milliseconds. */

@@ -24,7 +24,7 @@ import { type CacheLimits, UNCLAIMED, type Usage } from './token-shares.ts'
 import { type Held, profileOf } from './token-entry.ts'
 import { createTokenCache, FLOOR_MS, type CacheCounts } from './token-cache.ts'
 import { createWishes, type TokenWish } from './token-wishes.ts'
-import { hashToken, type Trail } from '../audit/trail.ts'
+import { hashToken, type AuditWriter } from '../audit/audit-writer.ts'
 
 export type Tokens = RefreshAhead & {
   /** What is at hand and good enough, without asking GitHub. The caller was authorized for `grant` before. */
@@ -63,7 +63,7 @@ export const createTokens = (deps: {
   store: Store
   link: AppLink
   connectionState: ConnectionState
-  trail: Trail
+  audit: AuditWriter
   events: Events
   clock: Clock
   githubClock: GitHubClock
@@ -132,7 +132,7 @@ export const createTokens = (deps: {
     const token = cache.put(held, minted)
     lastMintedAtMs = clock.now()
     // GitHub has made it. The grant is the row that must be in the log before the answer, and takes this one along.
-    deps.trail.note({
+    deps.audit.note({
       event: 'dotcom_connection.token_updated',
       profile: held.profile,
       scope: describeScope(held.scope),

@@ -25,7 +25,7 @@ const setUp = async (t: ExecutionContext, count: number) => {
   }
   const rig = await createApiRig(t, {
     socket: 'admin',
-    operations: { audit: Object.assign({} as never, { read, follow }) },
+    operations: { auditLog: Object.assign({} as never, { read, follow }) },
   })
   const add = (): void => {
     rows.push({ sequence: rows.length + 1, event: 'x' })

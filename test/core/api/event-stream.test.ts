@@ -40,7 +40,7 @@ test('whoever follows the audit log and reads slowly is told each row, once and 
   const read: AuditLog['read'] = ({ after = 0, limit }) => all.slice(after, after + limit) as never
   const rig = await createApiRig(t, {
     socket: 'admin',
-    operations: { audit: Object.assign({} as never, { read, follow: () => () => {} }) },
+    operations: { auditLog: Object.assign({} as never, { read, follow: () => () => {} }) },
   })
   const stream = await rig.open('GET /v1/audit?follow=true&after=0 HTTP/1.1\r\nhost: localhost\r\n\r\n')
   await stream.until(/rows of the audit log/)
@@ -138,7 +138,7 @@ test('the audit log as it goes on and a check row by row count as streams of the
   const audit: Partial<AuditLog> = { read: () => [], follow: () => () => {} }
   const rig = await createApiRig(t, {
     socket: 'admin',
-    operations: { audit: Object.assign({} as never, audit) },
+    operations: { auditLog: Object.assign({} as never, audit) },
     // It never ends.
     backend: { check: () => Promise.withResolvers<never>().promise },
   })

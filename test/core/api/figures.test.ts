@@ -6,7 +6,7 @@ import type { Grant } from '../../../src/protocol/profile.ts'
 import { createCallTally } from '../../../src/core/github/call-tally.ts'
 import { LAST_EXPORT } from '../../../src/core/store/record-shapes.ts'
 import { createFigures } from '../../../src/core/api/figures.ts'
-import { hashToken } from '../../../src/core/audit/trail.ts'
+import { hashToken } from '../../../src/core/audit/audit-writer.ts'
 import { connectedRig } from '../../support/operations-rig.ts'
 
 const MINUTE = 60_000

@@ -87,7 +87,7 @@ const setUp = async (t: ExecutionContext, socket: 'admin' | 'token' = 'admin') =
       signer: () => ({ publicKey: 'signer' }),
       add: of('recovery.add', Promise.resolve()),
     },
-    audit: {
+    auditLog: {
       read: of('audit.read', [ROW]),
       verify: of('audit.verify', { intact: true, first: 1, last: 6, last_hash: 'ff' }),
     },

@@ -25,12 +25,12 @@ const build = (
     freeBytes: Number.POSITIVE_INFINITY,
   }
   const log = createFakeLog()
-  const audit = openAudit({ path: join(state, 'audit.db'), storeKey: STORE_KEY, log: silentLog })
+  const auditStore = openAudit({ path: join(state, 'audit.db'), storeKey: STORE_KEY, log: silentLog })
   const folder = join(state, 'audit')
-  const open = () => createAuditArchive({ folder, databaseKey: audit.databaseKey(), rowsPerFile })
+  const open = () => createAuditArchive({ folder, databaseKey: auditStore.databaseKey(), rowsPerFile })
   const archive = open()
   const auditLog = createAuditLog({
-    audit,
+    auditStore,
     archive,
     clock,
     log,
@@ -46,7 +46,7 @@ const build = (
   append(rows)
   t.teardown(() => {
     auditLog.close()
-    audit.close()
+    auditStore.close()
   })
   const files = () => {
     const [log1 = ''] = readdirSync(folder)
@@ -54,15 +54,15 @@ const build = (
       .filter(name => name.endsWith('.db'))
       .map(name => join(folder, log1, name))
   }
-  return { state, clock, disk, log, audit, archive, auditLog, append, files, folder }
+  return { state, clock, disk, log, auditStore, archive, auditLog, append, files, folder }
 }
 const numbers = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
 test('what is more than the log holds moves to the archive, and all of it is read as one', async t => {
-  const { auditLog, append, audit, files } = build(t, { rows: 60 })
+  const { auditLog, append, auditStore, files } = build(t, { rows: 60 })
   const before = auditLog.read({ after: 0, limit: 1_000 })
   await auditLog.rotate()
-  t.is(audit.anchor().sequence, 50)
+  t.is(auditStore.anchor().sequence, 50)
   t.deepEqual(auditLog.read({ after: 0, limit: 1_000 }), before)
   t.deepEqual(
     auditLog.read({ after: 47, limit: 6 }).map(row => row.sequence),
@@ -81,15 +81,15 @@ test('what is more than the log holds moves to the archive, and all of it is rea
     auditLog.read({ after: 0, limit: 1_000 }).map(row => row.sequence),
     numbers(1, 140),
   )
-  t.like(await auditLog.verify(), { intact: true, first: 1, last: 140, last_hash: audit.head().hash })
+  t.like(await auditLog.verify(), { intact: true, first: 1, last: 140, last_hash: auditStore.head().hash })
   for (const file of files()) t.is(statSync(file).mode & 0o777, 0o600)
 })
 
 test('it rotates by itself, and what cannot be moved stays and is told', async t => {
-  const { auditLog, clock, audit, folder, log } = build(t, { rows: 30 })
+  const { auditLog, clock, auditStore, folder, log } = build(t, { rows: 30 })
   await clock.advance(60_000)
   await auditLog.rotate()
-  t.is(audit.anchor().sequence, 20)
+  t.is(auditStore.anchor().sequence, 20)
   t.true(log.lines.some(line => line.level === 'info'))
   auditLog.close()
   rmSync(folder, { recursive: true })
@@ -102,14 +102,14 @@ test('it rotates by itself, and what cannot be moved stays and is told', async t
 })
 
 test('a kill between archive and removal leaves each row once', async t => {
-  const { auditLog, audit, archive } = build(t, { rows: 30 })
+  const { auditLog, auditStore, archive } = build(t, { rows: 30 })
   const killed = new Error('killed')
   const moveOut = (rows: readonly StoredRow[], from: Link): void => {
     archive.append(rows, from)
     throw killed
   }
   t.is(
-    codeOf(() => audit.rotate({ keep: 10, limit: 20, moveOut })),
+    codeOf(() => auditStore.rotate({ keep: 10, limit: 20, moveOut })),
     'internal',
   )
   t.deepEqual(
@@ -134,11 +134,11 @@ test('whatever is changed, removed or put elsewhere is found, in the archive too
     ["UPDATE anchor SET hash = 'ab'", /row 1 .* does not follow/],
   ]
   for (const [sql, problem] of changes) {
-    const { auditLog, audit, archive, files } = build(t, { rows: 30 })
+    const { auditLog, auditStore, archive, files } = build(t, { rows: 30 })
     await auditLog.rotate()
     archive.close()
     const [file = ''] = files()
-    const db = openEncrypted(file, audit.databaseKey())
+    const db = openEncrypted(file, auditStore.databaseKey())
     db.exec(sql)
     db.close()
     const verdict = await auditLog.verify()
@@ -164,12 +164,12 @@ test('a file of the archive that went from the middle is found, and one that wen
 })
 
 test('a row that was changed before it was moved does not get into the archive', async t => {
-  const { auditLog, audit, state, log } = build(t, { rows: 30 })
-  const db = openEncrypted(join(state, 'audit.db'), audit.databaseKey())
+  const { auditLog, auditStore, state, log } = build(t, { rows: 30 })
+  const db = openEncrypted(join(state, 'audit.db'), auditStore.databaseKey())
   db.exec("UPDATE events SET body = replace(body, 'grant', 'deny') WHERE sequence = 7")
   db.close()
   await auditLog.rotate()
-  t.is(audit.anchor().sequence, 0)
+  t.is(auditStore.anchor().sequence, 0)
   t.true(log.lines.some(line => line.level === 'error'))
 })
 
@@ -191,7 +191,7 @@ test('a log that was begun anew leaves the archive of the former one alone', asy
   const first = build(t, { rows: 30 })
   await first.auditLog.rotate()
   first.auditLog.close()
-  first.audit.close()
+  first.auditStore.close()
   rmSync(join(first.state, 'audit.db'))
   rmSync(join(first.state, 'audit.key'))
   const second = build(t, { state: first.state, rows: 30 })
@@ -221,8 +221,8 @@ test('whoever follows is told of each row, until he or the log ends', t => {
 })
 
 test('reading from a log that is closed is an error, and no empty answer', t => {
-  const { auditLog, audit } = build(t, { rows: 3 })
-  audit.close()
+  const { auditLog, auditStore } = build(t, { rows: 3 })
+  auditStore.close()
   t.is(
     codeOf(() => auditLog.read({ limit: 1 })),
     'internal',
@@ -230,11 +230,11 @@ test('reading from a log that is closed is an error, and no empty answer', t => 
 })
 
 test('a rotation moves a few rows a turn, and others run in between', async t => {
-  const { auditLog, audit, clock, append } = build(t, { rows: 10 * MOVED_AT_ONCE, keptRows: 0 })
+  const { auditLog, auditStore, clock, append } = build(t, { rows: 10 * MOVED_AT_ONCE, keptRows: 0 })
   const left: number[] = []
   let ofOthers = 0
   clock.sleep = async () => {
-    left.push(audit.head().sequence - audit.anchor().sequence)
+    left.push(auditStore.head().sequence - auditStore.anchor().sequence)
     ofOthers += 1
     if (ofOthers <= 3) append(1)
   }
@@ -246,10 +246,10 @@ test('a rotation moves a few rows a turn, and others run in between', async t =>
 })
 
 test('a log that is closed while it rotates ends the rotation, and the next one continues', async t => {
-  const { auditLog, audit, clock } = build(t, { rows: 5 * MOVED_AT_ONCE, keptRows: 0 })
+  const { auditLog, auditStore, clock } = build(t, { rows: 5 * MOVED_AT_ONCE, keptRows: 0 })
   clock.sleep = async () => auditLog.close()
   await auditLog.rotate()
-  t.is(audit.anchor().sequence, MOVED_AT_ONCE)
+  t.is(auditStore.anchor().sequence, MOVED_AT_ONCE)
   t.like(await auditLog.verify(), { intact: true, first: 1, last: 5 * MOVED_AT_ONCE })
 })
 
@@ -265,20 +265,20 @@ const withArchive = async (t: ExecutionContext) => {
 }
 
 test('beyond its limit the oldest files go, and the log says which rows they were', async t => {
-  const { auditLog, archive, audit, disk, files } = await withArchive(t)
+  const { auditLog, archive, auditStore, disk, files } = await withArchive(t)
   const before = files().length
-  const { db, wal } = audit.bytes()
+  const { db, wal } = auditStore.bytes()
   disk.maxBytes = db + wal + archive.bytes() - 1
   await auditLog.rotate()
   t.true(files().length < before)
   const verdict = await auditLog.verify()
-  t.like(verdict, { intact: true, last: audit.head().sequence })
+  t.like(verdict, { intact: true, last: auditStore.head().sequence })
   const row = auditLog.read({ after: 0, limit: 1_000 }).findLast(({ event }) => event === 'audit.dropped')
   t.regex(row?.detail ?? '', new RegExp(`^rows \\d+ to ${verdict.first - 1}, the last one with hash [0-9a-f]{64}$`))
   disk.maxBytes = 0
   await auditLog.rotate()
   t.is(files().length, 1, 'the one that is being written stays')
-  t.like(await auditLog.verify(), { intact: true, last: audit.head().sequence })
+  t.like(await auditLog.verify(), { intact: true, last: auditStore.head().sequence })
 })
 
 test('a row that says it and a file that is there still are no contradiction: the kill came in between', async t => {
@@ -299,9 +299,9 @@ test('a row that says it and a file that is there still are no contradiction: th
 })
 
 test('rows that cannot be recorded as dropped are not dropped', async t => {
-  const { auditLog, audit, disk, files, log, state } = await withArchive(t)
+  const { auditLog, auditStore, disk, files, log, state } = await withArchive(t)
   const before = files()
-  const db = openEncrypted(join(state, 'audit.db'), audit.databaseKey())
+  const db = openEncrypted(join(state, 'audit.db'), auditStore.databaseKey())
   db.exec("CREATE TRIGGER refuse BEFORE INSERT ON events BEGIN SELECT raise(ABORT, 'refused'); END")
   db.close()
   disk.maxBytes = 0
@@ -312,9 +312,9 @@ test('rows that cannot be recorded as dropped are not dropped', async t => {
 
 test('a file that somebody removed is no drop: not before the first drop, and not after it', async t => {
   for (const drops of [false, true]) {
-    const { auditLog, archive, audit, disk, files } = await withArchive(t)
+    const { auditLog, archive, auditStore, disk, files } = await withArchive(t)
     if (drops) {
-      const { db, wal } = audit.bytes()
+      const { db, wal } = auditStore.bytes()
       disk.maxBytes = db + wal + archive.bytes() - 1
       await auditLog.rotate()
     }
@@ -341,8 +341,8 @@ test('a drop while the chain is followed disturbs nothing', async t => {
 })
 
 test('on a disk that is nearly full the archive makes room, but keeps a quarter of what it may have', async t => {
-  const { auditLog, archive, audit, disk, files } = await withArchive(t)
-  const { db, wal } = audit.bytes()
+  const { auditLog, archive, auditStore, disk, files } = await withArchive(t)
+  const { db, wal } = auditStore.bytes()
   const all = db + wal + archive.bytes()
   disk.freeBytes = 1024 * 1024
   disk.maxBytes = 4 * all
@@ -356,9 +356,9 @@ test('on a disk that is nearly full the archive makes room, but keeps a quarter 
 })
 
 test('a log of large rows keeps fewer of them beside the archive', async t => {
-  const { auditLog, audit, archive, disk } = build(t, { rows: 400, keptRows: 300 })
+  const { auditLog, auditStore, archive, disk } = build(t, { rows: 400, keptRows: 300 })
   archive.bytes = () => 0
-  audit.bytes = () => ({ db: 1_000, wal: 0 })
+  auditStore.bytes = () => ({ db: 1_000, wal: 0 })
   for (const [maxBytes, kept] of [
     [4_000, 300],
     [2_000, 150],
@@ -366,7 +366,7 @@ test('a log of large rows keeps fewer of them beside the archive', async t => {
   ] as const) {
     disk.maxBytes = maxBytes
     await auditLog.rotate()
-    t.is(audit.head().sequence - audit.anchor().sequence, kept)
+    t.is(auditStore.head().sequence - auditStore.anchor().sequence, kept)
   }
 })
 
@@ -399,16 +399,16 @@ test('whoever follows is told of a row however it was written', async t => {
 })
 
 test('the verdict on an empty log is that it is intact; a log that cannot be read has none', async t => {
-  const { auditLog, audit, append } = build(t)
-  t.deepEqual(await auditLog.verify(), { intact: true, first: 0, last: 0, last_hash: audit.head().hash })
+  const { auditLog, auditStore, append } = build(t)
+  t.deepEqual(await auditLog.verify(), { intact: true, first: 0, last: 0, last_hash: auditStore.head().hash })
   append(3)
   t.like(await auditLog.verify(), { first: 1, last: 3 })
-  audit.close()
+  auditStore.close()
   t.is((await failureOf(auditLog.verify())).code, 'internal')
 })
 
 test('what moves and what is dropped is in the journal with its numbers, and a closed log has no timer', async t => {
-  const { auditLog, append, disk, log, archive, audit, clock } = build(t, { rows: 60 })
+  const { auditLog, append, disk, log, archive, auditStore, clock } = build(t, { rows: 60 })
   await auditLog.rotate()
   await auditLog.rotate()
   t.deepEqual(log.lines, [
@@ -417,7 +417,7 @@ test('what moves and what is dropped is in the journal with its numbers, and a c
   append(60)
   await auditLog.rotate()
   const oldest = archive.findOldest()
-  const { db, wal } = audit.bytes()
+  const { db, wal } = auditStore.bytes()
   disk.maxBytes = db + wal + archive.bytes() - 1
   disk.freeBytes = undefined
   await auditLog.rotate()

@@ -76,7 +76,7 @@ const setUp = async ({ leads = true, role = 'member' }: { leads?: boolean; role?
     },
     link: link as ClusterLink,
     memory,
-    trail: rig.trail,
+    audit: rig.audit,
     log: rig.log,
     digestOf,
     onApplied: change => void applied.push(change),

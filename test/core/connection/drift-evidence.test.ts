@@ -12,7 +12,7 @@ import { assembleDrift } from '../../../src/core/connection/drift-parts.ts'
 import { createEvents } from '../../../src/core/audit/events.ts'
 import { createConnectionState } from '../../../src/core/connection/connection-state.ts'
 import { createTokens } from '../../../src/core/tokens/tokens.ts'
-import { createTrail } from '../../../src/core/audit/trail.ts'
+import { createAuditWriter } from '../../../src/core/audit/audit-writer.ts'
 import { makePem } from '../github/fakes.ts'
 import { appBody, installationBody } from '../github/bodies.ts'
 import {
@@ -97,15 +97,15 @@ const createSubject = () => {
   }
   const store = openMemoryStore(disk)
   const events = createEvents({ clock, log })
-  const trail = createTrail({ audit: openMemoryAudit(disk), clock, log })
+  const audit = createAuditWriter({ auditStore: openMemoryAudit(disk), clock, log })
   const githubClock = createGitHubClock({ clock, offsetMs: 0, onChange() {} })
   const settings = () =>
     ({ apiUrl: 'https://api.github.com', apiVersion: '2026-03-10', statelessTokens: 'default' }) as const
   const github = createGitHub({ outbound: { fetch }, clock, githubClock, settings, log, userAgent: 'test' })
-  const connectionState = createConnectionState({ store, events, trail, clock, githubUrl: () => 'https://github.com' })
+  const connectionState = createConnectionState({ store, events, audit, clock, githubUrl: () => 'https://github.com' })
   const link = createAppLink({ github, store, clock, readKey: readPrivateKey })
   const refresh = () => ({ beforeExpiryMs: 0, settleMs: 0 })
-  const shared = { store, link, connectionState, trail, events, clock, log }
+  const shared = { store, link, connectionState, audit, events, clock, log }
   const tokens = createTokens({ ...shared, githubClock, settings: refresh, random: () => 0, takeMint() {} })
   const drift = assembleDrift({ ...shared, tokens })
   return {

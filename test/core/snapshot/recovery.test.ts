@@ -119,8 +119,8 @@ test('the signing key is made once and stored; one that cannot be stored serves 
   const open = () =>
     createRecovery({
       store: rig.store,
-      audit: openMemoryAudit(rig.disk),
-      trail: rig.trail,
+      auditStore: openMemoryAudit(rig.disk),
+      audit: rig.audit,
       log: rig.log,
       configured: () => [],
       assertRecipient: async () => {},

@@ -5,7 +5,7 @@ import { Failure } from '../../../src/protocol/errors.ts'
 import type { Grant } from '../../../src/protocol/profile.ts'
 import { scopeKey } from '../../../src/protocol/scope.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
-import { hashToken } from '../../../src/core/audit/trail.ts'
+import { hashToken } from '../../../src/core/audit/audit-writer.ts'
 import { failureOf, openMemoryStore, settle } from '../../support/fakes.ts'
 import { connectedRig, createPremises, createRig } from '../../support/operations-rig.ts'
 

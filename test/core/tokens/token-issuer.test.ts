@@ -10,7 +10,7 @@ import { Secret } from '../../../src/protocol/secret.ts'
 import { parseWith, TokenAnswer, TokenRequest } from '../../../src/protocol/wire.ts'
 import type { Caller } from '../../../src/core/tokens/decisions.ts'
 import { MINTS } from '../../../src/core/peers/rate-limit.ts'
-import { hashToken } from '../../../src/core/audit/trail.ts'
+import { hashToken } from '../../../src/core/audit/audit-writer.ts'
 import { failureOf } from '../../support/fakes.ts'
 import { callerOf, connectedRig, ORG, peerOf } from '../../support/operations-rig.ts'
 
@@ -262,8 +262,8 @@ test('a grant that cannot be audited is not made, and neither is one while disab
 })
 
 test('a grant is in the log before the answer, and a denial too', async t => {
-  const { issuer, disk, trail } = await connectedRig({ policy: policyOf(CI) })
-  trail.flush()
+  const { issuer, disk, audit } = await connectedRig({ policy: policyOf(CI) })
+  audit.flush()
   const before = disk.audit.length
   const { token } = await issuer.answer({ repositories: ['web'] }, callerOf(peerOf(1000, { unit: 'ci.service' })))
   await failureOf(issuer.answer({ repositories: ['api'] }, callerOf(peerOf(1000))))

@@ -1,10 +1,10 @@
-// The audit trail: the first grant of a process is durable before the answer, repeats are counted, what cannot be written denies, floods are bounded.
+// The audit log: the first grant of a process is durable before the answer, repeats are counted, what cannot be written denies, floods are bounded.
 
 import test from 'ava'
 import { asFailure, Failure } from '../../../src/protocol/errors.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
 import { ROWS } from '../../../src/core/audit/seen-grants.ts'
-import { createTrail, type GrantRecord, hashToken } from '../../../src/core/audit/trail.ts'
+import { createAuditWriter, type GrantRecord, hashToken } from '../../../src/core/audit/audit-writer.ts'
 import type { AuditEvent } from '../../../src/core/audit/audit-store.ts'
 import { createFakeClock, createFakeLog, failureOf, emptyDisk, openMemoryAudit } from '../../support/fakes.ts'
 import { peerOf } from '../../support/operations-rig.ts'
@@ -15,9 +15,9 @@ const build = () => {
   const clock = createFakeClock()
   const disk = emptyDisk()
   const log = createFakeLog()
-  const trail = createTrail({ audit: openMemoryAudit(disk), clock, log })
+  const audit = createAuditWriter({ auditStore: openMemoryAudit(disk), clock, log })
   const rows = () => disk.audit.map(({ event, count, scope, detail, peer }) => ({ event, count, scope, detail, peer }))
-  return { clock, disk, log, trail, rows }
+  return { clock, disk, log, audit, rows }
 }
 
 const TOKEN = new Secret('ghs_token-1')
@@ -32,8 +32,8 @@ const grant = (more: Partial<GrantRecord> = {}): GrantRecord => ({
 })
 
 test('the first grant of a process and scope is in the log on return, and repeats are one row a minute', async t => {
-  const { clock, disk, trail } = build()
-  await trail.granted(grant())
+  const { clock, disk, audit } = build()
+  await audit.granted(grant())
   t.is(disk.audit.length, 1)
   const [first] = disk.audit
   t.like(first, {
@@ -44,7 +44,7 @@ test('the first grant of a process and scope is in the log on return, and repeat
     peer: { pid: 10, uid: 1000, unit: 'ci.service' },
     atMs: clock.now(),
   })
-  for (let n = 0; n < 500; n += 1) await trail.granted(grant())
+  for (let n = 0; n < 500; n += 1) await audit.granted(grant())
   t.is(disk.audit.length, 1)
   await clock.advance(MINUTE)
   t.is(disk.audit.length, 2)
@@ -54,26 +54,26 @@ test('the first grant of a process and scope is in the log on return, and repeat
 })
 
 test('another scope, another token, another process are grants of their own', async t => {
-  const { disk, trail } = build()
+  const { disk, audit } = build()
   const { peer } = grant()
-  await trail.granted(grant())
-  await trail.granted(grant({ scope: 'api' }))
-  await trail.granted(grant({ token: new Secret('ghs_token-2') }))
-  await trail.granted(grant({ connection: {}, peer: { ...peer, pid: 11 } }))
-  await trail.granted(grant({ connection: {}, peer: { ...peer, startTicks: 701 } }))
-  await trail.granted(grant({ connection: {}, peer: { ...peer, unit: 'cron.service' } }))
-  await trail.granted(grant({ connection: {}, peer: { ...peer, uid: 1001 } }))
-  await trail.granted(grant({ profile: 'other' }))
+  await audit.granted(grant())
+  await audit.granted(grant({ scope: 'api' }))
+  await audit.granted(grant({ token: new Secret('ghs_token-2') }))
+  await audit.granted(grant({ connection: {}, peer: { ...peer, pid: 11 } }))
+  await audit.granted(grant({ connection: {}, peer: { ...peer, startTicks: 701 } }))
+  await audit.granted(grant({ connection: {}, peer: { ...peer, unit: 'cron.service' } }))
+  await audit.granted(grant({ connection: {}, peer: { ...peer, uid: 1001 } }))
+  await audit.granted(grant({ profile: 'other' }))
   t.is(disk.audit.length, 8)
   t.true(disk.audit.every(row => row.count === undefined))
 })
 
 test('over one connection, whatever of a grant is another than the last time makes it one of its own', async t => {
-  const { disk, trail } = build()
+  const { disk, audit } = build()
   for (const more of [{}, { token: new Secret('ghs_token-2') }, { scope: 'api' }, { profile: 'other' }]) {
     // The usual one before each.
-    await trail.granted(grant())
-    await trail.granted(grant(more))
+    await audit.granted(grant())
+    await audit.granted(grant(more))
   }
   t.deepEqual(
     disk.audit.map(({ profile, scope, hashedToken }) => [profile, scope, hashedToken]),
@@ -87,8 +87,8 @@ test('over one connection, whatever of a grant is another than the last time mak
 })
 
 test('a new connection of a known process is a repeat, without a row or a line of its own', async t => {
-  const { clock, disk, trail, log } = build()
-  for (let n = 0; n < 500; n += 1) await trail.granted(grant({ connection: {}, peer: { ...grant().peer } }))
+  const { clock, disk, audit, log } = build()
+  for (let n = 0; n < 500; n += 1) await audit.granted(grant({ connection: {}, peer: { ...grant().peer } }))
   t.is(disk.audit.length, 1)
   t.is(log.lines.length, 1)
   await clock.advance(MINUTE)
@@ -97,18 +97,18 @@ test('a new connection of a known process is a repeat, without a row or a line o
 })
 
 test('two tokens of one scope in turn are two rows, not one for each request', async t => {
-  const { disk, trail } = build()
+  const { disk, audit } = build()
   const other = new Secret('ghs_token-2')
-  for (let n = 0; n < 100; n += 1) await trail.granted(grant({ connection: {}, token: n % 2 ? other : TOKEN }))
+  for (let n = 0; n < 100; n += 1) await audit.granted(grant({ connection: {}, token: n % 2 ? other : TOKEN }))
   t.is(disk.audit.length, 2)
 })
 
 test('where the kernel hides the process, each connection has a row of its own', async t => {
-  const { disk, trail } = build()
+  const { disk, audit } = build()
   for (const peer of [peerOf(1000), peerOf(1000, { pid: 0, startTicks: 700 })]) {
     const [one, two] = [{}, {}]
     const before = disk.audit.length
-    for (const each of [one, one, two, one, two]) await trail.granted(grant({ connection: each, peer }))
+    for (const each of [one, one, two, one, two]) await audit.granted(grant({ connection: each, peer }))
     t.is(disk.audit.length, before + 2)
   }
 })
@@ -129,21 +129,21 @@ const processes = (count: number, uid = 1000, from = 1): GrantRecord[] =>
   )
 
 test('20,000 processes have a row each; a holder that goes on without end shares one, durable before the answer', async t => {
-  const { clock, disk, trail } = build()
-  for (const one of processes(ROWS.burst)) await trail.granted(one)
+  const { clock, disk, audit } = build()
+  for (const one of processes(ROWS.burst)) await audit.granted(one)
   t.is(disk.audit.length, ROWS.burst)
-  for (const one of processes(5_000, 1000, 100_000)) await trail.granted(one)
+  for (const one of processes(5_000, 1000, 100_000)) await audit.granted(one)
   t.is(disk.audit.length, ROWS.burst + 1)
   t.like(disk.audit.at(-1), {
     event: 'token.grant',
     detail: 'this process and others of uid 1000',
     hashedToken: hashToken(TOKEN),
   })
-  await trail.granted(
+  await audit.granted(
     grant({ connection: {}, token: new Secret('ghs_token-2'), peer: peerOf(1000, { pid: 7, startTicks: 9 }) }),
   )
   t.is(disk.audit.length, ROWS.burst + 2, 'another token is another row')
-  await trail.granted(grant({ peer: peerOf(33, { pid: 9, startTicks: 1 }) }))
+  await audit.granted(grant({ peer: peerOf(33, { pid: 9, startTicks: 1 }) }))
   t.is(disk.audit.at(-1)?.detail, undefined, 'another holder has rows of its own')
   await clock.advance(MINUTE)
   t.is(
@@ -152,31 +152,31 @@ test('20,000 processes have a row each; a holder that goes on without end shares
     'each grant is counted',
   )
   const before = disk.audit.length
-  for (const one of processes(2 * ROWS.perMinute, 1000, 200_000)) await trail.granted(one)
+  for (const one of processes(2 * ROWS.perMinute, 1000, 200_000)) await audit.granted(one)
   const rows = disk.audit.length - before
   t.true(rows <= ROWS.perMinute + 1, `${rows} rows in the next minute`)
 })
 
 test('a shared row that cannot be written denies', async t => {
-  const { disk, trail } = build()
-  for (const one of processes(ROWS.burst)) await trail.granted(one)
+  const { disk, audit } = build()
+  for (const one of processes(ROWS.burst)) await audit.granted(one)
   disk.auditFailure = new Failure('audit-unavailable', 'no space')
   const [one, two] = processes(2, 1000, 100_000)
   for (const each of [one, two]) {
-    t.is(await refusal(each && trail.granted(each)), 'audit-unavailable')
+    t.is(await refusal(each && audit.granted(each)), 'audit-unavailable')
   }
 })
 
 test('what is forgotten of a holder with many processes costs a row more, and takes nothing from others', async t => {
-  const { disk, trail } = build()
+  const { disk, audit } = build()
   const other = grant({ peer: peerOf(33, { pid: 9, startTicks: 1 }) })
-  await trail.granted(other)
+  await audit.granted(other)
   const [first = other, ...rest] = processes(25_000)
-  for (const one of [first, ...rest]) await trail.granted(one)
+  for (const one of [first, ...rest]) await audit.granted(one)
   const before = disk.audit.length
-  await trail.granted({ ...other, connection: {} })
+  await audit.granted({ ...other, connection: {} })
   t.is(disk.audit.length, before, 'the other holder is still known')
-  await trail.granted(first)
+  await audit.granted(first)
   t.is(disk.audit.length, before + 1, 'its connection does not hide that the process was forgotten')
 })
 
@@ -184,13 +184,13 @@ test('many counted rows are written a few at a time, and others run in between',
   const { clock, disk, log } = build()
   const batches: number[] = []
   const memory = openMemoryAudit(disk)
-  const audit = {
+  const auditStore = {
     ...memory,
     appendSoon: (events: readonly AuditEvent[]) => (batches.push(events.length), memory.appendSoon(events)),
   }
-  const trail = createTrail({ audit, clock, log })
+  const audit = createAuditWriter({ auditStore, clock, log })
   const all = processes(1_000)
-  for (const one of [...all, ...all]) await trail.granted(one)
+  for (const one of [...all, ...all]) await audit.granted(one)
   batches.length = 0
   let turns = 0
   const others = clock.every(5, () => void (turns += 1))
@@ -202,15 +202,15 @@ test('many counted rows are written a few at a time, and others run in between',
   )
   t.true(Math.max(...batches) <= 100)
   t.true(turns > batches.length)
-  await trail.granted(all[0] ?? grant())
-  trail.flush()
+  await audit.granted(all[0] ?? grant())
+  audit.flush()
   t.is(disk.audit.at(-1)?.count, 1)
 })
 
 test('what is owed while the log cannot be written is bounded, and the number of what was lost is a row', async t => {
-  const { clock, disk, trail } = build()
+  const { clock, disk, audit } = build()
   disk.auditFailure = new Failure('audit-unavailable', 'no space')
-  for (let n = 0; n < 1_500; n += 1) trail.owe({ event: 'admin.request', detail: String(n) })
+  for (let n = 0; n < 1_500; n += 1) audit.owe({ event: 'admin.request', detail: String(n) })
   delete disk.auditFailure
   await clock.advance(MINUTE)
   t.is(disk.audit.filter(row => row.event === 'admin.request').length, 1_000)
@@ -221,23 +221,23 @@ const countingWrites = () => {
   const clock = createFakeClock()
   const disk = emptyDisk()
   const log = createFakeLog()
-  const audit = openMemoryAudit(disk)
+  const memory = openMemoryAudit(disk)
   const writes: number[] = []
-  const appendAll: typeof audit.appendAll = events => {
+  const appendAll: typeof memory.appendAll = events => {
     writes.push(events.length)
-    return audit.appendAll(events)
+    return memory.appendAll(events)
   }
-  const appendSoon: typeof audit.appendSoon = events => ({ rows: appendAll(events), durable: Promise.resolve() })
-  const trail = createTrail({ audit: { ...audit, appendAll, appendSoon }, clock, log })
-  return { clock, disk, log, trail, writes, events: () => disk.audit.map(({ event }) => event) }
+  const appendSoon: typeof memory.appendSoon = events => ({ rows: appendAll(events), durable: Promise.resolve() })
+  const audit = createAuditWriter({ auditStore: { ...memory, appendAll, appendSoon }, clock, log })
+  return { clock, disk, log, audit, writes, events: () => disk.audit.map(({ event }) => event) }
 }
 const MINTED = { event: 'dotcom_connection.token_updated', scope: 'web' }
 
 test('what is noted is in the log before the next grant, in the same write', async t => {
-  const { clock, trail, writes, events } = countingWrites()
-  trail.note(MINTED)
+  const { clock, audit, writes, events } = countingWrites()
+  audit.note(MINTED)
   t.deepEqual(writes, [], 'no answer waits for it')
-  await trail.granted(grant())
+  await audit.granted(grant())
   t.deepEqual(writes, [2])
   t.deepEqual(events(), ['dotcom_connection.token_updated', 'token.grant'])
   await clock.advance(1_000)
@@ -245,25 +245,25 @@ test('what is noted is in the log before the next grant, in the same write', asy
 })
 
 test('what is noted is written within a second where nothing follows, many in one write, and at a stop', async t => {
-  const { clock, disk, trail, writes, events } = countingWrites()
+  const { clock, disk, audit, writes, events } = countingWrites()
   const notedAtMs = clock.now()
-  for (let n = 0; n < 50; n += 1) trail.note(MINTED)
+  for (let n = 0; n < 50; n += 1) audit.note(MINTED)
   await clock.advance(1_000)
   t.deepEqual(writes, [50])
   t.is(disk.audit[0]?.atMs, notedAtMs)
-  trail.note(MINTED)
+  audit.note(MINTED)
   await clock.advance(1_000)
   t.deepEqual(writes, [50, 1], 'each time anew')
-  trail.note(MINTED)
-  trail.flush()
+  audit.note(MINTED)
+  audit.flush()
   t.is(events().length, 52)
 })
 
 test('a grant that cannot be written with what was noted is refused, and what was noted is in the log later, once', async t => {
-  const { clock, disk, trail, events } = countingWrites()
-  trail.note(MINTED)
+  const { clock, disk, audit, events } = countingWrites()
+  audit.note(MINTED)
   disk.auditRowsLeft = 1
-  t.is(await refusal(trail.granted(grant())), 'audit-unavailable')
+  t.is(await refusal(audit.granted(grant())), 'audit-unavailable')
   t.deepEqual(events(), [], 'both or neither')
   delete disk.auditRowsLeft
   await clock.advance(MINUTE)
@@ -271,26 +271,26 @@ test('a grant that cannot be written with what was noted is refused, and what wa
 })
 
 test('the row of a grant has the whole scope, its line in the journal the beginning', async t => {
-  const { disk, log, trail } = countingWrites()
+  const { disk, log, audit } = countingWrites()
   const scope = 'name '.repeat(5_000)
-  await trail.granted(grant({ scope }))
+  await audit.granted(grant({ scope }))
   t.is(disk.audit[0]?.scope, scope)
   const logged = String(log.lines[0]?.fields?.['scope'])
   t.true(logged.length < 1_100 && logged.endsWith('(25000 characters)'), logged.slice(-100))
 })
 
 test('first grants that come together share a write, and each waits for it; a repeat of one waits as well', async t => {
-  const { disk, trail, writes } = countingWrites()
+  const { disk, audit, writes } = countingWrites()
   const some = processes(150)
   const [first = grant()] = some
   const answered: string[] = []
-  const all = some.map(one => Promise.resolve(trail.granted(one)).then(() => answered.push('first')))
-  const again = Promise.resolve(trail.granted(first)).then(() => answered.push('repeat'))
+  const all = some.map(one => Promise.resolve(audit.granted(one)).then(() => answered.push('first')))
+  const again = Promise.resolve(audit.granted(first)).then(() => answered.push('repeat'))
   t.deepEqual([writes, answered], [[], []], 'nothing is answered yet')
   await Promise.all([...all, again])
   t.deepEqual(writes, [100, 50])
   t.is(disk.audit.length, 150)
-  t.is(trail.granted(first), undefined, 'what the log holds is answered at once')
+  t.is(audit.granted(first), undefined, 'what the log holds is answered at once')
 })
 
 test('a grant is answered when the disk has its row, and what comes meanwhile shares the next write', async t => {
@@ -302,10 +302,14 @@ test('a grant is answered when the disk has its row, and what comes meanwhile sh
     syncs.push(sync)
     return { rows: memory.appendAll(events), durable: sync.promise }
   }
-  const trail = createTrail({ audit: { ...memory, appendSoon }, clock: createFakeClock(), log: createFakeLog() })
+  const audit = createAuditWriter({
+    auditStore: { ...memory, appendSoon },
+    clock: createFakeClock(),
+    log: createFakeLog(),
+  })
   const turn = (): Promise<void> => new Promise(resolve => void setImmediate(resolve))
   const answered: number[] = []
-  const ask = (one: GrantRecord, n: number) => Promise.resolve(trail.granted(one)).then(() => void answered.push(n))
+  const ask = (one: GrantRecord, n: number) => Promise.resolve(audit.granted(one)).then(() => void answered.push(n))
   const [one = grant(), two = grant(), three = grant()] = processes(3)
   const first = ask(one, 1)
   await turn()
@@ -319,61 +323,61 @@ test('a grant is answered when the disk has its row, and what comes meanwhile sh
   t.deepEqual([answered, disk.audit.length, syncs.length], [[1, 1], 3, 2])
   syncs[1]?.reject(new Failure('audit-unavailable', 'the disk is gone'))
   for (const other of others) t.is((await failureOf(other)).code, 'audit-unavailable')
-  t.is(trail.findTrouble()?.code, 'audit-unavailable')
+  t.is(audit.findTrouble()?.code, 'audit-unavailable')
 })
 
 test('grants that were to share a write that failed are refused together, and none of them is in the log', async t => {
-  const { disk, trail } = build()
+  const { disk, audit } = build()
   disk.auditRowsLeft = 2
-  const refusals = await Promise.all(processes(3).map(one => refusal(trail.granted(one))))
+  const refusals = await Promise.all(processes(3).map(one => refusal(audit.granted(one))))
   t.deepEqual(refusals, ['audit-unavailable', 'audit-unavailable', 'audit-unavailable'])
   t.deepEqual(disk.audit, [])
   delete disk.auditRowsLeft
-  for (const one of processes(3)) await trail.granted(one)
+  for (const one of processes(3)) await audit.granted(one)
   t.is(disk.audit.length, 3, 'none was taken for a repeat')
 })
 
 test('a stop writes the grants that wait for their row', async t => {
-  const { disk, trail } = build()
-  const granted = processes(3).map(async one => trail.granted(one))
-  trail.flush()
+  const { disk, audit } = build()
+  const granted = processes(3).map(async one => audit.granted(one))
+  audit.flush()
   t.is(disk.audit.length, 3)
   await Promise.all(granted)
 })
 
 test('a grant that cannot be written throws, and the next one is a first again', async t => {
-  const { disk, trail } = build()
+  const { disk, audit } = build()
   disk.auditFailure = new Failure('audit-unavailable', 'no space')
-  t.is(await refusal(trail.granted(grant())), 'audit-unavailable')
-  t.is(await refusal(trail.granted(grant())), 'audit-unavailable', 'it was not taken for a repeat')
-  t.is(trail.findTrouble()?.code, 'audit-unavailable', 'status can say so')
+  t.is(await refusal(audit.granted(grant())), 'audit-unavailable')
+  t.is(await refusal(audit.granted(grant())), 'audit-unavailable', 'it was not taken for a repeat')
+  t.is(audit.findTrouble()?.code, 'audit-unavailable', 'status can say so')
   delete disk.auditFailure
-  await trail.granted(grant())
+  await audit.granted(grant())
   t.is(disk.audit.length, 1)
-  t.is(trail.findTrouble(), undefined)
+  t.is(audit.findTrouble(), undefined)
 })
 
 test('a full disk is trouble before a write fails; a write that failed is trouble until one succeeds, whatever space is left', t => {
-  const { disk, trail } = build()
+  const { disk, audit } = build()
   const full = new Failure('disk-full', 'no space is left for audit.db')
   disk.full = full
-  t.is(trail.findTrouble(), full)
+  t.is(audit.findTrouble(), full)
   disk.auditFailure = new Failure('audit-unavailable', 'audit.db cannot be written', { cause: full })
-  t.throws(() => trail.record({ event: 'some' }), { code: 'audit-unavailable' })
-  t.is(trail.findTrouble(), disk.auditFailure)
+  t.throws(() => audit.record({ event: 'some' }), { code: 'audit-unavailable' })
+  t.is(audit.findTrouble(), disk.auditFailure)
   delete disk.full
-  t.is(trail.findTrouble(), disk.auditFailure)
+  t.is(audit.findTrouble(), disk.auditFailure)
   delete disk.auditFailure
-  trail.record({ event: 'some' })
-  t.is(trail.findTrouble(), undefined)
+  audit.record({ event: 'some' })
+  t.is(audit.findTrouble(), undefined)
 })
 
 test('counted repeats outlive a log that could not be written for a while', async t => {
-  const { clock, disk, trail, log } = build()
-  await trail.granted(grant())
-  await trail.granted(grant())
-  await trail.granted(grant({ scope: 'api' }))
-  await trail.granted(grant({ scope: 'api' }))
+  const { clock, disk, audit, log } = build()
+  await audit.granted(grant())
+  await audit.granted(grant())
+  await audit.granted(grant({ scope: 'api' }))
+  await audit.granted(grant({ scope: 'api' }))
   disk.auditFailure = new Failure('audit-unavailable', 'no space')
   await clock.advance(MINUTE)
   t.true(log.lines.some(line => line.level === 'error'))
@@ -384,19 +388,19 @@ test('counted repeats outlive a log that could not be written for a while', asyn
 })
 
 test('the repeats are written at a stop', async t => {
-  const { disk, trail } = build()
-  await trail.granted(grant())
-  await trail.granted(grant())
-  trail.flush()
+  const { disk, audit } = build()
+  await audit.granted(grant())
+  await audit.granted(grant())
+  audit.flush()
   t.is(disk.audit.at(-1)?.count, 1)
 })
 
 test('a flood of denials is a few rows, each first one with its peer', async t => {
-  const { clock, disk, trail, rows } = build()
-  for (let n = 0; n < 5_000; n += 1) await trail.denied({ peer: peerOf(1000), detail: 'no profile' })
+  const { clock, disk, audit, rows } = build()
+  for (let n = 0; n < 5_000; n += 1) await audit.denied({ peer: peerOf(1000), detail: 'no profile' })
   t.is(disk.audit.length, 1)
   t.like(rows()[0], { event: 'token.deny', peer: { pid: 10, uid: 1000 } })
-  for (let uid = 0; uid < 5_000; uid += 1) await trail.denied({ peer: peerOf(uid), detail: 'no profile' })
+  for (let uid = 0; uid < 5_000; uid += 1) await audit.denied({ peer: peerOf(uid), detail: 'no profile' })
   t.true(disk.audit.length <= 256)
   await clock.advance(MINUTE)
   t.true(disk.audit.length <= 2 * 257)
@@ -405,36 +409,36 @@ test('a flood of denials is a few rows, each first one with its peer', async t =
 })
 
 test('one caller who asks for ever other scopes takes no rows from the others, and each of his denials counts', async t => {
-  const { clock, disk, trail, rows } = build()
+  const { clock, disk, audit, rows } = build()
   for (let n = 0; n < 1_000; n += 1)
-    await trail.denied({ peer: peerOf(1000), detail: 'no profile', wanted: `repository ${n}` })
+    await audit.denied({ peer: peerOf(1000), detail: 'no profile', wanted: `repository ${n}` })
   t.is(disk.audit.length, 16)
   t.like(rows()[15], { scope: 'repository 15' })
-  await trail.denied({ peer: peerOf(666), detail: 'no profile', wanted: 'web' })
+  await audit.denied({ peer: peerOf(666), detail: 'no profile', wanted: 'web' })
   t.like(disk.audit.at(-1), { peer: { pid: 10, uid: 666 }, scope: 'web' })
   await clock.advance(MINUTE)
   t.like(rows().at(-1), { peer: { pid: 10, uid: 1000 }, count: 984, detail: 'further denials of this caller' })
-  await trail.denied({ peer: peerOf(1000), detail: 'no profile', wanted: 'repository 1' })
+  await audit.denied({ peer: peerOf(1000), detail: 'no profile', wanted: 'repository 1' })
   t.like(rows().at(-1), { scope: 'repository 1', count: undefined }, 'a new minute')
 })
 
 test('many counted grants do not hide who was denied', async t => {
-  const { disk, trail } = build()
+  const { disk, audit } = build()
   for (let n = 0; n < 1_000; n += 1) {
-    await trail.granted(grant({ scope: `repository ${n}` }))
-    await trail.granted(grant({ scope: `repository ${n}` }))
+    await audit.granted(grant({ scope: `repository ${n}` }))
+    await audit.granted(grant({ scope: `repository ${n}` }))
   }
   const before = disk.audit.length
-  await trail.denied({ peer: peerOf(666), detail: 'no profile' })
+  await audit.denied({ peer: peerOf(666), detail: 'no profile' })
   t.is(disk.audit.length, before + 1)
   t.like(disk.audit.at(-1), { event: 'token.deny', peer: { pid: 10, uid: 666 } })
 })
 
 test('no token stands in any row or line', async t => {
-  const { clock, disk, trail, log } = build()
-  await trail.granted(grant())
-  await trail.granted(grant())
-  await trail.denied({ peer: peerOf(1), detail: 'no profile' })
+  const { clock, disk, audit, log } = build()
+  await audit.granted(grant())
+  await audit.granted(grant())
+  await audit.denied({ peer: peerOf(1), detail: 'no profile' })
   await clock.advance(MINUTE)
   t.false(JSON.stringify(disk.audit).includes('ghs_'))
   t.false(JSON.stringify(log.lines).includes('ghs_'))

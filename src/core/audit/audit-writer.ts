@@ -1,4 +1,4 @@
-// The audit trail: what is recorded of each grant and change, durable before the answer, repeats counted.
+// The audit log: what is recorded of each grant and change, durable before the answer, repeats counted.
 
 import { asFailure, type Failure } from '../../protocol/errors.ts'
 import { holderOf } from '../peers/holder.ts'
@@ -11,7 +11,7 @@ import { type Counted, createSeenGrants, type Event, type GrantRecord, nameOf, t
 
 export { type GrantRecord, hashToken, nameOf } from './seen-grants.ts'
 
-export type Trail = {
+export type AuditWriter = {
   /** Durable on return. Throws `audit-unavailable`: what cannot be written does not happen. */
   record(event: Event): void
   /** For what has happened already, and cannot be undone or kept waiting: written now, or as soon as the log takes it. */
@@ -59,8 +59,8 @@ const MAX_OWED = 1_000
 /** Counted grants that wait for their row. More are written before the next grant is answered. */
 const MAX_PENDING = 40_000
 
-export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log }): Trail => {
-  const { audit, clock, log } = deps
+export const createAuditWriter = (deps: { auditStore: AuditStore; clock: Clock; log: Log }): AuditWriter => {
+  const { auditStore, clock, log } = deps
   const seen = createSeenGrants({ clock })
   const latestOf = new WeakMap<object, Latest>()
   /** Counted in this minute. */
@@ -98,7 +98,7 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
     }
   }
   const write = (events: readonly AuditEvent[]): void => {
-    if (events.length > 0) tell(events, append(events, audit.appendAll))
+    if (events.length > 0) tell(events, append(events, auditStore.appendAll))
   }
   const lostRow = (): AuditEvent[] => {
     if (lost === 0) return []
@@ -122,7 +122,7 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
   const writeSoon = (next: readonly AuditEvent[] = []): Promise<void> =>
     withOwed(next, events => {
       if (events.length === 0) return Promise.resolve()
-      const { rows, durable } = append(events, audit.appendSoon)
+      const { rows, durable } = append(events, auditStore.appendSoon)
       tell(events, rows)
       return durable
     })
@@ -263,7 +263,7 @@ export const createTrail = (deps: { audit: AuditStore; clock: Clock; log: Log })
       clock.after(NOTED_MS, payDebtsSoon)
     },
     // Space that is left now does not end it: inodes may be used up, or the record needs more. A record that was written does.
-    findTrouble: () => trouble ?? audit.findFullDisk(),
+    findTrouble: () => trouble ?? auditStore.findFullDisk(),
     flush() {
       endMinute()
       while (writeSome());
