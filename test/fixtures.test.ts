@@ -22,7 +22,7 @@ import { readIdentities } from '../src/core/snapshot/encryption.ts'
 import { type AuditEvent, chainEvent } from '../src/core/audit/audit-chain.ts'
 import { readStore } from '../src/core/store/database.ts'
 import { unwrapDatabaseKey } from '../src/core/store/key.ts'
-import { unlockByRecoveryKey } from '../src/core/unlock.ts'
+import { unlockByRecoveryKey } from '../src/core/snapshot/closed-store.ts'
 import { silentLog } from './core/store/samples.ts'
 import {
   FIXTURE_HOST,
@@ -118,10 +118,8 @@ for (const version of VERSIONS) {
   test(`the recovery key of ${version} opens its store under another store key`, async t => {
     const copy = copyOf(t, stateFolder('recovery-key'))
     const storeKey = Buffer.alloc(32, 1)
-    await unlockByRecoveryKey(
-      { config: () => configOf({ state: copy, github }), env: {}, log: silentLog, storeKey },
-      identities,
-    )
+    const config = configOf({ state: copy, github })
+    await unlockByRecoveryKey(identities, { config, storeKey, log: silentLog })
     const { record } = readState(copy, storeKey)
     t.deepEqual(record, expected.states['recovery-key']?.['record'])
   })

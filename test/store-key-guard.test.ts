@@ -8,7 +8,7 @@ import test, { type ExecutionContext } from 'ava'
 import { asFailure } from '../src/protocol/errors.ts'
 import { parseConfig } from '../src/service/config.ts'
 import { actAs } from '../src/service/owner.ts'
-import { storeKeyOf } from '../src/core/unlock.ts'
+import { storeKeyOf } from '../src/core/store/machine-key.ts'
 
 const SCRIPT = join(import.meta.dirname, '..', 'systemd', 'credentials')
 const surroundings = { hostname: 'h', findUser: () => 0, findGroup: () => 0 }

@@ -14,7 +14,7 @@ import { actAs, isRoot, type Owner, ownerOf } from '../service/owner.ts'
 import { examineProxy, type ProxySettings } from '../service/proxy-settings.ts'
 import { credentialFile, readCredential } from '../service/systemd.ts'
 import { doubtfulUnits } from '../service/unit-files.ts'
-import { storeKeyOf } from './unlock.ts'
+import { storeKeyOf } from './store/machine-key.ts'
 
 export type ConfigWish = {
   readonly configFile: string

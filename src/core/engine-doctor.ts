@@ -15,7 +15,7 @@ import type { Outbound } from './outbound/outbound.ts'
 import { unitDoubts } from '../service/unit-files.ts'
 import { VERSION } from '../service/version.ts'
 import { readDatabaseKey } from './store/database.ts'
-import { storeKeyOf } from './unlock.ts'
+import { storeKeyOf } from './store/machine-key.ts'
 
 export type DoctorDeps = {
   readonly config: () => Config

@@ -9,8 +9,8 @@ import type { Timer } from '../service/clock.ts'
 import type { Restored, RestoreWish } from './snapshot/snapshots.ts'
 import type { StatusReport } from './status.ts'
 import { VERSION } from '../service/version.ts'
-import { makeWay } from './salvage.ts'
-import { storeKeyOf, unlockByRecoveryKey } from './unlock.ts'
+import { setAsideClosed, unlockByRecoveryKey } from './snapshot/closed-store.ts'
+import { storeKeyOf } from './store/machine-key.ts'
 
 /** Holds the engine, or the reason why there is none yet, and tries again with each tick of the schedule. */
 export const keepEngine = (deps: EngineDeps) => {
@@ -75,6 +75,8 @@ export const keepEngine = (deps: EngineDeps) => {
     return run
   }
 
+  const place = () => ({ config: deps.config(), storeKey: storeKeyOf(deps.config(), deps.env), log })
+
   return {
     open,
     /** With a recovery key: a store whose key was lost, or a sealed bundle that waits. */
@@ -84,7 +86,7 @@ export const keepEngine = (deps: EngineDeps) => {
           await engine.operations.snapshots.unlock(identities)
           return
         }
-        await unlockByRecoveryKey(deps, identities)
+        await unlockByRecoveryKey(identities, place())
         open()
         opened()
       }),
@@ -92,10 +94,7 @@ export const keepEngine = (deps: EngineDeps) => {
     restore: (bundle: Uint8Array, wish: RestoreWish): Promise<Restored> =>
       exclusively(async () => {
         if (!engine) {
-          const { paths, snapshot, github } = deps.config()
-          const storeKey = storeKeyOf(deps.config(), deps.env)
-          const place = { state: paths.state, storeKey, trusted: snapshot.trusted, github, nowMs: clock.now(), log }
-          await makeWay(closed, { bundle, wish }, place)
+          await setAsideClosed(closed, { bundle, wish }, { ...place(), clock })
           open()
         }
         return opened().operations.snapshots.restore(bundle, wish)

@@ -45,7 +45,7 @@ import { VERSION } from '../service/version.ts'
 import { createAuditArchive } from './audit/audit-archive.ts'
 import { type AuditStore, openAudit } from './audit/audit-store.ts'
 import { openStore, type Store } from './store/database.ts'
-import { storeKeyOf } from './unlock.ts'
+import { storeKeyOf } from './store/machine-key.ts'
 import type { AppForm } from '../page/server.ts'
 
 export type EngineDeps = {

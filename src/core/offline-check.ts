@@ -22,7 +22,7 @@ import { actAs, ownerOf } from '../service/owner.ts'
 import { unitDoubts } from '../service/unit-files.ts'
 import { VERSION } from '../service/version.ts'
 import { findRecoveryWrap, readStore, type StoreContent } from './store/database.ts'
-import { storeKeyWithoutDaemon } from './unlock.ts'
+import { storeKeyWithoutDaemon } from './store/machine-key.ts'
 
 export type OfflineCheckOptions = {
   readonly configFile: string

@@ -7,7 +7,7 @@ import { Secret } from '../protocol/secret.ts'
 import { isRoot } from '../service/owner.ts'
 import { type ProxyKeys, type ProxySettings, passwordIn, proxySettingsFrom } from '../service/proxy-settings.ts'
 import { openSealed } from '../service/sealed-credential.ts'
-import { sealedStoreKey } from './unlock.ts'
+import { sealedStoreKey } from './store/machine-key.ts'
 
 export type OfflineProxy =
   | { readonly settings: ProxySettings; readonly unknown?: undefined }

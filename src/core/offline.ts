@@ -29,10 +29,10 @@ import { createRecoveryKey, decryptWith, readIdentities } from './snapshot/encry
 import { createSigner, readSigner } from './snapshot/signing.ts'
 import { findRecoveryWrap, readDatabaseKey, readStore, type StoreContent } from './store/database.ts'
 import { KEY_BYTES, WITHOUT_RECOVERY_KEY } from './store/key.ts'
-import { sealedStoreKey, storeKeyWithoutDaemon, unlockByRecoveryKey } from './unlock.ts'
-import { rotateStoreKey, type RotateWish } from './rotate-store-key.ts'
-import { proveBundle, summarize } from './proof.ts'
-import { makeWay } from './salvage.ts'
+import { sealedStoreKey, storeKeyWithoutDaemon } from './store/machine-key.ts'
+import { rotateStoreKey, type RotateWish } from './store/rotate-store-key.ts'
+import { setAsideClosed, unlockByRecoveryKey } from './snapshot/closed-store.ts'
+import { proveBundle, summarize } from './snapshot/proof.ts'
 
 export type OfflineOptions = {
   readonly configFile: string
@@ -160,9 +160,8 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
       return locked(async () => {
         if (hasStore(state)) {
           const closed = await withEngine(storeKey, async () => undefined).catch(asFailure)
-          const { github, snapshot } = config
-          const place = { state, storeKey, trusted: snapshot.trusted, github, nowMs: clock.now(), log }
-          if (closed) await makeWay(closed, { bundle: wish.bundle, wish: restoreWish }, place)
+          const request = { bundle: wish.bundle, wish: restoreWish }
+          if (closed) await setAsideClosed(closed, request, { config, storeKey, clock, log })
         }
         return restore()
       })
@@ -178,7 +177,7 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
             return stateOf(engine)
           })
         }
-        await unlockByRecoveryKey({ config: () => config, env, log, storeKey }, identities)
+        await unlockByRecoveryKey(identities, { config, storeKey, log })
         return withEngine(storeKey, async engine => stateOf(engine))
       })
     },

@@ -34,7 +34,7 @@ const { keyNamed, silentLog, STORE_KEY } = await import('./samples.ts')
 
 const open = () => openStore({ folder: join(state, 'store'), storeKey: STORE_KEY, log: silentLog })
 if (what === 'rotate') {
-  const { rotateStoreKey } = await import('../../../src/core/rotate-store-key.ts')
+  const { rotateStoreKey } = await import('../../../src/core/store/rotate-store-key.ts')
   const { parseConfig } = await import('../../../src/service/config.ts')
   const surroundings = { hostname: 'h', findUser: () => 0, findGroup: () => 0 }
   const text = `[paths]\nstate = "${state}"\n[store]\nkey_file = "${join(state, '..', 'store.key')}"\n`

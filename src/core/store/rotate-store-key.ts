@@ -14,16 +14,16 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { asFailure, Failure } from '../protocol/errors.ts'
-import type { Config } from '../service/config.ts'
-import { syncFolder } from '../service/files.ts'
-import { lockStateFolder } from '../service/lock.ts'
-import { actAs, ownerOf } from '../service/owner.ts'
-import { encryptTo, openSealed } from '../service/sealed-credential.ts'
-import { findCurrent, numberedFolder, overwrite } from './store/folders.ts'
-import { KEY_BYTES } from './store/key.ts'
-import { settleWrapped, wrapBeside } from './store/wrapped-key.ts'
-import { sealedStoreKey, storeKeyWithoutDaemon } from './unlock.ts'
+import { asFailure, Failure } from '../../protocol/errors.ts'
+import type { Config } from '../../service/config.ts'
+import { syncFolder } from '../../service/files.ts'
+import { lockStateFolder } from '../../service/lock.ts'
+import { actAs, ownerOf } from '../../service/owner.ts'
+import { encryptTo, openSealed } from '../../service/sealed-credential.ts'
+import { findCurrent, numberedFolder, overwrite } from './folders.ts'
+import { KEY_BYTES } from './key.ts'
+import { settleWrapped, wrapBeside } from './wrapped-key.ts'
+import { sealedStoreKey, storeKeyWithoutDaemon } from './machine-key.ts'
 
 /** `sealWith`: to what a sealed key is sealed, if not to the host, as `systemd-creds --with-key=` names it. */
 export type RotateWish = { readonly sealWith?: string }

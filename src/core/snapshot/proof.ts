@@ -1,22 +1,21 @@
 // What can be proven of a bundle away from any store: its header without a key, and with one that it would restore.
 
 import { createHash } from 'node:crypto'
-import { isLive, issuerOf } from '../protocol/connection.ts'
-import { asFailure, Failure } from '../protocol/errors.ts'
-import { assertSameGithub } from '../protocol/github-addresses.ts'
-import type { Secret } from '../protocol/secret.ts'
-import { type AppKey, readPrivateKey } from './github/app-jwt.ts'
-import { createGitHubClock } from './github/clock.ts'
-import { createGitHub } from './github/request.ts'
-import type { Clock } from '../service/clock.ts'
-import type { Config } from '../service/config.ts'
-import type { Log } from '../service/log.ts'
-import type { OfflineProxy } from './offline-proxy.ts'
-import { createOutbound, type ProxySettings } from './outbound/outbound.ts'
-import { VERSION } from '../service/version.ts'
-import { openBundle, readHeader } from './snapshot/bundle.ts'
-import type { BundleContent, BundleKey } from './snapshot/content.ts'
-import { readIdentities } from './snapshot/encryption.ts'
+import { isLive, issuerOf } from '../../protocol/connection.ts'
+import { asFailure, Failure } from '../../protocol/errors.ts'
+import { assertSameGithub } from '../../protocol/github-addresses.ts'
+import type { Secret } from '../../protocol/secret.ts'
+import { type AppKey, readPrivateKey } from '../github/app-jwt.ts'
+import { createGitHubClock } from '../github/clock.ts'
+import { createGitHub } from '../github/request.ts'
+import type { Clock } from '../../service/clock.ts'
+import type { Config } from '../../service/config.ts'
+import type { Log } from '../../service/log.ts'
+import { createOutbound, type ProxySettings } from '../outbound/outbound.ts'
+import { VERSION } from '../../service/version.ts'
+import { openBundle, readHeader } from './bundle.ts'
+import type { BundleContent, BundleKey } from './content.ts'
+import { readIdentities } from './encryption.ts'
 
 /** Throws `bundle-corrupt`, `bundle-newer`. */
 export const summarize = (bundle: Uint8Array) => {
@@ -43,7 +42,8 @@ export type ProofDeps = {
   readonly clock: Clock
   readonly log: Log
   readonly config: Config
-  readonly proxy: () => OfflineProxy
+  /** Or why this process cannot know it. */
+  readonly proxy: () => { readonly settings?: ProxySettings | undefined; readonly unknown?: string | undefined }
 }
 
 /** Throws what a restore would, and what GitHub answers where it is asked. */

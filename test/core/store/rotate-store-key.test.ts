@@ -20,14 +20,14 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { parseConfig } from '../../src/service/config.ts'
-import { lockStateFolder } from '../../src/service/lock.ts'
-import { rotateStoreKey } from '../../src/core/rotate-store-key.ts'
-import { openAudit } from '../../src/core/audit/audit-store.ts'
-import { openStore } from '../../src/core/store/database.ts'
-import { storeKeyWithoutDaemon } from '../../src/core/unlock.ts'
-import { silentLog, STORE_KEY } from './store/samples.ts'
-import { failureOf } from '../support/fakes.ts'
+import { parseConfig } from '../../../src/service/config.ts'
+import { lockStateFolder } from '../../../src/service/lock.ts'
+import { rotateStoreKey } from '../../../src/core/store/rotate-store-key.ts'
+import { openAudit } from '../../../src/core/audit/audit-store.ts'
+import { openStore } from '../../../src/core/store/database.ts'
+import { storeKeyWithoutDaemon } from '../../../src/core/store/machine-key.ts'
+import { silentLog, STORE_KEY } from './samples.ts'
+import { failureOf } from '../../support/fakes.ts'
 
 const sceneOf = (t: ExecutionContext, keyFile: (folder: string) => string | undefined) => {
   const folder = mkdtempSync(join(tmpdir(), 'rotate-'))
