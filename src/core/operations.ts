@@ -3,10 +3,10 @@
 import type { RefreshAnswer } from '../protocol/wire.ts'
 import type { Peer } from '../protocol/profile.ts'
 import type { AuditLog } from './audit/audit.ts'
+import type { createExplain } from './policy/explain.ts'
 import type { ClusterCommands } from './cluster/cluster.ts'
 import type { Disable } from './connection/disable.ts'
 import type { Enable } from './connection/enable.ts'
-import type { Explain } from './tokens/explain.ts'
 import type { Features } from './connection/features.ts'
 import type { Figures } from './api/figures.ts'
 import type { Gateway } from './tokens/gateway.ts'
@@ -33,7 +33,7 @@ export type Operations = {
   readonly snapshots: Snapshots
   readonly recovery: Recovery
   readonly auditLog: AuditLog
-  readonly explain: Explain
+  readonly explain: ReturnType<typeof createExplain>
   /** Throws `cluster-member` where no cluster is configured. */
   cluster(): Promise<ClusterCommands>
   readonly features: Features

@@ -53,14 +53,6 @@ export const allowNames = ({ allow }: Profile): { users: string[]; groups: strin
 /** Just enough of an installation to find it by id or account. */
 export type InstallationName = { readonly id: number; readonly account: { readonly login: string } }
 
-/** What a caller asks for, parsed, with ids already resolved to names. */
-export type Wanted = {
-  readonly profile?: string
-  readonly installation?: string | number
-  readonly repositories?: readonly string[]
-  readonly permissions?: Permissions
-}
-
 export type Grant = { readonly profile: string; readonly scope: Scope }
 
 /** The holder that admin.sock mints for; no profile can have this name (names are not empty). */

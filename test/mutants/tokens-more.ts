@@ -6,8 +6,8 @@ export const TOKENS_MORE: readonly Mutant[] = [
   {
     file: 'core/tokens/token-issuer.ts',
     what: 'an id that nobody may see is refused without a row',
-    find: 'decisions.narrowTo(repositoryId, request, caller).catch(error => refuse(error, asked))',
-    put: 'decisions.narrowTo(repositoryId, request, caller)',
+    find: 'findRepository(repositoryId, asked).catch(error => refuse(error, asked))',
+    put: 'findRepository(repositoryId, asked)',
     test: 'core/tokens/token-issuer-told.test.ts',
   },
   {
@@ -27,7 +27,7 @@ export const TOKENS_MORE: readonly Mutant[] = [
   {
     file: 'core/tokens/token-issuer.ts',
     what: 'the list that explains a refusal takes no allowance',
-    find: 'names.explain(error, grant.scope, chargedTo(caller))',
+    find: 'names.explain(error, grant.scope, peer)',
     put: 'names.explain(error, grant.scope)',
     test: 'core/tokens/token-issuer-told.test.ts',
   },
@@ -39,17 +39,17 @@ export const TOKENS_MORE: readonly Mutant[] = [
     test: 'core/tokens/token-issuer-told.test.ts',
   },
   {
-    file: 'core/tokens/decisions.ts',
+    file: 'core/tokens/token-issuer.ts',
     what: 'an installation that cannot be asked hides those behind it',
-    find: '          failed ??= error\n',
-    put: '          throw error\n',
+    find: '        failed ??= error\n',
+    put: '        throw error\n',
     test: 'core/tokens/token-issuer-told.test.ts',
   },
   {
-    file: 'core/tokens/decisions.ts',
+    file: 'core/policy/decision.ts',
     what: 'ids are looked up for all profiles where one is named',
-    find: '            .profiles.filter(p => profile === undefined || p.name === profile)\n',
-    put: '            .profiles\n',
+    find: '          .filter(p => profile === undefined || p.name === profile)\n',
+    put: '',
     test: 'core/tokens/token-issuer-told.test.ts',
   },
   {
@@ -305,11 +305,11 @@ export const TOKENS_MORE: readonly Mutant[] = [
     test: 'core/snapshot/recovery.test.ts',
   },
   {
-    file: 'core/tokens/explain.ts',
+    file: 'core/policy/explain.ts',
     what: 'the permissions that are asked for are not looked at',
-    find: '        ...(permissions && { permissions }),\n      },',
-    put: '      },',
-    test: 'core/tokens/explain.test.ts',
+    find: '{ wanted: request, installations })',
+    put: '{ wanted: { ...request, permissions: undefined }, installations })',
+    test: 'core/policy/explain-request.test.ts',
   },
   {
     file: 'cli/policy-diff.ts',

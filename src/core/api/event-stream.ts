@@ -1,7 +1,7 @@
 // GET /v1/events: what happens, as server-sent events. It begins with where things stand, so that a listener misses nothing.
 
 import type { ServerResponse } from 'node:http'
-import { admits } from '../policy/policy.ts'
+import { admits } from '../policy/decision.ts'
 import type { Policy } from '../../protocol/profile.ts'
 import { type EventBody, isoTime } from '../../protocol/wire.ts'
 import type { Events } from '../audit/events.ts'

@@ -1,7 +1,7 @@
 // The route table: what each socket serves, with the schemas that check it and describe it.
 
 import { z } from 'zod'
-import { admits } from '../policy/policy.ts'
+import { admits } from '../policy/decision.ts'
 import { allowNames, type Policy } from '../../protocol/profile.ts'
 import {
   CompleteRequest,

@@ -12,7 +12,7 @@ import {
   UnlockRequest,
 } from '../../protocol/wire.ts'
 import type { Operations } from '../operations.ts'
-import type { Caller } from '../tokens/decisions.ts'
+import type { Caller } from '../tokens/token-issuer.ts'
 import { type Backend, type Route, route, stateOf } from './route.ts'
 
 const ADMIN = ['admin'] as const

@@ -1,193 +1,231 @@
-// Who would get what, and why not: the decision of policy.ts told profile by profile, with one reason for each list.
+// Explains the decisions of the policy: who would get what and why not, for a caller that is described, or for a live process.
 
-import { scopeUnder, unitMatches } from './policy.ts'
+import { asFailure, Failure } from '../../protocol/errors.ts'
 import {
   type Allow,
   findInstallation,
   type InstallationName,
+  type Peer,
   type Policy,
   type Profile,
-  type Wanted,
 } from '../../protocol/profile.ts'
-import {
-  describePermissions,
-  isPattern,
-  permissionsCover,
-  repositoriesCover,
-  type Scope,
-} from '../../protocol/scope.ts'
+import { describePermissions, type Scope } from '../../protocol/scope.ts'
+import type { ExplainAnswer, ExplainRequest } from '../../protocol/wire-policy.ts'
+import { type Asked, type Decision, decide, LISTS, namesOf, scopeUnder, type Subject } from './decision.ts'
 
-/** As much of a caller as is known: a peer is a whole one. What is absent could be anything; `unit: undefined` is in none. */
-export type Subject = {
-  readonly uid?: number
-  readonly gid?: number
-  readonly groups?: readonly number[]
-  readonly unit?: string | undefined
-  readonly unitWithheld?: true
-  /** Why the units of this machine's processes are not seen: then none matches. */
-  readonly unitsHidden?: string
+/** What the system knows of users, groups and processes. */
+export type Directory = {
+  findUser(name: string): { uid: number; gid: number } | undefined
+  findGroup(name: string): number | undefined
+  userName(uid: number): string | undefined
+  groupName(gid: number): string | undefined
+  groupsOfUser(name: string, gid: number): readonly number[]
+  findProcess(pid: number): Peer | undefined
+  /** Why a process that is there cannot be seen; without a pid, those of other users. */
+  findHiding(pid?: number): string | undefined
+  /** What to do about it. */
+  readonly hidingNext: string
 }
 
-export type Reason = {
-  readonly list: 'users' | 'groups' | 'units' | 'scope'
-  /** `any`: the list is empty and asks for nothing. `depends`: on something that is not known of the caller. */
-  readonly outcome: 'match' | 'no-match' | 'any' | 'depends'
-  readonly detail: string
+/** The answer throws `invalid-request` for users, groups and processes that there are not. */
+export const createExplain = (deps: {
+  policy: () => Policy
+  connectionState: { read(): { readonly installations: readonly InstallationName[] }; requireServing(): unknown }
+  directory: Directory
+}) => {
+  const { policy, connectionState, directory } = deps
+
+  /** Whatever the policy says: why no token is served now. */
+  const findWithheld = (): Pick<ExplainAnswer, 'withheld'> => {
+    try {
+      connectionState.requireServing()
+      return {}
+    } catch (error) {
+      const { code, message, next } = asFailure(error)
+      return { withheld: { code, detail: message, next } }
+    }
+  }
+
+  return (request: ExplainRequest, asker: Peer): ExplainAnswer => {
+    const subject = subjectOf(request, directory)
+    // The kernel is the same for all: what it cannot prove of the one who asks it cannot prove of anybody.
+    const hiding = request.pid === undefined ? directory.findHiding() : undefined
+    const believed: Subject = {
+      ...subject,
+      ...(asker.unitWithheld && { unitWithheld: true }),
+      ...(hiding !== undefined && { unitsHidden: hiding }),
+    }
+    const { installations } = connectionState.read()
+    const { decision, profiles } = explain(policy(), believed, { wanted: request, installations })
+    const { uid, unit } = subject
+    const held = [...new Set(groupsOf(subject))]
+    const user = request.user ?? (uid === undefined ? undefined : directory.userName(uid))
+    return {
+      caller: {
+        ...(request.pid !== undefined && { pid: request.pid }),
+        ...(uid !== undefined && { uid }),
+        ...(user !== undefined && { user }),
+        ...(held.length > 0 && { groups: held.map(id => directory.groupName(id) ?? String(id)) }),
+        ...(unit !== undefined && { unit }),
+      },
+      decision,
+      ...findWithheld(),
+      profiles,
+    }
+  }
 }
 
-export type ProfileExplanation = {
-  readonly profile: string
-  readonly outcome: 'granted' | 'denied' | 'depends'
-  readonly reasons: readonly Reason[]
-  /** What a request would get under this profile, where the caller is admitted. */
-  readonly scope?: Scope
-}
-
-export type Decision = {
-  /** The problem's code where it is none of the others. */
-  readonly outcome: 'granted' | 'depends' | 'not-permitted' | 'profile-required' | 'repositories-required'
-  readonly detail: string
-}
-
-export type Explanation = { readonly profiles: readonly ProfileExplanation[]; readonly decision: Decision }
-
-/** The same decision as `authorize` for a subject of which all is known. */
+/** `decide` in words, with a reason for each list of each profile. */
 export const explain = (
   policy: Policy,
   subject: Subject,
-  request: { wanted: Wanted; installations: readonly InstallationName[] },
-): Explanation => {
-  const { wanted } = request
+  asked: Asked,
+): Pick<ExplainAnswer, 'decision' | 'profiles'> => {
+  const decision = decide(policy, subject, asked)
+  const isIn = (grants: Decision['granted'], { name }: Profile): boolean => grants.some(g => g.profile === name)
   const profiles = policy.profiles
-    .filter(profile => wanted.profile === undefined || profile.name === wanted.profile)
-    .map(profile => explainProfile(profile, subject, request))
-  return { profiles, decision: decide(profiles, wanted) }
+    .filter(({ name }) => asked.wanted.profile === undefined || name === asked.wanted.profile)
+    .map(profile => {
+      const scope = scopeUnder(profile, asked)
+      const outcome = isIn(decision.granted, profile) ? 'granted' : isIn(decision.open, profile) ? 'depends' : 'denied'
+      const reasons = [...LIST_NAMES.map(list => reasonOf(list, profile.allow, subject)), reasonOfScope(profile, asked)]
+      return {
+        profile: profile.name,
+        outcome,
+        reasons,
+        ...(typeof scope === 'object' && { scope: bodyOf(scope) }),
+      } as const
+    })
+  return { decision: { outcome: decision.outcome, detail: describe(decision, asked, profiles.length) }, profiles }
 }
 
-const decide = (profiles: readonly ProfileExplanation[], wanted: Wanted): Decision => {
-  const granted = profiles.filter(({ outcome }) => outcome === 'granted')
-  const open = profiles.filter(({ outcome }) => outcome === 'depends')
-  const [first, ...others] = granted
-  if (open.length > 0) {
-    return { outcome: 'depends', detail: `on what is not known of the caller: ${namesOf([...granted, ...open])}` }
+const bodyOf = ({ repositories, permissions, ...scope }: Scope): ExplainAnswer['profiles'][number]['scope'] => ({
+  ...scope,
+  ...(repositories && { repositories: [...repositories] }),
+  ...(permissions && { permissions: { ...permissions } }),
+})
+
+const describe = ({ outcome, granted, open }: Decision, { wanted }: Asked, looked: number): string => {
+  switch (outcome) {
+    case 'depends':
+      return `on what is not known of the caller: ${namesOf([...granted, ...open])}`
+    case 'not-permitted':
+      return wanted.profile !== undefined && looked === 0
+        ? `there is no profile ${wanted.profile}`
+        : 'no profile allows this request to this caller'
+    case 'profile-required':
+      return `these profiles would allow it: ${namesOf(granted)}`
+    case 'repositories-required':
+      return `profile ${namesOf(granted)} holds patterns: the request has to name its repositories`
+    case 'granted':
+      return `by profile ${namesOf(granted)}`
+    default:
+      return outcome satisfies never
   }
-  if (!first) {
-    const none = wanted.profile !== undefined && profiles.length === 0
-    return {
-      outcome: 'not-permitted',
-      detail: none ? `there is no profile ${wanted.profile}` : 'no profile allows this request to this caller',
-    }
-  }
-  if (others.length > 0) {
-    return { outcome: 'profile-required', detail: `these profiles would allow it: ${namesOf(granted)}` }
-  }
-  if (first.scope?.repositories?.some(isPattern)) {
-    const detail = `profile ${first.profile} holds patterns: the request has to name its repositories`
-    return { outcome: 'repositories-required', detail }
-  }
-  return { outcome: 'granted', detail: `by profile ${first.profile}` }
 }
 
-const namesOf = (profiles: readonly ProfileExplanation[]): string => profiles.map(({ profile }) => profile).join(', ')
+type Reason = ExplainAnswer['profiles'][number]['reasons'][number]
+type ListName = keyof typeof LISTS
 
-const explainProfile = (
-  profile: Profile,
-  subject: Subject,
-  request: { wanted: Wanted; installations: readonly InstallationName[] },
-): ProfileExplanation => {
-  const { allow } = profile
-  const scope = scopeUnder(profile, request.wanted, request.installations)
-  const reasons: Reason[] = [
-    explainUsers(allow, subject),
-    explainGroups(allow, subject),
-    explainUnits(allow, subject),
-    scope
-      ? { list: 'scope', outcome: 'match', detail: describe(scope) }
-      : { list: 'scope', outcome: 'no-match', detail: whyNoScope(profile, request) },
-  ]
-  const admitsNobody = allow.users.length + allow.groups.length + allow.units.length === 0
-  const outcome =
-    admitsNobody || reasons.some(reason => reason.outcome === 'no-match')
-      ? 'denied'
-      : reasons.some(reason => reason.outcome === 'depends')
-        ? 'depends'
-        : 'granted'
-  return { profile: profile.name, outcome, reasons, ...(scope && { scope }) }
+const LIST_NAMES = ['users', 'groups', 'units'] as const satisfies readonly ListName[]
+const ANY: Readonly<Record<ListName, string>> = { users: 'any user', groups: 'any group', units: 'any unit, or none' }
+
+const reasonOf = (list: ListName, allow: Allow, subject: Subject): Reason => {
+  const outcome = LISTS[list](allow, subject)
+  const wanted = list === 'units' ? allow.units.join(', ') : allow[list].map(nameWithId).join(', ')
+  if (outcome === 'any') return { list, outcome, detail: ANY[list] }
+  if (outcome === 'depends') return { list, outcome, detail: `one of ${wanted}` }
+  return { list, outcome, detail: DETAILS[list](allow, subject, { isMet: outcome === 'match', wanted }) }
 }
 
-const explainUsers = ({ users, groups, units }: Allow, { uid }: Subject): Reason => {
-  const list = 'users'
-  if (users.length === 0) {
-    const nobody = groups.length + units.length === 0
-    return nobody
-      ? { list, outcome: 'no-match', detail: 'allow has no list at all: nobody is admitted' }
-      : { list, outcome: 'any', detail: 'any user' }
-  }
-  const wanted = users.map(({ name, id }) => `${name} (${id})`).join(', ')
-  if (uid === undefined) return { list, outcome: 'depends', detail: `one of ${wanted}` }
-  return users.some(({ id }) => id === uid)
-    ? { list, outcome: 'match', detail: `uid ${uid} is one of ${wanted}` }
-    : { list, outcome: 'no-match', detail: `uid ${uid} is none of ${wanted}` }
+type Met = { readonly isMet: boolean; readonly wanted: string }
+
+const DETAILS: Readonly<Record<ListName, (allow: Allow, subject: Subject, met: Met) => string>> = {
+  users({ users }, { uid }, { isMet, wanted }) {
+    if (users.length === 0) return 'allow has no list at all: nobody is admitted'
+    return `uid ${uid} is ${isMet ? 'one' : 'none'} of ${wanted}`
+  },
+  groups({ groups }, subject, { wanted }) {
+    const held = groupsOf(subject)
+    const found = groups.find(({ id }) => held.includes(id))
+    return found ? `it is in ${nameWithId(found)}` : `of its groups ${held.join(', ')} none is of ${wanted}`
+  },
+  units(_, { unit, unitWithheld, unitsHidden }, { isMet, wanted }) {
+    if (unitWithheld)
+      return 'this kernel (below 6.5) cannot prove which process is calling, so no unit is believed unless [policy] weak_pid = true'
+    if (unitsHidden !== undefined) return `no unit is known: ${unitsHidden}`
+    if (unit === undefined)
+      return `it is in no unit of the system's own manager that could be told; wanted is ${wanted}`
+    if (isMet) return `${unit} is one of ${wanted}`
+    const isInner = /^(?:user@.*\.service|.*\.scope|systemd-nspawn@.*\.service)$/.test(unit)
+    const hint = isInner ? ' (a unit that was named within a login, a user manager or a container does not count)' : ''
+    return `${unit} is none of ${wanted}${hint}`
+  },
 }
 
-const explainGroups = ({ groups }: Allow, subject: Subject): Reason => {
-  const list = 'groups'
-  if (groups.length === 0) return { list, outcome: 'any', detail: 'any group' }
-  const wanted = groups.map(({ name, id }) => `${name} (${id})`).join(', ')
-  const held = [...(subject.gid === undefined ? [] : [subject.gid]), ...(subject.groups ?? [])]
-  const found = groups.find(({ id }) => held.includes(id))
-  if (found) return { list, outcome: 'match', detail: `it is in ${found.name} (${found.id})` }
-  if (subject.groups === undefined) return { list, outcome: 'depends', detail: `one of ${wanted}` }
-  return { list, outcome: 'no-match', detail: `of its groups ${held.join(', ')} none is of ${wanted}` }
+const nameWithId = ({ name, id }: Allow['users'][number]): string => `${name} (${id})`
+
+const groupsOf = ({ gid, groups = [] }: Subject): readonly number[] => (gid === undefined ? groups : [gid, ...groups])
+
+const reasonOfScope = (profile: Profile, asked: Asked): Reason => {
+  const { wanted, installations } = asked
+  const list = 'scope'
+  const scope = scopeUnder(profile, asked)
+  if (typeof scope === 'object') {
+    const { installation, repositories, permissions } = scope
+    const names = repositories?.join(', ') ?? 'all repositories'
+    const detail = `installation ${installation}, ${names}, ${describePermissions(permissions)}`
+    return { list, outcome: 'match', detail }
+  }
+  const why = {
+    'no-installation': () =>
+      profile.installation === undefined
+        ? `the profile names no installation, and there is not exactly one (${installations.length} are known)`
+        : `no installation ${profile.installation} is known`,
+    installation: () => {
+      const account = findInstallation(installations, profile.installation)?.account.login
+      return `the profile is for ${account}, not for ${wanted.installation}`
+    },
+    repositories: () =>
+      `the profile holds the repositories ${profile.repositories?.join(', ')}, not all of ${wanted.repositories?.join(', ')}`,
+    permissions: () =>
+      `the profile holds ${describePermissions(profile.permissions)}, not ${describePermissions(wanted.permissions)}`,
+  }
+  return { list, outcome: 'no-match', detail: why[scope]() }
 }
 
-const explainUnits = ({ units }: Allow, subject: Subject): Reason => {
-  const list = 'units'
-  if (units.length === 0) return { list, outcome: 'any', detail: 'any unit, or none' }
-  const wanted = units.join(', ')
-  if (subject.unitWithheld) return { list, outcome: 'no-match', detail: WITHHELD }
-  if (subject.unitsHidden !== undefined) {
-    return { list, outcome: 'no-match', detail: `no unit is known: ${subject.unitsHidden}` }
+const subjectOf = (request: ExplainRequest, directory: Directory): Subject => {
+  if (request.pid !== undefined) {
+    const peer = directory.findProcess(request.pid)
+    if (peer) return { uid: peer.uid, gid: peer.gid, groups: peer.groups, unit: peer.unit }
+    const hiding = directory.findHiding(request.pid)
+    if (hiding === undefined) throw new Failure('invalid-request', `pid: there is no process ${request.pid}`)
+    const { hidingNext: next } = directory
+    throw new Failure('invalid-request', `pid: process ${request.pid} is hidden: ${hiding}`, { next })
   }
-  if (!('unit' in subject)) return { list, outcome: 'depends', detail: `one of ${wanted}` }
-  const { unit } = subject
-  if (unit === undefined) {
-    const detail = `it is in no unit of the system's own manager that could be told; wanted is ${wanted}`
-    return { list, outcome: 'no-match', detail }
+  const user = request.user === undefined ? undefined : userOf(request.user, directory)
+  const group = request.group === undefined ? undefined : groupOf(request.group, directory)
+  return {
+    ...(user && { uid: user.uid, groups: [...user.groups, ...(group === undefined ? [] : [group])] }),
+    // A group alone does not tell which others there are.
+    ...(!user && group !== undefined && { gid: group }),
+    ...(request.unit !== undefined && { unit: request.unit }),
   }
-  if (units.some(pattern => unitMatches(pattern, unit))) {
-    return { list, outcome: 'match', detail: `${unit} is one of ${wanted}` }
-  }
-  const inner = /^(?:user@.*\.service|.*\.scope|systemd-nspawn@.*\.service)$/.test(unit)
-  const hint = inner ? ' (a unit that was named within a login, a user manager or a container does not count)' : ''
-  return { list, outcome: 'no-match', detail: `${unit} is none of ${wanted}${hint}` }
 }
 
-const WITHHELD =
-  'this kernel (below 6.5) cannot prove which process is calling, so no unit is believed unless [policy] weak_pid = true'
-
-/** The first of the conditions of `scopeUnder` that does not hold. */
-const whyNoScope = (
-  profile: Profile,
-  { wanted, installations }: { wanted: Wanted; installations: readonly InstallationName[] },
-): string => {
-  const installation = findInstallation(installations, profile.installation)
-  if (!installation) {
-    return profile.installation === undefined
-      ? `the profile names no installation, and there is not exactly one (${installations.length} are known)`
-      : `no installation ${profile.installation} is known`
-  }
-  if (wanted.installation !== undefined && findInstallation(installations, wanted.installation) !== installation) {
-    return `the profile is for ${installation.account.login}, not for ${wanted.installation}`
-  }
-  if (!repositoriesCover(profile.repositories, wanted.repositories ?? profile.repositories)) {
-    return `the profile holds the repositories ${profile.repositories?.join(', ')}, not all of ${wanted.repositories?.join(', ')}`
-  }
-  if (!permissionsCover(profile.permissions, wanted.permissions ?? profile.permissions)) {
-    return `the profile holds ${describePermissions(profile.permissions)}, not ${describePermissions(wanted.permissions)}`
-  }
-  return 'the profile does not hold this scope'
+const userOf = (name: string, directory: Directory): { uid: number; groups: readonly number[] } => {
+  const found = directory.findUser(name)
+  if (found) return { uid: found.uid, groups: directory.groupsOfUser(name, found.gid) }
+  if (!/^\d{1,9}$/.test(name)) throw new Failure('invalid-request', `user: there is no user ${name}`)
+  // A container's user may have an id and no name here.
+  const uid = Number(name)
+  const known = directory.userName(uid)
+  const user = known === undefined ? undefined : directory.findUser(known)
+  return { uid, groups: known !== undefined && user ? directory.groupsOfUser(known, user.gid) : [] }
 }
 
-const describe = ({ installation, repositories, permissions }: Scope): string =>
-  `installation ${installation}, ${repositories?.join(', ') ?? 'all repositories'}, ${describePermissions(permissions)}`
+const groupOf = (name: string, directory: Directory): number => {
+  const id = directory.findGroup(name) ?? (/^\d{1,9}$/.test(name) ? Number(name) : undefined)
+  if (id === undefined) throw new Failure('invalid-request', `group: there is no group ${name}`)
+  return id
+}

@@ -1,34 +1,29 @@
 // One token request from beginning to end: authorize, look up or mint, recheck the peer, audit, answer. In this order.
 
+import type { Installation } from '../../protocol/connection.ts'
 import { asFailure, Failure } from '../../protocol/errors.ts'
-import { ADMIN_PROFILE, findInstallation, type Grant, type Policy } from '../../protocol/profile.ts'
+import { ADMIN_PROFILE, findInstallation, type Grant, type Peer, type Policy } from '../../protocol/profile.ts'
 import { describePermissions, describeScope } from '../../protocol/scope.ts'
 import { isoTime, type TokenAnswer, type TokenRequest } from '../../protocol/wire.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { StoredToken } from '../store/token-store.ts'
 import type { AppLink } from '../connection/app-link.ts'
-import { type Caller, chargedTo, createDecisions } from './decisions.ts'
 import type { Drift } from '../connection/drift.ts'
 import type { ConnectionState } from '../connection/connection-state.ts'
-import { createRepositoryNames } from './repository-names.ts'
+import { authorize, authorizeAdmin, notPermitted, reachable } from '../policy/decision.ts'
+import type { Attested } from '../peers/peer.ts'
 import type { RateLimit } from '../peers/rate-limit.ts'
-import type { TokenWish } from './token-wishes.ts'
-import type { Tokens } from './tokens.ts'
 import type { AuditWriter } from '../audit/audit-writer.ts'
+import { createRepositoryNames } from './repository-names.ts'
+import type { TokenOptions } from './token-wishes.ts'
+import type { Tokens } from './tokens.ts'
 
-export type { Caller } from './decisions.ts'
+/** Who asks, and by which socket. `attested` is one object for all requests of a connection. */
+export type Caller = { readonly socket: 'token' | 'admin'; readonly attested: Attested }
 
-export type TokenIssuer = {
-  /**
-   * The token for a parsed request, at once where one is at hand. The same token has the same answer object, which nobody changes.
-   * Rejects with `not-permitted`, `peer-gone`, `audit-unavailable`, and what `Tokens.obtain` throws.
-   */
-  answer(request: TokenRequest, caller: Caller): TokenAnswer | Promise<TokenAnswer>
-  /** The same request for the one repository with this id. Unknown and denied ids reject alike with `not-permitted`. */
-  narrowTo(repositoryId: number, asked: { request: TokenRequest; caller: Caller }): Promise<TokenRequest>
-  /** For what is refused before a request could be made of it: rejects with `not-permitted`, which is in the log then. */
-  deny(detail: string, asked: { request: TokenRequest; caller: Caller }): Promise<never>
-}
+type Asked = { readonly request: TokenRequest; readonly caller: Caller }
+
+export type TokenIssuer = ReturnType<typeof createTokenIssuer>
 
 export const createTokenIssuer = (deps: {
   policy: () => Policy
@@ -39,12 +34,69 @@ export const createTokenIssuer = (deps: {
   audit: AuditWriter
   rateLimit: Pick<RateLimit, 'takeMint'>
   clock: Pick<Clock, 'monotonic'>
-}): TokenIssuer => {
+}) => {
   const { connectionState, tokens, audit } = deps
   const names = createRepositoryNames(deps)
-  const decisions = createDecisions({ ...deps, names })
+  // A large request goes with its answer: its decision must not keep it.
+  const decided = new WeakMap<Attested, WeakMap<TokenRequest, Decided>>()
   const answers = new WeakMap<StoredToken, TokenAnswer>()
   const descriptions = new WeakMap<Grant, string>()
+
+  const authorizeFor = (wanted: TokenRequest, { socket, attested }: Caller): Grant => {
+    const asked = { wanted, installations: connectionState.read().installations }
+    return socket === 'admin' ? authorizeAdmin(deps.policy(), asked) : authorize(deps.policy(), attested.peer, asked)
+  }
+
+  /** Decided again as soon as anything that it is made of is another object: request, connection, policy, installations. */
+  const decide = (request: TokenRequest, caller: Caller): Grant => {
+    const policy = deps.policy()
+    const { installations } = connectionState.read()
+    const known = decided.get(caller.attested)?.get(request)
+    if (known?.policy === policy && known.installations === installations && known.socket === caller.socket) {
+      return known.grant
+    }
+    const grant = authorizeFor(request, caller)
+    const ofCaller = decided.get(caller.attested) ?? new WeakMap<TokenRequest, Decided>()
+    decided.set(caller.attested, ofCaller.set(request, { policy, installations, socket: caller.socket, grant }))
+    return grant
+  }
+
+  /** Whose repositories an id may be of: GitHub is asked of nothing that no profile of the caller's reaches. */
+  const reachedBy = (wanted: TokenRequest, caller: Caller): readonly Installation[] =>
+    reachable(deps.policy(), policyPeer(caller), { wanted, installations: connectionState.read().installations })
+
+  const installationOfIds = (request: TokenRequest, caller: Caller): number => {
+    const { profile, installation: named } = request
+    if (caller.socket === 'admin' && profile === undefined)
+      return authorizeFor({ installation: named }, caller).scope.installation
+    const [installation, ...others] = reachedBy(request, caller)
+    if (!installation) throw notPermitted()
+    if (others.length > 0) throw new Failure('profile-required', 'profiles of several installations admit this process')
+    return installation.id
+  }
+
+  /** The same request with names in place of ids, so that one repository has one name in the policy and in the cache. */
+  const nameRepositories = async (request: TokenRequest, caller: Caller): Promise<TokenRequest> => {
+    const { repository_ids: ids, ...rest } = request
+    if (!ids) return request
+    const listed = await names.list(installationOfIds(request, caller), policyPeer(caller))
+    const repositories = ids.map(id => listed.get(id)).filter(name => name !== undefined)
+    if (repositories.length < ids.length) throw notPermitted()
+    return { ...rest, repositories }
+  }
+
+  const findRepository = async (id: number, { request, caller }: Asked): Promise<TokenRequest> => {
+    let failed: unknown
+    for (const installation of reachedBy(request, caller)) {
+      try {
+        const name = await names.find(installation, id, policyPeer(caller))
+        if (name !== undefined) return { ...request, installation: installation.id, repositories: [name] }
+      } catch (error) {
+        failed ??= error
+      }
+    }
+    throw failed ?? notPermitted()
+  }
 
   const describe = (grant: Grant): string => {
     const known = descriptions.get(grant)
@@ -60,7 +112,7 @@ export const createTokenIssuer = (deps: {
     attested.assertAlive()
   }
 
-  /** The last steps, the same for a token at hand and for one that was minted. */
+  /** The last steps, the same for a cached token and for one that was minted. */
   const handOver = (grant: Grant, token: StoredToken, caller: Caller): TokenAnswer | Promise<TokenAnswer> => {
     assertServed(caller)
     const { attested } = caller
@@ -84,41 +136,34 @@ export const createTokenIssuer = (deps: {
     return answer
   }
 
-  const obtain = async (request: TokenRequest, caller: Caller): Promise<{ grant: Grant; token: StoredToken }> => {
-    const grant = decisions.decide(request, caller)
-    try {
-      return { grant, token: await tokens.obtain(grant, wishOf(request), chargedTo(caller)) }
-    } catch (error) {
-      if (error instanceof Failure && error.code === 'repository-not-accessible')
-        throw await names.explain(error, grant.scope, chargedTo(caller))
-      // A reinstalled App has a new installation id: looked up once more, and authorized anew.
-      const stale = error instanceof Failure && error.code === 'installation-not-found'
-      if (!stale || !(await deps.drift.lookAgain())) throw error
-      const renewed = decisions.decide(request, caller)
-      return { grant: renewed, token: await tokens.obtain(renewed, wishOf(request), chargedTo(caller)) }
-    }
-  }
-
-  const answerAtHand = (request: TokenRequest, caller: Caller): TokenAnswer | Promise<TokenAnswer> | undefined => {
+  const findCached = (request: TokenRequest, caller: Caller): TokenAnswer | Promise<TokenAnswer> | undefined => {
     connectionState.requireServing()
     // Ids are authorized before they are looked up, and once more as names.
     if (request.repository_ids) return undefined
-    const grant = decisions.decide(request, caller)
+    const grant = decide(request, caller)
     if (request.rejected !== undefined) return undefined
-    const token = tokens.find(grant, wishOf(request), chargedTo(caller))
+    const token = tokens.find(grant, optionsOf(request), policyPeer(caller))
     return token && handOver(grant, token, caller)
   }
 
-  const answerLater = async (request: TokenRequest, caller: Caller): Promise<TokenAnswer> => {
-    const { grant, token } = await obtain(await decisions.nameRepositories(request, caller), caller)
-    return handOver(grant, token, caller)
+  const obtain = async (asked: TokenRequest, caller: Caller): Promise<TokenAnswer> => {
+    const request = await nameRepositories(asked, caller)
+    const peer = policyPeer(caller)
+    const grant = decide(request, caller)
+    try {
+      return await handOver(grant, await tokens.obtain(grant, optionsOf(request), peer), caller)
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error
+      if (error.code === 'repository-not-accessible') throw await names.explain(error, grant.scope, peer)
+      // A reinstalled App has a new installation id: looked up once more, and authorized again.
+      if (error.code !== 'installation-not-found' || !(await deps.drift.lookAgain())) throw error
+      const renewed = decide(request, caller)
+      return handOver(renewed, await tokens.obtain(renewed, optionsOf(request), peer), caller)
+    }
   }
 
   /** A denial is in the log before it is told. */
-  const refuse = async (
-    error: unknown,
-    { request, caller }: { request: TokenRequest; caller: Caller },
-  ): Promise<never> => {
+  const refuse = async (error: unknown, { request, caller }: Asked): Promise<never> => {
     const failure = asFailure(error)
     if (failure.code === 'not-permitted' || failure.code === 'peer-gone') {
       await audit.denied({ peer: caller.attested.peer, detail: failure.message, wanted: describeRequest(request) })
@@ -127,22 +172,39 @@ export const createTokenIssuer = (deps: {
   }
 
   return {
-    narrowTo(repositoryId, asked) {
-      const { request, caller } = asked
-      return decisions.narrowTo(repositoryId, request, caller).catch(error => refuse(error, asked))
-    },
-    deny: (detail, asked) => refuse(new Failure('not-permitted', detail), asked),
-    answer(request, caller) {
+    /**
+     * The token for a parsed request, at once where it is cached. The same token has the same answer object, which nobody changes.
+     * Rejects with `not-permitted`, `peer-gone`, `audit-unavailable`, and what `Tokens.obtain` throws.
+     */
+    answer(request: TokenRequest, caller: Caller): TokenAnswer | Promise<TokenAnswer> {
       const refused = (error: unknown): Promise<never> => refuse(error, { request, caller })
       try {
-        const answer = answerAtHand(request, caller) ?? answerLater(request, caller)
+        const answer = findCached(request, caller) ?? obtain(request, caller)
         return answer instanceof Promise ? answer.catch(refused) : answer
       } catch (error) {
         return refused(error)
       }
     },
+    /** The same request for the one repository with this id. Unknown and denied ids reject alike with `not-permitted`. */
+    narrowTo: (repositoryId: number, asked: Asked): Promise<TokenRequest> =>
+      findRepository(repositoryId, asked).catch(error => refuse(error, asked)),
+    /** For what is refused before a request could be made of it: rejects with `not-permitted`, which is in the log then. */
+    deny: (detail: string, asked: Asked): Promise<never> => refuse(new Failure('not-permitted', detail), asked),
   }
 }
+
+type Decided = {
+  readonly policy: Policy
+  readonly installations: readonly Installation[]
+  readonly socket: Caller['socket']
+  readonly grant: Grant
+}
+
+/** Whom the policy and the allowances are for. Administrators obey neither, and have a share of the cache of their own. */
+const policyPeer = ({ socket, attested }: Caller): Peer | undefined => (socket === 'token' ? attested.peer : undefined)
+
+/** Names are short, but there may be 500 of them. */
+const MAX_DESCRIPTION = 500
 
 const describeRequest = (request: TokenRequest): string =>
   [
@@ -154,10 +216,7 @@ const describeRequest = (request: TokenRequest): string =>
     .join(', ')
     .slice(0, MAX_DESCRIPTION)
 
-/** Names are short, but there may be 500 of them. */
-const MAX_DESCRIPTION = 500
-
-const wishOf = (request: TokenRequest): TokenWish => ({
+const optionsOf = (request: TokenRequest): TokenOptions => ({
   ...(request.min_ttl_seconds !== undefined && { minTtlMs: request.min_ttl_seconds * 1000 }),
   ...(request.rejected !== undefined && { rejected: request.rejected }),
 })

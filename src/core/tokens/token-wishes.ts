@@ -9,7 +9,7 @@ import type { Held } from './token-entry.ts'
 import type { TokenCache } from './token-cache.ts'
 import { hashToken, sameHash } from '../audit/audit-writer.ts'
 
-export type TokenWish = {
+export type TokenOptions = {
   /** How long the token must last at least, in milliseconds. */
   readonly minTtlMs?: number
   /** GitHub's hash of a token that was refused in use. */

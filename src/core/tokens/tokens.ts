@@ -23,18 +23,18 @@ import type { Membership } from '../connection/membership.ts'
 import { type CacheLimits, UNCLAIMED, type Usage } from './token-shares.ts'
 import { type Held, profileOf } from './token-entry.ts'
 import { createTokenCache, FLOOR_MS, type CacheCounts } from './token-cache.ts'
-import { createWishes, type TokenWish } from './token-wishes.ts'
+import { createWishes, type TokenOptions } from './token-wishes.ts'
 import { hashToken, type AuditWriter } from '../audit/audit-writer.ts'
 
 export type Tokens = RefreshAhead & {
   /** What is at hand and good enough, without asking GitHub. The caller was authorized for `grant` before. */
-  find(grant: Grant, wish?: Pick<TokenWish, 'minTtlMs'>, by?: Peer): StoredToken | undefined
+  find(grant: Grant, wish?: Pick<TokenOptions, 'minTtlMs'>, by?: Peer): StoredToken | undefined
   /**
    * The caller was authorized for `grant` before. `by`: the process on token.sock that asks; where GitHub has to be asked, its
    * allowance is taken and its holder is charged for the entry. Throws `rate-limited`, `quota`, and what GitHub, or the way there,
    * answers where no token is cached.
    */
-  obtain(grant: Grant, wish?: TokenWish, by?: Peer): Promise<StoredToken>
+  obtain(grant: Grant, wish?: TokenOptions, by?: Peer): Promise<StoredToken>
   /** Mints anew, whatever is at hand. Throws what GitHub, or the way there, answers. */
   renew(grant: Grant): Promise<StoredToken>
   /** All tokens that GitHub may still accept, to be revoked. */
@@ -184,7 +184,7 @@ export const createTokens = (deps: {
     return token
   }
 
-  const atHand = (held: Held, { minTtlMs = 0 }: Pick<TokenWish, 'minTtlMs'>): StoredToken | undefined => {
+  const atHand = (held: Held, { minTtlMs = 0 }: Pick<TokenOptions, 'minTtlMs'>): StoredToken | undefined => {
     if (held.doubtful) return undefined
     cache.promote(held)
     const { current, next } = held
@@ -199,7 +199,7 @@ export const createTokens = (deps: {
   }
 
   /** The order: GitHub may be asked, then the caller's allowance, and only then there is an entry. */
-  const mintFor = (grant: Grant, wish: TokenWish, by?: Peer): Promise<StoredToken> => {
+  const mintFor = (grant: Grant, wish: TokenOptions, by?: Peer): Promise<StoredToken> => {
     const known = cache.find(grant)
     restraint.assertMayMint(grant.scope.installation, 0)
     if (known?.minting) return known.minting

@@ -3,9 +3,9 @@
 import test from 'ava'
 import * as fc from 'fast-check'
 import { asFailure } from '../../../src/protocol/errors.ts'
-import { explain, type Subject } from '../../../src/core/policy/explain.ts'
-import { authorize } from '../../../src/core/policy/policy.ts'
-import type { Peer, Policy, Profile, Wanted } from '../../../src/protocol/profile.ts'
+import { explain } from '../../../src/core/policy/explain.ts'
+import { authorize, type Subject, type Wanted } from '../../../src/core/policy/decision.ts'
+import type { Peer, Policy, Profile } from '../../../src/protocol/profile.ts'
 
 const INSTALLATIONS = [
   { id: 1, account: { login: 'octo-org' } },

@@ -3,7 +3,6 @@
 import test from 'ava'
 import type { Policy, Profile } from '../../../src/protocol/profile.ts'
 import { isoTime, type TokenRequest } from '../../../src/protocol/wire.ts'
-import { NOT_PERMITTED } from '../../../src/core/tokens/decisions.ts'
 import { MINTS } from '../../../src/core/peers/rate-limit.ts'
 import { UNCLAIMED } from '../../../src/core/tokens/token-shares.ts'
 import { failureOf } from '../../support/fakes.ts'
@@ -20,6 +19,7 @@ const POLICY: Policy = { profiles: [CI] }
 /** The same for another account. */
 const BOTH: Policy = { profiles: [CI, { ...CI, name: 'second', installation: 'hexa' }] }
 
+const NOT_PERMITTED = 'no profile allows this request to this process'
 const caller = callerOf(peerOf(1000, { unit: 'ci.service' }))
 
 test('the row of a denial says who asked, and for what, by name or by id', async t => {

@@ -3,7 +3,7 @@
 import test from 'ava'
 import * as fc from 'fast-check'
 import { codeOf, thrownBy } from '../../support/fakes.ts'
-import { admits, authorize, authorizeAdmin } from '../../../src/core/policy/policy.ts'
+import { admits, authorize, authorizeAdmin, type Wanted } from '../../../src/core/policy/decision.ts'
 import {
   ADMIN_PROFILE,
   type Allow,
@@ -14,7 +14,6 @@ import {
   type Policy,
   type Profile,
   UNIT_NAME,
-  type Wanted,
 } from '../../../src/protocol/profile.ts'
 import { permissionsCover, repositoriesCover } from '../../../src/protocol/scope.ts'
 

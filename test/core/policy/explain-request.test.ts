@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import test from 'ava'
 import type { Peer, Policy } from '../../../src/protocol/profile.ts'
 import type { ExplainRequest } from '../../../src/protocol/wire-policy.ts'
-import { createExplain, type Directory } from '../../../src/core/tokens/explain.ts'
+import { createExplain, type Directory } from '../../../src/core/policy/explain.ts'
 import { codeOf, thrownBy } from '../../support/fakes.ts'
 import { connectedRig, peerOf } from '../../support/operations-rig.ts'
 
