@@ -3,7 +3,7 @@
 import { failed, ok, skipped, warning } from './check-rules.ts'
 import { Failure } from '../protocol/errors.ts'
 import type { CheckRow } from '../protocol/wire-check.ts'
-import type { ClusterStatus } from '../protocol/wire-cluster.ts'
+import type { ClusterStatus } from '../protocol/wire.ts'
 
 /** Undefined: no cluster is configured. */
 export const clusterRow = (status: ClusterStatus | undefined): CheckRow => {

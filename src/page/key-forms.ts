@@ -2,8 +2,7 @@
 
 import { Failure } from '../protocol/errors.ts'
 import { Secret } from '../protocol/secret.ts'
-import { parseWith, RecoveryKeyRequest, UnlockRequest } from '../protocol/wire.ts'
-import { AddKeyRequest } from '../protocol/wire-keys.ts'
+import { AddKeyRequest, parseWith, RecoveryKeyRequest, UnlockRequest } from '../protocol/wire.ts'
 import type { WebDeps } from './deps.ts'
 import type { AddForm } from './requests.ts'
 

@@ -3,6 +3,7 @@
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { StringDecoder } from 'node:string_decoder'
 import type { z } from 'zod'
+import { type BodyOf, type EndpointName, endpointOf, type QueryOf, type SeenOf } from './endpoints.ts'
 import { Failure, isCode, PROBLEM_PREFIX } from './errors.ts'
 import { EventBody, ProblemBody } from './wire.ts'
 import { createEventReader } from './event-stream.ts'
@@ -16,8 +17,18 @@ export type Call<T> = {
   readonly silenceMs?: number
 }
 
+/** What an endpoint of the table is given. */
+export type Given<N extends EndpointName> = {
+  readonly body?: BodyOf<N>
+  readonly query?: QueryOf<N>
+  /** How long the daemon may be silent, if not two minutes. */
+  readonly silenceMs?: number
+}
+
 export type Client = {
   readonly socket: string
+  /** Asks an endpoint of the table that answers in JSON. Throws as `call` does. */
+  ask<N extends EndpointName>(name: N, given?: Given<N>): Promise<SeenOf<N>>
   /** Throws what the daemon's problem says, `daemon-absent`, or `not-permitted` where the socket may not be opened. */
   call<T>(call: Call<T>): Promise<T>
   /** The same for an answer that is bytes. */
@@ -36,6 +47,13 @@ const MAX_ANSWER_BYTES = 16 * 1_048_576
 
 export const createClient = (socket: string): Client => ({
   socket,
+  async ask<N extends EndpointName>(name: N, { body, query, silenceMs }: Given<N> = {}) {
+    const { seenAnswer, answer } = endpointOf(name)
+    if (!answer) throw new Error(`${name} does not answer in JSON`)
+    const [method, path] = [name.slice(0, name.indexOf(' ')) as Call<unknown>['method'], pathOf(name, query)]
+    const seen = (seenAnswer ?? answer) as z.ZodType<SeenOf<N>>
+    return this.call({ method, path, body, answer: seen, ...(silenceMs !== undefined && { silenceMs }) })
+  },
   async call({ method, path, body, answer, silenceMs = SILENCE_MS }) {
     const outgoing = open(socket, { method, path, timeout: silenceMs, accept: 'application/json' })
     outgoing.end(body === undefined ? undefined : JSON.stringify(body))
@@ -96,6 +114,14 @@ export const createClient = (socket: string): Client => ({
     return { close }
   },
 })
+
+/** The path of an endpoint, with what its query says. */
+export const pathOf = <N extends EndpointName>(name: N, query?: QueryOf<N>): string => {
+  const path = name.slice(name.indexOf(' ') + 1)
+  const search = new URLSearchParams()
+  for (const [key, value] of Object.entries<unknown>(query ?? {})) if (typeof value === 'string') search.set(key, value)
+  return search.size === 0 ? path : `${path}?${search.toString()}`
+}
 
 type Opening = { method: string; path: string; timeout: number; accept: string; type?: string }
 

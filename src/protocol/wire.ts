@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { Failure } from './errors.ts'
+import { FEATURE_NAMES } from './features.ts'
 import { PROFILE_NAME } from './profile.ts'
 
 const access = z.enum(['read', 'write', 'admin'])
@@ -286,7 +287,143 @@ export const ProblemBody = z.lazy(() =>
   }),
 )
 
+export const LiveAnswer = z.lazy(() => z.strictObject({ live: z.literal(true) }))
 export const ReadyAnswer = z.lazy(() => z.strictObject({ ready: z.boolean(), reasons: z.array(z.string()) }))
+
+/** None of these answers holds a key. */
+const keys = z.lazy(() =>
+  z.array(
+    z.strictObject({
+      fingerprint: z.string().describe("As GitHub shows it in the App's settings"),
+      added_at: time,
+      signs: z.boolean().describe('The key that signs; the other one is the fallback'),
+      state: z.enum(['works', 'rejected', 'unknown']).describe('What GitHub said when the key was used last'),
+    }),
+  ),
+)
+
+export const KeysAnswer = z.lazy(() => z.strictObject({ keys }))
+export type KeysAnswer = z.infer<typeof KeysAnswer>
+
+export const AddKeyRequest = z.lazy(() =>
+  z.strictObject({
+    private_key: z.string().min(1).max(16_384).describe("The PEM file that the App's settings page offered"),
+  }),
+)
+export const AddKeyAnswer = z.lazy(() =>
+  z.strictObject({
+    added: z.string().describe('The fingerprint of the key'),
+    already_held: z.boolean().describe('Nothing was changed: the key was held before'),
+    keys,
+  }),
+)
+export type AddKeyAnswer = z.infer<typeof AddKeyAnswer>
+
+export const RetireKeyQuery = z.lazy(() =>
+  z.strictObject({
+    fingerprint: z
+      .string()
+      .regex(
+        /^SHA256:[A-Za-z0-9+/]{43}=$/,
+        "must be a fingerprint as GitHub shows it: SHA256: and base64 of the public key's",
+      )
+      .optional()
+      .describe('The key to retire; all but the one that signs without it'),
+  }),
+)
+export const RetireKeyAnswer = z.lazy(() =>
+  z.strictObject({
+    retired: z.array(z.string()).describe('The fingerprints of the keys that are held no more'),
+    keys,
+    delete_on_github: z.string().describe("The App's settings page, where its owner deletes what was retired"),
+  }),
+)
+export type RetireKeyAnswer = z.infer<typeof RetireKeyAnswer>
+
+export const FeaturesAnswer = z.lazy(() =>
+  z.strictObject({
+    features: z.array(
+      z.strictObject({
+        name: z.enum(FEATURE_NAMES).describe('Also the name of the profile, where it is switched on'),
+        title: z.string(),
+        purpose: z.string(),
+        reads: z.string(),
+        sends: z.string(),
+        remark: z.string().optional().describe("What GitHub's App permissions do not cover"),
+        consumer: z.string(),
+        permissions: z.record(z.string(), z.string()),
+        state: z.enum(['off', 'on', 'awaiting-connection', 'no-installation', 'app-lacks', 'awaiting-approval']),
+        detail: z.string(),
+        next: z.string(),
+        missing: z
+          .record(z.string(), z.string())
+          .optional()
+          .describe('What the App does not ask for, or the owner has not approved'),
+        link: z.string().optional().describe("The page of GitHub's where the owner gives what is missing"),
+        file: z.string().optional().describe('The file that switches it on'),
+        installation: ProfileBody.unwrap().shape.installation,
+        repositories: ProfileBody.unwrap().shape.repositories,
+        allow: ProfileBody.unwrap().shape.allow,
+      }),
+    ),
+  }),
+)
+export type FeaturesAnswer = z.infer<typeof FeaturesAnswer>
+export type FeatureBody = FeaturesAnswer['features'][number]
+
+export const ReloadAnswer = z.lazy(() =>
+  z.strictObject({ file: z.string().describe('The configuration that holds from now on') }),
+)
+
+export const ClusterJoinRequest = z.lazy(() =>
+  z.strictObject({
+    replica: z.boolean().optional().describe('Hold the credentials, call nobody, never lead, until promoted'),
+    force: z.boolean().optional().describe("Give up another connection of this node's own"),
+  }),
+)
+
+export const ClusterLeaveQuery = z.lazy(() =>
+  z.strictObject({
+    keep: z.enum(['true', 'false']).optional().describe('Keep the credentials, and go on as a single node'),
+  }),
+)
+
+export const ClusterStatus = z.lazy(() =>
+  z.strictObject({
+    cluster: z.string(),
+    node: z.string(),
+    joined: z.boolean(),
+    role: z.enum(['single', 'leader', 'follower', 'replica']),
+    in_touch: z.boolean(),
+    last_contact_at: time.optional(),
+    trouble: z.string().optional().describe('Why it is not in touch, or does not hold what the cluster does'),
+    generation: z.int(),
+    sequence: z.int().describe('Of the record that this node holds'),
+    cluster_sequence: z.int().optional().describe('Of the record in etcd, where it can be opened'),
+    unsent: z.boolean().describe("A change of this node's has not reached the cluster yet"),
+    leader: z.string().optional(),
+    tokens: z.int().describe('Tokens in etcd, sealed'),
+    members: z.array(
+      z.strictObject({
+        node: z.string(),
+        hostname: z.string(),
+        role: z.enum(['leader', 'follower', 'replica']),
+        version: z.string(),
+        generation: z.int(),
+        sequence: z.int(),
+        behind: z.int().describe('How many records it has not taken over yet'),
+        since: time,
+      }),
+    ),
+  }),
+)
+export type ClusterStatus = z.infer<typeof ClusterStatus>
+
+export const ResealAnswer = z.lazy(() =>
+  z.strictObject({
+    resealed: z.int().describe('Values that are sealed with the new secret now'),
+  }),
+)
 
 /** Throws `invalid-request`, naming the field. */
 export const parseWith = <T>(schema: z.ZodType<T>, value: unknown): T => {

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { z } from 'zod'
-import { KeysAnswer } from '../../src/protocol/wire-keys.ts'
+import { KeysAnswer } from '../../src/protocol/wire.ts'
 import type { Appliance } from '../support/appliance.ts'
 import { enabled, ghconnect } from '../support/probes.ts'
 

@@ -5,7 +5,7 @@ import { createServer } from 'node:net'
 import { writeFile } from 'node:fs/promises'
 import test from 'ava'
 import * as fc from 'fast-check'
-import { createClient } from '../../src/protocol/client.ts'
+import { createClient, pathOf } from '../../src/protocol/client.ts'
 import { createEventReader } from '../../src/protocol/event-stream.ts'
 import { adviceOn } from '../../src/cli/advice.ts'
 import { CATALOGUE, Failure, isCode, toProblem } from '../../src/protocol/errors.ts'
@@ -228,4 +228,26 @@ test('events are read alike however the stream is cut', t => {
       },
     ),
   )
+})
+
+test('an endpoint of the table is asked by its name, and its answer is read by its schema', async t => {
+  const fingerprint = `SHA256:${'A'.repeat(43)}=`
+  const retired = { retired: [fingerprint], keys: [], delete_on_github: 'https://github.com/' }
+  const path = `/v1/keys?fingerprint=${encodeURIComponent(fingerprint)}`
+  const daemon = await startDaemon(t, {
+    'GET /v1/status': { body: CONNECTED },
+    'DELETE /v1/keys': { body: retired },
+    'POST /v1/refresh': { body: { refreshed: 'many' } },
+  })
+  const client = createClient(join(daemon.folder, 'admin.sock'))
+  t.deepEqual(await client.ask('GET /v1/status'), CONNECTED)
+  t.deepEqual(await client.ask('DELETE /v1/keys', { query: { fingerprint } }), retired)
+  t.deepEqual(await client.ask('DELETE /v1/keys', { query: { fingerprint: undefined } }), retired)
+  t.deepEqual(
+    daemon.seen.slice(1).map(seen => seen.path),
+    [path, '/v1/keys'],
+  )
+  t.is(pathOf('GET /v1/audit', {}), '/v1/audit')
+  await t.throwsAsync(client.ask('POST /v1/refresh'), { message: /refreshed/ })
+  await t.throwsAsync(client.ask('GET /metrics'), { message: 'GET /metrics does not answer in JSON' })
 })

@@ -6,6 +6,7 @@ import type { z } from 'zod'
 import { FEATURES } from '../../src/protocol/features.ts'
 import { readGatewayTarget } from '../../src/core/tokens/gateway-target.ts'
 import {
+  AddKeyRequest,
   CompleteRequest,
   DisableQuery,
   EnableRequest,
@@ -14,6 +15,7 @@ import {
   parseWith,
   RecoveryKeyRequest,
   RestoreRequest,
+  RetireKeyQuery,
   RevokeRequest,
   SeenStatus,
   Status,
@@ -21,7 +23,6 @@ import {
   TokenRequest,
   UnlockRequest,
 } from '../../src/protocol/wire.ts'
-import { AddKeyRequest, RetireKeyQuery } from '../../src/protocol/wire-keys.ts'
 import { AuditQuery, AuditRowBody, ExplainRequest } from '../../src/protocol/wire-policy.ts'
 import { parseConfig } from '../../src/service/config.ts'
 import { codeOf, thrownBy } from '../support/fakes.ts'

@@ -1,6 +1,6 @@
 // `ghconnect cluster`: the credentials on several nodes.
 
-import { ClusterStatus, ResealAnswer } from '../../protocol/wire-cluster.ts'
+import { ClusterStatus, ResealAnswer } from '../../protocol/wire.ts'
 import type { Client } from '../../protocol/client.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { confirm, YES_OPTION } from '../confirm.ts'

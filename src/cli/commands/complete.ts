@@ -86,7 +86,7 @@ const sinkValues = async ({ configFile }: Context): Promise<readonly Value[]> =>
 }
 
 const keyValues = async (context: Context): Promise<readonly Value[]> => {
-  const { KeysAnswer } = await import('../../protocol/wire-keys.ts')
+  const { KeysAnswer } = await import('../../protocol/wire.ts')
   const client = await context.client('admin')
   const call = { method: 'GET', path: '/v1/keys', answer: KeysAnswer, silenceMs: SILENCE_MS } as const
   const { keys } = await client.call(call)

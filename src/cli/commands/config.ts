@@ -102,7 +102,7 @@ export const reload: CommandSpec = {
   options: [],
   examples: ['sudo ghconnect reload'],
   async run(context) {
-    const { ReloadAnswer } = await import('../../protocol/wire-features.ts')
+    const { ReloadAnswer } = await import('../../protocol/wire.ts')
     const client = await context.client('admin')
     const { file } = await client.call({ method: 'POST', path: '/v1/reload', answer: ReloadAnswer })
     context.output.line(`${file}: applied`)

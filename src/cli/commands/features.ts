@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { asFailure, Failure } from '../../protocol/errors.ts'
 import { FEATURE_NAMES, FEATURES, type FeatureName } from '../../protocol/features.ts'
 import { describePermissions } from '../../protocol/scope.ts'
-import type { FeatureBody } from '../../protocol/wire-features.ts'
+import type { FeatureBody } from '../../protocol/wire.ts'
 import type { FeatureSetting, Switched } from '../../service/features-file.ts'
 import { type CommandSpec, type Context, JSON_OPTION, type Options } from '../command.ts'
 
@@ -131,7 +131,7 @@ const print = (told: {
 /** Whether the daemon runs and took the change. Where it refuses, what was there is put back. */
 const reload = async (context: Context, switched: Switched): Promise<boolean> => {
   try {
-    const { ReloadAnswer } = await import('../../protocol/wire-features.ts')
+    const { ReloadAnswer } = await import('../../protocol/wire.ts')
     const client = await context.client('admin')
     const { file } = await client.call({ method: 'POST', path: '/v1/reload', answer: ReloadAnswer })
     if (resolve(file) === resolve(context.configFile)) return true
@@ -145,7 +145,7 @@ const reload = async (context: Context, switched: Switched): Promise<boolean> =>
 }
 
 const fetchFeatures = async (context: Context): Promise<readonly FeatureBody[]> => {
-  const { FeaturesAnswer } = await import('../../protocol/wire-features.ts')
+  const { FeaturesAnswer } = await import('../../protocol/wire.ts')
   const client = await context.client('admin')
   return (await client.call({ method: 'GET', path: '/v1/features', answer: FeaturesAnswer })).features
 }

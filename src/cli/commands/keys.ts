@@ -1,6 +1,6 @@
 // `ghconnect keys list`, `keys add`, `keys retire`: changes the App's private key without a request that fails.
 
-import type { KeysAnswer } from '../../protocol/wire-keys.ts'
+import type { KeysAnswer } from '../../protocol/wire.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { confirm, YES_OPTION } from '../confirm.ts'
 import { findLooseMode, readKeyFile } from '../key-file.ts'
@@ -8,7 +8,7 @@ import { describeTime } from '../output.ts'
 import { getStatus } from '../watch.ts'
 
 /** Loaded with the command: other commands need none of it. */
-const shapes = () => import('../../protocol/wire-keys.ts')
+const shapes = () => import('../../protocol/wire.ts')
 
 const PATH = '/v1/keys'
 

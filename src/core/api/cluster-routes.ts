@@ -1,6 +1,6 @@
 // Routes of the cluster: look at it, join, leave, promote a replica, seal its values anew.
 
-import { ClusterJoinRequest, ClusterLeaveQuery, ClusterStatus, ResealAnswer } from '../../protocol/wire-cluster.ts'
+import { ClusterJoinRequest, ClusterLeaveQuery, ClusterStatus, ResealAnswer } from '../../protocol/wire.ts'
 import { type Route, route } from './route.ts'
 
 const ADMIN = ['admin'] as const

@@ -1,6 +1,6 @@
 // The routes of the features of GitHub Connect, and of the configuration that switches them.
 
-import { FeaturesAnswer, ReloadAnswer } from '../../protocol/wire-features.ts'
+import { FeaturesAnswer, ReloadAnswer } from '../../protocol/wire.ts'
 import { type Route, route } from './route.ts'
 
 const ADMIN = ['admin'] as const

@@ -1,7 +1,7 @@
 // The routes of the App's private keys: list, add, retire. No answer holds a key.
 
 import { Secret } from '../../protocol/secret.ts'
-import { AddKeyAnswer, AddKeyRequest, KeysAnswer, RetireKeyAnswer, RetireKeyQuery } from '../../protocol/wire-keys.ts'
+import { AddKeyAnswer, AddKeyRequest, KeysAnswer, RetireKeyAnswer, RetireKeyQuery } from '../../protocol/wire.ts'
 import { type Route, route } from './route.ts'
 
 const ADMIN = ['admin'] as const

@@ -9,8 +9,7 @@ import {
   type FeatureName,
 } from '../../protocol/features.ts'
 import { allowNames, type Policy } from '../../protocol/profile.ts'
-import type { Status } from '../../protocol/wire.ts'
-import type { FeatureBody } from '../../protocol/wire-features.ts'
+import type { FeatureBody, Status } from '../../protocol/wire.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Drift } from './drift.ts'
 import type { ConnectionState } from './connection-state.ts'

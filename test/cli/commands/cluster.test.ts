@@ -1,7 +1,7 @@
 // `ghconnect cluster`: what it asks of the daemon, and what a person reads.
 
 import test from 'ava'
-import type { ClusterStatus } from '../../../src/protocol/wire-cluster.ts'
+import type { ClusterStatus } from '../../../src/protocol/wire.ts'
 import { toProblem, Failure } from '../../../src/protocol/errors.ts'
 import { CONNECTED, type FakeDaemon, runCli, startDaemon } from '../rig.ts'
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { FEATURES } from '../../../src/protocol/features.ts'
-import type { FeatureBody } from '../../../src/protocol/wire-features.ts'
+import type { FeatureBody } from '../../../src/protocol/wire.ts'
 import { runCli, startDaemon } from '../rig.ts'
 
 const LINK = 'https://github.com/organizations/octo-org/settings/apps/ghe/permissions'
