@@ -14,7 +14,7 @@ import { createAppLink } from './connection/app-link.ts'
 import { createAuditLog } from './audit/audit.ts'
 import { createPatient } from './check-patient.ts'
 import type { Patient } from '../doctor/ask-github.ts'
-import { assembleDrift } from './connection/drift-parts.ts'
+import { createDrift } from './connection/drift.ts'
 import type { Events } from './audit/events.ts'
 import { createExplain, type Directory } from './policy/explain.ts'
 import { createFeatures } from './connection/features.ts'
@@ -158,7 +158,7 @@ const buildEngine = (deps: EngineDeps, { store, auditStore }: { store: Store; au
     takeMint: rateLimit.takeMint,
     membership,
   })
-  const drift = assembleDrift({ store, connectionState, link, tokens, audit, events, clock, log })
+  const drift = createDrift({ store, connectionState, link, tokens, audit, events, clock, log })
   const { formUrl, appForm, wantedPermissions } = createForms(config)
   const { enable, importApp, keys, disable } = createChanges({
     connectionState,

@@ -11,8 +11,7 @@ import type { AppLink } from './connection/app-link.ts'
 import type { ConnectionState } from './connection/connection-state.ts'
 import type { Policy } from '../protocol/profile.ts'
 import type { Drift } from './connection/drift.ts'
-import { driftWarnings } from './connection/drift-warnings.ts'
-import { keyWarnings } from './connection/key-warnings.ts'
+import { connectionWarnings } from './connection/warnings.ts'
 import type { Recovery } from './snapshot/recovery.ts'
 import type { RevokeAll } from './tokens/revoke-all.ts'
 import type { Membership } from './connection/membership.ts'
@@ -85,7 +84,7 @@ export const createStatusReport = (deps: {
   }
 
   const warnings = (record = connectionState.read()): Warning[] => {
-    const { connection, keys } = record
+    const { connection } = record
     const found: Warning[] = []
     const trouble = link.findTrouble()
     if (trouble) {
@@ -135,8 +134,10 @@ export const createStatusReport = (deps: {
       const detail = 'A sealed bundle waits for its identity; it would replace the connection.'
       found.push({ code: 'waiting-bundle', detail, next: 'Run `ghconnect unlock --identity FILE`.' })
     }
-    found.push(...keyWarnings(keys, { link, nowMs: clock.now() }))
-    found.push(...driftWarnings(record, { policy: deps.policy(), drift: deps.drift, rests: tokens.rests() }))
+    const { policy, drift } = deps
+    found.push(
+      ...connectionWarnings(record, { link, policy: policy(), drift, rests: tokens.rests(), nowMs: clock.now() }),
+    )
     found.push(...(deps.membership?.()?.warnings() ?? []))
     const isHome = isLive(connection) && deps.membership?.()?.isHome(connection.host)
     if (isLive(connection) && connection.kind !== 'quarantined' && !isHome) {

@@ -90,8 +90,8 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/connection/drift.ts',
     what: 'what GitHub said of one connection is taken for the next',
-    find: 'const isMeant = (): boolean => watched() && connectionState.read().generation === generation',
-    put: 'const isMeant = (): boolean => watched() && generation >= 0',
+    find: 'return isWatched(now.connection) && now.generation === generation',
+    put: 'return isWatched(now.connection) && generation >= 0',
     test: 'core/connection/drift.test.ts',
   },
   {
@@ -109,24 +109,24 @@ export const CONNECTION: readonly Mutant[] = [
     test: 'core/connection/drift.test.ts',
   },
   {
-    file: 'core/connection/drift.ts',
+    file: 'core/connection/drift-rules.ts',
     what: 'an App whose token GitHub takes counts as deleted',
-    find: ' && (await isProven(failure.code)))',
-    put: ')',
-    test: 'core/connection/drift.test.ts',
-  },
-  {
-    file: 'core/connection/suspicion.ts',
-    what: 'a burst of refusals is evidence',
-    find: 'held.count >= CONFIRMATIONS && lastsMs() >= CONFIRM_MS',
-    put: 'held.count >= CONFIRMATIONS',
-    test: 'core/connection/drift.test.ts',
-  },
-  {
-    file: 'core/connection/drift.ts',
-    what: 'a narrowed installation leaves its tokens undoubted',
-    find: '      for (const id of narrowed(installations, found)) deps.onNarrowed(id)\n',
+    find: "  if (trouble === 'app-deleted') return [suspecting, [{ kind: 'try-token', failure }]]\n",
     put: '',
+    test: 'core/connection/drift.test.ts',
+  },
+  {
+    file: 'core/connection/drift-rules.ts',
+    what: 'a burst of refusals is evidence',
+    find: 'suspicion.count >= CONFIRMATIONS && now.monotonicMs - suspicion.firstAtMs >= CONFIRM_MS',
+    put: 'suspicion.count >= CONFIRMATIONS',
+    test: 'core/connection/drift.test.ts',
+  },
+  {
+    file: 'core/connection/drift-rules.ts',
+    what: 'a narrowed installation leaves its tokens undoubted',
+    find: '[...changes, ...events]',
+    put: '[...changes, ...events.slice(0, 0)]',
     test: 'core/connection/drift.test.ts',
   },
   {
@@ -284,7 +284,7 @@ export const CONNECTION: readonly Mutant[] = [
     test: 'core/connection/disable.test.ts',
   },
   {
-    file: 'core/connection/drift.ts',
+    file: 'core/connection/drift-rules.ts',
     what: 'an installation of another account keeps the state connected',
     find: 'const relevant = mine.length > 0 ? mine : found',
     put: 'const relevant = found',
@@ -293,8 +293,8 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/connection/drift.ts',
     what: 'the time that GitHub wants to be left alone is not heeded',
-    find: 'if (!watched() || (clock.monotonic() < restUntilMs && !force)) return false',
-    put: 'if (!watched()) return false',
+    find: 'if (!isWatched(connection) || (findRest() !== undefined && !force)) return false',
+    put: 'if (!isWatched(connection)) return false',
     test: 'core/connection/drift.test.ts',
   },
   {
@@ -382,10 +382,10 @@ export const CONNECTION: readonly Mutant[] = [
     test: 'core/audit/audit-order.test.ts',
   },
   {
-    file: 'core/connection/selections.ts',
+    file: 'core/connection/drift-rules.ts',
     what: 'a second change within the same second is not noticed',
-    find: 'return !last?.twice || last.changedMs',
-    put: 'return !last || last.changedMs',
+    find: 'return !last?.twice || last.hintMs',
+    put: 'return !last || last.hintMs',
     test: 'core/connection/drift.test.ts',
   },
   {
@@ -466,11 +466,11 @@ export const CONNECTION: readonly Mutant[] = [
     test: 'core/snapshot/snapshots.test.ts',
   },
   {
-    file: 'core/connection/changes.ts',
+    file: 'core/connection/drift-rules.ts',
     what: 'a permission that was taken away narrows nothing',
     find: '!permissionsCover(now.permissions, was.permissions)',
     put: '!permissionsCover(was.permissions, now.permissions)',
-    test: 'core/connection/changes.test.ts',
+    test: 'core/connection/drift-rules.test.ts',
   },
   {
     file: 'protocol/connection.ts',

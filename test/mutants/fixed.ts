@@ -39,11 +39,11 @@ export const FIXED: readonly Mutant[] = [
     test: 'core/tokens/token-wishes.test.ts',
   },
   {
-    file: 'core/connection/selections.ts',
+    file: 'core/connection/drift.ts',
     what: 'a full disk ends the look at what installations have',
-    find: '        try {\n          if (all && namesIn(facts.find(factOf(one)))) facts.put(factOf(one), null)\n',
-    put: '        if (all && namesIn(facts.find(factOf(one)))) facts.put(factOf(one), null)\n        try {\n',
-    test: 'core/connection/selections.test.ts',
+    find: "    try {\n      const before = namesIn(facts.find(selectionOf(of.id)))\n      if (of.repositorySelection === 'all' && before) facts.put(selectionOf(of.id), null)\n",
+    put: "    const before = namesIn(facts.find(selectionOf(of.id)))\n    if (of.repositorySelection === 'all' && before) facts.put(selectionOf(of.id), null)\n    try {\n",
+    test: 'core/connection/drift-repositories.test.ts',
   },
   {
     file: 'cli/policy-diff.ts',

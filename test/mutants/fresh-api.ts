@@ -55,8 +55,8 @@ export const FRESH_API: readonly Mutant[] = [
   {
     file: 'core/connection/drift.ts',
     what: 'what GitHub said of one App is taken for the App of the next connection',
-    find: 'await connectionState.serially(async () => void (isMeant() && learnApp(app)))',
-    put: 'await connectionState.serially(async () => void learnApp(app))',
+    find: '        if (!isMeant()) return\n        appSeenAtMs',
+    put: '        appSeenAtMs',
     test: 'core/connection/drift.test.ts',
   },
   {

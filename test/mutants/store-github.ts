@@ -319,11 +319,11 @@ export const STORE_GITHUB: readonly Mutant[] = [
     test: 'core/store/record-shapes.test.ts',
   },
   {
-    file: 'core/connection/changes.ts',
+    file: 'core/connection/drift-rules.ts',
     what: 'permissions are told in the wrong direction',
     find: "`${name}: ${was[name] ?? 'none'} → ${now[name] ?? 'none'}`",
     put: "`${name}: ${now[name] ?? 'none'} → ${was[name] ?? 'none'}`",
-    test: 'core/connection/changes.test.ts',
+    test: 'core/connection/drift-rules.test.ts',
   },
   {
     file: 'doctor/check-rules.ts',

@@ -10,7 +10,7 @@ import { createGitHubClock } from '../../src/core/github/clock.ts'
 import type { AppKey } from '../../src/core/github/request.ts'
 import { createAppLink } from '../../src/core/connection/app-link.ts'
 import { createDisable } from '../../src/core/connection/disable.ts'
-import { assembleDrift } from '../../src/core/connection/drift-parts.ts'
+import { createDrift } from '../../src/core/connection/drift.ts'
 import { createEnable } from '../../src/core/connection/enable.ts'
 import { createEvents } from '../../src/core/audit/events.ts'
 import { createImport } from '../../src/core/connection/import.ts'
@@ -136,7 +136,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     takeMint: rateLimit.takeMint,
     ...(options.limits && { limits: options.limits }),
   })
-  const drift = assembleDrift({ store: guarded, connectionState, link, tokens, audit, events, clock, log })
+  const drift = createDrift({ store: guarded, connectionState, link, tokens, audit, events, clock, log })
   const host = () => options.host ?? HERE
   const exportKey = (key: AppKey, addedAtMs: number) => ({
     fingerprint: key.fingerprint,

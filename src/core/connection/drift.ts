@@ -1,48 +1,31 @@
-// Drift: what GitHub says of the App, turned into states that are entered on evidence and left unaided, and changes that are told.
+// Drift: looks at what GitHub says of App and installations, and applies what follows from it (drift-rules.ts) to store, log and tokens.
 
-import { installationChanges, followAccount, followOwner, appChanges, narrowed } from './changes.ts'
-import {
-  type App,
-  type Installation,
-  isLive,
-  isTrouble,
-  type Live,
-  mayServe,
-  type Trouble,
-} from '../../protocol/connection.ts'
+import type { Installation } from '../../protocol/connection.ts'
 import { asFailure, type Code, Failure } from '../../protocol/errors.ts'
-import { foldName } from '../../protocol/scope.ts'
-import type { Secret } from '../../protocol/secret.ts'
+import { ADMIN_PROFILE } from '../../protocol/profile.ts'
 import type { Clock, Timer } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
+import type { Events } from '../audit/events.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
+import type { Store } from '../store/database.ts'
+import type { Tokens } from '../tokens/tokens.ts'
 import type { AppLink } from './app-link.ts'
-import type { ChangeNotifier } from './change-notifier.ts'
 import type { ConnectionState } from './connection-state.ts'
-import type { Selections } from './selections.ts'
-import { createSettling } from './settling.ts'
-import { CONFIRM_MS, createSuspicion } from './suspicion.ts'
+import {
+  type DriftEvent,
+  type DriftState,
+  hasSelection,
+  isListDue,
+  isWatched,
+  NOTHING_OBSERVED,
+  type Observation,
+  observe,
+  SOON_APART_MS,
+  TROUBLE_OF,
+} from './drift-rules.ts'
 
-export type Drift = {
-  /**
-   * Asks GitHub for the installations and settles the state. Never throws. `force`: an administrator asks, so that a time for which GitHub
-   * wants to be left alone, and a state that came and went, do not count.
-   */
-  check(options?: { force?: boolean }): Promise<void>
-  /** Looks the installations up once more, after a 404 at mint; tells whether they changed. All who ask at once share a look, and looks are apart. */
-  lookAgain(): Promise<boolean>
-  /** How often the trouble of now came and went, where it is kept as the state for that. */
-  findFlapping(): number | undefined
-  /** Until when, by the wall clock, GitHub wants no calls of the App, as a rate limit said. */
-  findRest(): number | undefined
-}
+export type Drift = ReturnType<typeof createDrift>
 
-/** What a failure of GitHub's own means for the connection, where it means anything. */
-const TROUBLE_OF: Partial<Record<Code, Trouble>> = {
-  'key-rejected': 'key-rejected',
-  'app-not-found': 'app-deleted',
-  'ip-blocked': 'blocked',
-  'account-policy': 'blocked',
-}
 /** Said by a call for a token, these are reasons to look sooner than the next beat does. */
 const TELLING = new Set<Code>([
   'key-rejected',
@@ -51,91 +34,65 @@ const TELLING = new Set<Code>([
   'permission-not-granted',
   'repository-not-accessible',
 ])
-/** GitHub's words that the App is gone count after this time where no token can prove it. */
-const UNPROVEN_MS = 5 * 60_000
 const LOOKS_APART_MS = 10_000
-const SOON_APART_MS = 60_000
 /** The App itself changes seldom. */
 const APP_EVERY_MS = 15 * 60_000
 
 export const createDrift = (deps: {
+  store: Pick<Store, 'facts'>
   connectionState: ConnectionState
   link: AppLink
-  selections: Selections
-  changeNotifier: ChangeNotifier
+  tokens: Tokens
+  audit: Pick<AuditWriter, 'owe'>
+  events: Pick<Events, 'emit'>
   clock: Clock
   log: Log
-  /** A token that GitHub should take, if there is one. */
-  findToken: () => Secret | undefined
-  /** Tokens of the installation may reach less than they say. */
-  onNarrowed: (installation: number) => void
-}): Drift => {
-  const { connectionState, link, changeNotifier, clock, log } = deps
-  const suspicion = createSuspicion(() => clock.monotonic())
-  const settling = createSettling(() => clock.monotonic())
+}) => {
+  const { connectionState, link, tokens, clock, log } = deps
+  const { facts } = deps.store
+  let state: DriftState = { ...NOTHING_OBSERVED, ...connectionState.read() }
   let looking: Promise<boolean> | undefined
   let lookedAtMs = Number.NEGATIVE_INFINITY
   let askedAtMs = Number.NEGATIVE_INFINITY
   let appSeenAtMs = Number.NEGATIVE_INFINITY
-  let restUntilMs = Number.NEGATIVE_INFINITY
   let asking = 0
   let confirmation: Timer | undefined
   let soon: Timer | undefined
 
-  const enter = (trouble: Trouble, evidence: string): void => {
-    const { connection } = connectionState.read()
-    if (!isLive(connection) || !(connection.kind === 'connected' || isTrouble(connection.kind))) return
-    settling.goesOn()
-    if (connection.kind === trouble) return
-    settling.entered()
-    connectionState.transition({ ...established(connection), kind: trouble, sinceMs: clock.now(), evidence })
-  }
-
-  const settle = (found: readonly Installation[], force: boolean): void => {
-    const { connection } = connectionState.read()
-    if (!isLive(connection)) return
-    const { account } = connection
-    const mine = found.filter(
-      i => account.type === 'enterprise' || foldName(i.account.login) === foldName(account.login),
-    )
-    const relevant = mine.length > 0 ? mine : found
-    if (relevant.length === 0) return enter('uninstalled', 'GitHub lists no installation of the App')
-    if (relevant.every(i => i.suspendedAtMs !== undefined)) {
-      return enter('suspended', `GitHub says so for ${relevant.map(i => i.account.login).join(', ')}`)
-    }
-    if (!isTrouble(connection.kind)) return
-    // A state in which nothing is served is never kept for the sake of calm.
-    if (!settling.mayLeave(force || !mayServe(connection))) return
-    connectionState.transition({ ...established(connection), kind: 'connected', sinceMs: clock.now() })
-  }
-
-  const learn = (found: readonly Installation[], force: boolean): boolean => {
-    suspicion.clear()
-    const { installations, connection } = connectionState.read()
-    const changed = JSON.stringify(installations) !== JSON.stringify(found)
-    if (changed && isLive(connection)) {
-      const account = followAccount(connection.account, installations, found)
-      connectionState.transition({ ...connection, account }, { installations: found })
-      changeNotifier.tell(installationChanges(installations, found))
-      for (const id of narrowed(installations, found)) deps.onNarrowed(id)
-    }
-    settle(found, force)
-    return changed
-  }
-
-  const learnApp = (app: App): void => {
+  /** Durable before it is remembered and told: where the disk refuses, the next look finds the same again. */
+  const apply = (observation: Observation): { readonly changed: boolean; readonly events: readonly DriftEvent[] } => {
     const { connection, installations } = connectionState.read()
-    if (!isLive(connection)) return
-    appSeenAtMs = clock.monotonic()
-    if (JSON.stringify(connection.app) === JSON.stringify(app)) return
-    const changes = appChanges(connection.app, app)
-    connectionState.transition({ ...connection, app, account: followOwner(connection, app, installations) })
-    changeNotifier.tell(changes)
+    const now = { monotonicMs: clock.monotonic(), wallMs: clock.now() }
+    const [next, events] = observe({ ...state, connection, installations }, observation, now)
+    const changed = next.installations !== installations
+    if (changed || next.connection !== connection) {
+      connectionState.transition(next.connection, changed ? { installations: next.installations } : {})
+    }
+    for (const event of events) perform(event)
+    state = next
+    return { changed, events }
   }
 
-  const watched = (): boolean => {
-    const { kind } = connectionState.read().connection
-    return kind === 'connected' || isTrouble(kind)
+  const perform = (event: DriftEvent): void => {
+    switch (event.kind) {
+      case 'change':
+        deps.audit.owe({ event: event.event, detail: event.detail })
+        deps.events.emit({ event: 'change', state: connectionState.read().connection.kind, detail: event.detail })
+        return
+      case 'narrowed':
+        return tokens.doubt(event.installation)
+      case 'selection':
+        return facts.put(selectionOf(event.installation), event.names)
+      case 'look-again':
+        // One timer, however many calls failed.
+        confirmation?.cancel()
+        confirmation = clock.after(event.afterMs, () => void check())
+        return
+      case 'try-token':
+        return
+      default:
+        return event satisfies never
+    }
   }
 
   /** Allow list and policies are not asked for the list of installations: only a token in use proves that the way is open again. */
@@ -162,71 +119,90 @@ export const createDrift = (deps: {
     }
   }
 
-  /** An App that is gone took its tokens along: while GitHub takes one, it is not. */
-  const isProven = async (code: Code): Promise<boolean> => {
-    const token = code === 'app-not-found' ? deps.findToken() : undefined
-    if (!token) return true
+  /** Lists the repositories that an installation was given, on a hint of GitHub's, for an administrator, and once in a while. Never throws. */
+  const lookAtRepositories = async (of: Installation, force: boolean): Promise<void> => {
+    const hintMs = link.findChangedMs(of.id)
     try {
-      if (!(await link.accepts(token))) return true
-      suspicion.clear()
-      return false
+      const before = namesIn(facts.find(selectionOf(of.id)))
+      if (of.repositorySelection === 'all' && before) facts.put(selectionOf(of.id), null)
+      if (!hasSelection(of) || !(force || isListDue(state, of, hintMs, clock.monotonic()))) return
+      const scope = { installation: of.id, permissions: { metadata: 'read' } } as const
+      const { token } = await tokens.obtain({ profile: ADMIN_PROFILE, scope })
+      const { items, isWhole } = await link.listRepositories(token)
+      // One that cannot be read is not gone.
+      if (!isWhole) throw new Failure('github-unexpected', 'a repository of the list cannot be read')
+      const names = items.map(({ name }) => name).toSorted()
+      apply({ kind: 'repositories', of, names, before, hintMs })
     } catch (error) {
-      log.debug('a token proves nothing of the App', { error: asFailure(error) })
-      return suspicion.lastsMs() >= UNPROVEN_MS
+      log.debug('the repositories of an installation could not be listed', { error: asFailure(error) })
     }
-  }
-
-  const suspect = async (failure: Failure, isMeant: () => boolean): Promise<void> => {
-    const trouble = TROUBLE_OF[failure.code]
-    if (!trouble || !isMeant()) return
-    // A policy names itself; the others need repeats.
-    const believed = trouble === 'blocked' || (suspicion.note(failure.code) && (await isProven(failure.code)))
-    if (believed) return connectionState.serially(async () => void (isMeant() && enter(trouble, failure.message)))
-    // One timer, however many calls failed.
-    confirmation?.cancel()
-    const waitMs = suspicion.lastsMs() < UNPROVEN_MS ? CONFIRM_MS / 2 + 1_000 : SOON_APART_MS
-    confirmation = clock.after(waitMs, () => void check())
   }
 
   const look = async (force: boolean, isMeant: () => boolean): Promise<boolean> => {
     const found = await link.listInstallations()
     if (connectionState.read().connection.kind === 'blocked') await proveWay(found)
     if (found.length === 0) await assertGone()
-    const changed = await connectionState.serially(async () => isMeant() && learn(found, force))
+    const changed = await connectionState.serially(
+      async () => isMeant() && apply({ kind: 'installations', found, force }).changed,
+    )
     if (force || clock.monotonic() - appSeenAtMs >= APP_EVERY_MS) {
       const app = await link.getApp()
-      await connectionState.serially(async () => void (isMeant() && learnApp(app)))
+      await connectionState.serially(async () => {
+        if (!isMeant()) return
+        appSeenAtMs = clock.monotonic()
+        apply({ kind: 'app', app })
+      })
     }
-    if (!isMeant()) return changed
-    const changes = await deps.selections.look(found, { force })
-    changeNotifier.tell(changes)
-    for (const { installation } of changes.filter(one => one.removed.length > 0)) deps.onNarrowed(installation)
+    if (isMeant()) for (const one of found) await lookAtRepositories(one, force)
     return changed
   }
 
+  const refused = async (failure: Failure, isMeant: () => boolean): Promise<void> => {
+    const note = (observation: Observation) =>
+      connectionState.serially(async () => (isMeant() ? apply(observation).events : []))
+    const events = await note({ kind: 'refusal', failure })
+    if (events.some(({ kind }) => kind === 'try-token')) {
+      await note({ kind: 'token', failure, isAccepted: await isTokenAccepted() })
+    }
+  }
+
+  /** Undefined where it cannot be asked. Where there is no token, none is accepted. */
+  const isTokenAccepted = async (): Promise<boolean | undefined> => {
+    const token = tokens.live()[0]?.token
+    try {
+      return token !== undefined && (await link.accepts(token))
+    } catch (error) {
+      log.debug('a token proves nothing of the App', { error: asFailure(error) })
+      return undefined
+    }
+  }
+
   const ask = async (force = false): Promise<boolean> => {
-    if (!watched() || (clock.monotonic() < restUntilMs && !force)) return false
-    const { generation } = connectionState.read()
+    const { generation, connection } = connectionState.read()
+    if (!isWatched(connection) || (findRest() !== undefined && !force)) return false
     // What GitHub says of one connection is nothing to another, restored or imported meanwhile.
-    const isMeant = (): boolean => watched() && connectionState.read().generation === generation
+    const isMeant = (): boolean => {
+      const now = connectionState.read()
+      return isWatched(now.connection) && now.generation === generation
+    }
     askedAtMs = clock.monotonic()
     asking += 1
     try {
-      const changed = await look(force, isMeant)
-      restUntilMs = Number.NEGATIVE_INFINITY
-      return changed
+      return await look(force, isMeant)
     } catch (error) {
       const failure = asFailure(error)
       log.debug('GitHub could not be asked how things stand', { error: failure })
-      if (failure.code === 'quota') restUntilMs = clock.monotonic() + (failure.retryAfterSeconds ?? 60) * 1_000
-      await suspect(failure, isMeant)
+      await refused(failure, isMeant)
       return false
     } finally {
       asking -= 1
     }
   }
 
-  /** A timer calls this: what goes wrong here, such as a full disk, must not end the daemon. */
+  /**
+   * Asks GitHub for the installations and settles the state. Never throws: a timer calls this, and a full disk must not end the daemon.
+   * `force`: an administrator asks, so that a time for which GitHub wants to be left alone, and a state that came and went, do not count.
+   */
   const check = async ({ force = false } = {}): Promise<void> => {
     try {
       await ask(force)
@@ -235,21 +211,17 @@ export const createDrift = (deps: {
     }
   }
 
-  const lookAgain = (): Promise<boolean> => {
-    if (looking) return looking
-    if (clock.monotonic() - lookedAtMs < LOOKS_APART_MS) return Promise.resolve(false)
-    lookedAtMs = clock.monotonic()
-    looking = ask().finally(() => {
-      looking = undefined
-    })
-    return looking
+  /** Until when, by the wall clock, GitHub wants no calls of the App, as a rate limit said. */
+  const findRest = (): number | undefined => {
+    const leftMs = (state.restUntilMs ?? 0) - clock.monotonic()
+    return leftMs > 0 ? clock.now() + leftMs : undefined
   }
 
   link.onOutcome(failure => {
     if (!failure) return
     if (TROUBLE_OF[failure.code] === 'blocked') {
       connectionState
-        .serially(async () => enter('blocked', failure.message))
+        .serially(async () => void apply({ kind: 'refusal', failure }))
         .catch((error: unknown) => log.error('a state could not be noted', { error: asFailure(error) }))
     } else if (TELLING.has(failure.code) && asking === 0) {
       if (failure.code === 'permission-not-granted') appSeenAtMs = Number.NEGATIVE_INFINITY
@@ -262,13 +234,26 @@ export const createDrift = (deps: {
 
   return {
     check,
-    lookAgain,
-    findFlapping: () => (watched() ? settling.findFlapping() : undefined),
-    findRest() {
-      const leftMs = restUntilMs - clock.monotonic()
-      return leftMs > 0 ? clock.now() + leftMs : undefined
+    /** Looks the installations up once more, after a 404 at mint; tells whether they changed. All who ask at once share a look, and looks are apart. */
+    lookAgain(): Promise<boolean> {
+      if (looking) return looking
+      if (clock.monotonic() - lookedAtMs < LOOKS_APART_MS) return Promise.resolve(false)
+      lookedAtMs = clock.monotonic()
+      looking = ask().finally(() => {
+        looking = undefined
+      })
+      return looking
     },
+    /** How often the trouble came and went, where it is kept as the state for that. */
+    findFlapping(): number | undefined {
+      const isKept = isWatched(connectionState.read().connection) && state.calmSinceMs !== undefined
+      return isKept ? state.enteredAtMs.length : undefined
+    },
+    findRest,
   }
 }
 
-const established = ({ app, account, host, enabledAtMs }: Live) => ({ app, account, host, enabledAtMs })
+/** A fact of the connection: it goes with it. */
+const selectionOf = (installation: number): string => `connection.repositories.${installation}`
+
+const namesIn = (fact: unknown): string[] | undefined => (Array.isArray(fact) ? fact.map(String) : undefined)

@@ -8,7 +8,7 @@ import { createGitHubClock } from '../../../src/core/github/clock.ts'
 import { exportPem, readPrivateKey } from '../../../src/core/github/app-jwt.ts'
 import { createGitHub } from '../../../src/core/github/request.ts'
 import { createAppLink } from '../../../src/core/connection/app-link.ts'
-import { assembleDrift } from '../../../src/core/connection/drift-parts.ts'
+import { createDrift } from '../../../src/core/connection/drift.ts'
 import { createEvents } from '../../../src/core/audit/events.ts'
 import { createConnectionState } from '../../../src/core/connection/connection-state.ts'
 import { createTokens } from '../../../src/core/tokens/tokens.ts'
@@ -107,7 +107,7 @@ const createSubject = () => {
   const refresh = () => ({ beforeExpiryMs: 0, settleMs: 0 })
   const shared = { store, link, connectionState, audit, events, clock, log }
   const tokens = createTokens({ ...shared, githubClock, settings: refresh, random: () => 0, takeMint() {} })
-  const drift = assembleDrift({ ...shared, tokens })
+  const drift = createDrift({ ...shared, tokens })
   return {
     clock,
     drift,

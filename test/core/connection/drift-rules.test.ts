@@ -8,7 +8,7 @@ import {
   installationChanges,
   narrowed,
   pendingPermissions,
-} from '../../../src/core/connection/changes.ts'
+} from '../../../src/core/connection/drift-rules.ts'
 import type { Account, App, Installation, Live } from '../../../src/protocol/connection.ts'
 
 const org = (login: string): Account => ({ type: 'organization', login })
