@@ -99,7 +99,7 @@ const deps: CliDeps = {
     })
   },
   async checkOffline({ configFile }) {
-    const { checkOffline } = await import('./core/offline-check.ts')
+    const { checkOffline } = await import('./core/offline.ts')
     return checkOffline({ configFile, env: process.env, surroundings: await deps.surroundings() })
   },
   async debugBundle(wish) {

@@ -10,11 +10,12 @@ import { createWayToGitHub, USER_AGENT } from './engine-github.ts'
 import { createEngineMembership } from './engine-membership.ts'
 import { createKeeping } from './engine-snapshots.ts'
 import { readPrivateKey } from './github/app-jwt.ts'
-import { createAppLink } from './connection/app-link.ts'
+import { type AppLink, createAppLink } from './connection/app-link.ts'
 import { createAuditLog } from './audit/audit.ts'
-import { createPatient } from './check-patient.ts'
-import type { Patient } from '../doctor/ask-github.ts'
-import { createDrift } from './connection/drift.ts'
+import { createDrift, type Drift } from './connection/drift.ts'
+import type { Membership } from './connection/membership.ts'
+import type { GitHubClock } from './github/clock.ts'
+import type { Recovery } from './snapshot/recovery.ts'
 import type { Events } from './audit/events.ts'
 import { createExplain, type Directory } from './policy/explain.ts'
 import { createFeatures } from './connection/features.ts'
@@ -28,9 +29,9 @@ import { createRefreshHistory } from './tokens/refresh-history.ts'
 import { createRevokeAll } from './tokens/revoke-all.ts'
 import { createStatusReport } from './status.ts'
 import { createTokenIssuer } from './tokens/token-issuer.ts'
-import { createTokens } from './tokens/tokens.ts'
+import { createTokens, type Tokens } from './tokens/tokens.ts'
 import { createRateLimit } from './peers/rate-limit.ts'
-import { createAuditWriter, nameOf } from './audit/audit-writer.ts'
+import { type AuditWriter, createAuditWriter, nameOf } from './audit/audit-writer.ts'
 import type { Clock } from '../service/clock.ts'
 import type { Config } from '../service/config.ts'
 import { findGroup, findUser, groupName, groupsOfUser, userName } from '../service/libc.ts'
@@ -72,8 +73,18 @@ export type Engine = {
   readonly operations: Operations
   readonly heartbeat: Heartbeat
   appForm(account: Account, state: string): AppForm
-  /** What the doctor may ask. */
-  readonly patient: Patient
+  /** For the doctor. */
+  readonly parts: {
+    readonly store: Store
+    readonly link: AppLink
+    readonly tokens: Tokens
+    readonly drift: Drift
+    readonly audit: AuditWriter
+    readonly recovery: Recovery
+    readonly githubClock: GitHubClock
+    readonly membership: () => Membership | undefined
+    readonly readKey: typeof readPrivateKey
+  }
   /** What the App is asked to have. */
   wantedPermissions(): Permissions
   /** Where an enable goes on: our page, or GitHub's form for an enterprise. */
@@ -306,18 +317,7 @@ const buildEngine = (deps: EngineDeps, { store, auditStore }: { store: Store; au
     },
     heartbeat,
     appForm,
-    patient: createPatient({
-      store,
-      link,
-      tokens,
-      drift,
-      recovery,
-      githubClock,
-      readKey: readPrivateKey,
-      whyNotCalling: () => membership()?.whyNotCalling(),
-      findUnwritten: () => audit.findTrouble(),
-      role: () => membership()?.role() ?? 'single',
-    }),
+    parts: { store, link, tokens, drift, audit, recovery, githubClock, membership, readKey: readPrivateKey },
     wantedPermissions,
     formUrl,
     whyNotCalling,

@@ -29,7 +29,7 @@ import type { Peer } from '../protocol/profile.ts'
 import { keepEngine } from './engine-keeper.ts'
 import { readRedirect } from './github/app-manifest.ts'
 import { createEvents } from './audit/events.ts'
-import type { Doctor } from '../doctor/check.ts'
+import type { Doctor } from '../doctor/doctor.ts'
 import { createRateLimit } from './peers/rate-limit.ts'
 import { createClock, type Timer } from '../service/clock.ts'
 import type { Config, Surroundings } from '../service/config.ts'
@@ -107,23 +107,12 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const keeper = keepEngine({ ...engineDeps, host, outbound, events, clock, log })
   const metrics = createMetrics({ clock, events, operations: keeper.operations, state: keeper.state, version: VERSION })
   let doctor: Doctor | undefined
-  const hireDoctor = async (): Promise<Doctor> => {
-    const { createDoctor } = await import('./engine-doctor.ts')
-    const patient = () => keeper.engine().patient
-    return createDoctor({
-      config: () => config,
-      refused: () => refused,
-      doubts: () => doubts,
-      env,
-      outbound,
-      clock,
-      cluster: () => keeper.operations().cluster(),
-      standing: keeper.standing,
-      patient,
-      whyNotCalling: () => keeper.engine().whyNotCalling(),
-    })
+  const loadDoctor = async (): Promise<Doctor> => {
+    const [{ createDoctor }, { createProbe }] = await Promise.all([import('../doctor/doctor.ts'), import('./probe.ts')])
+    const { standing, engine } = keeper
+    return createDoctor(createProbe({ ...engineDeps, outbound, clock, standing, engine }))
   }
-  const check: Backend['check'] = async tell => (doctor ??= await hireDoctor()).check(tell)
+  const check: Backend['check'] = async tell => (doctor ??= await loadDoctor()).check(tell)
   const attest = createAttest({ weakPid: () => config.policy.weakPid })
   const activated = activatedSockets(env)
   const turns = createHolderTurns()

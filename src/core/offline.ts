@@ -1,38 +1,58 @@
-// The second composition root: what must work while no daemon answers, over the same operations. As root it acts as the owner of the state folder.
+// What must work while no daemon answers, over the same engine. As root it acts as the owner of the state folder.
 
 import { randomBytes } from 'node:crypto'
-import { chownSync, existsSync, linkSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import {
+  accessSync,
+  chownSync,
+  constants,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
+import { createDoctor } from '../doctor/doctor.ts'
+import { failed, OF_GITHUB, OF_NETWORK, skipAll } from '../doctor/findings.ts'
+import type { StoreFacts } from '../doctor/probe.ts'
 import { type Host, isLive } from '../protocol/connection.ts'
 import { asFailure, Failure } from '../protocol/errors.ts'
-import { storedTime } from './store/record-shapes.ts'
 import { Secret } from '../protocol/secret.ts'
-import type { RestoreAnswer, StateAnswer } from '../protocol/wire.ts'
-import { type Engine, openEngine } from './engine.ts'
-import { snapshotSettings, waitingBundleAt } from './engine-snapshots.ts'
-import { createEvents } from './audit/events.ts'
-import { recipientsOf, SIGNER } from './snapshot/recovery.ts'
-import { contentOf, type ExportWish } from './snapshot/snapshots.ts'
+import { isoTime, type RestoreAnswer, type StateAnswer } from '../protocol/wire.ts'
+import { type CheckReport, orderRows } from '../protocol/wire-check.ts'
 import { createClock } from '../service/clock.ts'
-import { loadConfig } from '../service/config.ts'
+import { type Config, loadConfig, type Surroundings } from '../service/config.ts'
+import { doubtsIn, refusalOf } from '../service/config-findings.ts'
 import { writeDurably } from '../service/files.ts'
 import { findUser } from '../service/libc.ts'
 import { lockStateFolder } from '../service/lock.ts'
 import { describeError, type Fields, type Log, redact } from '../service/log.ts'
 import { actAs, isRoot, type Owner, ownerOf } from '../service/owner.ts'
+import { type ProxyKeys, type ProxySettings, passwordIn, proxySettingsFrom } from '../service/proxy-settings.ts'
 import { openSealed, seal } from '../service/sealed-credential.ts'
-import { NO_PROXY, proxyWithoutDaemon } from './offline-proxy.ts'
-import { createOutbound } from './outbound/outbound.ts'
 import { machineId, systemHostname } from '../service/systemd.ts'
+import { unitDoubts } from '../service/unit-files.ts'
+import { VERSION } from '../service/version.ts'
+import { createEvents } from './audit/events.ts'
+import { checkConfig } from './config-check.ts'
+import { type Engine, openEngine } from './engine.ts'
+import { snapshotSettings, waitingBundleAt } from './engine-snapshots.ts'
+import { createOutbound } from './outbound/outbound.ts'
+import { QUARANTINED } from './probe.ts'
 import { writeBundle } from './snapshot/bundle.ts'
+import { setAsideClosed, unlockByRecoveryKey } from './snapshot/closed-store.ts'
 import { createRecoveryKey, decryptWith, readIdentities } from './snapshot/encryption.ts'
+import { proveBundle, summarize } from './snapshot/proof.ts'
+import { recipientsOf, SIGNER } from './snapshot/recovery.ts'
 import { createSigner, readSigner } from './snapshot/signing.ts'
+import { contentOf, type ExportWish } from './snapshot/snapshots.ts'
 import { findRecoveryWrap, readDatabaseKey, readStore, type StoreContent } from './store/database.ts'
 import { KEY_BYTES, WITHOUT_RECOVERY_KEY } from './store/key.ts'
 import { sealedStoreKey, storeKeyWithoutDaemon } from './store/machine-key.ts'
+import { LAST_EXPORT, storedTime } from './store/record-shapes.ts'
 import { rotateStoreKey, type RotateWish } from './store/rotate-store-key.ts'
-import { setAsideClosed, unlockByRecoveryKey } from './snapshot/closed-store.ts'
-import { proveBundle, summarize } from './snapshot/proof.ts'
 
 export type OfflineOptions = {
   readonly configFile: string
@@ -248,8 +268,8 @@ const hasStore = (state: string): boolean => {
     }
     return false
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false
-    if (error instanceof Error && 'code' in error && error.code === 'EACCES') {
+    if (hasCode(error, 'ENOENT')) return false
+    if (hasCode(error, 'EACCES')) {
       throw new Failure('not-permitted', `${folder} is for root and the daemon's user only`, {
         cause: error,
         next: 'Run it with sudo.',
@@ -318,3 +338,132 @@ const makeKeyFile = (path: string, state: string): string | undefined => {
   }
   return `made a new store key: ${path}`
 }
+
+const ABSENT = 'the daemon does not answer'
+
+/** The doctor without the daemon. Its state is `daemon-absent`, and its verdict that of a daemon that is down. Never throws for what it is to find. */
+export const checkOffline = async (options: {
+  readonly configFile: string
+  readonly env: NodeJS.ProcessEnv
+  readonly surroundings: Surroundings
+}): Promise<CheckReport> => {
+  const { configFile, env, surroundings } = options
+  const clock = createClock()
+  let config: Config
+  let proxy: OfflineProxy
+  let outbound: ReturnType<typeof createOutbound>
+  const { findings } = await checkConfig(options)
+  try {
+    const refusal = refusalOf(findings)
+    if (refusal) throw refusal
+    config = loadConfig(configFile, surroundings)
+    proxy = proxyWithoutDaemon(config.proxy, env)
+    outbound = createOutbound(proxy.unknown === undefined ? proxy.settings : NO_PROXY)
+  } catch (error) {
+    const unseen = ['store', 'recovery-key', 'backup', ...OF_NETWORK, ...OF_GITHUB, 'cluster'] as const
+    return {
+      verdict: 'failed',
+      state: 'daemon-absent',
+      checked_at: isoTime(clock.now()),
+      took_ms: 0,
+      rows: orderRows([
+        failed({ layer: 'configuration' }, asFailure(error)),
+        ...skipAll(unseen, 'the configuration cannot be read'),
+      ]),
+    }
+  }
+  const stored = await readContent(config, env)
+  const content = stored instanceof Failure ? undefined : stored
+  try {
+    const doctor = createDoctor({
+      clock,
+      standing: () => ({ state: 'daemon-absent', meaning: ABSENT, next: '' }),
+      examine: outbound.examine,
+      userAgent: `ghconnect/${VERSION}`,
+      addresses: () => config.github,
+      profiles: () => config.policy.profiles,
+      configuration: () => ({ file: config.file, doubts: [...doubtsIn(findings), ...unitDoubts(config.policy)] }),
+      examineStore() {
+        if (stored instanceof Failure) throw stored
+        return stored ? 'It is read, and the store key opens it.' : 'None was made yet: the first start makes it.'
+      },
+      findStore: () => (stored instanceof Failure ? undefined : factsOf(config, stored)),
+      whyNotCalling: () =>
+        proxy.unknown ?? (content?.record.connection.kind === 'quarantined' ? QUARANTINED : undefined),
+      app: () => ABSENT,
+      cluster: async () => 'this is a single node',
+    })
+    return { ...(await doctor.check()), verdict: 'failed' }
+  } finally {
+    outbound.close()
+  }
+}
+
+/** Undefined where no store was made yet. As its owner, as SQLite may leave a file beside it. */
+const readContent = async (config: Config, env: NodeJS.ProcessEnv): Promise<StoreContent | Failure | undefined> => {
+  const { state } = config.paths
+  try {
+    accessSync(state, constants.R_OK | constants.X_OK)
+    const storeKey = storeKeyWithoutDaemon(config, env)
+    return await actAs(ownerOf(state), async () => readStore({ folder: join(state, 'store'), storeKey }))
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    if (hasCode(error, 'EACCES')) return new Failure('not-permitted', `${state} is for root and the daemon's user only`)
+    return asFailure(error)
+  }
+}
+
+const factsOf = (config: Config, content: StoreContent | undefined): StoreFacts => {
+  const findFact = (name: string): unknown => content?.findFact(name)
+  return {
+    generation: content?.record.generation ?? 0,
+    isLive: content !== undefined && isLive(content.record.connection),
+    recipients: recipientsOf(config.snapshot.recipients, findFact),
+    isFollower: false,
+    isWrapped: findRecoveryWrap(join(config.paths.state, 'store')) !== undefined,
+    lastExport: findFact(LAST_EXPORT),
+  }
+}
+
+/** The web proxy as the daemon has it, or why this process cannot know it, with the command that can. */
+type OfflineProxy =
+  | { readonly settings: ProxySettings; readonly unknown?: undefined }
+  | { readonly unknown: string; readonly settings?: undefined }
+
+export const NO_PROXY: ProxySettings = { proxy: undefined, exclude: [], ca: undefined }
+
+/** A guessed password would be refused, and the wrong thing blamed. Throws `configuration`. */
+export const proxyWithoutDaemon = (keys: ProxyKeys, env: NodeJS.ProcessEnv): OfflineProxy => {
+  const closed = [keys.passwordFile, keys.caFile].find(isClosed)
+  if (closed !== undefined) return { unknown: `${closed} is not readable by this user; run this with sudo` }
+  const settings = proxySettingsFrom(keys, env)
+  const { proxy } = settings
+  if (!proxy?.user || proxy.hasPassword || keys.url === undefined) return { settings }
+  if (!isRoot()) {
+    return {
+      unknown: `only root can open the password of ${proxy.toString()}, a credential of the daemon; run this with sudo`,
+    }
+  }
+  try {
+    const name = 'proxy.password'
+    const sealed = openSealed({ path: join(dirname(sealedStoreKey(env).path), name), name, withKey: 'host' })
+    if (sealed === undefined) return { settings }
+    const password = new Secret(passwordIn(sealed))
+    return { settings: { ...settings, proxy: proxy.withPassword(password) } }
+  } catch (error) {
+    return { unknown: `${asFailure(error).message}; \`ghconnect check\` knows it once the daemon runs` }
+  }
+}
+
+const isClosed = (file: string | undefined): boolean => {
+  if (file === undefined) return false
+  try {
+    accessSync(file, constants.R_OK)
+    return false
+  } catch (error) {
+    return hasCode(error, 'EACCES')
+  }
+}
+
+const hasCode = (error: unknown, code: string): boolean =>
+  error instanceof Error && 'code' in error && error.code === code

@@ -10,7 +10,7 @@ import { createForms } from '../../src/core/engine-forms.ts'
 import { createWayToGitHub, USER_AGENT } from '../../src/core/engine-github.ts'
 import { snapshotSettings, waitingBundleAt } from '../../src/core/engine-snapshots.ts'
 import { readPrivateKey } from '../../src/core/github/app-jwt.ts'
-import { NO_PROXY } from '../../src/core/offline-proxy.ts'
+import { NO_PROXY } from '../../src/core/offline.ts'
 import { createEvents } from '../../src/core/audit/events.ts'
 import { createOutbound, type Fetch } from '../../src/core/outbound/outbound.ts'
 import { parseProxyAddress } from '../../src/service/proxy-address.ts'
@@ -202,7 +202,7 @@ test('credentials of another machine are quarantined before anybody can ask for 
   const engine = open()
   t.teardown(() => engine.close())
   t.is(engine.operations.connectionState.read().connection.kind, 'quarantined')
-  t.is(engine.patient.connection().kind, 'quarantined')
+  t.is(engine.parts.store.connection.read().connection.kind, 'quarantined')
 })
 
 test('without a page nothing is enabled that would need it', async t => {
@@ -222,7 +222,7 @@ test('recovery keys get the keys of store and log at the start, and again after 
   t.teardown(() => engine.close())
   const { recovery, disable, snapshots } = engine.operations
   await recovery.ensureWrap()
-  t.true(engine.patient.vault().isWrapped)
+  t.true(engine.parts.store.hasRecoveryWrap())
   await recovery.add(OTHER_RECOVERY.recipient)
   t.deepEqual(recovery.recipients(), [RECOVERY.recipient, OTHER_RECOVERY.recipient])
   waitingBundleAt(place.state).put(Buffer.from('no bundle'))
@@ -230,9 +230,9 @@ test('recovery keys get the keys of store and log at the start, and again after 
   t.is(waitingBundleAt(place.state).find(), undefined, 'what waited goes with the connection')
   t.false(snapshots.exportsWaiting())
   // Told by the change of state: nobody else asks for it.
-  for (let tries = 0; tries < 500 && !engine.patient.vault().isWrapped; tries += 1)
+  for (let tries = 0; tries < 500 && !engine.parts.store.hasRecoveryWrap(); tries += 1)
     await new Promise(resolve => void setImmediate(resolve))
-  t.true(engine.patient.vault().isWrapped)
+  t.true(engine.parts.store.hasRecoveryWrap())
 })
 
 test('an engine without a daemon asks no cluster, and takes the key that it is given', t => {

@@ -116,11 +116,11 @@ export const FIXED: readonly Mutant[] = [
     test: 'service/sealed-credential.test.ts',
   },
   {
-    file: 'doctor/check.ts',
+    file: 'doctor/doctor.ts',
     what: 'what nobody foresaw leaves a failure that nobody hears',
-    find: '  await Promise.all([\n    examineNetwork(deps, { beganMs, tell: tellAll }),\n    examineLocal(),\n',
-    put: '  const network = examineNetwork(deps, { beganMs, tell: tellAll })\n  await examineLocal()\n  await Promise.all([\n    network,\n',
-    test: 'doctor/check.test.ts',
+    find: '  await Promise.all([\n    examineNetwork(probe, untilMs, tell),\n    (async () => tell(examineMachine(probe)))(),\n',
+    put: '  const network = examineNetwork(probe, untilMs, tell)\n  tell(examineMachine(probe))\n  await Promise.all([\n    network,\n',
+    test: 'doctor/doctor.test.ts',
   },
   {
     file: 'service/cluster-files.ts',

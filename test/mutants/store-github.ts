@@ -326,18 +326,18 @@ export const STORE_GITHUB: readonly Mutant[] = [
     test: 'core/connection/drift-rules.test.ts',
   },
   {
-    file: 'doctor/check-rules.ts',
+    file: 'doctor/findings.ts',
     what: 'a used-up disk is laid at the host',
-    find: "  'disk-full': 'store',\n",
+    find: "    'disk-full',\n",
     put: '',
-    test: 'doctor/check-rules.test.ts',
+    test: 'doctor/findings.test.ts',
   },
   {
-    file: 'doctor/check-github.ts',
+    file: 'doctor/judge.ts',
     what: 'at its end a quota is a warning',
     find: '  if (remaining === 0) return failed',
     put: '  if (remaining < 0) return failed',
-    test: 'doctor/check-github.test.ts',
+    test: 'doctor/judge-github.test.ts',
   },
   {
     file: 'protocol/github-addresses.ts',

@@ -2,7 +2,7 @@
 
 import type { ExecutionContext } from 'ava'
 import { keepEngine } from '../../src/core/engine-keeper.ts'
-import { NO_PROXY } from '../../src/core/offline-proxy.ts'
+import { NO_PROXY } from '../../src/core/offline.ts'
 import { createEvents } from '../../src/core/audit/events.ts'
 import { createOutbound } from '../../src/core/outbound/outbound.ts'
 import { createFakeClock, createFakeLog } from './fakes.ts'

@@ -1,67 +1,53 @@
-// The doctor's rules: which layer a problem is laid at, what is not asked because of it, and what all rows come to.
+// The doctor's findings: the layer that a problem is attributed to, a row for each verdict, and what all rows amount to.
 
 import type { Code, Failure } from '../protocol/errors.ts'
-import { type CheckReport, type CheckRow, worstOf } from '../protocol/wire-check.ts'
+import { type CheckReport, type CheckRow, LAYERS, worstOf } from '../protocol/wire-check.ts'
 
 export type Layer = CheckRow['layer']
 export type Verdict = CheckReport['verdict']
 
-/** In the order of the layers: what must work before a token is got. */
-const ON_THE_WAY: readonly Layer[] = ['dns', 'proxy', 'tls', 'host']
 /** What only GitHub's API can say, for one who asks as the App. */
-export const OF_GITHUB: readonly Layer[] = [
-  'egress',
-  'key',
-  'app',
-  'installation',
-  'permissions',
-  'repositories',
-  'quota',
-]
-export const OF_NETWORK: readonly Layer[] = ['clock', ...ON_THE_WAY]
+export const OF_GITHUB: readonly Layer[] = LAYERS.slice(LAYERS.indexOf('egress'), LAYERS.indexOf('cluster'))
+export const OF_NETWORK: readonly Layer[] = ['clock', 'dns', 'proxy', 'tls', 'host']
 
-/** The layer at which a failure is mended. */
-export const layerOf = (code: Code): Layer => LAYER_OF[code] ?? 'host'
+/** The layer at which a failure is fixed. */
+export const layerOf = (code: Code): Layer => LAYER_OF.get(code) ?? 'host'
 
-const LAYER_OF: Partial<Record<Code, Layer>> = {
-  configuration: 'configuration',
-  locked: 'store',
-  'wrong-store-key': 'store',
-  'store-corrupt': 'store',
-  'store-newer': 'store',
-  'state-in-use': 'store',
-  'disk-full': 'store',
-  io: 'store',
-  'audit-unavailable': 'store',
-  'clock-skew': 'clock',
-  dns: 'dns',
-  'proxy-unreachable': 'proxy',
-  'proxy-authentication': 'proxy',
-  'proxy-auth-scheme': 'proxy',
-  'proxy-refused': 'proxy',
-  tls: 'tls',
-  'ip-blocked': 'egress',
-  'key-rejected': 'key',
-  'invalid-key': 'key',
-  'app-not-found': 'app',
-  'installation-not-found': 'installation',
-  suspended: 'installation',
-  'bad-credentials': 'installation',
-  'account-policy': 'installation',
-  forbidden: 'permissions',
-  'permission-not-granted': 'permissions',
-  'scope-mismatch': 'permissions',
-  'repository-not-accessible': 'repositories',
-  quota: 'quota',
-  'cluster-unreachable': 'cluster',
-  'cluster-refused': 'cluster',
-  'cluster-conflict': 'cluster',
-  'cluster-secret': 'cluster',
-  'cluster-behind': 'cluster',
-  'cluster-member': 'cluster',
-  isolated: 'cluster',
-  replica: 'cluster',
+const CODES: Partial<Record<Layer, readonly Code[]>> = {
+  configuration: ['configuration'],
+  store: [
+    'locked',
+    'wrong-store-key',
+    'store-corrupt',
+    'store-newer',
+    'state-in-use',
+    'disk-full',
+    'io',
+    'audit-unavailable',
+  ],
+  clock: ['clock-skew'],
+  dns: ['dns'],
+  proxy: ['proxy-unreachable', 'proxy-authentication', 'proxy-auth-scheme', 'proxy-refused'],
+  tls: ['tls'],
+  egress: ['ip-blocked'],
+  key: ['key-rejected', 'invalid-key'],
+  app: ['app-not-found'],
+  installation: ['installation-not-found', 'suspended', 'bad-credentials', 'account-policy'],
+  permissions: ['forbidden', 'permission-not-granted', 'scope-mismatch'],
+  repositories: ['repository-not-accessible'],
+  quota: ['quota'],
+  cluster: [
+    'cluster-unreachable',
+    'cluster-refused',
+    'cluster-conflict',
+    'cluster-secret',
+    'cluster-behind',
+    'cluster-member',
+    'isolated',
+    'replica',
+  ],
 }
+const LAYER_OF = new Map(LAYERS.flatMap(layer => (CODES[layer] ?? []).map(code => [code, layer])))
 
 type Of = { readonly layer: Layer; readonly subject?: string | undefined; readonly tookMs?: number }
 

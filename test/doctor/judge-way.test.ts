@@ -1,8 +1,8 @@
 // The way out judged: one fault, one layer, whatever it hides.
 
 import test from 'ava'
-import { type HostToAllow, hostsToAllow } from '../../src/doctor/check-hosts.ts'
-import { judgeWay, type Trip } from '../../src/doctor/check-way.ts'
+import { judgeWay } from '../../src/doctor/judge.ts'
+import { type HostToAllow, hostsToAllow, type Trip } from '../../src/doctor/probe.ts'
 import { type Code, Failure } from '../../src/protocol/errors.ts'
 import type { Passage, Root, Stage } from '../../src/protocol/passage.ts'
 import type { CheckRow } from '../../src/protocol/wire-check.ts'

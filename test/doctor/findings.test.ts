@@ -2,13 +2,13 @@
 
 import test from 'ava'
 import * as fc from 'fast-check'
-import { failed, fails, type Layer, layerOf, ok, skipAll, verdictOf, warning } from '../../src/doctor/check-rules.ts'
+import { failed, fails, type Layer, layerOf, ok, skipAll, verdictOf, warning } from '../../src/doctor/findings.ts'
 import { exitOf, orderRows } from '../../src/protocol/wire-check.ts'
-import { clockRow } from '../../src/doctor/check-clock.ts'
-import { clusterRow } from '../../src/doctor/check-cluster.ts'
-import { hostsToAllow, isPublicHost } from '../../src/doctor/check-hosts.ts'
+import { clockRow, clusterRow, isPublicHost } from '../../src/doctor/judge.ts'
+import { hostsToAllow } from '../../src/doctor/probe.ts'
 import { CATALOGUE, type Code, Failure, isCode } from '../../src/protocol/errors.ts'
 import { CheckRow, LAYERS } from '../../src/protocol/wire-check.ts'
+import type { ClusterStatus } from '../../src/protocol/wire.ts'
 
 const codes = Object.keys(CATALOGUE).filter(isCode)
 
@@ -244,6 +244,8 @@ test('which host is for what is told, uploads with their port', t => {
   t.like(uploads, { host: 'uploads.ghe.test:8443', url: 'https://uploads.ghe.test:8443/', method: 'HEAD' })
 })
 
+const clusterOf = (value: ClusterStatus | string): CheckRow => clusterRow({ value, tookMs: 5 })
+
 const node = {
   cluster: 'ghe',
   node: 'one',
@@ -260,22 +262,24 @@ const node = {
 } as const
 
 test('a node in its cluster: well, without a leader, cut off, not joined, single', t => {
-  t.like(clusterRow({ ...node, members: [] }), {
+  t.like(clusterOf({ ...node, members: [] }), {
     verdict: 'ok',
     evidence: 'This node (one) is a follower, one of 0, and holds record 7 of 7; two leads.',
   })
   const { leader: _, ...headless } = node
-  t.is(clusterRow({ ...headless, members: [] }).verdict, 'warning')
-  t.like(clusterRow({ ...node, members: [], in_touch: false, trouble: 'no endpoint answers' }), {
+  t.is(clusterOf({ ...headless, members: [] }).verdict, 'warning')
+  t.like(clusterOf({ ...node, members: [], in_touch: false, trouble: 'no endpoint answers' }), {
     verdict: 'failed',
     code: 'cluster-unreachable',
     evidence: 'This node (one) has not heard of it yet: no endpoint answers.',
   })
-  t.like(clusterRow({ ...node, members: [], trouble: 'it is sealed otherwise. Give it the secret.' }), {
+  t.like(clusterOf({ ...node, members: [], trouble: 'it is sealed otherwise. Give it the secret.' }), {
     verdict: 'failed',
     code: 'cluster-behind',
     evidence: 'This node (one) lags behind it: it is sealed otherwise. Give it the secret.',
   })
-  t.is(clusterRow({ ...node, members: [], joined: false }).verdict, 'skipped')
-  t.is(clusterRow(undefined).evidence, 'Not asked: this is a single node.')
+  t.is(clusterOf({ ...node, members: [], joined: false }).verdict, 'skipped')
+  t.is(clusterOf('this is a single node').evidence, 'Not asked: this is a single node.')
+  const failure = new Failure('timeout', 'the cluster did not answer')
+  t.like(clusterRow({ failure, tookMs: 5 }), { verdict: 'failed', code: 'timeout', took_ms: 5 })
 })

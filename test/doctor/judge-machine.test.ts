@@ -2,13 +2,15 @@
 
 import test from 'ava'
 import { Failure } from '../../src/protocol/errors.ts'
+import type { Profile } from '../../src/protocol/profile.ts'
 import type { CheckRow } from '../../src/protocol/wire-check.ts'
-import { checkLocally, type LocalDeps, type Vault } from '../../src/doctor/check-local.ts'
+import { examineMachine } from '../../src/doctor/doctor.ts'
+import type { StoreFacts } from '../../src/doctor/probe.ts'
 
 const DAY = 86_400_000
 const NOW = Date.UTC(2026, 4, 9, 12)
 
-const VAULT: Vault = {
+const FACTS: StoreFacts = {
   generation: 3,
   isLive: true,
   recipients: ['age1one'],
@@ -17,21 +19,25 @@ const VAULT: Vault = {
   lastExport: { atMs: NOW, generation: 3 },
 }
 
-const look = (more: Partial<LocalDeps> = {}): CheckRow[] => {
+type Probe = Parameters<typeof examineMachine>[0]
+
+const PROFILE: Profile = { name: 'a', allow: { users: [], groups: [], units: [] } }
+
+const look = (more: Partial<Probe> = {}): CheckRow[] => {
   let monotonicMs = 0
-  return checkLocally({
-    nowMs: () => NOW,
-    monotonic: () => (monotonicMs += 7),
-    configuration: () => ({ file: 'c.toml', profiles: 2, doubts: [] }),
+  return examineMachine({
+    clock: { now: () => NOW, monotonic: () => (monotonicMs += 7) },
+    profiles: () => [PROFILE, PROFILE],
+    configuration: () => ({ file: 'c.toml', doubts: [] }),
     examineStore: () => 'Its pages are whole.',
-    vault: () => VAULT,
+    findStore: () => FACTS,
     ...more,
   })
 }
-const rowOf = (layer: CheckRow['layer'], more: Partial<LocalDeps> = {}): Partial<CheckRow> =>
+const rowOf = (layer: CheckRow['layer'], more: Partial<Probe> = {}): Partial<CheckRow> =>
   look(more).find(row => row.layer === layer) ?? {}
-const of = (layer: CheckRow['layer'], vault: Partial<Vault>): Partial<CheckRow> =>
-  rowOf(layer, { vault: () => ({ ...VAULT, ...vault }) })
+const of = (layer: CheckRow['layer'], facts: Partial<StoreFacts>): Partial<CheckRow> =>
+  rowOf(layer, { findStore: () => ({ ...FACTS, ...facts }) })
 
 test('where all is well each row says what was seen', t => {
   t.deepEqual(look(), [
@@ -49,27 +55,32 @@ test('where all is well each row says what was seen', t => {
 })
 
 test('of the configuration a refusal comes first, then the first doubt and how many more there are', t => {
-  const file = { file: 'c.toml', profiles: 1 }
+  const file = { file: 'c.toml' }
+  const profiles = () => [PROFILE]
   const doubt = (said: string) => ({ said, next: `Mend ${said}.` })
-  t.like(rowOf('configuration', { configuration: () => ({ ...file, refused: 'line 3', doubts: [doubt('a')] }) }), {
-    verdict: 'failed',
-    code: 'configuration',
-    evidence: 'The settings of before are in force, as the file was refused: line 3.',
-    next: 'Correct it, then `systemctl reload ghconnectd`: with this file the daemon would not start again.',
-  })
-  t.like(rowOf('configuration', { configuration: () => ({ ...file, doubts: [doubt('a')] }) }), {
+  t.like(
+    rowOf('configuration', { profiles, configuration: () => ({ ...file, refused: 'line 3', doubts: [doubt('a')] }) }),
+    {
+      verdict: 'failed',
+      code: 'configuration',
+      evidence: 'The settings of before are in force, as the file was refused: line 3.',
+      next: 'Correct it, then `systemctl reload ghconnectd`: with this file the daemon would not start again.',
+    },
+  )
+  t.like(rowOf('configuration', { profiles, configuration: () => ({ ...file, doubts: [doubt('a')] }) }), {
     verdict: 'warning',
     evidence: 'c.toml: 1 profile. a.',
     next: 'Mend a.',
   })
   t.is(
-    rowOf('configuration', { configuration: () => ({ ...file, doubts: ['a', 'b', 'c'].map(doubt) }) }).evidence,
+    rowOf('configuration', { profiles, configuration: () => ({ ...file, doubts: ['a', 'b', 'c'].map(doubt) }) })
+      .evidence,
     'c.toml: 1 profile. a, and 2 more.',
   )
 })
 
 test('a store that fails is told with its problem, one that may not be looked at is skipped, and a closed one hides what is in it', t => {
-  const failing = (failure: Failure): Partial<LocalDeps> => ({
+  const failing = (failure: Failure): Partial<Probe> => ({
     examineStore: () => {
       throw failure
     },
@@ -85,7 +96,7 @@ test('a store that fails is told with its problem, one that may not be looked at
     evidence: 'Not asked: root may.',
   })
   t.deepEqual(
-    look({ vault: () => undefined }).map(({ layer, verdict, evidence }) => [layer, verdict, evidence]),
+    look({ findStore: () => undefined }).map(({ layer, verdict, evidence }) => [layer, verdict, evidence]),
     [
       ['configuration', 'ok', 'c.toml: 2 profiles.'],
       ['store', 'ok', 'Its pages are whole.'],
@@ -110,7 +121,7 @@ test('a recovery key is missed where there is an App to lose, and is no use befo
 })
 
 test('a backup is fresh for a week, and only of these keys; another node may have made it', t => {
-  const aged = (ms: number, more: Partial<Vault> = {}) =>
+  const aged = (ms: number, more: Partial<StoreFacts> = {}) =>
     of('backup', { lastExport: { atMs: NOW - ms, generation: 3 }, ...more })
   t.deepEqual(
     [DAY - 1, DAY, 2 * DAY, 7 * DAY - 1, 7 * DAY].map(ms => [
@@ -137,7 +148,7 @@ test('a backup is fresh for a week, and only of these keys; another node may hav
     verdict: 'skipped',
     evidence: 'Not asked: there is no App to lose.',
   })
-  for (const vault of [{ lastExport: undefined }, { lastExport: { atMs: NOW - 7 * DAY, generation: 3 } }])
-    t.is(of('backup', { ...vault, isFollower: true }).verdict, 'skipped')
+  for (const facts of [{ lastExport: undefined }, { lastExport: { atMs: NOW - 7 * DAY, generation: 3 } }])
+    t.is(of('backup', { ...facts, isFollower: true }).verdict, 'skipped')
   t.is(of('backup', { isFollower: true }).verdict, 'ok', 'what was made here counts')
 })

@@ -2,25 +2,26 @@
 
 import { writeFileSync } from 'node:fs'
 import test, { type ExecutionContext } from 'ava'
-import { createDoctor, type DoctorDeps } from '../../src/core/engine-doctor.ts'
+import { createProbe } from '../../src/core/probe.ts'
+import { createDoctor } from '../../src/doctor/doctor.ts'
 import type { Connection } from '../../src/protocol/connection.ts'
 import { Failure } from '../../src/protocol/errors.ts'
 import type { Passage } from '../../src/protocol/passage.ts'
 import type { CheckRow } from '../../src/protocol/wire-check.ts'
-import type { Patient } from '../../src/doctor/ask-github.ts'
+import { STORE_KEY } from './store/samples.ts'
 import { keeperOf } from '../support/keeper-rig.ts'
 import { type createPlace, LIVE_HERE, OTHER_KEY } from '../support/place.ts'
 
 const doctorOf = (
   t: ExecutionContext,
-  more: Partial<DoctorDeps> = {},
+  more: Partial<Parameters<typeof createProbe>[0]> = {},
   options: Parameters<typeof createPlace>[1] = {},
 ) => {
   const rig = keeperOf(t, options)
   rig.keep({ connection: LIVE_HERE })
   rig.keeper.open()
   const asked: string[] = []
-  const doctor = createDoctor({
+  const probe = createProbe({
     config: rig.current,
     refused: () => undefined,
     doubts: () => [],
@@ -33,18 +34,23 @@ const doctorOf = (
     },
     clock: rig.clock,
     standing: rig.keeper.standing,
-    patient: () => rig.keeper.engine().patient,
-    cluster: () => rig.keeper.operations().cluster(),
-    whyNotCalling: () => rig.keeper.engine().whyNotCalling(),
+    engine: rig.keeper.engine,
     ...more,
   })
+  const doctor = createDoctor(probe)
   const check = async (): Promise<(layer: CheckRow['layer']) => CheckRow | undefined> => {
     const { rows } = await doctor.check()
     return layer => rows.find(row => row.layer === layer)
   }
   return { ...rig, doctor, check, asked }
 }
-type Settable = { -readonly [Name in keyof Patient]?: Patient[Name] }
+type Engine = ReturnType<ReturnType<typeof keeperOf>['keeper']['engine']>
+/** The engine as it is open, with another connection in its store. */
+const holding = (engine: Engine, connection: Connection): Engine => {
+  const { store } = engine.parts
+  const read = () => ({ ...store.connection.read(), connection })
+  return { ...engine, parts: { ...engine.parts, store: { ...store, connection: { ...store.connection, read } } } }
+}
 
 test('an open store is read page by page, and its key is tried as the next start would', async t => {
   const { check, keeper, key } = doctorOf(t)
@@ -53,20 +59,18 @@ test('an open store is read page by page, and its key is tried as the next start
   t.like((await check())('store'), { verdict: 'failed', code: 'wrong-store-key' })
   writeFileSync(key, 'short')
   t.like((await check())('store'), { verdict: 'failed', code: 'locked' })
-  const mend = { checkStore: keeper.engine().patient.checkStore }
-  writeFileSync(key, Buffer.alloc(32, 7))
-  Object.assign(keeper.engine().patient, {
-    checkStore() {
+  writeFileSync(key, STORE_KEY)
+  Object.assign(keeper.engine().parts.store, {
+    check() {
       throw new Failure('store-corrupt', 'a page is damaged')
     },
   })
   t.like((await check())('store'), { verdict: 'failed', code: 'store-corrupt' })
-  Object.assign(keeper.engine().patient, mend)
 })
 
 test('a store that is closed says why, and nothing of it is told', async t => {
   const { check, asked } = doctorOf(t, {
-    patient() {
+    engine() {
       throw new Failure('wrong-store-key', 'sealed with another key')
     },
   })
@@ -97,20 +101,21 @@ test('the configuration tells its file, its profiles and what is doubtful in it'
 
 test('of a single node there is no cluster, and what fails otherwise is told', async t => {
   t.is((await doctorOf(t).check())('cluster')?.verdict, 'skipped')
-  const { check } = doctorOf(t, { cluster: () => Promise.reject(new Failure('cluster-unreachable', 'no etcd')) })
+  const { check, keeper } = doctorOf(t)
+  Object.assign(keeper.operations(), { cluster: () => Promise.reject(new Failure('cluster-unreachable', 'no etcd')) })
   t.like((await check())('cluster'), { verdict: 'failed', code: 'cluster-unreachable' })
 })
 
 test('no call leaves a node that is mute, or whose credentials are quarantined', async t => {
   let mute: Failure | undefined = new Failure('isolated', 'cut off since noon')
-  const { check, asked, keeper } = doctorOf(t, { whyNotCalling: () => mute })
+  const { check, asked, keeper } = doctorOf(t, { engine: () => opened() })
+  let opened = (): Engine => ({ ...keeper.engine(), whyNotCalling: () => mute })
   t.like((await check())('dns'), {
     verdict: 'skipped',
     evidence: `Not asked: ${mute.entry.title}: cut off since noon.`,
   })
   mute = undefined
-  const patient: Settable = { connection: () => ({ ...LIVE_HERE, kind: 'quarantined', evidence: 'moved' }) }
-  Object.assign(keeper.engine().patient, patient)
+  opened = () => holding(keeper.engine(), { ...LIVE_HERE, kind: 'quarantined', evidence: 'moved' })
   t.regex((await check())('dns')?.evidence ?? '', /the credentials are quarantined, and no call goes out/)
   t.deepEqual(asked, [])
 })
@@ -141,15 +146,11 @@ const KINDS: readonly (readonly [Connection, RegExp])[] = [
 test('without an App to ask as, the rows of GitHub say why', async t => {
   const { check, keeper } = doctorOf(t, {
     outbound: { examine: async () => THROUGH },
+    engine: () => holding(keeper.engine(), held),
   })
+  let held: Connection = LIVE_HERE
   for (const [connection, why] of KINDS) {
-    Object.assign(keeper.engine().patient, { connection: () => connection })
+    held = connection
     t.regex((await check())('key')?.evidence ?? '', why, connection.kind)
   }
-  const muted: Settable = {
-    connection: () => LIVE_HERE,
-    whyNotCalling: () => new Failure('cluster-unreachable', 'wait'),
-  }
-  Object.assign(keeper.engine().patient, muted)
-  t.regex((await check())('key')?.evidence ?? '', /wait/)
 })

@@ -2,7 +2,8 @@
 
 import test from 'ava'
 import type { Asked } from '../../src/service/within.ts'
-import { judgeInstallations, judgeKeys, judgeLook, type Look, permissionRow } from '../../src/doctor/check-github.ts'
+import { judgeInstallations, judgeKeys, judgeLook, permissionRow } from '../../src/doctor/judge.ts'
+import type { Look } from '../../src/doctor/probe.ts'
 import type { App, Installation } from '../../src/protocol/connection.ts'
 import { type Code, Failure } from '../../src/protocol/errors.ts'
 import type { Profile } from '../../src/protocol/profile.ts'

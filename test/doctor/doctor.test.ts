@@ -4,8 +4,9 @@ import test from 'ava'
 import { Failure } from '../../src/protocol/errors.ts'
 import type { Passage } from '../../src/protocol/passage.ts'
 import type { CheckReport, CheckRow } from '../../src/protocol/wire-check.ts'
-import { type CheckDeps, createDoctor } from '../../src/doctor/check.ts'
-import { createPatient } from '../../src/core/check-patient.ts'
+import { checkStore, probeApp, readStoreFacts } from '../../src/core/probe.ts'
+import { createDoctor } from '../../src/doctor/doctor.ts'
+import type { Probe } from '../../src/doctor/probe.ts'
 import type { Examination } from '../../src/core/outbound/probe.ts'
 import { settle, START_MS } from '../support/fakes.ts'
 import { connectedRig, readFakeKey } from '../support/operations-rig.ts'
@@ -44,49 +45,40 @@ const PROFILE = {
   allow: { users: [], groups: [], units: [] },
 } as const
 
-const examine = async (more: Partial<CheckDeps> = {}) => {
+const examine = async (more: Partial<Probe> = {}) => {
   const rig = await connectedRig()
-  const { store, link, tokens, audit, drift, githubClock, clock, status, premises } = rig
+  const { store, clock, status, premises } = rig
   premises.disk.recoveryWrap = new Uint8Array()
   store.facts.put('last-export', { atMs: START_MS, generation: store.connection.read().generation })
   const recovery = { recipients: () => ['age1one'] }
-  const patient = createPatient({
-    store,
-    link,
-    tokens,
-    drift,
-    recovery,
-    githubClock,
-    readKey: readFakeKey,
-    whyNotCalling: () => undefined,
-    findUnwritten: () => audit.findTrouble(),
-    role: () => 'single',
-  })
-  const deps: CheckDeps = {
+  const parts = { ...rig, recovery, readKey: readFakeKey, membership: () => undefined }
+  const facts = () => readStoreFacts(parts)
+  const probe: Probe = {
     clock,
     standing: () => status.standing(),
-    silence: () => undefined,
+    whyNotCalling: () => undefined,
     examine: wayOf(clock),
     addresses: () => ({ url: 'https://github.com', apiUrl: 'https://api.github.com' }),
     profiles: () => [PROFILE],
     userAgent: 'test',
-    patient: () => patient,
-    configuration: () => ({ file: '/etc/ghconnectd/config.toml', profiles: 1, doubts: [] }),
+    app: () => probeApp(parts),
+    cluster: async () => 'this is a single node',
+    configuration: () => ({ file: '/etc/ghconnectd/config.toml', doubts: [] }),
     examineStore() {
-      patient.checkStore()
+      checkStore(parts)
       return 'Whole.'
     },
-    vault: () => patient.vault(),
+    findStore: facts,
     ...more,
   }
-  const doctor = createDoctor(deps)
+  const doctor = createDoctor(probe)
   /** Time passes until the report is there. */
   const check = async (tell?: (row: CheckRow) => void): Promise<CheckReport> => {
     const report = doctor.check(tell)
     for (let ms = 0; ms < 10_000; ms += 500) await clock.advance(500)
     return report
   }
-  return { ...rig, doctor, check, patient }
+  return { ...rig, doctor, check, facts }
 }
 
 const told = ({ rows }: CheckReport): string[] =>
@@ -103,7 +95,7 @@ test('where all is well no row says otherwise, and GitHub is asked three times, 
 })
 
 test('whatever hangs, the report is there before five seconds are over', async t => {
-  const hanging: readonly (readonly [Partial<CheckDeps>, string])[] = [
+  const hanging: readonly (readonly [Partial<Probe>, string])[] = [
     [{ examine: () => never }, 'host failed'],
     [{ cluster: () => never }, 'cluster failed'],
   ]
@@ -134,7 +126,7 @@ test('who asks while a check is under way is told all of its rows, and GitHub is
 test('where nothing may go out nothing does', async t => {
   const examined: string[] = []
   const { check, world } = await examine({
-    silence: () => 'the credentials are quarantined',
+    whyNotCalling: () => 'the credentials are quarantined',
     examine: async ({ url }) => {
       examined.push(url)
       return never
@@ -202,7 +194,7 @@ test('what profiles name is looked for among the repositories; what is hidden be
 })
 
 test('an export that is old, or of other keys, or none, is a warning', async t => {
-  const { check, clock, store, patient } = await examine()
+  const { check, clock, store, facts } = await examine()
   await clock.advance(7 * DAY_MS)
   const old = await check()
   t.deepEqual(told(old), ['backup warning'])
@@ -215,7 +207,7 @@ test('an export that is old, or of other keys, or none, is a warning', async t =
   t.regex((await check()).rows.find(({ layer }) => layer === 'backup')?.evidence ?? '', /with other keys/)
   store.facts.put('last-export', null)
   t.deepEqual(told(await check()), ['backup warning'])
-  const follower = await examine({ vault: () => ({ ...patient.vault(), isFollower: true }) })
+  const follower = await examine({ findStore: () => ({ ...facts(), isFollower: true }) })
   t.deepEqual(told(await follower.check()), [], 'another node may be the one that is backed up')
 })
 
@@ -232,8 +224,8 @@ test('a full disk is found at the store, before any write has failed', async t =
 
 test('a store that is closed, a file that was refused and units that nobody knows are rows of the machine', async t => {
   const closed = await examine({
-    patient: () => 'the store is closed',
-    vault: () => undefined,
+    app: () => 'the store is closed',
+    findStore: () => undefined,
     examineStore: () => {
       throw new Failure('wrong-store-key', 'the key does not fit')
     },
@@ -241,7 +233,7 @@ test('a store that is closed, a file that was refused and units that nobody know
   const report = await closed.check()
   t.deepEqual(told(report), ['store failed'])
   t.is(report.rows.find(({ layer }) => layer === 'quota')?.evidence, 'Not asked: the store is closed.')
-  const file = { file: 'config.toml', profiles: 1 }
+  const file = { file: 'config.toml' }
   const refused = await examine({ configuration: () => ({ ...file, refused: 'line 3', doubts: [] }) })
   t.deepEqual(told(await refused.check()), ['configuration failed'])
   const doubtful = await examine({
