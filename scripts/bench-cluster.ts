@@ -3,7 +3,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { Etcd3 } from 'etcd3'
 import { z } from 'zod'
 import { createEtcd } from '../src/core/cluster/etcd.ts'
 import { createLink } from '../src/core/cluster/link.ts'
@@ -92,14 +91,14 @@ const leader = async (endpoint: string): Promise<Writer> => {
 }
 
 /** The same bytes by a bare client. */
-const bareWriter = (endpoint: string): Writer => {
-  const client = new Etcd3({ hosts: [endpoint] })
+const bareWriter = async (endpoint: string): Promise<Writer> => {
+  const etcd = await createEtcd({ endpoints: [endpoint], name: CLUSTER, clock: createClock(), log: quietLog })
   return {
     async put(at) {
-      await client.put(`floor/${at}`).value(Buffer.alloc(1_400, at))
+      await etcd.commit([], [{ kind: 'put', key: `floor/${at}`, value: Buffer.alloc(1_400, at) }])
       return String(at)
     },
-    close: () => client.close(),
+    close: () => etcd.close(),
   }
 }
 
@@ -110,7 +109,7 @@ const measure = async (kind: 'floor' | 'replicas'): Promise<Measured> => {
   try {
     const ready = await next(child)
     if (!('ready' in ready)) throw new Error('not ready')
-    const writer = kind === 'floor' ? bareWriter(endpoint) : await leader(endpoint)
+    const writer = await (kind === 'floor' ? bareWriter(endpoint) : leader(endpoint))
     await wait(2_000)
     const quiet = await usageOf(child)
     await wait(IDLE_MS)

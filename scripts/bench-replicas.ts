@@ -4,7 +4,6 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Etcd3 } from 'etcd3'
 import { createEtcd } from '../src/core/cluster/etcd.ts'
 import { createLink } from '../src/core/cluster/link.ts'
 import { createKeyring } from '../src/core/cluster/sealing.ts'
@@ -65,10 +64,17 @@ const createReplica = async (at: number): Promise<void> => {
   await link.start()
 }
 
-/** etcd3 as it comes: the value is there, and nothing is made of it. */
+/** The client as it comes: the value is there, and nothing is made of it. */
 const createWatcher = async (): Promise<void> => {
-  const watcher = await new Etcd3({ hosts: [endpoint] }).watch().prefix('floor/').create()
-  watcher.on('put', ({ key }) => note(key.toString().slice('floor/'.length)))
+  const etcd = await createEtcd({ endpoints: [endpoint], name: CLUSTER, clock, log: quietLog })
+  const { revision } = await etcd.list('')
+  etcd.watch('floor/', {
+    fromRevision: revision + 1n,
+    onChange(changes) {
+      for (const change of changes) if (change.kind === 'put') note(change.entry.key.slice('floor/'.length))
+    },
+    onResync() {},
+  })
 }
 
 /** Milliseconds of processor, and memory, so far. */

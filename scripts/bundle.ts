@@ -14,7 +14,6 @@ const BESIDE = [
   '@octokit/core',
   'age-encryption',
   'better-sqlite3',
-  'etcd3',
   'hono',
   'koffi',
   'node-cron',
@@ -73,13 +72,10 @@ await bundle({ entryPoints: ENTRIES, outdir: out, outExtension: { '.js': '.cjs' 
 // A set that grows goes on with what is added.
 for (const name of wanted) {
   const folder = join(out, 'node_modules', name)
-  // One copy of each: what etcd3 takes from grpc-js is what our own code hands it.
   const external = [...BESIDE.filter(other => !isPartOf(name, other)), '@koromix/*']
   await bundle({ entryPoints: [name], outfile: join(folder, 'lib/index.js'), external })
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify({ name, main: 'lib/index.js' })}\n`)
 }
-// etcd3 reads what describes its calls from a folder beside that of its code.
-cpSync(join(ROOT, 'node_modules/etcd3/proto'), join(out, 'node_modules/etcd3/proto'), { recursive: true })
 const native = `node_modules/better-sqlite3/prebuilds/linux-${process.arch}.node`
 cpSync(join(ROOT, native), join(out, native))
 // What the bundles hold, for the copyright file.

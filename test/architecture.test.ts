@@ -42,7 +42,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 
 /** A package with an owner is imported there and nowhere else. */
 const OWNERS: Record<string, string> = {
-  '@grpc/grpc-js': 'src/core/cluster/etcd-channel.ts',
+  '@grpc/grpc-js': 'src/core/cluster/etcd-members.ts',
   '@hono/node-server': 'src/page/server.ts',
   '@octokit/auth-app': 'src/core/github/request.ts',
   '@octokit/core': 'src/core/github/request.ts',
@@ -50,7 +50,6 @@ const OWNERS: Record<string, string> = {
   'age-encryption': 'src/core/snapshot/encryption.ts',
   'better-sqlite3': 'src/core/store/sqlite.ts',
   commander: 'src/cli/program.ts',
-  etcd3: 'src/core/cluster/etcd.ts',
   koffi: 'src/service/libc.ts',
   'node-cron': 'src/service/clock.ts',
   pino: 'src/service/log.ts',

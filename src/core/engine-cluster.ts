@@ -1,7 +1,7 @@
 // A node's part in its cluster, built over an engine: loaded where [cluster] names an etcd, and nowhere else.
 
 import { createEtcd } from './cluster/etcd.ts'
-import type { Etcd } from './cluster/etcd-types.ts'
+import type { Etcd } from './cluster/etcd.ts'
 import { type ClusterLink, createLink } from './cluster/link.ts'
 import { createKeyring } from './cluster/sealing.ts'
 import { etcdOptionsOf, secretsOf } from '../service/cluster-files.ts'

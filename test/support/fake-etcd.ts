@@ -1,7 +1,7 @@
 // etcd in memory: one store with revisions, leases by the test's clock, watches; each client of it can be cut off, held up and let go.
 
 import { Failure } from '../../src/protocol/errors.ts'
-import type { Change, Condition, Entry, Etcd, Lease, WatchHandlers, Write } from '../../src/core/cluster/etcd-types.ts'
+import type { Change, Condition, Entry, Etcd, Lease, WatchHandlers, Write } from '../../src/core/cluster/etcd.ts'
 import type { FakeClock } from './fakes.ts'
 
 type Granted = { readonly ttlMs: number; endsMs: number }

@@ -5,7 +5,7 @@ import type { Answer, Ask } from '../store/generations.ts'
 import { asFailure } from '../../protocol/errors.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
-import type { Condition, Etcd, Lease } from './etcd-types.ts'
+import type { Condition, Etcd, Lease } from './etcd.ts'
 import { type Codecs, KEYS } from './values.ts'
 
 type FinalAnswer = Exclude<Answer, { kind: 'working' }>

@@ -2,7 +2,7 @@
 
 import { asFailure } from '../../protocol/errors.ts'
 import type { Log } from '../../service/log.ts'
-import type { Condition, Entry, Etcd, Lease } from './etcd-types.ts'
+import type { Condition, Entry, Etcd, Lease } from './etcd.ts'
 import { type Codecs, KEYS } from './values.ts'
 
 export type Election = {

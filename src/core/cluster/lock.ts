@@ -3,7 +3,7 @@
 import { asFailure, Failure } from '../../protocol/errors.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
-import type { Condition, Entry, Etcd, Lease } from './etcd-types.ts'
+import type { Condition, Entry, Etcd, Lease } from './etcd.ts'
 import { type Codecs, KEYS } from './values.ts'
 
 export type Held = {

@@ -3,7 +3,7 @@
 import { asFailure, type Failure } from '../../protocol/errors.ts'
 import type { Clock, Timer } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
-import type { Change, Entry, Etcd, Lease, Watch } from './etcd-types.ts'
+import type { Change, Entry, Etcd, Lease, Watch } from './etcd.ts'
 
 export type Session = {
   /** Resolves when the first attempt has ended, in touch or not. */

@@ -4,7 +4,7 @@ import type { Answer, Ask, Member, SharedRecord, TokenOf, Version } from '../sto
 import { Failure } from '../../protocol/errors.ts'
 import type { ScopeKey } from '../../protocol/scope.ts'
 import type { Log } from '../../service/log.ts'
-import type { Change, Condition, Entry, Etcd, Write } from './etcd-types.ts'
+import type { Change, Condition, Entry, Etcd, Write } from './etcd.ts'
 import type { Keyring } from './sealing.ts'
 import { type Codecs, digestOf, KEYS } from './values.ts'
 

@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import { createElection, type Election } from '../../../src/core/cluster/election.ts'
-import type { Entry, Lease } from '../../../src/core/cluster/etcd-types.ts'
+import type { Entry, Lease } from '../../../src/core/cluster/etcd.ts'
 import { createKeyring } from '../../../src/core/cluster/sealing.ts'
 import { createCodecs, KEYS } from '../../../src/core/cluster/values.ts'
 import { createFakeEtcd, type FakeClient, type FakeEtcd } from '../../support/fake-etcd.ts'

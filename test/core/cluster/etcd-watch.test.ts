@@ -2,38 +2,30 @@
 
 import { EventEmitter } from 'node:events'
 import test from 'ava'
-import { type Header, openWatch, type WatchStream } from '../../../src/core/cluster/etcd-watch.ts'
-import { createKeys, namespaceOf } from '../../../src/core/cluster/etcd-requests.ts'
+import { createKeys, openWatch } from '../../../src/core/cluster/etcd.ts'
+import type { WatchStream } from '../../../src/core/cluster/etcd-members.ts'
+import type { Reply } from '../../../src/core/cluster/etcd-messages.ts'
 import { createFakeClock, createFakeLog } from '../../support/fakes.ts'
 
-const keys = createKeys(namespaceOf('test'))
+const keys = createKeys('test')
+type Header = Reply<'watch'>['header']
+const QUIET = { created: false, canceled: false, compactRevision: 0n, cancelReason: '', events: [] } as const
 
 /** Members in turn, each with what it says of itself when a watch is created there; and what the watch then told. */
 const watchOn = async (members: readonly Partial<Header>[], fromRevision: bigint) => {
   const asked: number[] = []
   let resyncs = 0
-  const open = async (): Promise<WatchStream> => {
+  const watch = async (): Promise<WatchStream> => {
     const at = asked.length % members.length
     asked.push(at)
-    const header = { cluster_id: '1', raft_term: '5', revision: '0', ...members[at] }
+    const header = { clusterId: 1n, raftTerm: 5n, revision: 0n, ...members[at] }
     const stream = new EventEmitter()
-    return Object.assign(stream, {
-      write: () =>
-        void stream.emit('data', {
-          header,
-          created: true,
-          canceled: false,
-          compact_revision: '0',
-          cancel_reason: '',
-          events: [],
-        }),
-      end: () => undefined,
-      cancel: () => undefined,
-    })
+    const write = () => stream.emit('data', { ...QUIET, header, created: true })
+    return Object.assign(stream, { write, cancel() {} }) as unknown as WatchStream
   }
   const clock = createFakeClock()
-  const deps = { open, members: members.length, forget: () => undefined, keys, clock, log: createFakeLog() }
-  openWatch({ ...deps, heartbeatMs: 60_000 }, '', {
+  const turns = { watch, count: members.length, forget: () => undefined }
+  openWatch({ members: turns, keys, clock, log: createFakeLog(), heartbeatMs: 60_000 }, '', {
     fromRevision,
     onChange: () => undefined,
     onResync: () => (resyncs += 1),
@@ -43,23 +35,23 @@ const watchOn = async (members: readonly Partial<Header>[], fromRevision: bigint
 }
 
 test('a member that is a moment behind is left for the next one, without a new list', async t => {
-  const { asked, resyncs } = await watchOn([{ revision: '6' }, { revision: '7' }, { revision: '8' }], 9n)
+  const { asked, resyncs } = await watchOn([{ revision: 6n }, { revision: 7n }, { revision: 8n }], 9n)
   t.deepEqual(asked, [0, 1, 2])
   t.is(resyncs, 0)
 })
 
 test('where all members are behind, etcd was restored: a new list is asked for', async t => {
-  const { asked, resyncs } = await watchOn([{ revision: '6' }, { revision: '7' }, { revision: '7' }], 9n)
+  const { asked, resyncs } = await watchOn([{ revision: 6n }, { revision: 7n }, { revision: 7n }], 9n)
   t.deepEqual(asked, [0, 1, 2, 0])
   t.is(resyncs, 1)
 })
 
 for (const [name, other] of [
-  ['an earlier term', { raft_term: '4', revision: '9' }],
-  ['another cluster', { cluster_id: '2', revision: '9' }],
+  ['an earlier term', { raftTerm: 4n, revision: 9n }],
+  ['another cluster', { clusterId: 2n, revision: 9n }],
 ] as const) {
   test(`a member that tells of ${name} is of another history: a new list is asked for at once`, async t => {
-    const { asked, resyncs } = await watchOn([{ revision: '7' }, other], 9n)
+    const { asked, resyncs } = await watchOn([{ revision: 7n }, other], 9n)
     t.deepEqual(asked, [0, 1])
     t.is(resyncs, 1)
   })
@@ -81,16 +73,13 @@ const follow = async ({ refuses = () => false }: { refuses?: (times: number) => 
     streams.push(stream)
     return Object.assign(stream.emitter, {
       write: (request: unknown) => void stream.wrote.push(request),
-      end: () => void (stream.ended = true),
-      cancel: () => undefined,
-    })
+      cancel: () => void (stream.ended = true),
+    }) as unknown as WatchStream
   }
   const handling = { onChange: (() => undefined) as (key: string) => void }
   const watch = openWatch(
     {
-      open,
-      members: 3,
-      forget: () => void log.push('forgotten'),
+      members: { watch: open, count: 3, forget: () => void log.push('forgotten') },
       keys,
       clock,
       log: createFakeLog(),
@@ -110,45 +99,41 @@ const follow = async ({ refuses = () => false }: { refuses?: (times: number) => 
   await clock.advance(0)
   const say = (response: Readonly<Record<string, unknown>>, at = streams.length - 1): void =>
     void streams[at]?.emitter.emit('data', {
-      header: { cluster_id: '1', raft_term: '5', revision: '9' },
-      created: false,
-      canceled: false,
-      compact_revision: '0',
-      cancel_reason: '',
-      events: [],
+      ...QUIET,
+      header: { clusterId: 1n, raftTerm: 5n, revision: 9n },
       ...response,
     })
   const hold = (until: Promise<void>): void => void (gate = until)
   return { clock, streams, changes, log, watch, say, handling, hold, opened: () => opened }
 }
 
-const eventOf = (key: string, revision: string) => ({
-  type: 'Put',
+const eventOf = (key: string, revision: bigint) => ({
+  type: 0n,
   kv: {
     key: Buffer.from(`ghconnect/test/${key}`),
     value: Buffer.from('x'),
-    create_revision: revision,
-    mod_revision: revision,
-    lease: '0',
+    createRevision: revision,
+    modRevision: revision,
+    lease: 0n,
   },
 })
 const startOf = ({ wrote }: { readonly wrote: readonly unknown[] }): unknown => {
-  const [request] = wrote as readonly { create_request?: { start_revision: string } }[]
-  return request?.create_request?.start_revision
+  const [request] = wrote as readonly { create?: { startRevision: bigint } }[]
+  return request?.create?.startRevision
 }
 
 test('a watch begins at its revision, and goes on behind the last one that it told', async t => {
   const { clock, streams, changes, say } = await follow()
-  t.deepEqual(streams[0]?.wrote, [{ create_request: { ...keys.rangeOf('tokens/'), start_revision: '5' } }])
+  t.deepEqual(streams[0]?.wrote, [{ create: { ...keys.rangeOf('tokens/'), startRevision: 5n } }])
   say({ created: true })
-  say({ events: [eventOf('tokens/a', '6'), eventOf('tokens/b', '6'), eventOf('tokens/a', '8')] })
+  say({ events: [eventOf('tokens/a', 6n), eventOf('tokens/b', 6n), eventOf('tokens/a', 8n)] })
   t.deepEqual(changes, ['6: tokens/a,tokens/b', '8: tokens/a'])
   streams[0]?.emitter.emit('end')
   await clock.advance(0)
   t.is(streams.length, 2, 'at once')
-  t.is(streams[1] && startOf(streams[1]), '9')
+  t.is(streams[1] && startOf(streams[1]), 9n)
   t.true(streams[0]?.ended)
-  say({ events: [eventOf('tokens/late', '10')] }, 0)
+  say({ events: [eventOf('tokens/late', 10n)] }, 0)
   t.is(changes.length, 2, 'the former member is not heard any more')
   streams[0]?.emitter.emit('error', new Error('cancelled'))
   await clock.advance(0)
@@ -158,7 +143,7 @@ test('a watch begins at its revision, and goes on behind the last one that it to
 test('a handler that ends the watch is told nothing more, not even of what came with the same answer', async t => {
   const { clock, changes, say, watch, handling, streams } = await follow()
   handling.onChange = () => watch.close()
-  say({ events: [eventOf('tokens/a', '6'), eventOf('tokens/a', '7')] })
+  say({ events: [eventOf('tokens/a', 6n), eventOf('tokens/a', 7n)] })
   await clock.advance(60_000)
   t.deepEqual(changes, ['6: tokens/a'])
   t.true(streams[0]?.ended)
@@ -173,7 +158,7 @@ test('a member that says nothing twice is left; one that shows that it is there 
     say({})
   }
   t.is(streams.length, 1)
-  t.deepEqual(streams[0]?.wrote.at(-1), { progress_request: {} })
+  t.deepEqual(streams[0]?.wrote.at(-1), { progress: {} })
   await clock.advance(4_000)
   t.is(streams.length, 2)
   t.true(streams[0]?.ended)
@@ -193,11 +178,11 @@ test('where no member answers, a try comes each 200 ms and not more often; a fir
 
 test('a watch that the member cancels is made anew, and the token of the user too; one before a compaction is over', async t => {
   const { clock, log, say, streams } = await follow()
-  say({ canceled: true, cancel_reason: 'etcdserver: permission denied' })
+  say({ canceled: true, cancelReason: 'etcdserver: permission denied' })
   await clock.advance(0)
   t.deepEqual(log, ['forgotten'])
   t.is(streams.length, 2)
-  say({ canceled: true, compact_revision: '7' })
+  say({ canceled: true, compactRevision: 7n })
   await clock.advance(60_000)
   t.deepEqual(log, ['forgotten', 'resync'])
   t.is(streams.length, 2)

@@ -1,7 +1,7 @@
 // A session with etcd: one lease, given back whenever the session ends, also where it was granted too late.
 
 import test from 'ava'
-import type { Etcd, Lease } from '../../../src/core/cluster/etcd-types.ts'
+import type { Etcd, Lease } from '../../../src/core/cluster/etcd.ts'
 import { createSession } from '../../../src/core/cluster/session.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import { createFakeEtcd } from '../../support/fake-etcd.ts'
