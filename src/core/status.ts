@@ -1,8 +1,7 @@
 // Status: what the daemon is in, what that means, and what to do next.
 
 import { explainConnection, explainWaiting, type Host, type Installation, isLive } from '../protocol/connection.ts'
-import { CATALOGUE, type Failure } from '../protocol/errors.ts'
-import { worstWarning } from '../protocol/warnings.ts'
+import { CATALOGUE, type Failure, isCode } from '../protocol/errors.ts'
 import { isoTime, type PublicStatus, type Status } from '../protocol/wire.ts'
 import type { GitHubClock } from './github/clock.ts'
 import type { Clock } from '../service/clock.ts'
@@ -239,3 +238,10 @@ export const toInstallationBody = (installation: Installation): Status['installa
   html_url: installation.htmlUrl,
   ...(installation.suspendedAtMs !== undefined && { suspended_at: isoTime(installation.suspendedAtMs) }),
 })
+
+/** A fault that is met now comes before everything else; what only makes a later loss worse comes last. */
+const rank = ({ code }: Warning): number => (isCode(code) ? 0 : code === 'no-recovery-key' ? 2 : 1)
+
+/** Of which the next step of the status is. */
+export const worstWarning = (warnings: readonly Warning[]): Warning | undefined =>
+  warnings.toSorted((a, b) => rank(a) - rank(b))[0]

@@ -1,7 +1,7 @@
 // The doctor: all layers between this machine and a token examined side by side, a row each, within five seconds whatever hangs.
 
 import { asFailure, Failure } from '../protocol/errors.ts'
-import { failureOfState } from '../protocol/state-failure.ts'
+import { failureOfState } from '../protocol/connection.ts'
 import { isoTime } from '../protocol/wire.ts'
 import { type CheckReport, type CheckRow, orderRows } from '../protocol/wire-check.ts'
 import { type Asked, within } from '../service/within.ts'

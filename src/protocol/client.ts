@@ -1,15 +1,15 @@
 // Speaks to the daemon: HTTP over a unix socket. What goes wrong, and what the daemon says went wrong, becomes a Failure.
 
-import { type ClientRequest, type IncomingMessage, request } from 'node:http'
+import { Agent, type ClientRequest, type IncomingMessage, request, type RequestOptions } from 'node:http'
+import { Socket } from 'node:net'
 import { StringDecoder } from 'node:string_decoder'
 import type { z } from 'zod'
 import { type BodyOf, type EndpointName, endpointOf, type QueryOf, type SeenOf } from './endpoints.ts'
 import { Failure, isCode, PROBLEM_PREFIX } from './errors.ts'
 import { EventBody, ProblemBody } from './wire.ts'
-import { createEventReader } from './event-stream.ts'
 
 export type Call<T> = {
-  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly method: string
   readonly path: string
   readonly body?: unknown
   readonly answer: z.ZodType<T>
@@ -25,94 +25,92 @@ export type Given<N extends EndpointName> = {
   readonly silenceMs?: number
 }
 
-export type Client = {
-  readonly socket: string
-  /** Asks an endpoint of the table that answers in JSON. Throws as `call` does. */
-  ask<N extends EndpointName>(name: N, given?: Given<N>): Promise<SeenOf<N>>
-  /** Throws what the daemon's problem says, `daemon-absent`, or `not-permitted` where the socket may not be opened. */
-  call<T>(call: Call<T>): Promise<T>
-  /** The same for an answer that is bytes. */
-  fetchBytes(call: { method: Call<unknown>['method']; path: string; silenceMs?: number }): Promise<Buffer>
-  /** The same in a language of texts; empty where the daemon has nothing to say (204). */
-  exchangeText(call: { path: string; type: string; text: string }): Promise<string>
-  /** The data of each event of a stream, until its end. Throws as `call` does. */
-  stream(path: string, onData: (data: string) => void): Promise<void>
-  /** Events as they come, until closed or, as `onEnd` tells, the daemon ends or refuses the stream. Never throws: subscribers also poll, and only learn sooner. */
-  subscribe(onEvent: (event: EventBody) => void, onEnd?: (refused: boolean) => void): { close(): void }
-}
-
 /** Minting by way of a slow proxy takes a while; nothing the daemon does takes this long. */
 const SILENCE_MS = 120_000
 const MAX_ANSWER_BYTES = 16 * 1_048_576
+const [JSON_TYPE, BYTES_TYPE, EVENTS_TYPE] = ['application/json', 'application/octet-stream', 'text/event-stream']
 
-export const createClient = (socket: string): Client => ({
+export type Client = ReturnType<typeof createClient>
+
+/** All but `subscribe` throw what the daemon's problem says, `daemon-absent`, or `not-permitted` where the socket may not be opened. */
+export const createClient = (socket: string) => ({
   socket,
-  async ask<N extends EndpointName>(name: N, { body, query, silenceMs }: Given<N> = {}) {
-    const { seenAnswer, answer } = endpointOf(name)
-    if (!answer) throw new Error(`${name} does not answer in JSON`)
-    const [method, path] = [name.slice(0, name.indexOf(' ')) as Call<unknown>['method'], pathOf(name, query)]
-    const seen = (seenAnswer ?? answer) as z.ZodType<SeenOf<N>>
-    return this.call({ method, path, body, answer: seen, ...(silenceMs !== undefined && { silenceMs }) })
+  /** An endpoint of the table that answers in JSON. */
+  async ask<N extends EndpointName>(
+    name: N,
+    { body, query, silenceMs = SILENCE_MS }: Given<N> = {},
+  ): Promise<SeenOf<N>> {
+    const { answer, seenAnswer = answer } = endpointOf(name)
+    if (!seenAnswer) throw new Error(`${name} does not answer in JSON`)
+    const answerOf = seenAnswer as z.ZodType<SeenOf<N>>
+    return this.call({ ...startOf(name, query), body, answer: answerOf, silenceMs })
   },
-  async call({ method, path, body, answer, silenceMs = SILENCE_MS }) {
-    const outgoing = open(socket, { method, path, timeout: silenceMs, accept: 'application/json' })
-    outgoing.end(body === undefined ? undefined : JSON.stringify(body))
-    const response = await headOf(outgoing, socket)
-    const text = (await bodyOf(response, socket)).toString('utf8')
-    return readAnswer(response, { text, answer, socket })
-  },
-  async fetchBytes({ method, path, silenceMs = SILENCE_MS }) {
-    const outgoing = open(socket, { method, path, timeout: silenceMs, accept: 'application/octet-stream' })
-    outgoing.end()
-    const response = await headOf(outgoing, socket)
+  async call<T>({ method, path, body, answer, silenceMs = SILENCE_MS }: Call<T>): Promise<T> {
+    const text = body === undefined ? undefined : JSON.stringify(body)
+    const response = await send(socket, { method, path, timeout: silenceMs, accept: JSON_TYPE, text })
+    const { statusCode: status = 0 } = response
     const bytes = await bodyOf(response, socket)
-    if (response.statusCode === 200 && mediaType(response) === 'application/octet-stream') return bytes
-    throw failureOf(response, { text: bytes.toString('utf8'), socket })
+    const value =
+      status >= 200 && status < 300 && isOfType(response, JSON_TYPE) ? parseJson(bytes.toString()) : undefined
+    if (value === undefined) throw failureOf(response, { bytes, socket })
+    return tolerantly(answer, value)
   },
-  async exchangeText({ path, type, text }) {
-    const outgoing = open(socket, { method: 'POST', path, timeout: SILENCE_MS, accept: type, type })
-    outgoing.end(text)
-    const response = await headOf(outgoing, socket)
-    const answer = (await bodyOf(response, socket)).toString('utf8')
+  /** The same for an answer that is bytes. */
+  async fetchBytes({ method, path, silenceMs = SILENCE_MS }: Omit<Call<unknown>, 'answer'>): Promise<Buffer> {
+    const response = await send(socket, { method, path, timeout: silenceMs, accept: BYTES_TYPE })
+    const bytes = await bodyOf(response, socket)
+    if (response.statusCode === 200 && isOfType(response, BYTES_TYPE)) return bytes
+    throw failureOf(response, { bytes, socket })
+  },
+  /** The same in the other media type of the endpoint, a language of texts; empty where the daemon has nothing to say (204). */
+  async exchangeText({ path, type: media, text }: { path: string; type: string; text: string }): Promise<string> {
+    const response = await send(socket, { method: 'POST', path, timeout: SILENCE_MS, accept: media, type: media, text })
+    const bytes = await bodyOf(response, socket)
     if (response.statusCode === 204) return ''
-    if (response.statusCode === 200 && mediaType(response) === type) return answer
-    throw failureOf(response, { text: answer, socket })
+    if (response.statusCode === 200 && isOfType(response, media)) return bytes.toString()
+    throw failureOf(response, { bytes, socket })
   },
-  async stream(path, onData) {
-    const outgoing = open(socket, { method: 'GET', path, timeout: 0, accept: 'text/event-stream' })
-    outgoing.end()
-    const response = await headOf(outgoing, socket)
-    if (response.statusCode !== 200 || mediaType(response) !== 'text/event-stream') {
-      throw failureOf(response, { text: (await bodyOf(response, socket)).toString('utf8'), socket })
+  /** The data of each event of a stream, until its end. */
+  async stream(path: string, onData: (data: string) => void): Promise<void> {
+    const response = await send(socket, { method: 'GET', path, timeout: 0, accept: EVENTS_TYPE })
+    if (response.statusCode !== 200 || !isOfType(response, EVENTS_TYPE)) {
+      throw failureOf(response, { bytes: await bodyOf(response, socket), socket })
     }
-    const reader = createEventReader(onData)
-    const decoder = new StringDecoder('utf8')
+    const feed = createEventReader(onData)
     try {
-      for await (const chunk of response) reader.feed(decoder.write(chunk))
+      for await (const chunk of response) feed(chunk)
     } catch (cause) {
       throw new Failure('daemon-absent', `${socket}: the daemon went away in the middle of its answer`, { cause })
     }
   },
-  subscribe(onEvent, onEnd = () => {}) {
-    const outgoing = open(socket, { method: 'GET', path: '/v1/events', timeout: 0, accept: 'text/event-stream' })
-    const reader = createEventReader(data => {
+  /**
+   * Events as they come, until closed or, as `onEnd` is told, the daemon ends or refuses the stream. Never throws: subscribers also
+   * poll, and only learn sooner.
+   */
+  subscribe(onEvent: (event: EventBody) => void, onEnd: (refused: boolean) => void = () => {}): { close(): void } {
+    const outgoing = open(socket, { ...startOf('GET /v1/events'), timeout: 0, accept: EVENTS_TYPE })
+    const feed = createEventReader(data => {
       const event = EventBody.safeParse(parseJson(data))
       if (event.success) onEvent(event.data)
     })
-    const decoder = new StringDecoder('utf8')
     const close = (): void => void outgoing.destroy()
     outgoing.on('error', close)
     let refused = false
     outgoing.once('close', () => onEnd(refused))
     outgoing.on('response', response => {
       response.on('error', close)
-      refused = response.statusCode !== 200 || mediaType(response) !== 'text/event-stream'
+      refused = response.statusCode !== 200 || !isOfType(response, EVENTS_TYPE)
       if (refused) close()
-      else response.on('data', (chunk: Buffer) => reader.feed(decoder.write(chunk)))
+      else response.on('data', feed)
     })
     outgoing.end()
     return { close }
   },
+})
+
+const startOf = <N extends EndpointName>(name: N, query?: QueryOf<N>): { method: string; path: string } => ({
+  method: name.slice(0, name.indexOf(' ')),
+  path: pathOf(name, query),
 })
 
 /** The path of an endpoint, with what its query says. */
@@ -125,26 +123,52 @@ export const pathOf = <N extends EndpointName>(name: N, query?: QueryOf<N>): str
 
 type Opening = { method: string; path: string; timeout: number; accept: string; type?: string }
 
-const open = (
-  socketPath: string,
-  { method, path, timeout, accept, type = 'application/json' }: Opening,
-): ClientRequest =>
+const open = (socketPath: string, { method, path, timeout, accept, type = JSON_TYPE }: Opening): ClientRequest =>
   request({
-    socketPath,
     method,
     path,
     timeout,
-    agent: false,
+    socketPath,
+    agent: AGENT,
     headers: { host: 'localhost', accept, ...(method === 'POST' && { 'content-type': type }) },
   })
 
-const headOf = (outgoing: ClientRequest, socket: string): Promise<IncomingMessage> => {
+/**
+ * The daemon may refuse a request, and close, before it has read all of it: what cannot be written then (EPIPE) must not destroy the
+ * socket before its answer is read. Where none came, the end of the stream shows it.
+ */
+class AnswerFirstSocket extends Socket {
+  override _write(...[chunk, encoding, done]: Parameters<Socket['_write']>): void {
+    super._write(chunk, encoding, error => done(isClosedPipe(error) ? null : error))
+  }
+
+  override _writev(...[chunks, done]: Parameters<NonNullable<Socket['_writev']>>): void {
+    super._writev?.(chunks, error => done(isClosedPipe(error) ? null : error))
+  }
+}
+
+class AnswerFirstAgent extends Agent {
+  override createConnection({ socketPath }: RequestOptions): Socket {
+    return new AnswerFirstSocket().connect({ path: socketPath ?? '' })
+  }
+}
+const AGENT = new AnswerFirstAgent()
+
+const isClosedPipe = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'EPIPE'
+
+/** Gives the head of the answer. */
+const send = (
+  socket: string,
+  { text, ...opening }: Opening & { text?: string | undefined },
+): Promise<IncomingMessage> => {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+  const outgoing = open(socket, opening)
   outgoing.once('response', resolve)
   outgoing.on('error', error => reject(connectionFailure(error, socket)))
   outgoing.on('timeout', () => {
     outgoing.destroy(new Failure('daemon-absent', `${socket}: no answer in time`))
   })
+  outgoing.end(text)
   return promise
 }
 
@@ -199,25 +223,12 @@ const connectionFailure = (error: Error, socket: string): Failure => {
   }
 }
 
-const readAnswer = <T>(
-  response: IncomingMessage,
-  { text, answer, socket }: { text: string; answer: z.ZodType<T>; socket: string },
-): T => {
-  const status = response.statusCode ?? 0
-  const type = mediaType(response)
-  if (status >= 200 && status < 300 && type === 'application/json') {
-    const body = parseJson(text)
-    if (body !== undefined) return tolerantly(answer, body)
-  }
-  throw failureOf(response, { text, socket })
-}
-
 /** What an answer that is not the one that was asked for says. */
-const failureOf = (response: IncomingMessage, { text, socket }: { text: string; socket: string }): Failure => {
-  const status = response.statusCode ?? 0
+const failureOf = (response: IncomingMessage, { bytes, socket }: { bytes: Buffer; socket: string }): Failure => {
   const type = mediaType(response)
-  const problem = type === 'application/problem+json' ? ProblemBody.safeParse(parseJson(text)) : undefined
+  const problem = type === 'application/problem+json' ? ProblemBody.safeParse(parseJson(bytes.toString())) : undefined
   if (problem?.success) return toFailure(problem.data, response.headers['retry-after'])
+  const status = response.statusCode ?? 0
   return notTheDaemon(socket, `what listens there is not ghconnectd (HTTP ${status}, ${type || 'no content type'})`)
 }
 
@@ -257,10 +268,39 @@ const isObject = (value: unknown): value is object => typeof value === 'object' 
 const mediaType = (response: IncomingMessage): string =>
   (response.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
 
+const isOfType = (response: IncomingMessage, type: string): boolean => mediaType(response) === type
+
 const parseJson = (text: string): unknown => {
   try {
     return JSON.parse(text)
   } catch {
     return undefined
+  }
+}
+
+/** Longer than any event of ours: what goes on without a line end is dropped rather than kept. */
+const MAX_EVENT = 1_048_576
+
+/** Reads server-sent events (text/event-stream) from its pieces, however they are cut; `onData` gets the `data` of each, lines joined. */
+export const createEventReader = (onData: (data: string) => void): ((piece: Buffer) => void) => {
+  const decoder = new StringDecoder('utf8')
+  let rest = ''
+  let data: string[] = []
+  const take = (line: string): void => {
+    if (line === '') {
+      if (data.length > 0) onData(data.join('\n'))
+      data = []
+      return
+    }
+    const [, field, value = ''] = /^([^:]*)(?:: ?([^]*))?$/.exec(line) ?? []
+    if (field === 'data') data.push(value)
+  }
+  return piece => {
+    rest += decoder.write(piece)
+    // A CR at the very end may be half of a CRLF: it waits for what follows.
+    const lines = rest.split(/\r\n|\n|\r(?!$)/)
+    rest = lines.pop() ?? ''
+    for (const line of lines) take(line)
+    if (rest.length > MAX_EVENT) rest = ''
   }
 }

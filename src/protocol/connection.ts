@@ -1,5 +1,6 @@
 // The states of the connection, and what each means and asks for.
 
+import { type Code, Failure, isCode } from './errors.ts'
 import type { Permissions } from './scope.ts'
 
 export type AccountType = 'organization' | 'user' | 'enterprise'
@@ -221,3 +222,19 @@ const DISABLE_MEANING: Readonly<Record<DisableStep, string>> = {
   uninstall: 'the App is being uninstalled',
   'delete-app': 'the App has to be deleted by its owner, as GitHub has no API for that',
 }
+
+/** The problem that a state is to somebody who wants a token. Undefined where tokens are served, or the person is just about to connect. */
+export const failureOfState = (of: { readonly state: string } & Explanation): Failure | undefined => {
+  const code = PROBLEM_OF_STATE.get(of.state) ?? of.state
+  return isCode(code) ? new Failure(code, of.meaning, { next: of.next }) : undefined
+}
+
+/** The others have the name of their problem: `locked`, `suspended`. */
+const PROBLEM_OF_STATE = new Map<string, Code>([
+  ['disconnected', 'not-connected'],
+  ['disconnecting', 'not-connected'],
+  ['awaiting-unlock', 'locked'],
+  ['uninstalled', 'installation-not-found'],
+  ['app-deleted', 'app-not-found'],
+  ['blocked', 'ip-blocked'],
+])

@@ -1,7 +1,7 @@
 // Every endpoint of the daemon's sockets, once: the server's dispatch, the OpenAPI document and the client's types come from this table.
 
 import { z } from 'zod'
-import { GIT_CREDENTIAL } from './git-credential.ts'
+import { GIT_CREDENTIAL } from './token-texts.ts'
 import * as wire from './wire.ts'
 import { CheckReport, CheckRow } from './wire-check.ts'
 import { AuditAnswer, AuditQuery, AuditVerdict, ExplainAnswer, ExplainRequest } from './wire-policy.ts'

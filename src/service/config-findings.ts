@@ -1,7 +1,7 @@
 // What is wrong with a configuration: all of it, each with file, line and key.
 
 import { Failure } from '../protocol/errors.ts'
-import { nearest } from '../protocol/nearest.ts'
+import { nearest } from '../protocol/spelling.ts'
 import { lineOf } from './config-lines.ts'
 
 export type Finding = {

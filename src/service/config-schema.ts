@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { FEATURE_NAMES } from '../protocol/features.ts'
 import { PROFILE_NAME, UNIT_NAME } from '../protocol/profile.ts'
-import { isRecipientSpelling } from '../protocol/recovery-recipient.ts'
+import { isRecipientSpelling } from '../protocol/spelling.ts'
 
 const DURATION_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 }
 

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { createEventReader } from '../../src/protocol/event-stream.ts'
+import { createEventReader } from '../../src/protocol/client.ts'
 import { CheckReport, CheckRow, LAYERS } from '../../src/protocol/wire-check.ts'
 import { type Appliance, CLI, createAppliance } from '../support/appliance.ts'
 import { checkOf, recoveryToml } from '../support/checking.ts'
@@ -171,7 +171,7 @@ test('the rows come as a stream while the check goes on, and are those of the re
   })
   t.is(headers['content-type'], 'text/event-stream')
   const data: unknown[] = []
-  createEventReader(each => data.push(JSON.parse(each))).feed(text)
+  createEventReader(each => void data.push(JSON.parse(each)))(Buffer.from(text))
   const report = CheckReport.parse(data.pop())
   const rows = data.map(each => CheckRow.parse(each))
   t.is(rows[0]?.layer, 'configuration')

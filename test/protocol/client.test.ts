@@ -1,12 +1,13 @@
 // What comes from the socket, good and bad, as the command line tells it.
 
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { createServer } from 'node:net'
 import { writeFile } from 'node:fs/promises'
 import test from 'ava'
 import * as fc from 'fast-check'
-import { createClient, pathOf } from '../../src/protocol/client.ts'
-import { createEventReader } from '../../src/protocol/event-stream.ts'
+import { createClient, createEventReader, pathOf } from '../../src/protocol/client.ts'
 import { adviceOn } from '../../src/cli/advice.ts'
 import { CATALOGUE, Failure, isCode, toProblem } from '../../src/protocol/errors.ts'
 import { StateAnswer, Status } from '../../src/protocol/wire.ts'
@@ -130,6 +131,27 @@ test('a daemon that dies before or within its answer is told apart from one that
   t.regex(second.stderr, /before an answer came/)
 })
 
+test('a refusal that came, and a connection that was closed, before the request was written is read', async t => {
+  const daemon = await startDaemon(t, {})
+  const path = join(daemon.folder, 'early.sock')
+  const body = JSON.stringify(toProblem(new Failure('rate-limited', 'one at a time')))
+  const answer = `HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/problem+json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+  // In a process of its own: this one stands still between its connecting and its writing.
+  const server = spawn(process.execPath, [
+    '-e',
+    `require('node:net').createServer(s => s.end(process.argv[2], () => s.destroy())).listen(process.argv[1], () => console.log())`,
+    path,
+    answer,
+  ])
+  t.teardown(() => void server.kill())
+  await once(server.stdout, 'data')
+  const calling = createClient(path).call({ method: 'POST', path: '/v1/refresh', body: {}, answer: StateAnswer })
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
+  const thrown = await t.throwsAsync(calling, { instanceOf: Failure })
+  t.is(thrown.code, 'rate-limited')
+  t.is(thrown.message, 'one at a time')
+})
+
 test('what speaks another protocol is not taken for the daemon', async t => {
   const daemon = await startDaemon(t, {})
   const path = join(daemon.folder, 'other.sock')
@@ -215,10 +237,11 @@ test('events are read alike however the stream is cut', t => {
       (events, end, cuts) => {
         const text = `${events.map(lines => `event: x${end}${lines.map(l => `data: ${l}${end}`).join('')}${end}`).join('')}:${end}`
         const seen: string[] = []
-        const reader = createEventReader(data => seen.push(data))
+        const feed = createEventReader(data => void seen.push(data))
+        const bytes = Buffer.from(text)
         let from = 0
-        for (const at of [...cuts, text.length].toSorted((a, b) => a - b)) {
-          reader.feed(text.slice(from, at))
+        for (const at of [...cuts, bytes.length].toSorted((a, b) => a - b)) {
+          feed(bytes.subarray(from, at))
           from = Math.max(from, at)
         }
         t.deepEqual(

@@ -2,7 +2,7 @@
 
 import { createInterface } from 'node:readline'
 import { asFailure, Failure, isCode } from '../../protocol/errors.ts'
-import { failureOfState } from '../../protocol/state-failure.ts'
+import { failureOfState } from '../../protocol/connection.ts'
 import { EnableAnswer, StateAnswer, type SeenStatus } from '../../protocol/wire.ts'
 import type { CheckRow } from '../../protocol/wire-check.ts'
 import type { Client } from '../../protocol/client.ts'

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { Failure } from '../../protocol/errors.ts'
-import { GIT_CREDENTIAL } from '../../protocol/git-credential.ts'
+import { GIT_CREDENTIAL } from '../../protocol/token-texts.ts'
 import type { CommandSpec, Context, Options } from '../command.ts'
 
 const MAX_INPUT_BYTES = 65_536

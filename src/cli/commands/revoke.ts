@@ -1,7 +1,7 @@
 // `ghconnect revoke --all`: ends every token at once, as after a leak, and keeps the connection.
 
 import { CATALOGUE, Failure, isCode } from '../../protocol/errors.ts'
-import { failureOfState } from '../../protocol/state-failure.ts'
+import { failureOfState } from '../../protocol/connection.ts'
 import { RevokeAnswer } from '../../protocol/wire.ts'
 import { type CommandSpec, JSON_OPTION } from '../command.ts'
 import { confirm, YES_OPTION } from '../confirm.ts'

@@ -1,7 +1,7 @@
 // `ghconnect sink`: keeps the file of one [[sinks]] of the configuration, as the user who is to own it.
 
 import { Failure } from '../../protocol/errors.ts'
-import { writeToken } from '../../protocol/token-formats.ts'
+import { writeToken } from '../../protocol/token-texts.ts'
 import type { CommandSpec } from '../command.ts'
 import { keepFile } from '../keep-file.ts'
 import { createTokenFile } from '../token-file.ts'

@@ -3,7 +3,7 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { asFailure } from '../../protocol/errors.ts'
 import { type Policy, PROFILE_NAME, UNIT_NAME } from '../../protocol/profile.ts'
-import { writeToken } from '../../protocol/token-formats.ts'
+import { writeToken } from '../../protocol/token-texts.ts'
 import type { Caller, TokenIssuer } from '../tokens/token-issuer.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Config, Sink } from '../../service/config.ts'

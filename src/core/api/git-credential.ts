@@ -1,6 +1,6 @@
 // Tokens in git's own words: what `Accept: text/x-git-credential` makes of POST /v1/tokens.
 
-import { GIT_CREDENTIAL, readGitCredential, writeGitCredential } from '../../protocol/git-credential.ts'
+import { GIT_CREDENTIAL, readGitCredential, writeGitCredential } from '../../protocol/token-texts.ts'
 import { parseWith, TokenRequest } from '../../protocol/wire.ts'
 import { parseJson } from './request-body.ts'
 import type { TextForm } from './route.ts'

@@ -2,7 +2,7 @@
 
 import { type Host, isTrouble } from '../../protocol/connection.ts'
 import { asFailure } from '../../protocol/errors.ts'
-import { failureOfState } from '../../protocol/state-failure.ts'
+import { failureOfState } from '../../protocol/connection.ts'
 import type { RefreshAnswer } from '../../protocol/wire.ts'
 import type { Clock, Timer } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'

@@ -1,7 +1,7 @@
 // Which warning comes first: a fault that is met now, then what is to be done, last what only makes a later loss worse.
 
 import test from 'ava'
-import { worstWarning } from '../../src/protocol/warnings.ts'
+import { worstWarning } from '../../src/core/status.ts'
 
 const worst = (...codes: string[]): string | undefined =>
   worstWarning(codes.map(code => ({ code, detail: '', next: '' })))?.code

@@ -1,9 +1,9 @@
-// Git's credential protocol: whose credential it is, and which repository is meant.
+// A token as text: whose credential git asks for, and which repository is meant; what the readers of files read.
 
 import test from 'ava'
 import fc from 'fast-check'
 import { Failure } from '../../src/protocol/errors.ts'
-import { readGitCredential, writeGitCredential } from '../../src/protocol/git-credential.ts'
+import { readGitCredential, writeGitCredential, writeToken } from '../../src/protocol/token-texts.ts'
 import { TokenRequest } from '../../src/protocol/wire.ts'
 
 const GITHUB = 'https://github.com'
@@ -123,4 +123,25 @@ test('lines may end as on Windows, and a value may hold an equals sign', t => {
 test('the end of a token is told in whole seconds, and never later than it is', t => {
   const answer = { token: 'ghs_x', expires_at: '2026-07-11T12:00:00.999Z' }
   t.regex(writeGitCredential(answer, false), /^password_expiry_utc=1783771200$/m)
+})
+
+const ANSWER = {
+  token: 'ghs_x',
+  expires_at: '2026-07-11T13:00:00.000Z',
+  installation: 7,
+  account: 'octo-org',
+  permissions: { metadata: 'read' },
+} as const
+const ADDRESSES = { url: 'https://github.com', apiUrl: 'https://api.github.com' }
+
+test('a token is written for those who read it raw, as variables, as JSON or as .netrc', t => {
+  t.is(writeToken('token', ANSWER, ADDRESSES), 'ghs_x')
+  t.is(writeToken('env', ANSWER, ADDRESSES), 'GH_TOKEN=ghs_x\nGITHUB_TOKEN=ghs_x\n')
+  t.deepEqual(JSON.parse(writeToken('json', ANSWER, ADDRESSES)), ANSWER)
+  t.is(
+    writeToken('netrc', ANSWER, ADDRESSES),
+    'machine github.com login x-access-token password ghs_x\nmachine api.github.com login x-access-token password ghs_x\n',
+  )
+  const one = { url: 'https://ghe.example.com', apiUrl: 'https://ghe.example.com/api/v3' }
+  t.is(writeToken('netrc', ANSWER, one), 'machine ghe.example.com login x-access-token password ghs_x\n')
 })

@@ -1,4 +1,4 @@
-// Git's credential protocol (git-credential(1)): its attributes become a token request, and a token what git asks for.
+// A token as the texts that others read: git's credential protocol (git-credential(1)), and the formats of files and systemd credentials.
 
 import { Failure } from './errors.ts'
 import type { TokenAnswer, TokenRequest } from './wire.ts'
@@ -83,4 +83,29 @@ const readPath = (path: string): { owner: string; name: string } | undefined => 
     /^\/*([A-Za-z0-9][A-Za-z0-9_-]{0,99})\/([A-Za-z0-9._-]{1,110})(?:\/.*)?$/.exec(path) ?? []
   const name = whole.replace(/\.git$/, '').replace(/\.wiki$/, '')
   return owner === undefined || !/^[A-Za-z0-9._-]{1,100}$/.test(name) ? undefined : { owner, name }
+}
+
+export type TokenFormat = 'token' | 'env' | 'json' | 'netrc'
+
+/** `token`: nothing but the token, without a line end, as programs send it on as it is. */
+export const writeToken = (
+  format: TokenFormat,
+  answer: TokenAnswer,
+  github: { readonly url: string; readonly apiUrl: string },
+): string => {
+  const { token } = answer
+  switch (format) {
+    case 'token':
+      return token
+    case 'env':
+      return `GH_TOKEN=${token}\nGITHUB_TOKEN=${token}\n`
+    case 'json':
+      return `${JSON.stringify(answer)}\n`
+    case 'netrc':
+      return [...new Set([github.url, github.apiUrl].map(url => new URL(url).hostname))]
+        .map(host => `machine ${host} login ${USER} password ${token}\n`)
+        .join('')
+    default:
+      return format satisfies never
+  }
 }
