@@ -46,7 +46,7 @@ const OWNERS: Record<string, string> = {
   '@hono/node-server': 'src/page/server.ts',
   '@octokit/auth-app': 'src/core/github/request.ts',
   '@octokit/core': 'src/core/github/request.ts',
-  '@primer/primitives': 'src/page/style.ts',
+  '@primer/primitives': 'src/page/assets.ts',
   'age-encryption': 'src/core/snapshot/encryption.ts',
   'better-sqlite3': 'src/core/store/sqlite.ts',
   commander: 'src/cli/program.ts',

@@ -4,7 +4,7 @@ import type { Account } from '../protocol/connection.ts'
 import { type Permissions, unitePermissions } from '../protocol/scope.ts'
 import { appManifest, enterprisePrefill, manifestAction } from './github/app-manifest.ts'
 import type { Config } from '../service/config.ts'
-import type { AppForm } from '../page/server.ts'
+import type { AppForm } from '../page/requests.ts'
 
 export type Forms = {
   /** The form's address: our page for a manifest, GitHub's pre-filled form for an enterprise. */

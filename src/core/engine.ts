@@ -47,7 +47,7 @@ import { createAuditArchive } from './audit/audit-archive.ts'
 import { type AuditStore, openAudit } from './audit/audit-store.ts'
 import { openStore, type Store } from './store/database.ts'
 import { storeKeyOf } from './store/machine-key.ts'
-import type { AppForm } from '../page/server.ts'
+import type { AppForm } from '../page/requests.ts'
 
 export type EngineDeps = {
   readonly config: () => Config

@@ -21,9 +21,8 @@ import type { Clock } from '../service/clock.ts'
 import type { Config } from '../service/config.ts'
 import type { Log } from '../service/log.ts'
 import type { Attest } from './peers/peer.ts'
-import { VERSION } from '../service/version.ts'
-import { createLinks } from '../page/links.ts'
-import type { WebDeps } from '../page/server.ts'
+import type { WebDeps } from '../page/requests.ts'
+import { createLinks } from '../page/sessions.ts'
 
 export type SettingsPage = {
   /** Why there is no page, once it could not listen. */
@@ -79,7 +78,6 @@ export const createSettingsPage = (deps: {
     events: deps.events,
     clock,
     log,
-    version: VERSION,
     takeStranger: () => take(strangers, undefined, clock.monotonic()) === undefined,
     inTurn: task => deps.turns.take('those whom the page refuses', task),
     settings() {

@@ -2,12 +2,9 @@
 
 import type { Context, Hono } from 'hono'
 import { asFailure, Failure } from '../protocol/errors.ts'
-import type { Env, WebDeps } from './deps.ts'
-import { failureFacts } from './model-of.ts'
-import { frameOf } from './requests.ts'
-import type { Returns } from './returns.ts'
+import { type Env, frameOf, type WebDeps } from './requests.ts'
 import type { Session, Sessions } from './sessions.ts'
-import { hopPage, statePage } from './way-pages.ts'
+import { hopPage, statePage } from './views/plain.ts'
 
 const LOOK_GAP_MS = 1_000
 
@@ -17,17 +14,7 @@ const isAskedAgain = ({ entry: { status } }: Failure, { operations }: WebDeps): 
   return (status === 502 || status === 504) && connection.kind === 'awaiting-app' && connection.conversion !== undefined
 }
 
-export const addReturnRoutes = (
-  app: Hono<Env>,
-  deps: WebDeps,
-  { returns, sessions }: { returns: Returns; sessions: Sessions },
-): void => {
-  /** Whoever stayed at GitHub's for long has no session any more. */
-  const sessionOf = (state: string | undefined): Session | undefined => {
-    const session = returns.find(state)
-    return session && sessions.has(session) ? session : undefined
-  }
-
+export const addReturnRoutes = (app: Hono<Env>, deps: WebDeps, sessions: Sessions): void => {
   let looking: Promise<void> | undefined
   let lookedAtMs = Number.NEGATIVE_INFINITY
   /** Anybody may come by: GitHub is asked by one visitor at a time, and not at once again. */
@@ -46,7 +33,8 @@ export const addReturnRoutes = (
   app.get('/callback', async c => {
     const [code, state] = [c.req.query('code'), c.req.query('state')]
     if (!code || !state) throw new Failure('invalid-request', 'GitHub sends `code` and `state`')
-    const session = sessionOf(state)
+    // Whoever stayed at GitHub's for long has no session any more.
+    const session = sessions.findByState(state)
     try {
       const connection = await deps.operations().enable.complete({ code, state, trusted: false })
       if (!('app' in connection)) return c.redirect('/done', 303)
@@ -58,13 +46,13 @@ export const addReturnRoutes = (
       // The code is stored, and asked for again: to the owner nothing has failed.
       if (!session && isAskedAgain(failure, deps)) return c.redirect('/done', 303)
       if (!session || failure.code === 'internal') throw failure
-      session.said = { failure: failureFacts(failure) }
+      session.said = { failure }
       return hop(c, session)
     }
   })
   app.get('/setup', async c => {
     await look()
-    const session = sessionOf(c.req.query('state'))
+    const session = sessions.findByState(c.req.query('state'))
     return session ? hop(c, session) : c.redirect('/done', 303)
   })
   app.get('/done', c => c.html(statePage(frameOf(deps, c), deps.operations().connectionState.explain())))

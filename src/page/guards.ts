@@ -1,7 +1,8 @@
-// What a request is before anybody looks at its path: under which name it came, who stands in front, and whether this page sent it.
+// What a request is before anybody looks at its path: under which name it came, who stands in front, whether this page sent it, and its language.
 
 import { Failure } from '../protocol/errors.ts'
 import type { Peer } from '../protocol/profile.ts'
+import { LANGUAGES, type Language } from './model.ts'
 
 /** Headers by their name in small letters; undefined where absent. */
 export type Header = (name: string) => string | undefined
@@ -60,3 +61,26 @@ export const securityHeaders = (githubUrl: string): readonly (readonly [string, 
   // The origin alone, and never the path: that is a session's. (`no-referrer` would make forms send `Origin: null`.)
   ['referrer-policy', 'strict-origin'],
 ]
+
+export const isLanguage = (text: string | undefined): text is Language =>
+  (LANGUAGES as readonly (string | undefined)[]).includes(text)
+
+/** The most of the header that is looked at. */
+const LONGEST = 256
+
+/** The one that was chosen, else the first that the browser asks for and that there is. */
+export const languageOf = (chosen: string | undefined, acceptLanguage: string | undefined): Language => {
+  if (isLanguage(chosen)) return chosen
+  const wanted = (acceptLanguage ?? '')
+    .slice(0, LONGEST)
+    .split(',')
+    .map(part => {
+      const [range = '', ...parameters] = part.split(';').map(text => text.trim().toLowerCase())
+      const quality = parameters.find(text => text.startsWith('q='))?.slice(2)
+      return { language: range.split('-')[0], quality: quality === undefined ? 1 : Number(quality) || 0 }
+    })
+    .filter(({ quality }) => quality > 0)
+    .toSorted((a, b) => b.quality - a.quality)
+  for (const { language } of wanted) if (isLanguage(language)) return language
+  return 'en'
+}

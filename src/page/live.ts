@@ -1,7 +1,7 @@
-// What comes while a page is open: the daemon's events, for as long as the session lasts.
+// What comes while a page is open: that something happened, for as long as the session lasts.
 
 import type { EventBody } from '../protocol/wire.ts'
-import type { WebDeps } from './deps.ts'
+import type { WebDeps } from './requests.ts'
 import type { Session, Sessions } from './sessions.ts'
 
 const PING_MS = 15_000
@@ -11,101 +11,86 @@ const MAX_BEHIND = 256
 export const MAX_STREAMS_OF_SESSION = 8
 export const MAX_STREAMS = 64
 
-export type Live = {
-  /** A page of this session was made just now. */
-  shown(session: Session): void
-  /** For the page that was shown last; it is told at once of what happened since it was made. 429 where there are too many. */
-  stream(session: Session): Response
-}
-
-export const createLive = (deps: Pick<WebDeps, 'events' | 'clock'>, sessions: Sessions): Live => {
-  const shownAt = new WeakMap<Session, number>()
-  let count = 0
-  deps.events.subscribe(() => void (count += 1))
-  const counts = new WeakMap<Session, number>()
-  let all = 0
-  const take = (session: Session): (() => void) | undefined => {
-    const own = counts.get(session) ?? 0
-    if (own >= MAX_STREAMS_OF_SESSION || all >= MAX_STREAMS) return undefined
-    counts.set(session, own + 1)
-    all += 1
-    return () => {
-      counts.set(session, (counts.get(session) ?? 1) - 1)
-      all -= 1
-    }
-  }
-  return {
-    shown: session => void shownAt.set(session, count),
-    stream(session) {
-      // To a browser: do not ask again.
-      if (!sessions.has(session)) return new Response(undefined, { status: 204 })
-      const leave = take(session)
-      if (!leave) return new Response(undefined, { status: 429, headers: { 'retry-after': '60' } })
-      return eventStream(deps, sessions, { session, isBehind: shownAt.get(session) !== count, leave })
-    },
-  }
-}
-
-const eventStream = (
-  deps: Pick<WebDeps, 'events' | 'clock'>,
-  sessions: Sessions,
-  { session, isBehind, leave }: { session: Session; isBehind: boolean; leave(): void },
-): Response => {
-  let stop = (): void => {}
-  const body = new ReadableStream<Uint8Array>(
-    {
-      start(controller) {
-        let finished = false
-        const send = (bytes: Uint8Array): void => {
-          if (finished) return
-          if ((controller.desiredSize ?? 0) <= -MAX_BEHIND) return finish()
-          controller.enqueue(bytes)
-        }
-        const finish = (): void => {
-          if (finished) return
-          stop()
-          controller.close()
-        }
-        const ping = deps.clock.every(PING_MS, () => send(PING))
-        const unsubscribe = deps.events.subscribe(event => send(bytesOf(event)), finish)
-        stop = () => {
-          if (finished) return
-          finished = true
-          leave()
-          ping.cancel()
-          unsubscribe()
-          ended.cancel()
-        }
-        // Told, so that the page asks for itself anew, and shows that nobody is signed in.
-        const ended = sessions.onEnd(session, () => {
-          send(NEWS)
-          finish()
-        })
-        send(isBehind ? NEWS : OPEN)
-      },
-      cancel: () => stop(),
-    },
-    { highWaterMark: 0 },
-  )
-  return new Response(body, { headers: { 'content-type': 'text/event-stream; charset=utf-8' } })
-}
-
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
 const NEWS = encode('data: {"event":"state"}\n\n')
 const PING = encode(': ping\n\n')
 const OPEN = encode(': open\n\n')
 
+export const createLive = ({ events, clock }: Pick<WebDeps, 'events' | 'clock'>, sessions: Sessions) => {
+  const shownAt = new WeakMap<Session, number>()
+  const streams = new WeakMap<Session, number>()
+  let happened = 0
+  let open = 0
+  events.subscribe(() => void (happened += 1))
+
+  const count = (session: Session, by: 1 | -1): void => {
+    streams.set(session, (streams.get(session) ?? 0) + by)
+    open += by
+  }
+
+  const bodyFor = (session: Session): ReadableStream<Uint8Array> => {
+    const isBehind = shownAt.get(session) !== happened
+    let stop = (): void => {}
+    return new ReadableStream<Uint8Array>(
+      {
+        start(controller) {
+          let finished = false
+          const send = (bytes: Uint8Array): void => {
+            if (finished) return
+            if ((controller.desiredSize ?? 0) <= -MAX_BEHIND) return finish()
+            controller.enqueue(bytes)
+          }
+          const finish = (): void => {
+            if (finished) return
+            stop()
+            controller.close()
+          }
+          const ping = clock.every(PING_MS, () => send(PING))
+          const unsubscribe = events.subscribe(event => send(bytesOf(event)), finish)
+          stop = () => {
+            if (finished) return
+            finished = true
+            count(session, -1)
+            ping.cancel()
+            unsubscribe()
+            ended.cancel()
+          }
+          // Told, so that the page asks for itself again, and shows that nobody is signed in.
+          const ended = sessions.onEnd(session, () => {
+            send(NEWS)
+            finish()
+          })
+          send(isBehind ? NEWS : OPEN)
+        },
+        cancel: () => stop(),
+      },
+      { highWaterMark: 0 },
+    )
+  }
+
+  return {
+    /** A page of this session was made just now. */
+    shown: (session: Session): void => void shownAt.set(session, happened),
+    /** For the page that was shown last; it is told at once of what happened since it was made. 429 where there are too many. */
+    stream(session: Session): Response {
+      // To a browser: do not ask again.
+      if (!sessions.has(session)) return new Response(undefined, { status: 204 })
+      if ((streams.get(session) ?? 0) >= MAX_STREAMS_OF_SESSION || open >= MAX_STREAMS)
+        return new Response(undefined, { status: 429, headers: { 'retry-after': '60' } })
+      count(session, 1)
+      return new Response(bodyFor(session), { headers: { 'content-type': 'text/event-stream; charset=utf-8' } })
+    },
+  }
+}
+
 /** Written once for all streams. */
 const written = new WeakMap<EventBody, Uint8Array>()
 
-const bytesOf = (event: EventBody): Uint8Array => {
-  const known = written.get(event)
-  if (known) return known
-  const bytes = encode(`data: ${visible(event)}\n\n`)
-  written.set(event, bytes)
+/** The page asks for what it shows: that something happened is enough, and in which state. */
+const bytesOf = (body: EventBody): Uint8Array => {
+  const { event, at, state } = body
+  const bytes =
+    written.get(body) ?? encode(`data: ${JSON.stringify({ event, at, ...(state !== undefined && { state }) })}\n\n`)
+  written.set(body, bytes)
   return bytes
 }
-
-/** The page asks for what it shows: that something happened is enough. */
-const visible = ({ event, at, state }: EventBody): string =>
-  JSON.stringify({ event, at, ...(state !== undefined && { state }) })

@@ -1,156 +1,118 @@
-// Gathers what a page shows: from the status, the stored connection, the policy and the audit log. Nothing that it takes is a secret.
+// Gathers what a page shows: from the API's status, the stored connection, the policy and the audit log. Nothing that it takes is a secret.
 
-import { appsSettingsUrl, type Connection, isLive, isTrouble } from '../protocol/connection.ts'
-import type { Failure } from '../protocol/errors.ts'
-import type { Status } from '../protocol/wire.ts'
-import type { Operations } from '../core/operations.ts'
-import type { WebDeps } from './deps.ts'
-import {
-  allowListOf,
-  appFacts,
-  auditFacts,
-  featureFacts,
-  installed,
-  profileFacts,
-  TOKEN_LIFETIME_MS,
-  tokenFacts,
-} from './facts.ts'
-import type { FailureFacts, Frame, PageModel, Prerequisites, ProgressStep } from './model.ts'
-
-type Told = Pick<PageModel, 'failure' | 'notice' | 'typed' | 'check'>
+import { appSettingsUrl, type Connection, type DaemonState, isLive } from '../protocol/connection.ts'
+import { Failure } from '../protocol/errors.ts'
+import { assessFeature, explainAssessment, FEATURE_NAMES, FEATURES } from '../protocol/features.ts'
+import { allowNames } from '../protocol/profile.ts'
+import { isoTime } from '../protocol/wire.ts'
+import type { ConfirmModel, Frame, PageModel, Said } from './model.ts'
+import type { WebDeps } from './requests.ts'
 
 const AUDIT_ROWS = 10
-/** What an open store is in besides the states of its connection. */
-const OF_DAEMON = ['awaiting-unlock', 'isolated'] as const
 
-export const modelOf = (deps: WebDeps, frame: Frame, told: Told): PageModel => {
+/** What a page has to show while the store is closed. */
+const CLOSED = {
+  keys: [],
+  installations: [],
+  tokens: { live: 0 },
+  clock_offset_seconds: 0,
+  generation: 0,
+  role: 'single',
+  recovery_recipients: [],
+  warnings: [],
+  features: [],
+  audit: [],
+  refreshHistory: [],
+  askedPermissions: {},
+  wantedPermissions: {},
+} satisfies Partial<PageModel>
+
+export const modelOf = (deps: WebDeps, frame: Frame, said: Said & Pick<PageModel, 'check'>): PageModel => {
   const status = deps.status()
-  const { githubUrl, policy } = deps.settings()
+  const { githubUrl, apiUrl, policy } = deps.settings()
   const always = {
     ...frame,
-    ...told,
+    ...said,
     nowMs: deps.clock.now(),
-    version: deps.version,
     githubUrl,
-    sinceMs: Date.parse(status.since),
-    meaning: status.meaning,
-    next: status.next,
-    profiles: policy.profiles.map(profileFacts),
+    hosts: hostsOf(githubUrl, apiUrl),
+    profiles: policy.profiles.map(profile => ({ ...profile, allow: allowNames(profile) })),
   }
-  if (!('keys' in status)) return { ...always, ...CLOSED, prerequisites: prerequisitesOf(deps, undefined) }
-  const operations = deps.operations()
+  if (!('keys' in status)) return { ...CLOSED, ...status, ...always, state: 'locked' }
+  const { connectionState, history, auditLog, keys } = deps.operations()
+  const { connection } = connectionState.read()
   return {
+    ...status,
     ...always,
-    ...connectionFacts(deps, operations.connectionState.read().connection),
-    ...statusFacts(deps, status, operations),
-    state: OF_DAEMON.find(state => state === status.state) ?? operations.connectionState.read().connection.kind,
-    progress: progressOf(operations.connectionState.read().connection, status),
-    prerequisites: prerequisitesOf(deps, status),
+    ...detailsOf(deps, connection),
+    // Of an open store it is one of these.
+    state: status.state as DaemonState,
+    keys: keys.list(),
+    features: featuresOf(deps),
+    audit: auditLog.read({ limit: AUDIT_ROWS }).toReversed(),
+    refreshHistory: history.hours(),
     wantedPermissions: deps.wantedPermissions(),
   }
 }
 
-export const failureFacts = (failure: Failure): FailureFacts => ({
-  code: failure.code,
-  title: failure.entry.title,
-  detail: failure.message,
-  next: failure.entry.next,
+const detailsOf = (deps: WebDeps, connection: Connection) => ({
+  ...('evidence' in connection && { evidence: connection.evidence }),
+  ...(connection.kind === 'disconnected' && connection.remark !== undefined && { evidence: connection.remark }),
+  ...(isLive(connection) && {
+    enabledOn: connection.host.hostname,
+    appSettingsUrl: appSettingsUrl(connection.app),
+  }),
+  askedPermissions: isLive(connection) ? connection.app.permissions : {},
+  ...(connection.kind === 'awaiting-app' && {
+    pendingEnable: {
+      expiresAt: isoTime(connection.expiresAtMs),
+      converting: connection.conversion !== undefined,
+    },
+    // For an enterprise: the form on which its owner makes the App, filled in.
+    ...(connection.account.type === 'enterprise' && { createUrl: deps.formUrl(connection.account, connection.state) }),
+  }),
+  ...(connection.kind === 'disconnecting' && {
+    disabling: { step: connection.step, deadline: isoTime(connection.deadlineMs) },
+  }),
 })
 
-/** What a page has to show while the store is closed. */
-const CLOSED = {
-  state: 'locked',
-  progress: [],
-  installations: [],
-  keys: [],
-  tokens: { live: 0, lifetimeMs: TOKEN_LIFETIME_MS },
-  refreshHistory: [],
-  wantedPermissions: {},
-  recoveryRecipients: [],
-  warnings: [],
-  features: [],
-  role: 'single',
-  generation: 0,
-  audit: [],
-} as const
-
-const connectionFacts = (deps: WebDeps, connection: Connection) => {
-  const { githubUrl } = deps.settings()
-  const account = 'account' in connection ? connection.account : undefined
-  return {
-    ...(account && {
-      account,
-      appsUrl: appsSettingsUrl(githubUrl, account),
-      ...allowListOf(githubUrl, account),
-    }),
-    ...(isLive(connection) && { app: appFacts(connection.app), enabledOn: connection.host.hostname }),
-    ...createUrlOf(deps, connection),
-    ...evidenceOf(connection),
-    ...(connection.kind === 'awaiting-app' && {
-      pendingEnable: { expiresAtMs: connection.expiresAtMs, converting: connection.conversion !== undefined },
-    }),
-    ...(connection.kind === 'disconnecting' && {
-      disabling: { step: connection.step, deadlineMs: connection.deadlineMs },
-    }),
-  }
+const featuresOf = (deps: WebDeps): PageModel['features'] => {
+  const { features: switched, policy } = deps.settings()
+  const standing = deps.operations().connectionState.read()
+  return FEATURE_NAMES.map(name => {
+    const profile = switched.includes(name) ? policy.profiles.find(one => one.name === name) : undefined
+    const assessment = assessFeature(FEATURES[name], profile, standing)
+    const { state } = assessment
+    const isSettled = state === 'off' || state === 'on'
+    return {
+      name,
+      title: FEATURES[name].title,
+      state,
+      ...(!isSettled && { detail: explainAssessment(assessment).detail }),
+    }
+  })
 }
 
-/** For an enterprise: the form on which its owner makes the App, filled in. */
-const createUrlOf = (deps: WebDeps, connection: Connection): { createUrl?: string } =>
-  connection.kind === 'awaiting-app' && connection.account.type === 'enterprise'
-    ? { createUrl: deps.formUrl(connection.account, connection.state) }
-    : {}
-
-const evidenceOf = (connection: Connection): { evidence?: string } => {
-  if (connection.kind === 'disconnected') return connection.remark === undefined ? {} : { evidence: connection.remark }
-  if (isTrouble(connection.kind) || connection.kind === 'key-lost' || connection.kind === 'quarantined')
-    return 'evidence' in connection ? { evidence: connection.evidence } : {}
-  return {}
-}
-
-const statusFacts = (deps: WebDeps, status: Status, { connectionState, history, auditLog, keys }: Operations) => {
-  const { policy, features } = deps.settings()
-  const standing = connectionState.read()
-  const asked = isLive(standing.connection) ? standing.connection.app.permissions : {}
-  return {
-    installations: standing.installations.map(one => installed(one, asked)),
-    keys: keys.list().map(({ fingerprint, added_at, state }) => ({
-      fingerprint,
-      addedAtMs: Date.parse(added_at),
-      ...(state === 'rejected' && { rejected: true }),
-    })),
-    tokens: tokenFacts(status),
-    refreshHistory: history.hours(),
-    ...(status.proxy !== undefined && { proxy: status.proxy }),
-    recoveryRecipients: status.recovery_recipients,
-    warnings: status.warnings,
-    features: featureFacts(features, policy, standing),
-    role: status.role,
-    generation: status.generation,
-    audit: auditLog.read({ limit: AUDIT_ROWS }).map(auditFacts).toReversed(),
-  }
-}
-
-const progressOf = (connection: Connection, { tokens, last_failure: trouble }: Status): ProgressStep[] => {
-  const steps = (app: ProgressStep['state'], installation: ProgressStep['state'], token: ProgressStep['state']) =>
-    [
-      { name: 'created', state: app },
-      { name: 'installed', state: installation },
-      { name: 'first-token', state: token, ...(token === 'failed' && trouble && { detail: trouble.detail }) },
-    ] as const satisfies ProgressStep[]
-  if (connection.kind === 'awaiting-app') return steps('active', 'pending', 'pending')
-  if (connection.kind === 'key-lost') return steps('failed', 'pending', 'pending')
-  if (connection.kind === 'awaiting-installation') return steps('done', 'active', 'pending')
-  if (connection.kind !== 'connected') return []
-  return steps('done', 'done', tokens.live > 0 ? 'done' : trouble ? 'failed' : 'active')
-}
-
-const prerequisitesOf = (deps: WebDeps, status: Status | undefined): Prerequisites => {
-  const { githubUrl, apiUrl } = deps.settings()
+const hostsOf = (githubUrl: string, apiUrl: string): string[] => {
   const [web, api] = [new URL(githubUrl).host, new URL(apiUrl).host]
   const uploads = api.startsWith('api.') ? [`uploads.${api.slice('api.'.length)}`] : []
+  return [...new Set([api, web, ...uploads])]
+}
+
+/** The last page before GitHub: what will be created there, and the form that takes it along. Throws `no-enable-pending`. */
+export const confirmModelOf = (deps: WebDeps, frame: Frame, state: string): ConfirmModel => {
+  const pending = deps.operations().enable.findPending(state)
+  if (!pending || pending.conversion || pending.account.type === 'enterprise')
+    throw new Failure('no-enable-pending', 'the link was used or has run out')
+  const { action, manifest, permissions } = deps.appForm(pending.account, state)
   return {
-    hosts: [...new Set([api, web, ...uploads])],
-    ...(status && status.clock_offset_seconds !== 0 && { clockOffsetSeconds: status.clock_offset_seconds }),
+    ...frame,
+    account: pending.account,
+    appName: String(manifest['name']),
+    permissions,
+    expiresAt: isoTime(pending.expiresAtMs),
+    nowMs: deps.clock.now(),
+    action,
+    manifest: JSON.stringify(manifest),
   }
 }

@@ -1,9 +1,13 @@
-// What a page is made of: plain data for the views, gathered by the server. No field of it is a secret of GitHub's.
+// What pages are made of: plain data for the views, and the table of all pages and forms. No field of it is a secret of GitHub's.
 
-import type { Account, DaemonState, DisableStep } from '../protocol/connection.ts'
-import type { Code } from '../protocol/errors.ts'
+import type { DaemonState, DisableStep } from '../protocol/connection.ts'
+import type { Failure } from '../protocol/errors.ts'
+import type { FeatureAssessment, FeatureName } from '../protocol/features.ts'
+import type { allowNames, Profile } from '../protocol/profile.ts'
 import type { Permissions } from '../protocol/scope.ts'
+import type { KeysAnswer, Status } from '../protocol/wire.ts'
 import type { CheckReport } from '../protocol/wire-check.ts'
+import type { AuditRowBody } from '../protocol/wire-policy.ts'
 
 export const LANGUAGES = ['en', 'ja'] as const
 export type Language = (typeof LANGUAGES)[number]
@@ -20,102 +24,8 @@ export type Frame = {
   readonly hostname: string
 }
 
-export type Installed = {
-  readonly id: number
-  readonly account: Account
-  readonly repositorySelection: 'all' | 'selected'
-  readonly permissions: Permissions
-  readonly htmlUrl: string
-  readonly suspendedAtMs?: number
-  /** What the App asks for by now and the account's owner has not approved yet. */
-  readonly pending?: Permissions
-}
-
-export type AppFacts = {
-  readonly id: number
-  readonly clientId: string
-  readonly name: string
-  readonly htmlUrl: string
-  /** `htmlUrl/installations/new` */
-  readonly installUrl: string
-  /** Where its owner makes keys; `/advanced` below it deletes the App, `/permissions` changes what it asks for. */
-  readonly settingsUrl: string
-}
-
-export type KeyFacts = {
-  readonly fingerprint: string
-  readonly addedAtMs: number
-  /** Whether GitHub was seen to refuse it. */
-  readonly rejected?: boolean
-}
-
-export type TokenFacts = {
-  readonly live: number
-  /** How long GitHub lets a token live; the bar shows the oldest one's age within it. */
-  readonly lifetimeMs: number
-  readonly oldestExpiresAtMs?: number
-  readonly lastMintedAtMs?: number
-  readonly nextRefreshAtMs?: number
-}
-
-/** One hour of the history; hours without any refresh may be left out. */
-export type RefreshHour = { readonly startMs: number; readonly refreshed: number; readonly failed: number }
-
-export type ProfileFacts = {
-  readonly name: string
-  readonly installation?: string
-  /** Absent: all repositories. */
-  readonly repositories?: readonly string[]
-  /** Absent: all that were granted. */
-  readonly permissions?: Permissions
-  readonly users: readonly string[]
-  readonly groups: readonly string[]
-  readonly units: readonly string[]
-}
-
-export type FeatureFacts = {
-  readonly name: string
-  readonly title: string
-  readonly state: 'on' | 'off' | 'attention'
-  readonly detail?: string
-}
-
-export type AuditFacts = {
-  readonly sequence: number
-  readonly atMs: number
-  readonly event: string
-  /** Who asked: the unit where it is known, else uid and pid, else nothing. */
-  readonly who?: string
-  readonly profile?: string
-  readonly scope?: string
-  readonly detail?: string
-  readonly count: number
-}
-
-export type Prerequisites = {
-  /** Hosts that a firewall or proxy has to let pass on port 443. */
-  readonly hosts: readonly string[]
-  /** As the outside sees this machine, where that is known: for the IP allow list. */
-  readonly egressAddress?: string
-  /** GitHub's clock minus this machine's, where GitHub has answered yet. */
-  readonly clockOffsetSeconds?: number
-}
-
-export type ProgressStep = {
-  readonly name: 'created' | 'installed' | 'first-token'
-  readonly state: 'pending' | 'active' | 'done' | 'failed'
-  readonly detail?: string
-}
-
-export type FailureFacts = {
-  readonly code: Code
-  /** English, from the catalogue; the views have it in the other languages by the code. */
-  readonly title: string
-  readonly detail: string
-  readonly next: string
-}
-
-export type WarningFacts = { readonly code: string; readonly detail: string; readonly next: string }
+/** What went wrong; its title and advice follow from the code. */
+export type Problem = Pick<Failure, 'code' | 'message'>
 
 /** Said once at the top, after something was done. */
 export type Notice =
@@ -127,74 +37,73 @@ export type Notice =
   | 'canceled'
   | 'disabled'
 
-/** All that a signed-in page shows. What the state does not have is absent or empty. */
-export type PageModel = Frame & {
-  readonly nowMs: number
-  readonly version: string
-  readonly githubUrl: string
-  readonly state: DaemonState
-  readonly sinceMs: number
-  /** English sentences of the daemon; shown as they are where the views have no words of their own. */
-  readonly meaning: string
-  readonly next: string
-  /** What GitHub said (troubles, key-lost, quarantined), or why the connection ended (disconnected). Quoted as it is. */
-  readonly evidence?: string
-  /** Host on which the credentials were enabled, where they are. */
-  readonly enabledOn?: string
-  readonly account?: Account
-  readonly app?: AppFacts
-  /** GitHub's list of the account's Apps, for `key-lost` and for an enterprise's import. */
-  readonly appsUrl?: string
-  /** An enterprise's pre-filled form for a new App, while its enable is pending. */
-  readonly createUrl?: string
-  /** GitHub's page of the account's IP allow list. */
-  readonly allowListUrl?: string
-  /** awaiting-app: until when, and whether GitHub was asked for the key already. */
-  readonly pendingEnable?: { readonly expiresAtMs: number; readonly converting: boolean }
-  readonly progress: readonly ProgressStep[]
-  readonly disabling?: { readonly step: DisableStep; readonly deadlineMs: number }
-  readonly installations: readonly Installed[]
-  readonly keys: readonly KeyFacts[]
-  readonly tokens: TokenFacts
-  /** The last 7 days, oldest first. */
-  readonly refreshHistory: readonly RefreshHour[]
-  /** Without its password. */
-  readonly proxy?: string
-  readonly prerequisites: Prerequisites
-  /** What the App will be asked to have, united over all profiles. */
-  readonly wantedPermissions: Permissions
-  /** age recipients (public) that snapshots are encrypted to. */
-  readonly recoveryRecipients: readonly string[]
-  readonly warnings: readonly WarningFacts[]
-  readonly profiles: readonly ProfileFacts[]
-  readonly features: readonly FeatureFacts[]
-  readonly role: 'single' | 'leader' | 'follower' | 'replica'
-  readonly generation: number
-  /** Newest first; the overview shows ten. */
-  readonly audit: readonly AuditFacts[]
-  /** The last report of the doctor, if there is one. */
-  readonly check?: CheckReport
-  /** What the last form of this page ended with. */
-  readonly failure?: FailureFacts
+/** What the last form ended with. */
+export type Said = {
+  readonly failure?: Problem
   readonly notice?: Notice
   /** What was typed into the form that failed, to be shown again; never a key. */
   readonly typed?: Readonly<Record<string, string>>
 }
 
+/** Beside the status of the API, what the API's other answers have, by their names, and what follows from the stored connection. */
+type Details = {
+  readonly state: DaemonState
+  /** What GitHub said (troubles, key-lost, quarantined), or why the connection ended (disconnected). Quoted as it is. */
+  readonly evidence?: string
+  /** Host on which the credentials were enabled, where they are. */
+  readonly enabledOn?: string
+  /** Where the App's owner makes keys; `/advanced` below it deletes the App. */
+  readonly appSettingsUrl?: string
+  /** An enterprise's pre-filled form for a new App, while its enable is pending. */
+  readonly createUrl?: string
+  /** awaiting-app: until when, and whether GitHub was asked for the key already. */
+  readonly pendingEnable?: { readonly expiresAt: string; readonly converting: boolean }
+  readonly disabling?: { readonly step: DisableStep; readonly deadline: string }
+  /** What the App asks for by now: an owner may not have approved all of it. */
+  readonly askedPermissions: Permissions
+  /** What a new App will be asked to have, united over all profiles. */
+  readonly wantedPermissions: Permissions
+  readonly keys: KeysAnswer['keys']
+  readonly features: readonly {
+    readonly name: FeatureName
+    readonly title: string
+    readonly state: FeatureAssessment['state']
+    /** What it waits for. */
+    readonly detail?: string
+  }[]
+  /** Newest first; the overview shows ten. */
+  readonly audit: readonly AuditRowBody[]
+  /** The last 7 days, oldest first; hours without any refresh may be left out. */
+  readonly refreshHistory: readonly { readonly startMs: number; readonly refreshed: number; readonly failed: number }[]
+}
+
+/** All that a signed-in page shows. Times are in ISO 8601. While the store is closed most of it is empty. */
+export type PageModel = Frame &
+  Said &
+  Details &
+  Omit<Status, keyof Details | 'signer'> & {
+    readonly nowMs: number
+    readonly githubUrl: string
+    /** Those that a firewall or proxy has to let pass on port 443. */
+    readonly hosts: readonly string[]
+    readonly profiles: readonly (Omit<Profile, 'allow'> & { readonly allow: ReturnType<typeof allowNames> })[]
+    /** The last report of the doctor, if there is one. */
+    readonly check?: CheckReport
+  }
+
 /** The page with the form that goes to GitHub. It is also shown without a session, by the link of `ghconnect enable`. */
 export type ConfirmModel = Frame & {
-  readonly account: Account
+  readonly account: NonNullable<PageModel['account']>
   readonly appName: string
   readonly permissions: Permissions
-  readonly expiresAtMs: number
+  readonly expiresAt: string
   readonly nowMs: number
   /** GitHub's address, and the text of its field `manifest`. */
   readonly action: string
   readonly manifest: string
 }
 
-export type SignInModel = Frame & { readonly expiresAtMs: number; readonly nowMs: number }
-export type ErrorModel = Frame & { readonly failure: FailureFacts }
+export type SignInModel = Frame & { readonly expiresAt: string; readonly nowMs: number }
 
 type Route = {
   readonly path: string
@@ -253,17 +162,3 @@ export const OPEN_ROUTES = {
 } as const
 
 export const to = (frame: Frame, route: RouteName): string => frame.prefix + ROUTES[route].path
-
-/** What each view is called with. All are pure functions to HTML. */
-export type ViewInputs = {
-  /** The overview of whatever state there is. */
-  overview: PageModel
-  importApp: PageModel
-  disable: PageModel
-  check: PageModel
-  keys: PageModel
-  confirm: ConfirmModel
-  signIn: SignInModel
-  signedOut: Frame
-  error: ErrorModel
-}

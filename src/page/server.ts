@@ -1,4 +1,4 @@
-// The settings page: what holds for each request, what is open to everybody, and the way back from GitHub. Owns @hono/node-server.
+// The settings page: what holds for each request, and what is open to everybody. Owns @hono/node-server.
 
 import { getRequestListener } from '@hono/node-server'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -6,27 +6,22 @@ import { type Context, Hono } from 'hono'
 import { getCookie, setCookie } from 'hono/cookie'
 import { SLOWED_MS } from '../service/allowance.ts'
 import { asFailure, Failure } from '../protocol/errors.ts'
-import { addAssetRoutes } from './asset-routes.ts'
+import { isoTime } from '../protocol/wire.ts'
+import { addAssetRoutes } from './assets.ts'
 import { addReturnRoutes } from './callback.ts'
-import { confirmModel } from './confirm.ts'
-import type { Env, WebDeps } from './deps.ts'
-import { assertFromHere, findBase, findFront, securityHeaders } from './guards.ts'
-import { isLanguage, languageOf } from './language.ts'
-import { failureFacts } from './model-of.ts'
+import { assertFromHere, findBase, findFront, isLanguage, languageOf, securityHeaders } from './guards.ts'
+import { confirmModelOf } from './model-of.ts'
 import { OPEN_ROUTES } from './model.ts'
-import { frameOf, noteDeed } from './requests.ts'
-import { createReturns } from './returns.ts'
-import { addSessionRoutes } from './session-routes.ts'
+import { type Env, frameOf, noteAction, type WebDeps } from './requests.ts'
+import { addSessionRoutes } from './session-pages.ts'
 import { createSessions, type Sessions, SESSION_COOKIE, type Visitor } from './sessions.ts'
 import { localPath } from './views/parts.ts'
-import { views } from './views/views.ts'
-
-export type { AppForm, WebDeps } from './deps.ts'
+import { confirmPage, problemPage, signedOutPage, signInPage } from './views/plain.ts'
 
 /** Not a secret, and sent to all pages: which language a person chose. */
 const LANGUAGE_COOKIE = 'ghconnect_language'
 const YEAR_S = 365 * 24 * 60 * 60
-/** Where a web server in front vouches for its visitor, he needs no link. */
+/** Where a web server in front vouches for its visitor, they need no link. */
 const FRONT_CODE = 'front'
 const FRONT_MS = 5 * 60_000
 
@@ -50,7 +45,6 @@ export const createWeb = (deps: WebDeps): ((incoming: IncomingMessage, outgoing:
 
 const createApp = (deps: WebDeps, sessions: Sessions): Hono<Env> => {
   const app = new Hono<Env>({ strict: false })
-  const returns = createReturns()
 
   /** What each answer bears, also one that is refused before its path is looked at. */
   const protect = (c: Context<Env>): void => {
@@ -66,9 +60,12 @@ const createApp = (deps: WebDeps, sessions: Sessions): Hono<Env> => {
       sameSite: 'Strict',
       secure: c.get('base').protocol === 'https:',
     })
-    noteDeed(deps, visitor, 'sign in')
+    noteAction(deps, visitor, 'sign in')
     return c.redirect(`${session.prefix}/`, 303)
   }
+
+  const showSignIn = (c: Context<Env>, expiresAtMs: number, path?: string): Response | Promise<Response> =>
+    c.html(signInPage({ ...frameOf(deps, c, path), nowMs: deps.clock.now(), expiresAt: isoTime(expiresAtMs) }))
 
   app.use(async (c, next): Promise<Response | undefined> => {
     const { bases, frontUid } = deps.settings()
@@ -99,16 +96,14 @@ const createApp = (deps: WebDeps, sessions: Sessions): Hono<Env> => {
 
   addAssetRoutes(app)
   app.get('/', c => {
-    if (c.get('front')?.user === undefined) return c.html(views.signedOut(frameOf(deps, c)))
-    const nowMs = deps.clock.now()
-    const frame = frameOf(deps, c, OPEN_ROUTES.signIn + FRONT_CODE)
-    return c.html(views.signIn({ ...frame, nowMs, expiresAtMs: nowMs + FRONT_MS }))
+    if (c.get('front')?.user === undefined) return c.html(signedOutPage(frameOf(deps, c)))
+    return showSignIn(c, deps.clock.now() + FRONT_MS, OPEN_ROUTES.signIn + FRONT_CODE)
   })
-  app.get(OPEN_ROUTES.signedOut, c => c.html(views.signedOut(frameOf(deps, c))))
+  app.get(OPEN_ROUTES.signedOut, c => c.html(signedOutPage(frameOf(deps, c))))
   app.get(`${OPEN_ROUTES.signIn}:code`, c => {
     const link = deps.links.find(c.req.param('code'))
     if (!link) throw new Failure('signed-out', USED)
-    return c.html(views.signIn({ ...frameOf(deps, c), nowMs: deps.clock.now(), expiresAtMs: link.expiresAtMs }))
+    return showSignIn(c, link.expiresAtMs)
   })
   app.post(`${OPEN_ROUTES.signIn}:code`, c => {
     assertFromHere(c.get('base'), name => c.req.header(name))
@@ -120,19 +115,19 @@ const createApp = (deps: WebDeps, sessions: Sessions): Hono<Env> => {
     return signIn(c, { peer })
   })
   app.get('/enable/:state{[0-9a-f]{32}}', c =>
-    c.html(views.confirm(confirmModel(deps, frameOf(deps, c), c.req.param('state')))),
+    c.html(confirmPage(confirmModelOf(deps, frameOf(deps, c), c.req.param('state')))),
   )
-  addReturnRoutes(app, deps, { returns, sessions })
-  addSessionRoutes(app, deps, { sessions, returns, cookieOf: c => getCookie(c, SESSION_COOKIE) ?? '' })
+  addReturnRoutes(app, deps, sessions)
+  addSessionRoutes(app, deps, sessions)
 
-  app.notFound(c => errorPage(c, new Failure('unknown-route', c.req.path)))
-  app.onError((error, c) => errorPage(c, asFailure(error)))
+  app.notFound(c => showProblem(c, new Failure('unknown-route', c.req.path)))
+  app.onError((error, c) => showProblem(c, asFailure(error)))
 
-  const errorPage = (c: Context<Env>, failure: Failure): Response | Promise<Response> => {
+  const showProblem = (c: Context<Env>, failure: Failure): Response | Promise<Response> => {
     if (failure.code === 'internal') deps.log.error('a page failed', { path: withoutCodes(c.req.path), error: failure })
     protect(c)
     c.status(failure.entry.status)
-    return c.html(views.error({ ...frameOf(deps, c), failure: failureFacts(failure) }))
+    return c.html(problemPage(frameOf(deps, c), failure))
   }
   return app
 }

@@ -6,9 +6,16 @@ export const PAGE: readonly Mutant[] = [
   {
     file: 'page/model-of.ts',
     what: 'a node that is cut off looks connected',
-    find: "['awaiting-unlock', 'isolated'] as const",
-    put: "['awaiting-unlock'] as const",
+    find: '    state: status.state as DaemonState,\n',
+    put: '    state: connection.kind,\n',
     test: 'page/model-of.test.ts',
+  },
+  {
+    file: 'page/views/html.ts',
+    what: 'a name that turns the direction of text disguises what is around it',
+    find: "if (typeof value === 'string') return value.replaceAll(DISGUISE, '\\uFFFD')",
+    put: "if (typeof value === 'string') return value",
+    test: 'page/pages.test.ts',
   },
   {
     file: 'page/server.ts',

@@ -5,9 +5,8 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
-import { createAssets } from '../../src/page/assets.ts'
+import { composeStyle, createAssets, variablesFor } from '../../src/page/assets.ts'
 import { OPEN_ROUTES } from '../../src/page/model.ts'
-import { composeStyle, variablesFor } from '../../src/page/style.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
@@ -39,20 +38,21 @@ test('each variable that the style sheet uses has a value, and nothing comes fro
 
 test('only the variables that are used are taken, with those that they are made of; dark ones where they differ', t => {
   const light = new Map([
+    ['--size', '1rem'],
     ['--a', 'var(--b)'],
     ['--b', '#fff'],
     ['--unused', 'red'],
   ])
   const dark = new Map([
+    ['--size', '1rem'],
     ['--a', 'var(--b)'],
     ['--b', '#000'],
   ])
-  const shared = new Map([['--size', '1rem']])
   t.is(
-    variablesFor('p { color: var(--a); margin: var(--size) }', { light, dark, shared }),
+    variablesFor('p { color: var(--a); margin: var(--size) }', { light, dark }),
     ':root{--a:var(--b);--b:#fff;--size:1rem}\n@media (prefers-color-scheme:dark){:root{--b:#000}}',
   )
-  t.throws(() => variablesFor('p { color: var(--c) }', { light, dark, shared }), { message: /--c/ })
+  t.throws(() => variablesFor('p { color: var(--c) }', { light, dark }), { message: /--c/ })
 })
 
 test('what the build writes is what the sources serve', async t => {

@@ -4,8 +4,10 @@ import { identityToRecipient } from 'age-encryption'
 import test from 'ava'
 import type { Browser } from 'playwright-core'
 import type { PageModel } from '../../src/page/model.ts'
-import { textsOf } from '../../src/page/texts.ts'
-import { checkRow, checkSummary, views } from '../../src/page/views/views.ts'
+import { checkPage, checkRow, checkSummary } from '../../src/page/views/check.ts'
+import { disablePage } from '../../src/page/views/disable.ts'
+import { keysPage } from '../../src/page/views/keys.ts'
+import { overviewPage } from '../../src/page/views/overview.ts'
 import { connectedModel, keysModel, NOW_MS, overviewModels, report } from '../support/page-models.ts'
 import { type Answer, createStage, launchChromium, type Reply, type Stage } from '../support/view-browser.ts'
 
@@ -16,7 +18,7 @@ test.before(async () => {
 test.after.always(() => browser.close())
 
 const overviewOf = async (change: Partial<PageModel> = {}): Promise<string> =>
-  String(await views.overview({ ...connectedModel('en'), ...change }))
+  String(await overviewPage({ ...connectedModel('en'), ...change }))
 
 const modelOf = (name: string): PageModel => overviewModels('en')[name] ?? connectedModel('en')
 
@@ -43,9 +45,9 @@ test('without a script the same link leads to a page, and every form can be sent
   const { page, show } = await createStage(browser, { javaScriptEnabled: false })
   await show(await overviewOf())
   t.is(await page.getAttribute('[data-opens]', 'href'), '/s/5f2c9a/disable')
-  await show(String(await views.disable(connectedModel('en'))))
+  await show(String(await disablePage(connectedModel('en'))))
   t.true(await page.locator('[type=submit].button-danger').isEnabled())
-  await show(String(await views.keys(keysModel('en'))))
+  await show(String(await keysPage(keysModel('en'))))
   t.false(await page.locator('[data-recovery]').isVisible())
   t.true(await page.locator('#recipient').isVisible())
 })
@@ -61,7 +63,7 @@ test('the first key of the keyboard offers to skip to the content', async t => {
 
 test('a dropped file takes the place of pasted text', async t => {
   const { page, show } = await createStage(browser)
-  await show(String(await views.keys(keysModel('en'))))
+  await show(String(await keysPage(keysModel('en'))))
   t.true(await page.locator('.drop-hint').isVisible())
   t.true(await page.evaluate("document.querySelector('#private_key').required"))
   await page.fill('#private_key', 'something else')
@@ -76,7 +78,7 @@ test('a dropped file takes the place of pasted text', async t => {
 
 test('a recovery key is made in the browser: its recipient alone is in the form, and belongs to it', async t => {
   const { page, show, complaints } = await createStage(browser)
-  await show(String(await views.keys(keysModel('en'))))
+  await show(String(await keysPage(keysModel('en'))))
   const seen = new Set<string>()
   for (let round = 0; round < 5; round += 1) {
     await page.reload()
@@ -108,7 +110,7 @@ test('the check shows row after row, and its end', async t => {
   lines.push(JSON.stringify({ summary }))
   const stream = { type: 'application/x-ndjson', body: `${lines.join('\n')}\n` }
   const { page, show, complaints } = await createStage(browser, { answer })
-  await show(String(await views.check(connectedModel('en'))), '/s/5f2c9a/check')
+  await show(String(await checkPage(connectedModel('en'))), '/s/5f2c9a/check')
   await page.click('[data-check] button')
   await page.waitForSelector('[data-summary] .banner')
   t.is(await page.locator('.check-row').count(), report.rows.length)
@@ -129,7 +131,7 @@ const withEvent = async (event: string): Promise<Stage & { tell(): void }> => {
 
 test('an event of the daemon brings the page up to date; a change of state is announced', async t => {
   const { page, show, next, tell } = await withEvent('state')
-  await show(String(await views.overview(modelOf('awaiting-installation'))))
+  await show(String(await overviewPage(modelOf('awaiting-installation'))))
   next(await overviewOf())
   tell()
   await page.waitForSelector('#shell[data-state=connected]')
@@ -156,14 +158,19 @@ test('a refresh renews the live parts alone: what somebody opened or focused sta
 
 test('what somebody types is not taken from under the fingers', async t => {
   const { page, show, next, tell } = await withEvent('state')
-  await show(String(await views.overview(modelOf('not-enabled'))))
+  await show(String(await overviewPage(modelOf('not-enabled'))))
   await page.fill('#login', 'octo-org')
   const fetched = page.waitForResponse(response => response.request().resourceType() === 'fetch')
-  next(String(await views.overview(modelOf('awaiting-app'))))
+  next(String(await overviewPage(modelOf('awaiting-app'))))
   tell()
   await fetched
   t.is(await page.inputValue('#login'), 'octo-org')
 })
+
+const POLLING = {
+  en: 'No live updates at the moment: this page refreshes itself every 15 seconds.',
+  ja: '現在、リアルタイム更新を利用できません。このページは 15 秒ごとに更新されます。',
+}
 
 for (const language of ['en', 'ja'] as const) {
   test(`a page whose events are refused says so and asks by itself, until they are given (${language})`, async t => {
@@ -179,11 +186,11 @@ for (const language of ['en', 'ja'] as const) {
     // The page's time stands: it goes on by what the test says, not while a busy machine answers.
     await page.clock.install({ time: 0 })
     await page.clock.pauseAt(3_600_000)
-    await show(String(await views.overview(connectedModel(language))))
+    await show(String(await overviewPage(connectedModel(language))))
     await page.locator('#polling', { hasText: /\S/ }).waitFor()
-    t.is(await page.textContent('#polling'), textsOf(language).layout.polling)
+    t.is(await page.textContent('#polling'), POLLING[language])
     const model = connectedModel(language)
-    next(String(await views.overview({ ...model, tokens: { ...model.tokens, live: 15_151 } })))
+    next(String(await overviewPage({ ...model, tokens: { ...model.tokens, live: 15_151 } })))
     await page.clock.runFor(16_000)
     await page.locator('#tokens', { hasText: /15.?151/ }).waitFor()
     refused = false

@@ -1,17 +1,25 @@
 // What the pages say and offer: for each state its next step, and in each box what the model holds, at its bounds as well.
 
 import test from 'ava'
-import type { PageModel } from '../../src/page/model.ts'
-import { views } from '../../src/page/views/views.ts'
+import type { Frame, PageModel, Problem } from '../../src/page/model.ts'
+import { CATALOGUE } from '../../src/protocol/errors.ts'
+import { isoTime } from '../../src/protocol/wire.ts'
+import { checkPage } from '../../src/page/views/check.ts'
+import { disablePage } from '../../src/page/views/disable.ts'
+import { keysPage } from '../../src/page/views/keys.ts'
+import { overviewPage } from '../../src/page/views/overview.ts'
+import { confirmPage, problemPage } from '../../src/page/views/plain.ts'
+import { importPage } from '../../src/page/views/setup.ts'
 import {
   checkModel,
   confirmModel,
   connectedModel,
-  errorModel,
+  errorFrame,
   importModel,
   keysModel,
   NOW_MS,
   overviewModels,
+  problem,
   warnings,
 } from '../support/page-models.ts'
 
@@ -22,7 +30,7 @@ const CONNECTED = connectedModel('en')
 const PREFIX = '/s/5f2c9a'
 
 const overviewOf = async (change: Partial<PageModel> = {}, name = 'connected'): Promise<string> =>
-  String(await views.overview({ ...(overviewModels('en')[name] ?? CONNECTED), ...change }))
+  String(await overviewPage({ ...(overviewModels('en')[name] ?? CONNECTED), ...change }))
 /** The section of this id. */
 const sectionOf = (text: string, id: string): string =>
   new RegExp(`<section class="section" id="${id}"[^]*?</section>`).exec(text)?.[0] ?? ''
@@ -41,9 +49,9 @@ const hrefsOf = (text: string): string[] =>
 
 test('the frame marks where somebody is, tells the state to the script, and lets sign out', async t => {
   const pages = {
-    '/': views.overview(CONNECTED),
-    '/check': views.check(checkModel('en')),
-    '/keys': views.keys(keysModel('en')),
+    '/': overviewPage(CONNECTED),
+    '/check': checkPage(checkModel('en')),
+    '/keys': keysPage(keysModel('en')),
   }
   for (const [path, page] of Object.entries(pages)) {
     const text = String(await page)
@@ -58,7 +66,7 @@ test('the frame marks where somebody is, tells the state to the script, and lets
   t.regex(text, /role="status"[^]*The private key was added\. GitHub accepts it\./)
   t.true(text.includes('href="/s/5f2c9a/keys?lang=ja"'))
   t.regex(text, /<title>GitHub Connect · ghe\.example\.com<\/title>/)
-  t.regex(String(await views.keys(CONNECTED)), /<title>Keys and recovery · GitHub Connect · ghe\.example\.com<\/title>/)
+  t.regex(String(await keysPage(CONNECTED)), /<title>Keys and recovery · GitHub Connect · ghe\.example\.com<\/title>/)
 })
 
 test('a check is offered where there is an App whose facts are worth it', async t => {
@@ -91,10 +99,14 @@ test('setting up leads on from where it stands', async t => {
 test('the wait for the first token is shown for ten minutes, until there was one', async t => {
   const shows = async (change: Partial<PageModel>): Promise<boolean> =>
     sectionsOf(await overviewOf(change, 'connected-first-token')).includes('progress')
-  t.true(await shows({ sinceMs: NOW_MS - 10 * MINUTE_MS + 1 }))
-  t.false(await shows({ sinceMs: NOW_MS - 10 * MINUTE_MS }))
-  t.false(await shows({ tokens: { live: 0, lifetimeMs: HOUR_MS, lastMintedAtMs: NOW_MS } }))
-  t.false(await shows({ progress: CONNECTED.progress }))
+  t.true(await shows({ since: isoTime(NOW_MS - 10 * MINUTE_MS + 1) }))
+  t.false(await shows({ since: isoTime(NOW_MS - 10 * MINUTE_MS) }))
+  t.false(await shows({ tokens: { live: 0, last_minted_at: isoTime(NOW_MS) } }))
+  t.false(await shows({ tokens: { live: 1 } }))
+  const { last_failure: _, ...waiting } = overviewModels('en')['connected-first-token'] ?? CONNECTED
+  const active = sectionOf(String(await overviewPage(waiting)), 'progress')
+  t.regex(active, /step-done[^]*step-done[^]*step-active" aria-current="step"/)
+  t.deepEqual(formsOf(active), [])
   const failed = sectionOf(await overviewOf({}, 'connected-first-token'), 'progress')
   t.deepEqual(formsOf(failed), ['/refresh'])
   t.regex(failed, /connect ETIMEDOUT/)
@@ -106,7 +118,7 @@ test('enabling begins from a form that keeps what was typed, and says what has t
   t.regex(text, /value="organization" id="type-organization" checked/)
   t.regex(text, /name="without_recovery_key" required/)
   t.regex(text, /name="terms" required/)
-  const withKey = await overviewOf({ recoveryRecipients: ['age1x'] }, 'not-enabled')
+  const withKey = await overviewOf({ recovery_recipients: ['age1x'] }, 'not-enabled')
   t.notRegex(withKey, /without_recovery_key/)
   const again = await overviewOf({}, 'not-enabled-again')
   t.regex(again, /value="enterprise" id="type-enterprise" checked/)
@@ -116,13 +128,13 @@ test('enabling begins from a form that keeps what was typed, and says what has t
   t.notRegex(text, /The last connection ended/)
   t.regex(wordsOf(sectionOf(text, 'does')), /web proxy http:\/\/ghconnect@proxy\.example\.com:3128/)
   t.regex(
-    wordsOf(sectionOf(await overviewOf({ proxy: undefined } as never, 'not-enabled'), 'does')),
+    wordsOf(sectionOf(await overviewOf({ proxy: undefined }, 'not-enabled'), 'does')),
     /no web proxy is configured/,
   )
-  const before = async (clockOffsetSeconds: number): Promise<string> =>
+  const before = async (offsetSeconds: number): Promise<string> =>
     wordsOf(
       sectionOf(
-        await overviewOf({ prerequisites: { hosts: ['a.example'], clockOffsetSeconds } }, 'not-enabled'),
+        await overviewOf({ hosts: ['a.example'], clock_offset_seconds: offsetSeconds }, 'not-enabled'),
         'before',
       ),
     )
@@ -131,13 +143,12 @@ test('enabling begins from a form that keeps what was typed, and says what has t
     await before(29.9),
     /a\.example .*admits the address from which this machine calls out.*clock of this machine is right/,
   )
-  t.regex(wordsOf(sectionOf(text, 'before')), /admits this machine: 203\.0\.113\.17/)
   t.regex(wordsOf(sectionOf(text, 'data')), /Contents Read-only .*Pull requests Read and write/)
 })
 
 test('a disable names what will go, asks for the account, and calls nobody where nobody can be called', async t => {
   const disable = async (change: Partial<PageModel> = {}): Promise<string> =>
-    String(await views.disable({ ...CONNECTED, ...change }))
+    String(await disablePage({ ...CONNECTED, ...change }))
   const text = await disable()
   t.regex(
     wordsOf(text),
@@ -154,7 +165,7 @@ test('a disable names what will go, asks for the account, and calls nobody where
 test('the steps of a disable are shown as they are done, and its last one can be skipped', async t => {
   const at = async (step: 'revoke' | 'uninstall' | 'delete-app', change: Partial<PageModel> = {}): Promise<string> =>
     sectionOf(
-      await overviewOf({ disabling: { step, deadlineMs: NOW_MS + DAY_MS }, ...change }, 'disconnecting-delete'),
+      await overviewOf({ disabling: { step, deadline: isoTime(NOW_MS + DAY_MS) }, ...change }, 'disconnecting-delete'),
       'progress',
     )
   const states = (text: string): string[] =>
@@ -173,14 +184,15 @@ test('the steps of a disable are shown as they are done, and its last one can be
 
 test('keys are told with their age and what GitHub thinks of them, and the last one stays', async t => {
   const keys = async (change: Partial<PageModel> = {}): Promise<string> =>
-    String(await views.keys({ ...CONNECTED, ...change }))
-  const two = String(await views.keys(keysModel('en')))
+    String(await keysPage({ ...CONNECTED, ...change }))
+  const two = String(await keysPage(keysModel('en')))
   t.is(formsOf(two).filter(action => action === '/keys/retire').length, 2)
   t.is(two.match(/Older than a year/g)?.length, 1)
   t.is(two.match(/Rejected by GitHub/g)?.length, 1)
-  const [key] = CONNECTED.keys
   const aged = async (ms: number): Promise<boolean> =>
-    /Older than a year/.test(await keys({ keys: [{ fingerprint: key?.fingerprint ?? '', addedAtMs: NOW_MS - ms }] }))
+    /Older than a year/.test(
+      await keys({ keys: CONNECTED.keys.map(key => ({ ...key, added_at: isoTime(NOW_MS - ms) })) }),
+    )
   t.false(await aged(365 * DAY_MS - 1))
   t.true(await aged(365 * DAY_MS))
   const one = await keys()
@@ -189,10 +201,10 @@ test('keys are told with their age and what GitHub thinks of them, and the last 
   t.true(hrefsOf(one).includes('https://github.com/organizations/octo-org/settings/apps/ghe-example-com'))
   t.regex(wordsOf(sectionOf(one, 'recovery')), /age1x4q8w0/)
   t.notRegex(one, /There is no recovery key/)
-  t.regex(await keys({ recoveryRecipients: [] }), /There is no recovery key/)
+  t.regex(await keys({ recovery_recipients: [] }), /There is no recovery key/)
   t.regex(await keys({ keys: [] }), /No private key is stored/)
   const { app: _, ...without } = CONNECTED
-  t.deepEqual(sectionsOf(String(await views.keys(without))), ['recovery'])
+  t.deepEqual(sectionsOf(String(await keysPage(without))), ['recovery'])
   t.is(formsOf(one).filter(action => action === '/recovery-key').length, 2, 'made here, or by hand')
 })
 
@@ -207,13 +219,13 @@ test('the oldest token is drawn by its age, within its life', async t => {
   )
   t.regex(text, /class="bar-due" x="33\.3"/)
   t.regex(wordsOf(text), /Next refresh in 3 minutes Expires in 43 minutes Last made 2 minutes ago/)
-  t.regex(await tokens({ oldestExpiresAtMs: NOW_MS - 1 }), /class="bar-used" width="100"/)
-  t.regex(await tokens({ oldestExpiresAtMs: NOW_MS + 61 * MINUTE_MS }), /class="bar-used" width="0"/)
-  t.regex(await tokens({ nextRefreshAtMs: NOW_MS + DAY_MS }), /class="bar-due" x="99\.4"/)
-  const bare = await tokens({ nextRefreshAtMs: undefined, lastMintedAtMs: undefined } as never)
+  t.regex(await tokens({ oldest_expires_at: isoTime(NOW_MS - 1) }), /class="bar-used" width="100"/)
+  t.regex(await tokens({ oldest_expires_at: isoTime(NOW_MS + 61 * MINUTE_MS) }), /class="bar-used" width="0"/)
+  t.regex(await tokens({ next_refresh_at: isoTime(NOW_MS + DAY_MS) }), /class="bar-due" x="99\.4"/)
+  const bare = await tokens({ next_refresh_at: undefined, last_minted_at: undefined })
   t.notRegex(bare, /bar-due/)
   t.is(wordsOf(bare).match(/not yet/g)?.length, 2)
-  const none = await tokens({ live: 0, oldestExpiresAtMs: undefined } as never)
+  const none = await tokens({ live: 0, oldest_expires_at: undefined })
   t.regex(wordsOf(none), /No token is live\..*Last made : 2 minutes ago|No token is live\..*Last made: 2 minutes ago/)
   t.notRegex(none, /bar-used/)
   t.regex(wordsOf(await tokens({ live: 1 })), /1 live token /)
@@ -260,8 +272,8 @@ test('the connection is told with its App, its keys, its way out and its place',
     t.regex(words, part)
   t.notRegex(words, /Rejected/)
   const keys = keysModel('en').keys
-  t.regex(await connection({ keys, recoveryRecipients: [] }), /2 private keys · no recovery key Rejected by GitHub/)
-  t.regex(await connection({ proxy: undefined } as never), /this machine calls GitHub directly/)
+  t.regex(await connection({ keys, recovery_recipients: [] }), /2 private keys · no recovery key Rejected by GitHub/)
+  t.regex(await connection({ proxy: undefined }), /this machine calls GitHub directly/)
   t.regex(await connection({ role: 'leader' }), /Leader: it refreshes the tokens for all nodes/)
 })
 
@@ -274,6 +286,15 @@ test('installations and features are told with what is missing', async t => {
   )
   t.regex(wordsOf(installations), /wait for approval by an owner: Review Checks Read and write Deployments Read-only/)
   t.is(installations.match(/wait for approval/g)?.length, 1)
+  const askedPermissions = { metadata: 'read', contents: 'write' } as const
+  const granted = async (contents: 'read' | 'admin'): Promise<string> => {
+    const all = CONNECTED.installations
+      .slice(0, 1)
+      .map(one => ({ ...one, permissions: { contents, metadata: 'read' as const } }))
+    return sectionOf(await overviewOf({ askedPermissions, installations: all }), 'installations')
+  }
+  t.regex(wordsOf(await granted('read')), /Review Contents Read and write Manage/)
+  t.notRegex(await granted('admin'), /wait for approval/)
   t.notRegex(installations, /Suspended/)
   t.regex(sectionOf(await overviewOf({}, 'suspended'), 'installations'), /Suspended/)
   t.regex(sectionOf(await overviewOf({ installations: [] }), 'installations'), /not installed anywhere yet/)
@@ -299,7 +320,7 @@ test('profiles tell whom they admit to what; the log tells its ten newest rows, 
     profiles,
     /actions Callers users git groups runners units actions-sync\.service ?, actions-\*\.service Scope all repositories all permissions that were granted/,
   )
-  const nobody = { name: 'x', users: [], groups: [], units: [] }
+  const nobody = { name: 'x', allow: { users: [], groups: [], units: [] } }
   t.regex(wordsOf(sectionOf(await overviewOf({ profiles: [nobody] }), 'profiles')), /Callers nobody/)
   t.regex(sectionOf(await overviewOf({ profiles: [] }), 'profiles'), /no local service gets a token/)
   const audit = wordsOf(sectionOf(text, 'audit'))
@@ -320,7 +341,7 @@ test('each trouble quotes GitHub and leads to where it is mended', async t => {
     )?.[0] ?? ''
   const [installation] = CONNECTED.installations
   if (!installation) throw new Error('none')
-  const suspended = { ...installation, id: 2, htmlUrl: 'https://github.com/second', suspendedAtMs: 1 }
+  const suspended = { ...installation, id: 2, html_url: 'https://github.com/second', suspended_at: isoTime(1) }
   const banner = await mends('suspended', { installations: [installation, suspended] })
   t.deepEqual(hrefsOf(banner), ['https://github.com/second'])
   t.regex(
@@ -335,10 +356,14 @@ test('each trouble quotes GitHub and leads to where it is mended', async t => {
   ])
   const blocked = await mends('blocked')
   t.deepEqual(hrefsOf(blocked), ['https://github.com/organizations/octo-org/settings/security'])
-  t.regex(wordsOf(blocked), /The IP allow list does not admit this machine.*Address of this machine: 203\.0\.113\.17/)
+  t.regex(wordsOf(blocked), /The IP allow list does not admit this machine/)
+  const enterprise = { account: { type: 'enterprise', login: 'octo-corp' } } as const
+  t.deepEqual(hrefsOf(await mends('blocked', enterprise)), [
+    'https://github.com/enterprises/octo-corp/settings/security',
+  ])
+  t.deepEqual(hrefsOf(await mends('blocked', { account: { type: 'user', login: 'mona' } })), [], 'a person has none')
   const policy = wordsOf(await mends('blocked-policy'))
   t.regex(policy, /A policy of the account keeps ghe-example-com out/)
-  t.notRegex(policy, /203\.0\.113\.17/)
 })
 
 test('states that wait for a decision offer both ways', async t => {
@@ -348,6 +373,8 @@ test('states that wait for a decision offer both ways', async t => {
   t.deepEqual([formsOf(decide), hrefsOf(decide)], [['/adopt'], ['/disable']])
   const lost = await overviewOf({}, 'key-lost')
   t.true(hrefsOf(lost).includes('https://github.com/organizations/octo-org/settings/apps'))
+  const person = await overviewOf({ account: { type: 'user', login: 'mona' } }, 'key-lost')
+  t.true(hrefsOf(person).includes('https://github.com/settings/apps'))
   t.regex(lost, /GitHub says that the code was used/)
   t.deepEqual([formsOf(sectionOf(lost, 'decide')), hrefsOf(sectionOf(lost, 'decide'))], [['/cancel'], ['/import']])
   const locked = await overviewOf({}, 'locked')
@@ -356,40 +383,36 @@ test('states that wait for a decision offer both ways', async t => {
 })
 
 test('an import leads to the form and to the Apps on GitHub, and shows again what was typed but for keys', async t => {
-  const text = String(await views.importApp(importModel('en')))
+  const text = String(await importPage(importModel('en')))
   const hrefs = hrefsOf(text)
   t.true(hrefs.includes('https://github.com/enterprises/octo-corp/settings/apps/new?name=ghe-example-com'))
   t.true(hrefs.includes('https://github.com/enterprises/octo-corp/settings/apps'))
   t.regex(text, /name="id" value="2400372"/)
   t.regex(text, /name="account" value="octo-corp"/)
   t.regex(text, /<code>key-mismatch<\/code>/)
-  const typed = String(await views.importApp({ ...importModel('en'), typed: { account: 'other' } }))
+  const typed = String(await importPage({ ...importModel('en'), typed: { account: 'other' } }))
   t.regex(typed, /name="account" value="other"/)
   t.regex(typed, /name="id" value=""/)
 })
 
 test('the last page before GitHub tells what will be asked for there, and the way back only to whoever has a page', async t => {
-  const text = String(await views.confirm(confirmModel('en')))
+  const text = String(await confirmPage(confirmModel('en')))
   t.regex(wordsOf(text), /octo-org Organization .*Pull requests Read and write .*Expires in 51 minutes/)
   t.true(hrefsOf(text).includes('/'))
-  const open = String(await views.confirm({ ...confirmModel('en'), prefix: '', csrf: '' }))
+  const open = String(await confirmPage({ ...confirmModel('en'), prefix: '', csrf: '' }))
   t.notRegex(open, />Cancel</)
 })
 
 test('a problem has its advice for somebody with a page, and a way on', async t => {
-  const error = async (change: Partial<Parameters<typeof views.error>[0]> = {}): Promise<string> =>
-    String(await views.error({ ...errorModel('en'), ...change }))
+  const error = async (change: Partial<Frame> = {}, what: Problem = problem): Promise<string> =>
+    String(await problemPage({ ...errorFrame('en'), ...change }, what))
   t.regex(await error(), /For a new link to this page, run <code>ghconnect ui<\/code>/)
   t.regex(await error(), /Enable GitHub Connect again; a link is good for one hour and one use\./)
   t.deepEqual(hrefsOf(await error({ prefix: PREFIX })).includes('/'), true)
-  const failure = {
-    code: 'signed-out',
-    title: 'Nobody is signed in',
-    detail: 'x',
-    next: 'Run `ghconnect ui`.',
-  } as const
-  t.notRegex(await error({ failure }), /For a new link to this page/)
-  const japanese = String(await views.error({ ...errorModel('ja'), failure }))
+  const signedOut = { code: 'signed-out', message: 'x' } as const
+  t.notRegex(await error({}, signedOut), /For a new link to this page/)
+  t.true((await error({}, signedOut)).includes(CATALOGUE['signed-out'].title))
+  const japanese = String(await problemPage(errorFrame('ja'), signedOut))
   t.regex(japanese, /lang="en">x</)
-  t.notRegex(japanese, /Nobody is signed in/)
+  t.false(japanese.includes(CATALOGUE['signed-out'].title))
 })

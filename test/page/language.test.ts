@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import * as fc from 'fast-check'
-import { languageOf } from '../../src/page/language.ts'
+import { languageOf } from '../../src/page/guards.ts'
 import { LANGUAGES } from '../../src/page/model.ts'
 import { createWebRig } from '../support/web-rig.ts'
 

@@ -3,8 +3,7 @@
 import test from 'ava'
 import { Hono } from 'hono'
 import { asFailure } from '../../src/protocol/errors.ts'
-import type { Env } from '../../src/page/deps.ts'
-import { readFields } from '../../src/page/requests.ts'
+import { type Env, readFields } from '../../src/page/requests.ts'
 
 const send = async (fields: Readonly<Record<string, string | Blob>>): Promise<unknown> => {
   const app = new Hono<Env>()

@@ -1,9 +1,7 @@
-// Sessions, one-time links and the ways back, each by itself: how many there are, how long they last, and what they hold when they are over.
+// Sessions and one-time links, each by itself: how many there are, how long they last, and what they hold when they are over.
 
 import test from 'ava'
-import { createLinks } from '../../src/page/links.ts'
-import { createReturns } from '../../src/page/returns.ts'
-import { createSessions, SESSION_COOKIE } from '../../src/page/sessions.ts'
+import { createLinks, createSessions, SESSION_COOKIE } from '../../src/page/sessions.ts'
 import { createFakeClock, START_MS } from '../support/fakes.ts'
 import { peerOf } from '../support/operations-rig.ts'
 
@@ -140,17 +138,20 @@ test('of more than 32 links the oldest gives way, and no other', t => {
   )
 })
 
-test('of more than 32 ways back the oldest gives way; the same one leads to who went last', t => {
-  const returns = createReturns()
-  const { begin } = rigOf()
+test('the way back from GitHub leads to who went last with that state, while they are signed in', async t => {
+  const { begin, sessions, clock } = rigOf()
   const [first, second] = [begin().session, begin().session]
-  t.is(returns.find(undefined), undefined)
-  returns.keep('twice', first)
-  returns.keep('twice', second)
-  t.is(returns.find('twice'), second)
-  for (let n = 0; n < 31; n += 1) returns.keep(`state ${n}`, first)
-  t.is(returns.find('twice'), second)
-  returns.keep('one more', first)
-  t.is(returns.find('twice'), undefined)
-  t.is(returns.find('state 0'), first)
+  t.is(sessions.findByState(undefined), undefined)
+  sessions.keepState(first, 'twice')
+  sessions.keepState(second, 'twice')
+  t.is(sessions.findByState('twice'), second)
+  t.is(sessions.findByState('another'), undefined)
+  sessions.end(second)
+  t.is(sessions.findByState('twice'), undefined)
+  sessions.keepState(first, 'once')
+  t.is(sessions.findByState('once'), first)
+  sessions.keepState(first, 'again')
+  t.is(sessions.findByState('once'), undefined, 'an enable at a time')
+  await clock.advance(15 * MINUTE_MS)
+  t.is(sessions.findByState('again'), undefined, 'idle')
 })

@@ -5,17 +5,23 @@ import test from 'ava'
 import fc from 'fast-check'
 import { createAssets } from '../../src/page/assets.ts'
 import { LANGUAGES, type Language, type PageModel, ROUTES } from '../../src/page/model.ts'
-import { formatRelative } from '../../src/page/views/format.ts'
-import { views } from '../../src/page/views/views.ts'
+import { formatRelative } from '../../src/page/views/html.ts'
+import { checkPage } from '../../src/page/views/check.ts'
+import { disablePage } from '../../src/page/views/disable.ts'
+import { keysPage } from '../../src/page/views/keys.ts'
+import { overviewPage } from '../../src/page/views/overview.ts'
+import { confirmPage, problemPage, signedOutPage, signInPage } from '../../src/page/views/plain.ts'
+import { importPage } from '../../src/page/views/setup.ts'
 import {
   checkModel,
   confirmModel,
   connectedModel,
-  errorModel,
+  errorFrame,
   importModel,
   keysModel,
   NOW_MS,
   overviewModels,
+  problem,
   signedOutModel,
   signInModel,
 } from '../support/page-models.ts'
@@ -24,7 +30,7 @@ import { renderViews } from '../support/render-views.ts'
 const rendered = await renderViews()
 
 test('every view of every state is there, in both languages', t => {
-  t.is(rendered.length, (Object.keys(overviewModels('en')).length + 10) * LANGUAGES.length)
+  t.is(rendered.length, (Object.keys(overviewModels('en')).length + 12) * LANGUAGES.length)
   for (const { name, language, text } of rendered) {
     const place = `${name} ${language}`
     t.true(text.startsWith('<!doctype html>'), place)
@@ -139,7 +145,7 @@ const KEPT = new Set([
   'role',
   'verdict',
   'layer',
-  'repositorySelection',
+  'repository_selection',
   'notice',
   'type',
   'step',
@@ -147,7 +153,7 @@ const KEPT = new Set([
   'checked_at',
   // An App's permissions have one of three values.
   'permissions',
-  'pending',
+  'askedPermissions',
   'wantedPermissions',
 ])
 
@@ -156,19 +162,15 @@ const poison = (value: unknown, pick: () => string, key: string): unknown => {
   if (typeof value === 'string') return pick()
   if (Array.isArray(value)) return value.map(item => poison(item, pick, ''))
   if (typeof value !== 'object' || value === null) return value
-  // The names of the steps are ours, those of features and profiles are not.
-  const isStep = 'state' in value && 'name' in value && !('title' in value)
-  return Object.fromEntries(
-    Object.entries(value).map(([name, inner]) => [name, isStep && name === 'name' ? inner : poison(inner, pick, name)]),
-  )
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, poison(inner, pick, name)]))
 }
 
 const inputs = (language: Language) => [
-  ...Object.values(overviewModels(language)).map(model => ({ view: 'overview' as const, model })),
-  { view: 'importApp' as const, model: importModel(language) },
-  { view: 'disable' as const, model: connectedModel(language) },
-  { view: 'check' as const, model: checkModel(language) },
-  { view: 'keys' as const, model: keysModel(language) },
+  ...Object.values(overviewModels(language)).map(model => ({ view: overviewPage, model })),
+  { view: importPage, model: importModel(language) },
+  { view: disablePage, model: connectedModel(language) },
+  { view: checkPage, model: checkModel(language) },
+  { view: keysPage, model: keysModel(language) },
 ]
 
 /** Where a text of ours ends and one of theirs would begin: tags and attributes of a page that has none of theirs. */
@@ -187,10 +189,10 @@ test('no text from outside becomes markup, whatever it is', async t => {
         for (const { view, model } of inputs(language)) {
           let at = 0
           const hostile: PageModel = poisoned(model, () => texts[at++ % texts.length] ?? '')
-          const text = String(await views[view](hostile))
+          const text = String(await view(hostile))
           t.notRegex(text, /<script>|<img|<svg onload|<b>|(?:href|action)="javascript/i)
           t.notRegex(text, /(?![\n\r\t])[\p{Cc}\p{Cf}]/u)
-          const known = new Set(skeletonOf(String(await views[view](model))))
+          const known = new Set(skeletonOf(String(await view(model))))
           known.add('br').add('ul').add('li').add('code')
           t.deepEqual(
             skeletonOf(text).filter(tag => !known.has(tag)),
@@ -208,10 +210,10 @@ test('pages without a session take hostile texts as well', async t => {
     for (const mark of HOSTILE) {
       const pick = (): string => mark
       const pages = [
-        views.signIn(poisoned(signInModel(language), pick)),
-        views.signedOut(poisoned(signedOutModel(language), pick)),
-        views.error(poisoned(errorModel(language), pick)),
-        views.confirm(poisoned(confirmModel(language), pick)),
+        signInPage(poisoned(signInModel(language), pick)),
+        signedOutPage(poisoned(signedOutModel(language), pick)),
+        problemPage(poisoned(errorFrame(language), pick), poisoned(problem, pick)),
+        confirmPage(poisoned(confirmModel(language), pick)),
       ]
       for (const page of pages) {
         const text = String(await page)
@@ -226,7 +228,7 @@ test('the manifest reaches GitHub as it was, however strange its texts are', asy
   await fc.assert(
     fc.asyncProperty(fc.string({ unit: 'grapheme' }), async name => {
       const manifest = JSON.stringify({ name, url: 'https://ghe.example.com' })
-      const text = String(await views.confirm({ ...confirmModel('en'), manifest }))
+      const text = String(await confirmPage({ ...confirmModel('en'), manifest }))
       const [, value = ''] = /name="manifest" value="([^"]*)"/.exec(text) ?? []
       const entities: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', '#39': "'" }
       t.deepEqual(JSON.parse(value.replaceAll(/&([a-z]+|#39);/g, (_, entity: string) => entities[entity] ?? '?')), {
@@ -239,10 +241,12 @@ test('the manifest reaches GitHub as it was, however strange its texts are', asy
 })
 
 test('an address that is none of the web is no link, and a path is none to another server', async t => {
-  const app = { id: 1, clientId: 'x', name: 'x', htmlUrl: 'javascript:a()', installUrl: 'data:,a', settingsUrl: 'x' }
-  const text = String(await views.overview({ ...connectedModel('en'), app, path: '//evil.example/' }))
-  t.notRegex(text, /href="(?:javascript|data|x"|\/\/)/i)
-  t.notRegex(String(await views.signIn({ ...signInModel('en'), path: '//evil.example/' })), /action="\/\//)
+  const app = { id: 1, client_id: 'x', slug: 'x', name: 'x', html_url: 'javascript:a()' }
+  for (const state of ['connected', 'uninstalled', 'key-rejected'] as const) {
+    const model = { ...connectedModel('en'), state, app, appSettingsUrl: 'x', path: '//evil.example/' }
+    t.notRegex(String(await overviewPage(model)), /href="(?:javascript|data|x"|\/\/)/i)
+  }
+  t.notRegex(String(await signInPage({ ...signInModel('en'), path: '//evil.example/' })), /action="\/\//)
 })
 
 test('no view holds a secret: the token of the forms is the only one that a model has', t => {

@@ -1,22 +1,17 @@
 // One model for each view and state, as the daemon would fill it: for tests of the views and for a look at them.
 
-import { CATALOGUE } from '../../src/protocol/errors.ts'
+import { CATALOGUE, type Code } from '../../src/protocol/errors.ts'
 import { FEATURES } from '../../src/protocol/features.ts'
+import { isoTime } from '../../src/protocol/wire.ts'
 import type { CheckReport } from '../../src/protocol/wire-check.ts'
-import type {
-  ConfirmModel,
-  ErrorModel,
-  Frame,
-  Language,
-  PageModel,
-  RefreshHour,
-  SignInModel,
-} from '../../src/page/model.ts'
+import type { ConfirmModel, Frame, Language, PageModel, Problem, SignInModel } from '../../src/page/model.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 const DAY_MS = 24 * HOUR_MS
 export const NOW_MS = Date.parse('2026-11-22T14:36:00Z')
+/** A time from now on, or before now. */
+const timeIn = (ms: number): string => isoTime(NOW_MS + ms)
 
 export const frameOf = (language: Language, path = '/s/5f2c9a/'): Frame => ({
   language,
@@ -29,7 +24,7 @@ export const frameOf = (language: Language, path = '/s/5f2c9a/'): Frame => ({
 const openFrame = (language: Language, path: string): Frame => ({ ...frameOf(language, path), prefix: '', csrf: '' })
 
 /** A working week: busy by day, two bad hours. */
-const history = (): RefreshHour[] =>
+const history = (): PageModel['refreshHistory'] =>
   Array.from({ length: 158 }, (_, index) => {
     const startMs = Math.floor(NOW_MS / HOUR_MS) * HOUR_MS - (157 - index) * HOUR_MS
     const hour = new Date(startMs).getUTCHours()
@@ -41,19 +36,20 @@ const history = (): RefreshHour[] =>
 const GITHUB = 'https://github.com'
 const app = {
   id: 2400372,
-  clientId: 'Iv23ligRD9zrJHJDrpjD',
+  client_id: 'Iv23ligRD9zrJHJDrpjD',
+  slug: 'ghe-example-com',
   name: 'ghe-example-com',
-  htmlUrl: `${GITHUB}/apps/ghe-example-com`,
-  installUrl: `${GITHUB}/apps/ghe-example-com/installations/new`,
-  settingsUrl: `${GITHUB}/organizations/octo-org/settings/apps/ghe-example-com`,
+  html_url: `${GITHUB}/apps/ghe-example-com`,
 }
 
+const permissions = { contents: 'read', metadata: 'read', pull_requests: 'write', actions: 'read' } as const
+const asked = { ...permissions, checks: 'write', deployments: 'read' } as const
 const installation = {
   id: 98000008,
   account: { type: 'organization', login: 'octo-org' },
-  repositorySelection: 'selected',
-  permissions: { contents: 'read', metadata: 'read', pull_requests: 'write', actions: 'read' },
-  htmlUrl: `${GITHUB}/organizations/octo-org/settings/installations/98000008`,
+  repository_selection: 'selected',
+  permissions: asked,
+  html_url: `${GITHUB}/organizations/octo-org/settings/installations/98000008`,
 } as const
 
 const fingerprint = (letter: string): string => `SHA256:${letter.repeat(20)}9s0xkQmVtEr3wYb1c2d4=`
@@ -64,40 +60,36 @@ export const connectedModel = (language: Language): PageModel => ({
   version: '0.1.0',
   githubUrl: GITHUB,
   state: 'connected',
-  sinceMs: NOW_MS - 41 * DAY_MS,
+  since: timeIn(-41 * DAY_MS),
   meaning: 'Connected to octo-org as ghe-example-com.',
   next: 'Nothing to do.',
   account: { type: 'organization', login: 'octo-org' },
   app,
-  progress: [],
+  appSettingsUrl: `${GITHUB}/organizations/octo-org/settings/apps/ghe-example-com`,
+  askedPermissions: asked,
   installations: [
     installation,
     {
       ...installation,
       id: 98000009,
       account: { type: 'organization', login: 'octo-labs' },
-      repositorySelection: 'all',
-      permissions: { contents: 'read', metadata: 'read' },
-      pending: { checks: 'write', deployments: 'read' },
+      repository_selection: 'all',
+      permissions,
     },
   ],
-  keys: [{ fingerprint: fingerprint('k'), addedAtMs: NOW_MS - 41 * DAY_MS }],
+  keys: [{ fingerprint: fingerprint('k'), added_at: timeIn(-41 * DAY_MS), signs: true, state: 'works' }],
   tokens: {
     live: 14,
-    lifetimeMs: HOUR_MS,
-    oldestExpiresAtMs: NOW_MS + 43 * MINUTE_MS,
-    lastMintedAtMs: NOW_MS - 2 * MINUTE_MS,
-    nextRefreshAtMs: NOW_MS + 3 * MINUTE_MS,
+    oldest_expires_at: timeIn(43 * MINUTE_MS),
+    last_minted_at: timeIn(-2 * MINUTE_MS),
+    next_refresh_at: timeIn(3 * MINUTE_MS),
   },
   refreshHistory: history(),
   proxy: 'http://ghconnect@proxy.example.com:3128',
-  prerequisites: {
-    hosts: ['github.com', 'api.github.com', 'codeload.github.com'],
-    egressAddress: '203.0.113.17',
-    clockOffsetSeconds: 0.3,
-  },
-  wantedPermissions: { contents: 'read', metadata: 'read', pull_requests: 'write', actions: 'read' },
-  recoveryRecipients: ['age1x4q8w0vz3y6c5r7t9n2m0l8k6j4h2g0f8d6s4a2p0e8u6y4t2r0sq9qy7c'],
+  hosts: ['github.com', 'api.github.com', 'codeload.github.com'],
+  clock_offset_seconds: 0.3,
+  wantedPermissions: permissions,
+  recovery_recipients: ['age1x4q8w0vz3y6c5r7t9n2m0l8k6j4h2g0f8d6s4a2p0e8u6y4t2r0sq9qy7c'],
   warnings: [],
   profiles: [
     {
@@ -105,11 +97,12 @@ export const connectedModel = (language: Language): PageModel => ({
       installation: 'octo-org',
       repositories: ['infrastructure', 'docs-*'],
       permissions: { contents: 'read' },
-      users: ['backup'],
-      groups: [],
-      units: [],
+      allow: { users: ['backup'], groups: [], units: [] },
     },
-    { name: 'actions', users: ['git'], groups: ['runners'], units: ['actions-sync.service', 'actions-*.service'] },
+    {
+      name: 'actions',
+      allow: { users: ['git'], groups: ['runners'], units: ['actions-sync.service', 'actions-*.service'] },
+    },
   ],
   features: [
     { name: 'actions-from-github', title: FEATURES['actions-from-github'].title, state: 'on' },
@@ -117,7 +110,7 @@ export const connectedModel = (language: Language): PageModel => ({
     {
       name: 'license-user-sync',
       title: FEATURES['license-user-sync'].title,
-      state: 'attention',
+      state: 'app-lacks',
       detail: 'The App does not ask for members: read, organization_plan: read.',
     },
   ],
@@ -126,29 +119,34 @@ export const connectedModel = (language: Language): PageModel => ({
   audit: [
     {
       event: 'token.grant',
-      who: 'actions-sync.service',
+      unit: 'actions-sync.service',
       profile: 'actions',
       scope: 'octo-org, all repositories',
       count: 41,
     },
-    { event: 'dotcom_connection.token_updated', scope: 'octo-org/infrastructure, contents: read', count: 1 },
+    { event: 'dotcom_connection.token_updated', scope: 'octo-org/infrastructure, contents: read' },
     {
       event: 'token.deny',
-      who: 'uid 1001, pid 4242',
+      uid: 1001,
+      pid: 4242,
       detail: 'no profile allows this request to this process',
       count: 3,
     },
-    { event: 'snapshot.export', who: 'ghe-backup.service', detail: 'connected, generation 3', count: 1 },
+    { event: 'snapshot.export', unit: 'ghe-backup.service', detail: 'connected, generation 3' },
     {
       event: 'connection.connected',
       detail: 'from awaiting-installation: Connected to octo-org as ghe-example-com.',
-      count: 1,
     },
-  ].map((row, index) => ({ ...row, sequence: 512 - index, atMs: NOW_MS - (index * index * 17 + 1) * MINUTE_MS })),
+  ].map((row, index) => ({
+    ...row,
+    sequence: 512 - index,
+    at: timeIn(-(index * index * 17 + 1) * MINUTE_MS),
+    hash: '',
+  })),
 })
 
 const bare = (language: Language): PageModel => {
-  const { account: _, app: __, ...model } = connectedModel(language)
+  const { account: _, app: __, appSettingsUrl: ___, ...model } = connectedModel(language)
   return {
     ...model,
     state: 'disconnected',
@@ -156,11 +154,11 @@ const bare = (language: Language): PageModel => {
     next: 'Run `ghconnect enable --organization ORG`.',
     installations: [],
     keys: [],
-    tokens: { live: 0, lifetimeMs: HOUR_MS },
+    tokens: { live: 0 },
     refreshHistory: [],
     audit: [],
     features: [],
-    recoveryRecipients: [],
+    recovery_recipients: [],
   }
 }
 
@@ -235,12 +233,7 @@ const troubleEvidence = {
     'Although you appear to have the correct authorization credentials, the `octo-org` organization has an IP allow list enabled, and your IP address is not permitted to access this resource.',
 } as const
 
-const failureOf = (code: keyof typeof CATALOGUE, detail: string) => ({
-  code,
-  title: CATALOGUE[code].title,
-  detail,
-  next: CATALOGUE[code].next,
-})
+const failureOf = (code: Code, message: string): Problem => ({ code, message })
 
 /** Every state of the overview, by name. */
 export const overviewModels = (language: Language): Record<string, PageModel> => {
@@ -249,19 +242,13 @@ export const overviewModels = (language: Language): Record<string, PageModel> =>
     ...bare(language),
     account: { type: 'organization', login: 'octo-org' },
     state: 'awaiting-app',
-    recoveryRecipients: whole.recoveryRecipients,
-    pendingEnable: { expiresAtMs: NOW_MS + 51 * MINUTE_MS, converting: false },
-    progress: [
-      { name: 'created', state: 'active' },
-      { name: 'installed', state: 'pending' },
-      { name: 'first-token', state: 'pending' },
-    ],
+    recovery_recipients: whole.recovery_recipients,
+    pendingEnable: { expiresAt: timeIn(51 * MINUTE_MS), converting: false },
   }
   const trouble = (state: keyof typeof troubleEvidence): PageModel => ({
     ...whole,
     state,
     evidence: troubleEvidence[state],
-    allowListUrl: `${GITHUB}/organizations/octo-org/settings/security`,
   })
   return {
     'not-enabled': bare(language),
@@ -270,54 +257,50 @@ export const overviewModels = (language: Language): Record<string, PageModel> =>
       evidence: 'Nobody finished enabling for octo-org within the hour.',
       failure: failureOf('already-connected', 'the state is connected, with octo-org'),
       typed: { type: 'enterprise', login: 'octo-corp' },
-      prerequisites: { hosts: ['github.com', 'api.github.com', 'codeload.github.com'], clockOffsetSeconds: 94 },
+      clock_offset_seconds: 94,
     },
     'awaiting-app': pending,
     'awaiting-app-enterprise': { ...pending, account: { type: 'enterprise', login: 'octo-corp' } },
     'awaiting-app-converting': {
       ...pending,
-      pendingEnable: { expiresAtMs: NOW_MS, converting: true },
+      pendingEnable: { expiresAt: timeIn(0), converting: true },
       warnings: warnings.slice(1, 2),
     },
     'awaiting-installation': {
       ...pending,
       state: 'awaiting-installation',
       app,
-      progress: [
-        { name: 'created', state: 'done', detail: 'App ghe-example-com created, its key is stored' },
-        { name: 'installed', state: 'active' },
-        { name: 'first-token', state: 'pending' },
-      ],
     },
     'connected-first-token': {
       ...whole,
-      sinceMs: NOW_MS - 4_000,
-      tokens: { live: 0, lifetimeMs: HOUR_MS },
+      since: timeIn(-4_000),
+      tokens: { live: 0 },
       refreshHistory: [],
-      progress: [
-        { name: 'created', state: 'done' },
-        { name: 'installed', state: 'done' },
-        { name: 'first-token', state: 'failed', detail: 'GitHub cannot be reached: connect ETIMEDOUT' },
-      ],
+      last_failure: {
+        code: 'unreachable',
+        detail: 'GitHub cannot be reached: connect ETIMEDOUT',
+        next: CATALOGUE.unreachable.next,
+        at: timeIn(-1_000),
+      },
     },
     connected: whole,
     'connected-warnings': {
       ...whole,
       warnings,
-      recoveryRecipients: [],
+      recovery_recipients: [],
       notice: 'refreshed',
-      tokens: { live: 0, lifetimeMs: HOUR_MS },
+      tokens: { live: 0 },
       refreshHistory: [],
       profiles: [],
       audit: [],
       features: [],
     },
-    suspended: { ...trouble('suspended'), installations: [{ ...installation, suspendedAtMs: NOW_MS - HOUR_MS }] },
+    suspended: { ...trouble('suspended'), installations: [{ ...installation, suspended_at: timeIn(-HOUR_MS) }] },
     uninstalled: { ...trouble('uninstalled'), installations: [] },
     'app-deleted': trouble('app-deleted'),
     'key-rejected': {
       ...trouble('key-rejected'),
-      keys: [{ fingerprint: fingerprint('k'), addedAtMs: NOW_MS - 41 * DAY_MS, rejected: true }],
+      keys: whole.keys.map(key => ({ ...key, state: 'rejected' })),
     },
     blocked: trouble('blocked'),
     'blocked-policy': {
@@ -339,19 +322,18 @@ export const overviewModels = (language: Language): Record<string, PageModel> =>
       ...bare(language),
       state: 'key-lost',
       account: { type: 'organization', login: 'octo-org' },
-      appsUrl: `${GITHUB}/organizations/octo-org/settings/apps`,
       evidence: 'GitHub says that the code was used',
     },
     'disconnecting-revoke': {
       ...whole,
       state: 'disconnecting',
       warnings: warnings.slice(1, 2),
-      disabling: { step: 'revoke', deadlineMs: NOW_MS + DAY_MS },
+      disabling: { step: 'revoke', deadline: timeIn(DAY_MS) },
     },
     'disconnecting-delete': {
       ...whole,
       state: 'disconnecting',
-      disabling: { step: 'delete-app', deadlineMs: NOW_MS + DAY_MS },
+      disabling: { step: 'delete-app', deadline: timeIn(DAY_MS) },
     },
   }
 }
@@ -361,7 +343,7 @@ export const confirmModel = (language: Language): ConfirmModel => ({
   account: { type: 'organization', login: 'octo-org' },
   appName: 'ghe-example-com',
   permissions: connectedModel(language).wantedPermissions,
-  expiresAtMs: NOW_MS + 51 * MINUTE_MS,
+  expiresAt: timeIn(51 * MINUTE_MS),
   nowMs: NOW_MS,
   action: `${GITHUB}/organizations/octo-org/settings/apps/new?state=00`,
   manifest: JSON.stringify({ name: 'ghe-example-com', url: 'https://ghe.example.com' }),
@@ -370,21 +352,18 @@ export const confirmModel = (language: Language): ConfirmModel => ({
 export const signInModel = (language: Language): SignInModel => ({
   ...openFrame(language, '/sign-in/9d0c'),
   nowMs: NOW_MS,
-  expiresAtMs: NOW_MS + 5 * MINUTE_MS,
+  expiresAt: timeIn(5 * MINUTE_MS),
 })
 
 export const signedOutModel = (language: Language): Frame => openFrame(language, '/signed-out')
 
-export const errorModel = (language: Language): ErrorModel => ({
-  ...openFrame(language, '/callback'),
-  failure: failureOf('no-enable-pending', 'the link was used, has run out, or belongs to another enable'),
-})
+export const errorFrame = (language: Language): Frame => openFrame(language, '/callback')
+export const problem = failureOf('no-enable-pending', 'the link was used, has run out, or belongs to another enable')
 
 export const importModel = (language: Language): PageModel => ({
   ...(overviewModels(language)['awaiting-app-enterprise'] ?? bare(language)),
   path: '/s/5f2c9a/import',
   createUrl: `${GITHUB}/enterprises/octo-corp/settings/apps/new?name=ghe-example-com`,
-  appsUrl: `${GITHUB}/enterprises/octo-corp/settings/apps`,
   failure: failureOf('key-mismatch', 'App 2400372 with key SHA256:kkk: A JSON web token could not be decoded'),
   typed: { id: '2400372' },
 })
@@ -394,7 +373,7 @@ export const checkModel = (language: Language): PageModel => ({ ...connectedMode
 export const keysModel = (language: Language): PageModel => ({
   ...connectedModel(language),
   keys: [
-    { fingerprint: fingerprint('k'), addedAtMs: NOW_MS - 2 * DAY_MS },
-    { fingerprint: fingerprint('z'), addedAtMs: NOW_MS - 402 * DAY_MS, rejected: true },
+    { fingerprint: fingerprint('k'), added_at: timeIn(-2 * DAY_MS), signs: true, state: 'works' },
+    { fingerprint: fingerprint('z'), added_at: timeIn(-402 * DAY_MS), signs: false, state: 'rejected' },
   ],
 })

@@ -4,15 +4,21 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createAssets } from '../../src/page/assets.ts'
 import { LANGUAGES, type Language } from '../../src/page/model.ts'
-import { views } from '../../src/page/views/views.ts'
+import { checkPage } from '../../src/page/views/check.ts'
+import { disablePage } from '../../src/page/views/disable.ts'
+import { keysPage } from '../../src/page/views/keys.ts'
+import { overviewPage } from '../../src/page/views/overview.ts'
+import { confirmPage, hopPage, problemPage, signedOutPage, signInPage, statePage } from '../../src/page/views/plain.ts'
+import { importPage } from '../../src/page/views/setup.ts'
 import {
   checkModel,
   confirmModel,
   connectedModel,
-  errorModel,
+  errorFrame,
   importModel,
   keysModel,
   overviewModels,
+  problem,
   signedOutModel,
   signInModel,
 } from './page-models.ts'
@@ -24,18 +30,20 @@ export const renderViews = async (): Promise<RenderedView[]> => {
   for (const language of LANGUAGES) {
     const all = {
       ...Object.fromEntries(
-        Object.entries(overviewModels(language)).map(([name, model]) => [`overview-${name}`, views.overview(model)]),
+        Object.entries(overviewModels(language)).map(([name, model]) => [`overview-${name}`, overviewPage(model)]),
       ),
-      import: views.importApp(importModel(language)),
-      disable: views.disable(connectedModel(language)),
-      check: views.check(checkModel(language)),
-      'check-never': views.check(connectedModel(language)),
-      keys: views.keys(keysModel(language)),
-      'keys-none': views.keys({ ...connectedModel(language), recoveryRecipients: [] }),
-      confirm: views.confirm(confirmModel(language)),
-      'sign-in': views.signIn(signInModel(language)),
-      'signed-out': views.signedOut(signedOutModel(language)),
-      error: views.error(errorModel(language)),
+      import: importPage(importModel(language)),
+      disable: disablePage(connectedModel(language)),
+      check: checkPage(checkModel(language)),
+      'check-never': checkPage(connectedModel(language)),
+      keys: keysPage(keysModel(language)),
+      'keys-none': keysPage({ ...connectedModel(language), recovery_recipients: [] }),
+      confirm: confirmPage(confirmModel(language)),
+      'sign-in': signInPage(signInModel(language)),
+      'signed-out': signedOutPage(signedOutModel(language)),
+      hop: hopPage(signedOutModel(language), '/s/5f2c9a/'),
+      state: statePage(signedOutModel(language), { meaning: 'It is connected.', next: 'Run `ghconnect status`.' }),
+      error: problemPage(errorFrame(language), problem),
     }
     for (const [name, view] of Object.entries(all)) rendered.push({ name, language, text: String(await view) })
   }

@@ -9,9 +9,9 @@ import { createEvents } from '../../src/core/audit/events.ts'
 import type { Operations } from '../../src/core/operations.ts'
 import { createRefreshHistory } from '../../src/core/tokens/refresh-history.ts'
 import { nameOf } from '../../src/core/audit/audit-writer.ts'
-import type { WebDeps, WebSettings } from '../../src/page/deps.ts'
-import { createLinks } from '../../src/page/links.ts'
+import type { WebDeps, WebSettings } from '../../src/page/requests.ts'
 import { createWeb } from '../../src/page/server.ts'
+import { createLinks } from '../../src/page/sessions.ts'
 import { createFakeLog, openMemoryAudit } from './fakes.ts'
 import { createPremises, createRig, type Premises, peerOf, type Rig } from './operations-rig.ts'
 
@@ -136,7 +136,6 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
     events,
     clock,
     log,
-    version: '0.0.0',
     takeStranger: () => options.takeStranger?.() ?? true,
     inTurn: task => task(),
     settings: () => ({

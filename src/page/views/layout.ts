@@ -1,79 +1,117 @@
 // The frame of every page: head, header, navigation, landmarks. Nothing is fetched from elsewhere, and nothing is inline.
 
-import { html } from 'hono/html'
-import { type Frame, LANGUAGES, type Language, OPEN_ROUTES, type PageModel, type RouteName, to } from '../model.ts'
-import { textsOf } from '../texts.ts'
-import { isoOf } from './format.ts'
-import type { Html } from './html.ts'
-import { icon, type IconName } from './icons.ts'
-import { actionForm, banner, localPath } from './parts.ts'
-import { failureBanner } from './failure.ts'
-
-const LANGUAGE_NAMES: Readonly<Record<Language, string>> = { en: 'English', ja: '日本語' }
+import { isoTime } from '../../protocol/wire.ts'
+import {
+  type Frame,
+  LANGUAGES,
+  type Language,
+  OPEN_ROUTES,
+  type PageModel,
+  type Problem,
+  type RouteName,
+  to,
+} from '../model.ts'
+import { problemText } from '../problems.ts'
+import { type Html, html, JUST_NOW, type Part, SOON, type Text, textIn } from './html.ts'
+import { actionForm, banner, icon, type IconName, localPath, prose, quoted } from './parts.ts'
+import { STATES } from './states.ts'
 
 type Page = {
   readonly title: string
   /** Beside the heading: the state's label. */
   readonly mark?: Html
-  readonly lead?: Html | string | undefined
+  readonly lead?: Part
   readonly body: Html
   /** Where it shows times that go on: by the server's clock. */
   readonly nowMs?: number
 }
 
+const NOTICES: Readonly<Record<NonNullable<PageModel['notice']>, Text>> = {
+  refreshed: ['The tokens were refreshed.', 'トークンを更新しました。'],
+  'key-added': [
+    'The private key was added. GitHub accepts it.',
+    '秘密鍵を追加しました。GitHub で使えることを確認済みです。',
+  ],
+  'key-retired': [
+    'The private key was removed from this machine. Delete it on GitHub, too.',
+    '秘密鍵をこのマシンから削除しました。GitHub 側でも削除してください。',
+  ],
+  'recovery-key-added': [
+    'The recovery key was added. Keep its file away from this machine.',
+    '回復キーを追加しました。ファイルはこのマシン以外の場所に保管してください。',
+  ],
+  adopted: ['This machine has taken over the connection.', 'このマシンが接続を引き継ぎました。'],
+  canceled: ['Setting up was canceled.', 'セットアップを取り消しました。'],
+  disabled: ['GitHub Connect is being disabled.', 'GitHub Connect を無効にしています。'],
+}
+
 /** A page of a session: with navigation, live where the script runs. */
 export const sessionPage = (model: PageModel, route: RouteName, page: Page): Html => {
-  const t = textsOf(model.language)
-  const attributes = html` data-page="${to(model, route)}" data-events="${to(model, 'events')}" data-state="${model.state}"`
+  const t = textIn(model.language)
+  const link = (where: RouteName, text: string, picture: IconName): Html =>
+    html`<li><a class="side-link" href="${to(model, where)}"${route === where && html` aria-current="page"`}>${icon(picture)}<span>${text}</span></a></li>`
+  const polling = t(
+    'No live updates at the moment: this page refreshes itself every 15 seconds.',
+    '現在、リアルタイム更新を利用できません。このページは 15 秒ごとに更新されます。',
+  )
   return documentOf(
     model,
     { ...page, nowMs: model.nowMs },
-    html`<div class="shell" id="shell"${attributes}>
-<nav class="side" aria-label="${t.layout.navigation}"><ul>
-${navItem(model, route, { to: 'overview', text: t.layout.overview, picture: 'home' })}
-${navItem(model, route, { to: 'checkPage', text: t.layout.check, picture: 'pulse' })}
-${navItem(model, route, { to: 'keysPage', text: t.layout.keys, picture: 'key' })}
+    {
+      content: html`<div class="shell" id="shell" data-page="${to(model, route)}" data-events="${to(model, 'events')}" data-state="${model.state}">
+<nav class="side" aria-label="${t('Settings', '設定')}"><ul>
+${link('overview', t('Overview', '概要'), 'home')}
+${link('checkPage', t('Check connection', '接続の診断'), 'pulse')}
+${link('keysPage', t('Keys and recovery', '鍵と回復'), 'key')}
 </ul></nav>
 <main id="content" tabindex="-1">
-<div class="page-head"><h1>${page.title}</h1>${page.mark ?? ''}</div>
-${page.lead ? html`<p class="lead">${page.lead}</p>` : ''}
-${model.notice ? banner('success', html`<p>${t.notices[model.notice]}</p>`, true) : ''}
-${model.failure ? failureBanner(model.failure, model.language) : ''}
+${headOf(page)}
+${model.notice && banner('success', html`<p>${t(...NOTICES[model.notice])}</p>`, true)}
+${model.failure && failureBanner(model.failure, model.language)}
 ${page.body}
 </main>
 </div>
-<p class="polling" role="status" id="polling" data-text="${t.layout.polling}"></p>
-<p class="visually-hidden" role="status" id="announce" data-text="${t.overview.labels[model.state]}"></p>`,
-    actionForm(model, 'signOut', t.layout.signOut),
-    html`ghconnectd ${model.version}`,
+<p class="polling" role="status" id="polling" data-text="${polling}"></p>
+<p class="visually-hidden" role="status" id="announce" data-text="${t(...STATES[model.state].label)}"></p>`,
+      aside: actionForm(model, 'signOut', [t('Sign out', 'サインアウト')]),
+      foot: `ghconnectd ${model.version}`,
+    },
   )
 }
 
 /** A page of its own in the middle: sign-in, confirm, errors. */
 export const plainPage = (frame: Frame, page: Page): Html =>
-  documentOf(
-    frame,
-    page,
-    html`<main id="content" class="plain" tabindex="-1">
-<div class="page-head"><h1>${page.title}</h1>${page.mark ?? ''}</div>
-${page.lead ? html`<p class="lead">${page.lead}</p>` : ''}
+  documentOf(frame, page, {
+    content: html`<main id="content" class="plain" tabindex="-1">
+${headOf(page)}
 ${page.body}
 </main>`,
-    '',
-    'ghconnectd',
-  )
+    foot: 'ghconnectd',
+  })
 
-const navItem = (model: PageModel, here: RouteName, item: { to: RouteName; text: string; picture: IconName }): Html =>
-  html`<li><a class="side-link" href="${to(model, item.to)}"${here === item.to ? html` aria-current="page"` : ''}>${icon(item.picture)}<span>${item.text}</span></a></li>`
+/** What went wrong and what to do about it, over the form that failed. */
+export const failureBanner = (failure: Problem, language: Language): Html => {
+  const { title, next } = problemText(failure.code, language)
+  return banner(
+    'danger',
+    html`<p class="banner-title">${title}</p>${quoted(failure.message, language)}<p>${prose(next)}</p><p class="hint"><code>${failure.code}</code></p>`,
+    true,
+  )
+}
+
+const headOf = ({ title, mark, lead }: Page): Html =>
+  html`<div class="page-head"><h1>${title}</h1>${mark}</div>
+${lead && html`<p class="lead">${lead}</p>`}`
 
 const documentOf = (
   frame: Frame,
   { title, nowMs }: Page,
-  content: Html,
-  aside: Html | string,
-  foot: Html | string,
+  { content, aside, foot }: { content: Html; aside?: Html; foot: string },
 ): Html => {
-  const t = textsOf(frame.language)
+  const t = textIn(frame.language)
+  const now =
+    nowMs !== undefined &&
+    html` data-now="${isoTime(nowMs)}" data-just-now="${t(...JUST_NOW)}" data-soon="${t(...SOON)}"`
   return html`<!doctype html>
 <html lang="${frame.language}">
 <head>
@@ -86,8 +124,8 @@ const documentOf = (
 <link rel="stylesheet" href="${OPEN_ROUTES.style}">
 <script type="module" src="${OPEN_ROUTES.script}"></script>
 </head>
-<body${nowMs === undefined ? '' : html` data-now="${isoOf(nowMs)}" data-just-now="${t.time.justNow}" data-soon="${t.time.soon}"`}>
-<a class="skip" href="#content">${t.layout.skip}</a>
+<body${now}>
+<a class="skip" href="#content">${t('Skip to content', '本文へ移動')}</a>
 <header class="top">
 <span class="top-mark">${icon('plug')}<span>GitHub Connect</span></span>
 <span class="top-host">${frame.hostname}</span>
@@ -102,8 +140,10 @@ ${content}
 }
 
 /** Each language is named in itself. */
+const LANGUAGE_NAMES: Readonly<Record<Language, string>> = { en: 'English', ja: '日本語' }
+
 const languageSwitch = (frame: Frame): Html =>
-  html`<nav class="languages" aria-label="${textsOf(frame.language).layout.language}">${icon('globe')}${LANGUAGES.map(
+  html`<nav class="languages" aria-label="${textIn(frame.language)('Language', '言語')}">${icon('globe')}${LANGUAGES.map(
     language =>
       language === frame.language
         ? html`<span class="language" aria-current="true">${LANGUAGE_NAMES[language]}</span>`

@@ -1,61 +1,50 @@
 // The overview: one page for each state, each with its next step.
 
-import { html } from 'hono/html'
-import type { DaemonState } from '../../protocol/connection.ts'
-import { type PageModel, to } from '../model.ts'
-import { textsOf } from '../texts.ts'
-import { warningBanner } from './failure.ts'
-import type { Html } from './html.ts'
-import { connectionBox, dangerZone, featuresBox, installationsBox } from './connection.ts'
+import { type PageModel, type RouteName, to } from '../model.ts'
+import { warningText } from '../problems.ts'
+import { auditBox, connectionBox, dangerZone, featuresBox, installationsBox, profilesBox } from './connected.ts'
 import { disablingBody } from './disable.ts'
-import { enableBody } from './enable.ts'
+import { type Html, html, textIn } from './html.ts'
 import { sessionPage } from './layout.ts'
-import { label, linkButton, type Tone } from './parts.ts'
-import { lastStep, progressBody } from './progress.ts'
-import { auditBox, profilesBox } from './records.ts'
-import { keyLostBody, lockedBody, quarantinedBody } from './stops.ts'
+import { banner, english, label, linkButton, prose, quoted } from './parts.ts'
+import { enableBody, lastStep, progressBody } from './setup.ts'
+import { keyLostBody, lockedBody, quarantinedBody, STATES, troubleBanner } from './states.ts'
 import { tokensBox } from './tokens.ts'
-import { troubleBanner } from './troubles.ts'
 
-export const overview = (model: PageModel): Html => {
-  const t = textsOf(model.language)
+export const overviewPage = (model: PageModel): Html => {
+  const { state, app } = model
+  const t = textIn(model.language)
+  // An App whose facts are worth a look.
+  const isEstablished =
+    app !== undefined && state !== 'awaiting-installation' && state !== 'disconnecting' && state !== 'quarantined'
+  const check = isEstablished && linkButton(to(model, 'checkPage'), t('Check connection', '接続を診断する'))
   return sessionPage(model, 'overview', {
     title: 'GitHub Connect',
-    mark: html`${label(TONES[model.state], t.overview.labels[model.state])}<span class="head-space"></span>${isEstablished(model) ? linkButton(to(model, 'checkPage'), t.overview.recheck) : ''}`,
+    mark: html`${label(STATES[state].tone, t(...STATES[state].label))}<span class="head-space"></span>${check}`,
     lead: leadOf(model),
     body: bodyOf(model),
   })
 }
 
-const TONES: Readonly<Record<DaemonState, Tone>> = {
-  disconnected: 'neutral',
-  'awaiting-app': 'attention',
-  'key-lost': 'danger',
-  'awaiting-installation': 'attention',
-  connected: 'success',
-  suspended: 'danger',
-  uninstalled: 'danger',
-  'app-deleted': 'danger',
-  'key-rejected': 'danger',
-  blocked: 'danger',
-  quarantined: 'danger',
-  disconnecting: 'attention',
-  locked: 'danger',
-  'awaiting-unlock': 'attention',
-  isolated: 'danger',
-}
-
-/** With an App whose facts are worth a look. */
-const isEstablished = ({ state, app }: PageModel): boolean =>
-  app !== undefined && state !== 'awaiting-installation' && state !== 'disconnecting' && state !== 'quarantined'
-
-const leadOf = (model: PageModel): string | undefined => {
-  const { states, disabling } = textsOf(model.language)
-  const login = model.account?.login ?? model.hostname
-  if (model.state === 'disconnected') return states.enable.lead(model.hostname)
-  if (model.state === 'awaiting-app' || model.state === 'awaiting-installation') return states.progress.lead(login)
-  if (model.state === 'connected') return states.connected.lead(login, model.app?.name ?? '')
-  return model.state === 'disconnecting' ? disabling.lead : undefined
+const leadOf = ({ state, language, hostname, account, app }: PageModel): string | undefined => {
+  const t = textIn(language)
+  const [login, name] = [account?.login ?? hostname, app?.name ?? '']
+  if (state === 'disconnected')
+    return t(
+      `Let ${hostname} use GitHub.com through a GitHub App that belongs to your own organization or enterprise.`,
+      `${hostname} から、自社の Organization または Enterprise が所有する GitHub App を通じて GitHub.com を利用できるようにします。`,
+    )
+  if (state === 'awaiting-app' || state === 'awaiting-installation')
+    return t(
+      `Connecting to ${login}. You may close this page and come back.`,
+      `${login} に接続しています。このページは閉じてもかまいません。後で戻って続けられます。`,
+    )
+  if (state === 'connected') return t(`Connected to ${login} as ${name}.`, `${login} に ${name} として接続しています。`)
+  if (state !== 'disconnecting') return undefined
+  return t(
+    'Serving has stopped. Each step goes on by itself, also after a restart.',
+    'トークンの提供は停止しました。残りの手順は、再起動しても自動的に続きます。',
+  )
 }
 
 const bodyOf = (model: PageModel): Html => {
@@ -64,7 +53,8 @@ const bodyOf = (model: PageModel): Html => {
       return enableBody(model)
     case 'awaiting-app':
     case 'awaiting-installation':
-      return progressBody(model)
+      return html`${warningsOf(model, ['no-recovery-key'])}
+${progressBody(model)}`
     case 'connected':
     case 'isolated':
       return establishedBody(model)
@@ -88,18 +78,7 @@ const bodyOf = (model: PageModel): Html => {
   }
 }
 
-/** The failure that the state itself tells of needs no warning beside it. */
-const SAID_BY_STATE: Readonly<Partial<Record<DaemonState, readonly string[]>>> = {
-  suspended: ['suspended'],
-  uninstalled: ['installation-not-found'],
-  'app-deleted': ['app-not-found'],
-  'key-rejected': ['key-rejected'],
-  blocked: ['ip-blocked', 'account-policy'],
-}
-
-const establishedBody = (model: PageModel): Html => {
-  const warnings = model.warnings.filter(({ code }) => !SAID_BY_STATE[model.state]?.includes(code))
-  return html`<div id="warnings" data-live>${warnings.map(warning => warningBanner(warning, model))}</div>
+const establishedBody = (model: PageModel): Html => html`${warningsOf(model, STATES[model.state].said ?? [])}
 ${lastStep(model)}
 ${tokensBox(model)}
 ${connectionBox(model)}
@@ -108,4 +87,37 @@ ${featuresBox(model)}
 ${profilesBox(model)}
 ${auditBox(model)}
 ${dangerZone(model)}`
+
+const GRAVE = new Set(['audit-unavailable', 'key-rejected', 'app-not-found', 'store-corrupt', 'disk-full'])
+
+/** The page of this site on which something is done about it. */
+const REMEDIES: ReadonlyMap<string, RouteName> = new Map([
+  ['no-recovery-key', 'keysPage'],
+  ['key-old', 'keysPage'],
+  ['key-fallback', 'keysPage'],
+  ['key-retire', 'keysPage'],
+  ['key-rejected', 'keysPage'],
+  ['clock', 'checkPage'],
+])
+
+/** The lasting warnings of a connection. */
+const warningsOf = (model: PageModel, unsaid: readonly string[]): Html =>
+  html`<div id="warnings" data-live>${model.warnings
+    .filter(({ code }) => !unsaid.includes(code))
+    .map(warning => warningBanner(warning, model))}</div>`
+
+const warningBanner = (warning: PageModel['warnings'][number], model: PageModel): Html => {
+  const { language } = model
+  const t = textIn(language)
+  const { title, next } = warningText(warning, language)
+  const remedy = REMEDIES.get(warning.code)
+  const name = remedy === 'checkPage' ? t('Check connection', '接続の診断') : t('Keys and recovery', '鍵と回復')
+  return banner(
+    GRAVE.has(warning.code) ? 'danger' : 'attention',
+    html`<div class="banner-line"><div>${
+      title === undefined
+        ? html`<p class="banner-title"${english(language)}>${warning.detail}</p>`
+        : html`<p class="banner-title">${title}</p>${quoted(warning.detail, language)}`
+    }${(remedy === undefined || title !== undefined) && html`<p>${prose(next)}</p>`}</div>${remedy && linkButton(to(model, remedy), name)}</div>`,
+  )
 }
