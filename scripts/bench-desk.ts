@@ -3,10 +3,10 @@
 
 import { userInfo } from 'node:os'
 import { createMetrics } from '../src/core/api/metrics.ts'
-import type { Backend } from '../src/core/api/route.ts'
-import { createBodyBudgets } from '../src/core/api/body-budget.ts'
+import type { Backend } from '../src/core/api/context.ts'
+import { createBodyBudgets } from '../src/core/api/body.ts'
 import { createHolderTurns } from '../src/core/peers/turns.ts'
-import { createApi } from '../src/core/api/server.ts'
+import { createApi } from '../src/core/api/dispatcher.ts'
 import { attestPeers, createHttpServer, type Handler, listenUnix } from '../src/core/api/sockets.ts'
 import type { Policy } from '../src/protocol/profile.ts'
 import type { Operations } from '../src/core/operations.ts'

@@ -5,12 +5,12 @@ import { stat } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
-import { createBodyBudgets } from './api/body-budget.ts'
+import { createBodyBudgets } from './api/body.ts'
 import { createHolderTurns } from './peers/turns.ts'
 import { createCredentialsServer } from './api/credentials-socket.ts'
 import { createMetrics } from './api/metrics.ts'
-import type { Backend } from './api/route.ts'
-import { createApi } from './api/server.ts'
+import type { Backend } from './api/context.ts'
+import { createApi } from './api/dispatcher.ts'
 import {
   attestPeers,
   closeServer,

@@ -239,6 +239,7 @@ export const ENDPOINTS = {
   'ANY /v1/github/{path}': {
     sockets: BOTH,
     summary: "GitHub's API with a token of the profile, which the caller never sees; the answer is GitHub's",
+    query: wire.GatewayQuery,
   },
   'GET /v1/openapi.json': {
     sockets: BOTH,

@@ -287,6 +287,9 @@ export const ProblemBody = z.lazy(() =>
   }),
 )
 
+/** Of what the gateway's query has, the daemon's part. */
+export const GatewayQuery = z.lazy(() => z.strictObject({ profile: z.string().optional() }))
+
 export const LiveAnswer = z.lazy(() => z.strictObject({ live: z.literal(true) }))
 export const ReadyAnswer = z.lazy(() => z.strictObject({ ready: z.boolean(), reasons: z.array(z.string()) }))
 

@@ -53,11 +53,11 @@ export const FIXED: readonly Mutant[] = [
     test: 'cli/policy-diff.test.ts',
   },
   {
-    file: 'core/api/request-body.ts',
+    file: 'core/api/body.ts',
     what: 'JSON by a name in other letters is none',
     find: String.raw`/^application\/json\s*(?:;|$)/i`,
     put: String.raw`/^application\/json\s*;/i`,
-    test: 'core/api/request-body.test.ts',
+    test: 'core/api/body.test.ts',
   },
   {
     file: 'page/server.ts',
@@ -139,8 +139,8 @@ export const FIXED: readonly Mutant[] = [
   {
     file: 'core/api/gateway.ts',
     what: 'a body that streams too much does not wait',
-    find: 'if (ms > 0) await deps.clock.sleep(ms, signal)',
-    put: 'if (ms > 1e9) await deps.clock.sleep(ms, signal)',
+    find: 'if (ms > 0) await api.clock.sleep(ms, signal)',
+    put: 'if (ms > 1e9) await api.clock.sleep(ms, signal)',
     test: 'core/api/gateway.test.ts',
   },
   {

@@ -4,13 +4,13 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Failure } from '../../protocol/errors.ts'
-import { leadBack, leadLinksBack, readGatewayTarget, type Way } from '../tokens/gateway-target.ts'
-import type { RequestBody } from '../tokens/gateway.ts'
-import type { Operations } from '../operations.ts'
-import type { Caller } from '../tokens/token-issuer.ts'
 import type { Clock } from '../../service/clock.ts'
-import { type BodyAccount, STREAMED_BYTES } from './body-budget.ts'
-import { hasBody, noRoom } from './request-body.ts'
+import type { Account } from '../peers/holder.ts'
+import { GATEWAY_PREFIX, leadBack, leadLinksBack, readGatewayTarget, type Way } from '../tokens/gateway-target.ts'
+import type { RequestBody } from '../tokens/gateway.ts'
+import type { Caller } from '../tokens/token-issuer.ts'
+import { hasBody, noRoom } from './body.ts'
+import type { Api, Exchange } from './context.ts'
 
 export const GATEWAY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
@@ -18,31 +18,16 @@ export const GATEWAY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 const REPLAYED_BYTES = 2 ** 20
 /** Of one that is longer, or does not say, so much has to be there first: who sends half a body and hangs up costs no call of GitHub. */
 const BEGUN_BYTES = 2 ** 14
+/** What a body that streams has in buffers on its way. */
+const STREAMED_BYTES = 131_072
 /** An answer that stands still so long is given up. */
 const IDLE_MS = 60_000
 
-export type GatewayExchange = {
-  readonly incoming: IncomingMessage
-  readonly outgoing: ServerResponse
-  readonly path: string
-  readonly query: string
-  /** Where the caller finds the API. */
-  readonly ours: string
-}
-
 export const passOn = async (
-  { incoming, outgoing, path, query, ours }: GatewayExchange,
-  deps: {
-    operations: Operations
-    apiUrl: string
-    caller: Caller
-    clock: Pick<Clock, 'every' | 'sleep'>
-    account: BodyAccount
-    streamed: BodyAccount
-    /** Milliseconds to wait before more is read. */
-    takeBytes: (bytes: number) => number
-  },
+  { incoming, outgoing, path, query, ours }: Exchange,
+  deps: { api: Api; caller: Caller; account: Account; streamed: Account },
 ): Promise<void> => {
+  const { api, caller } = deps
   const { method = '', headers } = incoming
   if (!GATEWAY_METHODS.some(known => known === method)) throw new Failure('unknown-route', `${method} ${path}`)
   const target = readGatewayTarget(path, query)
@@ -51,19 +36,19 @@ export const passOn = async (
   const { signal } = left
   async function* paced(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer, undefined> {
     for await (const piece of pieces) {
-      const ms = deps.takeBytes(piece.length)
-      if (ms > 0) await deps.clock.sleep(ms, signal)
+      const ms = api.socket === 'token' ? api.rateLimit.takeBytes(caller.attested.peer, piece.length) : 0
+      if (ms > 0) await api.clock.sleep(ms, signal)
       yield piece
     }
   }
   const readBody = hasBody(headers) && (() => readOrStream(incoming, paced(piecesOf(incoming)), deps))
   const request = { method, target, headers: headersOut(headers), ...(readBody && { readBody }), signal }
-  const answer = await deps.operations.gateway.forward(request, deps.caller)
+  const answer = await api.operations().gateway.forward(request, caller)
   try {
-    deps.caller.attested.assertAlive()
+    caller.attested.assertAlive()
     const way = {
-      apiUrl: deps.apiUrl,
-      ours,
+      apiUrl: api.backend.apiUrl(),
+      ours: ours ?? `http://${headers.host || 'localhost'}${GATEWAY_PREFIX}`,
       ...(answer.profile !== undefined && { profile: answer.profile }),
       ...(target.repository && { repository: target.repository }),
     }
@@ -74,7 +59,7 @@ export const passOn = async (
     answer.body.destroy()
     throw error
   }
-  await stream(answer.body, { paced, to: outgoing, clock: deps.clock })
+  await stream(answer.body, { paced, to: outgoing, clock: api.clock })
 }
 
 /** Nothing can be told any more once the head is gone: what breaks off breaks off. */
@@ -106,7 +91,7 @@ const stream = async (
 const readOrStream = async (
   incoming: IncomingMessage,
   pieces: AsyncGenerator<Buffer, undefined>,
-  { account, streamed }: { account: BodyAccount; streamed: BodyAccount },
+  { account, streamed }: { account: Account; streamed: Account },
 ): Promise<RequestBody> => {
   const { 'content-length': length = Number.POSITIVE_INFINITY } = incoming.headers
   const mostBytes = Number(length) > REPLAYED_BYTES ? BEGUN_BYTES : REPLAYED_BYTES

@@ -5,13 +5,12 @@ import { createHistogram, type Histogram } from '../../protocol/histogram.ts'
 import type { Events } from '../audit/events.ts'
 import type { Operations } from '../operations.ts'
 import type { Clock } from '../../service/clock.ts'
-import type { Timed } from './readings.ts'
 
 export type Metrics = {
   readonly contentType: string
   text(): Promise<string>
-  /** Begins to time a request of the route; the end of it is the call of what is returned. */
-  timer(route: Timed): () => () => void
+  /** Begins to time a request of an endpoint; the end of it is the call of what is returned. */
+  timer(endpoint: string): () => () => void
   refused(code: Code): void
 }
 
@@ -24,7 +23,7 @@ export const createMetrics = (deps: {
 }): Metrics => {
   const { clock } = deps
   /** Plain numbers: a token from the cache takes little more time than one of prom-client's counters. */
-  const requests = new Map<string, { route: Timed; histogram: Histogram }>()
+  const requests = new Map<string, Histogram>()
   const refusals = new Map<Code, number>()
   let refreshFailures = 0
   deps.events.subscribe(({ event }) => {
@@ -41,7 +40,7 @@ export const createMetrics = (deps: {
         import('./readings.ts'),
         import('./histogram-text.ts'),
       ])
-      const counted = { requests: [...requests.values()], refusals, refreshFailures }
+      const counted = { requests, refusals, refreshFailures }
       const { readings, tallies } = gather({ ...deps, counted })
       const registry = new Registry()
       const texts: string[] = []
@@ -67,11 +66,10 @@ export const createMetrics = (deps: {
       }
       return (await registry.metrics()) + texts.join('')
     },
-    timer(route) {
-      // Both sockets serve some of the routes.
-      const key = `${route.method} ${route.path}`
-      const { histogram } = requests.get(key) ?? { histogram: createHistogram() }
-      requests.set(key, { route, histogram })
+    timer(endpoint) {
+      // Both sockets serve some of them.
+      const histogram = requests.get(endpoint) ?? createHistogram()
+      requests.set(endpoint, histogram)
       return () => {
         const began = clock.monotonic()
         return () => histogram.observe((clock.monotonic() - began) / 1000)

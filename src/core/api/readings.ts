@@ -10,11 +10,9 @@ import type { Clock } from '../../service/clock.ts'
 import type { MetricName } from './metric-table.ts'
 import { classOf } from './refusal-class.ts'
 
-export type Timed = { readonly method: string; readonly path: string }
-
 /** What was counted here; the rest is read when somebody looks. */
 export type Counted = {
-  readonly requests: readonly { readonly route: Timed; readonly histogram: Histogram }[]
+  readonly requests: ReadonlyMap<string, Histogram>
   readonly refusals: ReadonlyMap<Code, number>
   readonly refreshFailures: number
 }
@@ -53,8 +51,11 @@ export const gather = (from: {
   const { counted, clock } = from
   const isOpen = from.state() !== 'locked'
   const figures = isOpen ? from.operations().figures() : undefined
-  const requests = counted.requests
-    .map(({ route: { method, path }, histogram }) => ({ labels: { method, path }, tally: histogram.read() }))
+  const requests = [...counted.requests]
+    .map(([name, histogram]) => {
+      const [method = '', path = ''] = name.split(' ')
+      return { labels: { method, path }, tally: histogram.read() }
+    })
     .filter(({ tally }) => countOf(tally) > 0)
   return {
     readings: [

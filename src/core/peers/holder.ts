@@ -29,3 +29,44 @@ const make = ({ uid, unit, userSlice }: Peer): Holder => {
   const name = unit === undefined ? `uid ${uid}` : `uid ${uid} in ${unit}`
   return { name, ...(uid !== 0 && { uid }) }
 }
+
+/** `assured`: what every holder may have, whatever others do. */
+export type BudgetLimits = { readonly all: number; readonly ofHolder: number; readonly assured?: number }
+
+/** What one request or stream holds of a budget. */
+export type Account = {
+  /** False: there is no room for so much, and nothing was taken. */
+  take(amount: number): boolean
+  /** Gives back all that was taken. Idempotent. */
+  release(): void
+}
+export type Budget = (peer: Peer) => Account
+
+/** How much of something may be held at once, by each holder and by all together. */
+export const createBudget = (limits: BudgetLimits & { costOf?(amount: number): number }): Budget => {
+  const { assured = 0, costOf = amount => amount } = limits
+  const held = new Map<Holder['name'], number>()
+  let all = 0
+  return peer => {
+    const { name } = holderOf(peer)
+    let taken = 0
+    return {
+      take(amount) {
+        const cost = costOf(amount)
+        const own = (held.get(name) ?? 0) + cost
+        if (own > assured && (own > limits.ofHolder || all + cost > limits.all)) return false
+        held.set(name, own)
+        all += cost
+        taken += cost
+        return true
+      },
+      release() {
+        const left = (held.get(name) ?? 0) - taken
+        if (left > 0) held.set(name, left)
+        else held.delete(name)
+        all -= taken
+        taken = 0
+      },
+    }
+  }
+}

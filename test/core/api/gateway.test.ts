@@ -5,7 +5,8 @@ import { createServer } from 'node:http'
 import { Readable } from 'node:stream'
 import { setImmediate } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
-import { createBodyBudgets } from '../../../src/core/api/body-budget.ts'
+import { createBodyBudgets } from '../../../src/core/api/body.ts'
+import type { Api } from '../../../src/core/api/context.ts'
 import { passOn } from '../../../src/core/api/gateway.ts'
 import { asFailure, Failure } from '../../../src/protocol/errors.ts'
 import type { Forwarded, GatewayRequest, RequestBody } from '../../../src/core/tokens/gateway.ts'
@@ -32,11 +33,13 @@ test("a peer that died while GitHub was asked gets nothing of GitHub's answer", 
     passOn(
       { incoming, outgoing, path: '/v1/github/repos/o/r', query: '', ours: 'http://localhost/v1/github' },
       {
-        operations: { gateway } as Operations,
-        apiUrl: 'https://api.github.com',
+        api: {
+          socket: 'admin',
+          operations: () => ({ gateway }),
+          backend: { apiUrl: () => 'https://api.github.com' },
+          clock: createFakeClock(),
+        } as unknown as Api,
         caller: { ...caller, attested: { ...caller.attested, assertAlive } },
-        clock: createFakeClock(),
-        takeBytes: () => 0,
         account: createBodyBudgets().replay(peerOf(1000)),
         streamed: createBodyBudgets().streamed(peerOf(1000)),
       },

@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import { openApiDocument } from '../../../src/core/api/openapi.ts'
-import { ROUTES } from '../../../src/core/api/routes.ts'
+import { type EndpointName, endpointNames, endpointOf } from '../../../src/protocol/endpoints.ts'
 import { CATALOGUE } from '../../../src/protocol/errors.ts'
 import { createChecker } from '../../support/openapi-answers.ts'
 
@@ -17,40 +17,36 @@ const parametersOf = (of: Json | undefined): readonly Json[] => Object.values(of
 const contentOf = (of: Json | undefined, status: string): readonly string[] =>
   Object.keys(of?.['responses']?.[status]?.['content'] ?? {})
 
-const OUTSIDE = ['GET /v1/events', 'GET /v1/openapi.json', 'GET /livez', 'GET /readyz', 'GET /metrics']
-const GATEWAY = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].map(method => `${method} /v1/github/{path}`)
+const GATEWAY: EndpointName = 'ANY /v1/github/{path}'
+const GATEWAY_NAMES = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].map(method => `${method} /v1/github/{path}`)
 
 test('each socket describes what it serves, in a document of OpenAPI', t => {
   for (const [socket, document] of [
     ['admin', admin],
     ['token', token],
   ] as const) {
-    const table = ROUTES.filter(({ sockets }) => sockets.includes(socket)).map(
-      ({ method, path }) => `${method} ${path}`,
-    )
-    const outside = OUTSIDE.filter(name => socket === 'admin' || name !== 'GET /metrics')
-    t.deepEqual(
-      [...createChecker(document).operations].toSorted(),
-      [...table, ...outside, ...GATEWAY].toSorted(),
-      socket,
-    )
+    const served = endpointNames.filter(name => name !== GATEWAY && endpointOf(name).sockets.includes(socket))
+    t.deepEqual([...createChecker(document).operations].toSorted(), [...served, ...GATEWAY_NAMES].toSorted(), socket)
     t.like(document['info'], { title: `ghconnectd, ${socket}.sock`, version: '1.2.3' })
   }
 })
 
-test('each route of the table is described with its summary, its status, its name and what it takes', t => {
-  for (const route of ROUTES) {
-    const name = `${route.method} ${route.path}`
-    const found = operation(admin, route.path, route.method.toLowerCase())
-    t.is(plain(found?.['summary']), route.summary, name)
+test('each endpoint is described with its summary, its status, its name and what it takes', t => {
+  for (const name of endpointNames) {
+    if (name === GATEWAY) continue
+    const endpoint = endpointOf(name)
+    const [method = '', path = ''] = name.split(' ')
+    const found = operation(admin, path, method.toLowerCase())
+    t.is(plain(found?.['summary']), endpoint.summary, name)
+    const also = name === 'POST /v1/tokens' ? ['204'] : name === 'GET /readyz' ? ['503'] : []
     t.deepEqual(
       Object.keys(found?.['responses'] ?? {}).toSorted(),
-      [String(route.status), ...(route.textForm ? ['204'] : []), 'default'],
+      [String(endpoint.status ?? 200), ...also, 'default'],
       name,
     )
     t.deepEqual(contentOf(found, 'default'), ['application/problem+json'], name)
-    t.is((found?.['requestBody'] as unknown) !== undefined, route.body !== undefined, name)
-    t.is((found?.['parameters'] as unknown) !== undefined, route.query !== undefined, name)
+    t.is((found?.['requestBody'] as unknown) !== undefined, endpoint.body !== undefined, name)
+    t.is((found?.['parameters'] as unknown) !== undefined, endpoint.query !== undefined, name)
   }
   t.is(plain(operation(admin, '/v1/connection/import', 'post')?.['operationId']), 'postV1ConnectionImport')
 })

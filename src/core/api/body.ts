@@ -1,14 +1,45 @@
-// A request's body: JSON, small, checked by its schema before anybody sees it.
+// Bodies: requests are read within the memory that bodies under way may hold, and checked by their schema; answers go out with their length.
 
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { z } from 'zod'
 import { Failure } from '../../protocol/errors.ts'
 import { parseWith } from '../../protocol/wire.ts'
-import type { BodyAccount } from './body-budget.ts'
+import { type Account, type Budget, type BudgetLimits, createBudget } from '../peers/holder.ts'
 
-/** Requests are small; a route that takes a bundle says how large. */
+/** JSON is refused where it has no room, the gateway then streams, and a bundle waits for the one before it: none takes the others' room. */
+export type BodyBudgets = Readonly<Record<'json' | 'replay' | 'streamed' | 'large', Budget>>
+
+const MIB = 2 ** 20
+const LIMITS: Readonly<Record<keyof BodyBudgets, BudgetLimits>> = {
+  json: { all: 8 * MIB, ofHolder: 2 * MIB },
+  replay: { all: 8 * MIB, ofHolder: 2 * MIB },
+  streamed: { all: 8 * MIB, ofHolder: 2 * MIB },
+  large: { all: 32 * MIB, ofHolder: 32 * MIB },
+}
+/** What a small piece costs besides its bytes: a body may come in pieces of one byte. */
+export const PIECE_BYTES = 256
+const SMALL_BYTES = 1_024
+/** Every holder has room for this much, whatever others hold, its first and last piece small: token requests are smaller. */
+export const ASSURED_BYTES = 16_384 + 2 * PIECE_BYTES
+
+export const createBodyBudgets = (limits = LIMITS): BodyBudgets => ({
+  json: createBodyBudget(limits.json),
+  replay: createBodyBudget(limits.replay),
+  streamed: createBodyBudget(limits.streamed),
+  large: createBodyBudget(limits.large),
+})
+
+/** In bytes, as they really came. */
+export const createBodyBudget = (limits: BudgetLimits): Budget =>
+  createBudget({
+    ...limits,
+    assured: ASSURED_BYTES,
+    costOf: bytes => (bytes < SMALL_BYTES ? bytes + PIECE_BYTES : bytes),
+  })
+
+/** Requests are small; an endpoint that takes a bundle says how large. */
 const MAX_BODY_BYTES = 64 * 1024
-/** Clients ask the same again and again: parsed requests are kept by their text, which bears no secret where they are small. */
+/** Clients ask the same again and again: parsed requests are kept by their text, which has no secret where they are small. */
 const MAX_KEPT = 512
 const MAX_KEPT_BYTES = 512
 /** To parse and check so much costs about as much as to answer with a token from the cache. */
@@ -22,7 +53,7 @@ export const readJson = async (
   options: {
     schema: z.ZodType
     maxBytes: number | undefined
-    account: BodyAccount
+    account: Account
     /** Resolves when it is this caller's turn to have something done that costs so much. Rejects with `rate-limited`. */
     turn(cost: number): Promise<void>
   },
@@ -61,11 +92,7 @@ export const parseJson = (text: string): unknown => {
 }
 
 /** Throws `body-too-large`, `rate-limited`, and `invalid-request` where it is cut off. */
-export const readText = (
-  incoming: IncomingMessage,
-  account: BodyAccount,
-  maxBytes = MAX_BODY_BYTES,
-): Promise<string> => {
+export const readText = (incoming: IncomingMessage, account: Account, maxBytes = MAX_BODY_BYTES): Promise<string> => {
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   const chunks: Buffer[] = []
   let size = 0
@@ -97,3 +124,14 @@ const tooLarge = (maxBytes: number): Failure => new Failure('body-too-large', `a
 
 export const noRoom = (): Failure =>
   new Failure('rate-limited', 'the bodies of requests under way are too large together', { retryAfterSeconds: 5 })
+
+export const JSON_HEAD = { 'content-type': 'application/json', 'cache-control': 'no-store' } as const
+
+/** With its length the answer is one write; in chunks it would be several. */
+export const sendText = (
+  outgoing: ServerResponse,
+  { status, text, head = JSON_HEAD }: { status: number; text: string; head?: OutgoingHttpHeaders },
+): undefined => void outgoing.writeHead(status, { ...head, 'content-length': Buffer.byteLength(text) }).end(text)
+
+export const sendJson = (outgoing: ServerResponse, status: number, answer: unknown): undefined =>
+  sendText(outgoing, { status, text: JSON.stringify(answer) })

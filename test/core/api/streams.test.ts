@@ -1,10 +1,11 @@
 // Event streams: how many a holder has, what a slow reader keeps and loses, and that nothing is written after the end.
 
 import test from 'ava'
-import { STREAMS_OF_HOLDER } from '../../../src/core/api/stream-places.ts'
 import type { AuditLog } from '../../../src/core/audit/audit.ts'
 import { createApiRig } from '../../support/api-rig.ts'
-import { peerOf } from '../../support/operations-rig.ts'
+import { createStreamPlaces, STREAMS_OF_HOLDER } from '../../../src/core/api/streams.ts'
+import { callerOf, peerOf } from '../../support/operations-rig.ts'
+import { codeOf, thrownBy } from '../../support/fakes.ts'
 
 const STREAM = 'GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n'
 const WIDE = 'x'.repeat(2 ** 20)
@@ -271,4 +272,45 @@ test('a check row by row tells each as it is known, then the report, and ends; w
   t.true((await stream.until(/0\r\n\r\n$/)).includes(`event: report\ndata: ${JSON.stringify(report)}\n\n`))
   stream.client.destroy()
   t.deepEqual(JSON.parse((await rig.ask('GET /v1/check', ['accept: application/json'])).text), report)
+})
+
+test('a place that is left twice is free once', t => {
+  const take = createStreamPlaces('token')
+  const caller = callerOf(peerOf(1000))
+  const [leave] = Array.from({ length: STREAMS_OF_HOLDER.token }, () => take(caller))
+  t.is(
+    codeOf(() => take(caller)),
+    'too-many-streams',
+  )
+  leave?.()
+  leave?.()
+  take(caller)
+  t.is(
+    codeOf(() => take(caller)),
+    'too-many-streams',
+  )
+  t.notThrows(() => take(callerOf(peerOf(1001))))
+})
+
+test('all holders together have so many places, and whoever finds none is told when to ask again', t => {
+  const take = createStreamPlaces('token')
+  const leave = Array.from({ length: 1_024 }, (_, n) => take(callerOf(peerOf(1 + (n % 64)))))
+  const failure = thrownBy(() => take(callerOf(peerOf(1000))))
+  t.is(failure?.code, 'too-many-streams')
+  t.is(failure?.retryAfterSeconds, 60)
+  leave[0]?.()
+  t.notThrows(() => take(callerOf(peerOf(1000))))
+  const takeAsAdmin = createStreamPlaces('admin')
+  for (let n = 0; n < 1_024; n += 1) takeAsAdmin(callerOf(peerOf(1 + (n % 64)), 'admin'))
+  t.is(
+    codeOf(() => takeAsAdmin(callerOf(peerOf(1000), 'admin'))),
+    'too-many-streams',
+  )
+})
+
+test('an administrator has more places than others', t => {
+  const take = createStreamPlaces('admin')
+  const caller = callerOf(peerOf(0), 'admin')
+  for (let n = 0; n < 64; n += 1) take(caller)
+  t.is(thrownBy(() => take(caller))?.message, 'at most 64 of this user and unit at once')
 })
