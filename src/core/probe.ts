@@ -122,7 +122,7 @@ export const probeApp = (
       profile: ADMIN_PROFILE,
       scope: { installation, permissions: { metadata: 'read' } },
     }
-    const rest = tokens.rests().find(one => one.installation === installation)
+    const rest = tokens.waits().find(one => one.installation === installation)
     if (rest) throw new Failure('quota', `GitHub wants no calls for the installation until ${isoTime(rest.untilMs)}`)
     try {
       return await ask((await tokens.obtain(grant)).token)

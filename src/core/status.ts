@@ -135,7 +135,7 @@ export const createStatusReport = (deps: {
     }
     const { policy, drift } = deps
     found.push(
-      ...connectionWarnings(record, { link, policy: policy(), drift, rests: tokens.rests(), nowMs: clock.now() }),
+      ...connectionWarnings(record, { link, policy: policy(), drift, waits: tokens.waits(), nowMs: clock.now() }),
     )
     found.push(...(deps.membership?.()?.warnings() ?? []))
     const isHome = isLive(connection) && deps.membership?.()?.isHome(connection.host)

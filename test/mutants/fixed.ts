@@ -32,11 +32,11 @@ export const FIXED: readonly Mutant[] = [
     test: 'core/tokens/revoke-all.test.ts',
   },
   {
-    file: 'core/tokens/token-wishes.ts',
+    file: 'core/tokens/tokens.ts',
     what: 'who may not ask GitHub keeps others from asking for five minutes',
-    find: '      if (!refused || !isDue(held)) return false\n      allow()\n      mayForce(held)\n',
-    put: '      if (!refused || !mayForce(held)) return false\n      allow()\n',
-    test: 'core/tokens/token-wishes.test.ts',
+    find: '    if (by) deps.takeMint(by)\n    entry.forcedAtMs = clock.monotonic()\n',
+    put: '    entry.forcedAtMs = clock.monotonic()\n    if (by) deps.takeMint(by)\n',
+    test: 'core/tokens/token-options.test.ts',
   },
   {
     file: 'core/connection/drift.ts',
@@ -167,8 +167,8 @@ export const FIXED: readonly Mutant[] = [
   {
     file: 'core/tokens/refresh-ahead.ts',
     what: 'what came of a refresh is told in the order in which GitHub answered',
-    find: '    attempts.sort((a, b) => (at.get(a.grant) ?? 0) - (at.get(b.grant) ?? 0))\n',
-    put: '',
+    find: 'attempts[at] = attempt',
+    put: 'attempts.push(attempt)',
     test: 'core/tokens/refresh-ahead.test.ts',
   },
 ]

@@ -60,11 +60,11 @@ export const FRESH_API: readonly Mutant[] = [
     test: 'core/connection/drift.test.ts',
   },
   {
-    file: 'core/tokens/restraint.ts',
+    file: 'core/tokens/mint-limits.ts',
     what: 'rests that are over are told until somebody asks',
     find: '        .filter(({ leftMs }) => leftMs > 0)\n',
     put: '',
-    test: 'core/tokens/restraint.test.ts',
+    test: 'core/tokens/mint-limits.test.ts',
   },
   {
     file: 'core/peers/rate-limit.ts',
@@ -76,14 +76,14 @@ export const FRESH_API: readonly Mutant[] = [
   {
     file: 'core/tokens/token-cache.ts',
     what: 'a token that GitHub refuses stays on the disk',
-    find: '      delete held[slot]\n      update(held)\n      saveSoon(held.key)\n',
-    put: '      delete held[slot]\n      update(held)\n',
+    find: '      delete entry[slot]\n      shares.charge(entry)\n      saveSoon(entry.key)\n',
+    put: '      delete entry[slot]\n      shares.charge(entry)\n',
     test: 'core/tokens/token-disk.test.ts',
   },
   {
-    file: 'core/tokens/tokens.ts',
+    file: 'core/tokens/minting.ts',
     what: 'what was refused for its permissions does not rest',
-    find: '    held.failedUnder = connectionState.read().installations\n',
+    find: '    entry.failedUnder = connectionState.read().installations\n',
     put: '',
     test: 'core/tokens/tokens-told.test.ts',
   },

@@ -5,7 +5,7 @@ import { findInstallation, type Policy } from '../../protocol/profile.ts'
 import { describePermissions } from '../../protocol/scope.ts'
 import { isoTime, type Status } from '../../protocol/wire.ts'
 import type { ConnectionRecord, StoredKey } from '../store/connection-store.ts'
-import type { Rest } from '../tokens/restraint.ts'
+import type { QuotaWait } from '../tokens/mint-limits.ts'
 import type { AppLink } from './app-link.ts'
 import type { Drift } from './drift.ts'
 import { pendingPermissions } from './drift-rules.ts'
@@ -23,7 +23,7 @@ export const connectionWarnings = (
     link: Pick<AppLink, 'keyState'>
     policy: Policy
     drift: Pick<Drift, 'findFlapping' | 'findRest'>
-    rests: readonly Rest[]
+    waits: readonly QuotaWait[]
     nowMs: number
   },
 ): Warning[] => {
@@ -51,7 +51,7 @@ export const connectionWarnings = (
   const appRest = deps.drift.findRest()
   const rests = [
     ...(appRest === undefined ? [] : [['The App', appRest] as const]),
-    ...deps.rests.map(rest => [`The installation of ${loginOf(rest.installation)}`, rest.untilMs] as const),
+    ...deps.waits.map(wait => [`The installation of ${loginOf(wait.installation)}`, wait.untilMs] as const),
   ]
   for (const [who, untilMs] of rests) {
     found.push({

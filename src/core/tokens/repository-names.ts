@@ -8,7 +8,7 @@ import type { Secret } from '../../protocol/secret.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { AppLink } from '../connection/app-link.ts'
 import type { RateLimit } from '../peers/rate-limit.ts'
-import { backoffMs } from './restraint.ts'
+import { backoffMs } from './mint-limits.ts'
 import type { Tokens } from './tokens.ts'
 
 export type RepositoryNames = {

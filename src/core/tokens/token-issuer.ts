@@ -15,8 +15,7 @@ import type { Attested } from '../peers/peer.ts'
 import type { RateLimit } from '../peers/rate-limit.ts'
 import type { AuditWriter } from '../audit/audit-writer.ts'
 import { createRepositoryNames } from './repository-names.ts'
-import type { TokenOptions } from './token-wishes.ts'
-import type { Tokens } from './tokens.ts'
+import type { TokenOptions, Tokens } from './tokens.ts'
 
 /** Who asks, and by which socket. `attested` is one object for all requests of a connection. */
 export type Caller = { readonly socket: 'token' | 'admin'; readonly attested: Attested }

@@ -253,7 +253,7 @@ test('an administrator has GitHub asked in spite of a rest and of a quota that i
   await tokens.obtain(ofRead(installation.id))
   world.refuse('mint', 'quota', { retryAfterSeconds: 600 })
   t.is((await failureOf(tokens.obtain(ofRead(installation.id, 'other')))).code, 'quota')
-  t.is(tokens.rests().length, 1)
+  t.is(tokens.waits().length, 1)
   world.quota = { limit: 5_000, remaining: 0, resetAtMs: clock.trueNow() + HOUR }
   const mints = world.count('mint')
   const outcomes = await tokens.refresh({ force: true })
@@ -263,7 +263,7 @@ test('an administrator has GitHub asked in spite of a rest and of a quota that i
     [],
   )
   t.is(world.count('mint'), mints + outcomes.length)
-  t.deepEqual(tokens.rests(), [])
+  t.deepEqual(tokens.waits(), [])
 })
 
 test('while no installation is known, what is held is not taken for that of a former one', async t => {

@@ -49,7 +49,7 @@ const createShelf = (limits?: CacheLimits) => {
   const cache = createTokenCache({
     store: openMemoryStore(disk),
     clock: NO_TIMERS,
-    githubClock: { now: () => clock.nowMs, offsetMs: () => 0, findTold: () => undefined, learn() {} },
+    githubClock: { now: () => clock.nowMs },
     log: createFakeLog(),
     settings: () => ({ settleMs: 30_000 }),
     random: () => 0,
@@ -246,7 +246,7 @@ test('a store with more than fits is loaded as far as there is room, and the res
   const cache = createTokenCache({
     store,
     clock: NO_TIMERS,
-    githubClock: { now: () => START_MS, offsetMs: () => 0, findTold: () => undefined, learn() {} },
+    githubClock: { now: () => START_MS },
     log: createFakeLog(),
     settings: () => ({ settleMs: 0 }),
     random: () => 0,

@@ -1,4 +1,4 @@
-// What a caller may wish for: a token that lasts, or another one than a refused one; each within limits.
+// What a caller may ask for beside its scope: a token that lasts, or another one than a refused one; each within limits.
 
 import test from 'ava'
 import { Failure } from '../../../src/protocol/errors.ts'
