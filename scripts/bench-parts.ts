@@ -58,7 +58,6 @@ export const stillClock = (store: Store): Parameters<typeof createTokens>[0] => 
       findPagesUrl: never,
       getAppAs: never,
       getApp: never,
-      listInstallationsAs: never,
       listInstallations: never,
       getInstallation: never,
       mint: never,

@@ -21,9 +21,8 @@ import { createExplain, type Directory } from './policy/explain.ts'
 import { createFeatures } from './connection/features.ts'
 import { createFigures } from './api/figures.ts'
 import { createGateway } from './tokens/gateway.ts'
-import { createConnectionState } from './connection/connection-state.ts'
+import { createConnectionState, quarantineIfMoved } from './connection/connection-state.ts'
 import type { Operations } from './operations.ts'
-import { quarantineIfMoved } from './connection/quarantine.ts'
 import { createHeartbeat, type Heartbeat } from './tokens/refresh.ts'
 import { createRefreshHistory } from './tokens/refresh-history.ts'
 import { createRevokeAll } from './tokens/revoke-all.ts'
@@ -141,7 +140,6 @@ const buildEngine = (deps: EngineDeps, { store, auditStore }: { store: Store; au
     store,
     events,
     audit,
-    clock,
     githubUrl: () => config().github.url,
     membership,
     findWaiting: () => snapshots.findWaiting(),

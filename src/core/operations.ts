@@ -10,7 +10,6 @@ import type { Enable } from './connection/enable.ts'
 import type { Features } from './connection/features.ts'
 import type { Figures } from './api/figures.ts'
 import type { Gateway } from './tokens/gateway.ts'
-import type { ImportApp } from './connection/import.ts'
 import type { ConnectionState } from './connection/connection-state.ts'
 import type { Keys } from './connection/keys.ts'
 import type { RefreshHistory } from './tokens/refresh-history.ts'
@@ -23,7 +22,7 @@ import type { TokenIssuer } from './tokens/token-issuer.ts'
 export type Operations = {
   readonly connectionState: ConnectionState
   readonly enable: Enable
-  readonly importApp: ImportApp
+  readonly importApp: Keys['importApp']
   readonly disable: Disable
   readonly revokeAll: RevokeAll
   readonly keys: Keys

@@ -53,14 +53,14 @@ export const CONNECTION_MORE: readonly Mutant[] = [
     test: 'core/connection/enable.test.ts',
   },
   {
-    file: 'core/connection/import.ts',
+    file: 'core/connection/keys.ts',
     what: 'an import leaves no row in the audit log',
     find: "    deps.audit.record({\n      event: 'connection.import',\n      detail: `${app.name} for ${account.login}, key ${key.fingerprint}`,\n    })\n",
     put: '',
     test: 'core/connection/import.test.ts',
   },
   {
-    file: 'core/connection/import.ts',
+    file: 'core/connection/keys.ts',
     what: 'an import forgets for whom it was asked',
     find: 'if (login === undefined) return pending',
     put: 'if (login === undefined) return undefined',
@@ -76,7 +76,7 @@ export const CONNECTION_MORE: readonly Mutant[] = [
   {
     file: 'core/connection/disable.ts',
     what: 'a step of a disable is told to nobody',
-    find: "    events.emit({ event: 'step', state: 'disconnecting', detail: STEP_DONE[connection.step] })\n",
+    find: "    events.emit({ event: 'step', state: 'disconnecting', detail: STEPS[connection.step].done })\n",
     put: '',
     test: 'core/connection/disable.test.ts',
   },
@@ -97,8 +97,8 @@ export const CONNECTION_MORE: readonly Mutant[] = [
   {
     file: 'core/connection/disable.ts',
     what: 'a disable that is begun once more begins anew',
-    find: "    if (connection.kind !== 'disconnecting') {\n      const { app,",
-    put: '    {\n      const { app,',
+    find: "    if (connection.kind !== 'disconnecting') {\n      const sinceMs",
+    put: '    {\n      const sinceMs',
     test: 'core/connection/disable.test.ts',
   },
   {
@@ -137,14 +137,14 @@ export const CONNECTION_MORE: readonly Mutant[] = [
     test: 'core/connection/connection-state.test.ts',
   },
   {
-    file: 'core/connection/arrival.ts',
+    file: 'core/connection/connection-state.ts',
     what: 'a quarantined copy is at home where it was restored',
-    find: "return { connection: { kind: 'quarantined', evidence, ...established }, warnings: [warning] }",
-    put: "return { connection: { kind: 'quarantined', evidence, ...established, host: here.host }, warnings: [warning] }",
+    find: "return { connection: { kind: 'quarantined', evidence, ...kept }, warnings: [warning] }",
+    put: "return { connection: { kind: 'quarantined', evidence, ...kept, host: here.host }, warnings: [warning] }",
     test: 'core/connection/arrival.test.ts',
   },
   {
-    file: 'core/connection/arrival.ts',
+    file: 'core/connection/connection-state.ts',
     what: 'a disable goes on on a copy',
     find: 'if (isOtherHost(host, here.host) && !isHome) {',
     put: "if (isOtherHost(host, here.host) && !isHome && was.kind !== 'disconnecting') {",
@@ -349,7 +349,7 @@ export const CONNECTION_MORE: readonly Mutant[] = [
   {
     file: 'core/connection/disable.ts',
     what: 'a disable on this machine alone waits for the cluster',
-    find: "wish.local ? 'leave' : 'refuse'",
+    find: "options.local ? 'leave' : 'refuse'",
     put: "'refuse'",
     test: 'core/connection/connection-state.test.ts',
   },

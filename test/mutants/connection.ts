@@ -39,10 +39,10 @@ export const CONNECTION: readonly Mutant[] = [
     test: 'core/connection/enable.test.ts',
   },
   {
-    file: 'core/connection/import.ts',
+    file: 'core/connection/keys.ts',
     what: 'an import is not alone',
-    find: 'await connectionState.exclusively(() => prove(wish))',
-    put: 'await prove(wish)',
+    find: 'await connectionState.exclusively(() => importNow(options))',
+    put: 'await importNow(options)',
     test: 'core/connection/import.test.ts',
   },
   {
@@ -146,8 +146,8 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/connection/keys.ts',
     what: 'the key that goes is proven, not the one that stays',
-    find: 'deps.readKey(signs.pem.reveal())',
-    put: 'deps.readKey((keys[0] ?? signs).pem.reveal())',
+    find: 'readKey(signs.pem.reveal())',
+    put: 'readKey((keys[0] ?? signs).pem.reveal())',
     test: 'core/connection/keys.test.ts',
   },
   {
@@ -195,8 +195,8 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/connection/keys.ts',
     what: 'a new key is a fallback, and the former one signs on',
-    find: 'keys: [added, ...keys].slice(0, MOST_KEYS)',
-    put: 'keys: [...keys, added].slice(0, MOST_KEYS)',
+    find: 'keys: [store(key), ...keys].slice(0, MOST_KEYS)',
+    put: 'keys: [...keys, store(key)].slice(0, MOST_KEYS)',
     test: 'core/connection/keys.test.ts',
   },
   {
@@ -256,14 +256,14 @@ export const CONNECTION: readonly Mutant[] = [
     test: 'protocol/connection.test.ts',
   },
   {
-    file: 'core/connection/import.ts',
+    file: 'core/connection/keys.ts',
     what: 'the key of another App is imported',
-    find: "    if (wish.appId !== undefined && app.id !== wish.appId)\n      throw new Failure('key-mismatch', `GitHub says that the key belongs to App ${app.id}`)\n",
+    find: "    if (options.appId !== undefined && app.id !== options.appId)\n      throw new Failure('key-mismatch', `GitHub says that the key belongs to App ${app.id}`)\n",
     put: '',
     test: 'core/connection/import.test.ts',
   },
   {
-    file: 'core/connection/import.ts',
+    file: 'core/connection/keys.ts',
     what: 'an import goes over an enable whose key is on its way',
     find: "    if (connection.kind === 'awaiting-app' && connection.conversion)\n      throw new Failure('enable-in-progress', `for ${connection.account.login}`)\n",
     put: '',
@@ -340,14 +340,14 @@ export const CONNECTION: readonly Mutant[] = [
     test: 'core/connection/app-link.test.ts',
   },
   {
-    file: 'core/connection/arrival.ts',
+    file: 'core/connection/connection-state.ts',
     what: 'a copy on another machine is not quarantined',
     find: 'if (isOtherHost(host, here.host) && !isHome) {',
     put: 'if (isOtherHost(host, here.host) && isHome) {',
     test: 'core/connection/arrival.test.ts',
   },
   {
-    file: 'core/connection/arrival.ts',
+    file: 'core/connection/connection-state.ts',
     what: 'a disable that goes on after a restore has its former deadline',
     find: 'const deadlineMs = here.nowMs + (was.deadlineMs - was.sinceMs)',
     put: 'const deadlineMs = was.deadlineMs',

@@ -2,8 +2,8 @@
 
 import test, { type ExecutionContext } from 'ava'
 import { Failure } from '../../src/protocol/errors.ts'
-import type { DisableWish } from '../../src/core/connection/disable.ts'
-import type { ImportWish } from '../../src/core/connection/import.ts'
+import type { DisableOptions } from '../../src/core/connection/disable.ts'
+import type { ImportOptions } from '../../src/core/connection/keys.ts'
 import type { Operations } from '../../src/core/operations.ts'
 import { settle } from '../support/fakes.ts'
 import { connectedRig, ORG, peerOf } from '../support/operations-rig.ts'
@@ -61,7 +61,7 @@ test('a machine takes over, and says so', async t => {
 
 test('an import takes digits for the id of an App and all else for that of a client, and an account where one is named', async t => {
   const { post, replace } = await signedIn(t)
-  const wishes: ImportWish[] = []
+  const wishes: ImportOptions[] = []
   replace({
     async importApp(wish) {
       wishes.push(wish)
@@ -153,7 +153,7 @@ test('a local disable ends at once, calls nobody, and is said', async t => {
 
 test('a disable waits for GitHub, unless it is told not to wait', async t => {
   const { post, get, replace, deps, rig } = await connected(t)
-  const wishes: DisableWish[] = []
+  const wishes: DisableOptions[] = []
   const { disable } = deps.operations()
   replace({ disable: { ...disable, begin: wish => (wishes.push(wish), disable.begin(wish)) } })
   await post('/disable', { account: ORG.login, local: 'off' })

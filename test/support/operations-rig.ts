@@ -13,7 +13,6 @@ import { createDisable } from '../../src/core/connection/disable.ts'
 import { createDrift } from '../../src/core/connection/drift.ts'
 import { createEnable } from '../../src/core/connection/enable.ts'
 import { createEvents } from '../../src/core/audit/events.ts'
-import { createImport } from '../../src/core/connection/import.ts'
 import { createConnectionState } from '../../src/core/connection/connection-state.ts'
 import { createKeys } from '../../src/core/connection/keys.ts'
 import type { Recovery } from '../../src/core/snapshot/recovery.ts'
@@ -47,7 +46,7 @@ const GITHUB_URL = 'https://github.com'
 /** The fake GitHub knows a key by its text. */
 export const readFakeKey = (pem: string): AppKey => {
   if (!pem.startsWith('key ')) throw new Failure('invalid-key', 'not a key')
-  return { fingerprint: pem, privateKey: createSecretKey(Buffer.from(pem)) }
+  return { fingerprint: pem, pem: new Secret(pem), privateKey: createSecretKey(Buffer.from(pem)) }
 }
 
 export type Premises = { readonly clock: FakeClock; readonly world: World; readonly disk: Disk }
@@ -113,7 +112,6 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     store: guarded,
     events,
     audit,
-    clock,
     githubUrl: () => GITHUB_URL,
     membership,
   })
@@ -138,11 +136,6 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   })
   const drift = createDrift({ store: guarded, connectionState, link, tokens, audit, events, clock, log })
   const host = () => options.host ?? HERE
-  const exportKey = (key: AppKey, addedAtMs: number) => ({
-    fingerprint: key.fingerprint,
-    pem: new Secret(key.fingerprint),
-    addedAtMs,
-  })
   const onConnected = async (): Promise<void> => {
     for (const { id } of connectionState.read().installations) {
       await tokens.obtain({ profile: ADMIN_PROFILE, scope: { installation: id, permissions: { metadata: 'read' } } })
@@ -151,10 +144,9 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   const formUrl = (account: Account, state: string) =>
     account.type === 'enterprise' ? `${GITHUB_URL}/enterprises/form` : `http://127.0.0.1:8470/enable/${state}`
   const addresses = () => options.addresses ?? { url: GITHUB_URL, apiUrl: 'https://api.github.com' }
-  const shared = { connectionState, link, audit, events, clock, log, readKey: readFakeKey, exportKey, host }
+  const shared = { connectionState, link, audit, events, clock, log, readKey: readFakeKey, host }
   const enable = createEnable({ ...shared, addresses, formUrl, onConnected })
-  const importApp = createImport({ ...shared, resume: enable.resume })
-  const keys = createKeys({ ...shared, check: drift.check })
+  const keys = createKeys({ ...shared, findInstallations: enable.resume, check: drift.check })
   const disable = createDisable({
     connectionState,
     link,
@@ -238,7 +230,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     tokens,
     drift,
     enable,
-    importApp,
+    importApp: keys.importApp,
     disable,
     revokeAll,
     keys,

@@ -1,60 +1,15 @@
 // GitHub as the operations see it: called as the stored App, never while quarantined, every outcome noted.
 
-import { type Installation, isLive, issuerOf, mayCallOut } from '../../protocol/connection.ts'
+import { isLive, issuerOf, mayCallOut } from '../../protocol/connection.ts'
 import { asFailure, Failure } from '../../protocol/errors.ts'
-import type { Scope } from '../../protocol/scope.ts'
-import type { Secret } from '../../protocol/secret.ts'
-import type {
-  AppIdentity,
-  AppKey,
-  ConvertedApp,
-  GitHub,
-  KeyState,
-  Listed,
-  MintedToken,
-  Quota,
-  Repository,
-} from '../github/request.ts'
 import type { Clock } from '../../service/clock.ts'
-import type { Store } from '../store/database.ts'
+import type { AppIdentity, AppKey, GitHub } from '../github/request.ts'
 import type { StoredKey } from '../store/connection-store.ts'
-import type { App } from '../../protocol/connection.ts'
+import type { Store } from '../store/database.ts'
 
 export type Outcome = { readonly failure: Failure; readonly atMs: number }
 
-export type AppLink = {
-  convertManifest(code: string): Promise<ConvertedApp>
-  /** An address on GitHub's pages, as its API names it. A failure is not noted as trouble: no App depends on it. */
-  findPagesUrl(): Promise<string | undefined>
-  /** As another App than the stored one: to prove a key before it is stored. */
-  getAppAs(identity: AppIdentity): Promise<App>
-  getApp(): Promise<App>
-  listInstallationsAs(identity: AppIdentity): Promise<readonly Installation[]>
-  listInstallations(): Promise<readonly Installation[]>
-  getInstallation(id: number): Promise<Installation>
-  mint(scope: Scope): Promise<MintedToken>
-  revoke(token: Secret): Promise<void>
-  accepts(token: Secret): Promise<boolean>
-  listRepositories(token: Secret): Promise<Listed<Repository>>
-  uninstall(id: number): Promise<void>
-  readonly peekRepositories: GitHub['peekRepositories']
-  readonly hasRepository: GitHub['hasRepository']
-  readonly findRepository: GitHub['findRepository']
-  findQuota(installation: number): Quota | undefined
-  /** When an installation was changed last, where GitHub said so. */
-  findChangedMs(installation: number): number | undefined
-  /** What GitHub last said of a key, by its fingerprint. */
-  keyState(fingerprint: string): KeyState
-  /**
-   * What stood between this machine and GitHub at the last call; undefined after a call that went through. The last is what began last:
-   * a call that hung under former settings says nothing of those that hold now.
-   */
-  findTrouble(): Outcome | undefined
-  /** Told of each call's end: undefined where it went through. */
-  onOutcome(listener: (failure: Failure | undefined) => void): void
-  /** Told when a call went through after others had not. */
-  onRecovery(listener: () => void): void
-}
+export type AppLink = ReturnType<typeof createAppLink>
 
 /** Failures that say something of this one request only, not of the way to GitHub or the App. */
 const OF_THE_REQUEST = new Set<string>([
@@ -75,7 +30,7 @@ export const createAppLink = (deps: {
   readKey: (pem: string) => AppKey
   /** Why this node calls nobody. */
   whyNotCalling?: () => Failure | undefined
-}): AppLink => {
+}) => {
   const { github, store, clock } = deps
   const listeners: ((failure: Failure | undefined) => void)[] = []
   /** With the generation it was met under: what stood in the way of a former connection says nothing of this one. */
@@ -128,44 +83,59 @@ export const createAppLink = (deps: {
     }
   }
 
-  /** A call that began with the keys of before a rotation may end after the old one was revoked: it is made once more with those of now. */
-  const asStored = <T>(call: (as: AppIdentity) => Promise<T>): Promise<T> =>
-    observed(async () => {
-      const began = identity()
-      try {
-        return await call(began)
-      } catch (error) {
-        const now = identity()
-        if (!(error instanceof Failure) || error.code !== 'key-rejected' || !hasOtherKey(began, now)) throw error
-        return call(now)
-      }
-    })
+  const watch =
+    <A extends unknown[], T>(call: (...args: A) => Promise<T>) =>
+    (...args: A): Promise<T> =>
+      observed(() => call(...args))
+
+  /** A call that began with the keys from before a rotation may end after the old one was revoked: it is made once more with the new ones. */
+  const asStored =
+    <A extends unknown[], T>(call: (as: AppIdentity, ...args: A) => Promise<T>) =>
+    (...args: A): Promise<T> =>
+      observed(async () => {
+        const began = identity()
+        try {
+          return await call(began, ...args)
+        } catch (error) {
+          const now = identity()
+          if (!(error instanceof Failure) || error.code !== 'key-rejected' || !hasOtherKey(began, now)) throw error
+          return call(now, ...args)
+        }
+      })
 
   return {
-    convertManifest: code => observed(() => github.convertManifest(code)),
-    async findPagesUrl() {
+    convertManifest: watch(github.convertManifest),
+    /** A failure is not noted as trouble: no App depends on it. */
+    async findPagesUrl(): Promise<string | undefined> {
       assertMayCall()
       return github.findPagesUrl()
     },
-    getAppAs: as => observed(() => github.getApp(as), as),
-    getApp: () => asStored(as => github.getApp(as)),
-    listInstallationsAs: as => observed(() => github.listInstallations(as), as),
-    listInstallations: () => asStored(as => github.listInstallations(as, store.connection.read().installations)),
-    getInstallation: id => asStored(as => github.getInstallation(as, id)),
-    mint: scope => asStored(as => github.mint(as, scope)),
-    revoke: token => observed(() => github.revoke(token)),
-    accepts: token => observed(() => github.accepts(token)),
-    listRepositories: token => observed(() => github.listRepositories(token)),
-    uninstall: id => asStored(as => github.uninstall(as, id)),
-    peekRepositories: (token, installation) => observed(() => github.peekRepositories(token, installation)),
-    hasRepository: (token, of) => observed(() => github.hasRepository(token, of)),
-    findRepository: (token, of) => observed(() => github.findRepository(token, of)),
-    findQuota: installation => github.findQuota(installation),
-    findChangedMs: installation => github.findChangedMs(installation),
-    keyState: fingerprint => github.keyState(fingerprint),
-    findTrouble: () => (trouble?.generation === store.connection.read().generation ? trouble : undefined),
-    onOutcome: listener => void listeners.push(listener),
-    onRecovery: listener => void recoveries.push(listener),
+    /** As another App than the stored one: to prove a key before it is stored. */
+    getAppAs: (as: AppIdentity) => observed(() => github.getApp(as), as),
+    getApp: asStored(github.getApp),
+    listInstallations: asStored(as => github.listInstallations(as, store.connection.read().installations)),
+    getInstallation: asStored(github.getInstallation),
+    mint: asStored(github.mint),
+    uninstall: asStored(github.uninstall),
+    revoke: watch(github.revoke),
+    accepts: watch(github.accepts),
+    listRepositories: watch(github.listRepositories),
+    peekRepositories: watch(github.peekRepositories),
+    hasRepository: watch(github.hasRepository),
+    findRepository: watch(github.findRepository),
+    findQuota: github.findQuota,
+    findChangedMs: github.findChangedMs,
+    keyState: github.keyState,
+    /**
+     * What stood between this machine and GitHub at the last call; undefined after a call that went through. The last is what began last:
+     * a call that hung under previous settings says nothing of the current ones.
+     */
+    findTrouble: (): Outcome | undefined =>
+      trouble?.generation === store.connection.read().generation ? trouble : undefined,
+    /** Told of each call's end: undefined where it went through. */
+    onOutcome: (listener: (failure: Failure | undefined) => void): void => void listeners.push(listener),
+    /** Told when a call went through after others had not. */
+    onRecovery: (listener: () => void): void => void recoveries.push(listener),
   }
 }
 

@@ -6,23 +6,18 @@ import type { Clock } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
 import type { AppLink } from './app-link.ts'
 import type { Events } from '../audit/events.ts'
-import type { ConnectionState } from './connection-state.ts'
+import { type ConnectionState, established } from './connection-state.ts'
 import { inParallel } from '../../service/pool.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 
-export type DisableWish = {
+export type DisableOptions = {
   /** GitHub is not called: for what cannot be reached, or must not be disturbed (a clone). */
   readonly local: boolean
   /** Until the owner has deleted the App, at most 24 hours; else the key is shredded at once. */
   readonly wait: boolean
 }
 
-export type Disable = {
-  /** Resolves when GitHub's side is down but for what only the App's owner can do; idempotent. */
-  begin(wish: DisableWish): Promise<Connection>
-  /** Goes on with a disable that is under way: after a kill, at each refresh, and while somebody waits. */
-  resume(): Promise<void>
-}
+export type Disable = ReturnType<typeof createDisable>
 
 type Disconnecting = Extract<Connection, { kind: 'disconnecting' }>
 
@@ -48,7 +43,7 @@ export const createDisable = (deps: {
   log: Log
   /** Forgets a sealed bundle that waits for its identity: it goes with the connection. */
   dropWaiting?: () => void
-}): Disable => {
+}) => {
   const { connectionState, link, tokens, events, clock, log } = deps
   let absences = 0
   let absentAtMs = Number.NEGATIVE_INFINITY
@@ -99,7 +94,7 @@ export const createDisable = (deps: {
   const toStep = (connection: Disconnecting, step: DisableStep): Disconnecting => {
     const next = { ...connection, step }
     connectionState.transition(next)
-    events.emit({ event: 'step', state: 'disconnecting', detail: STEP_DONE[connection.step] })
+    events.emit({ event: 'step', state: 'disconnecting', detail: STEPS[connection.step].done })
     return next
   }
 
@@ -140,10 +135,11 @@ export const createDisable = (deps: {
     if (left.kind === 'disconnecting' && clock.now() >= left.deadlineMs) finish(remainder(left))
   }
 
+  /** Goes on with a disable that is under way: after a kill, at each refresh, and while somebody waits. */
   const resume = (): Promise<void> =>
     connectionState.read().connection.kind === 'disconnecting' ? connectionState.exclusively(goOn) : Promise.resolve()
 
-  const begin = async ({ local, wait }: DisableWish): Promise<Connection> => {
+  const beginNow = async ({ local, wait }: DisableOptions): Promise<Connection> => {
     const { connection } = connectionState.read()
     // A clone must never touch its original's App, so from quarantine every disable is a local one.
     if (!isLive(connection) || local || connection.kind === 'quarantined') {
@@ -158,18 +154,15 @@ export const createDisable = (deps: {
       return connectionState.read().connection
     }
     if (connection.kind !== 'disconnecting') {
-      const { app, account, host, enabledAtMs } = connection
       const sinceMs = clock.now()
+      const deadlineMs = sinceMs + DEADLINE_MS
       absences = 0
       connectionState.transition({
+        ...established(connection),
         kind: 'disconnecting',
         sinceMs,
         step: 'revoke',
-        deadlineMs: sinceMs + DEADLINE_MS,
-        app,
-        account,
-        host,
-        enabledAtMs,
+        deadlineMs,
       })
     }
     await goOn()
@@ -179,25 +172,24 @@ export const createDisable = (deps: {
   }
 
   return {
-    begin: wish => connectionState.exclusively(() => begin(wish), { cutOff: wish.local ? 'leave' : 'refuse' }),
+    /** Resolves when GitHub's side is down but for what only the App's owner can do; idempotent. */
+    begin: (options: DisableOptions): Promise<Connection> =>
+      connectionState.exclusively(() => beginNow(options), { cutOff: options.local ? 'leave' : 'refuse' }),
     resume,
   }
 }
 
-const STEP_DONE: Readonly<Record<DisableStep, string>> = {
-  revoke: 'tokens revoked',
-  uninstall: 'App uninstalled',
-  'delete-app': 'App deleted',
-}
-
-const LEFT: Readonly<Record<DisableStep, string>> = {
-  revoke: 'its tokens, which end within the hour, its installations and the App may remain',
-  uninstall: 'its installations and the App may remain',
-  'delete-app': 'the App may remain',
+const STEPS: Readonly<Record<DisableStep, { readonly done: string; readonly left: string }>> = {
+  revoke: {
+    done: 'tokens revoked',
+    left: 'its tokens, which end within the hour, its installations and the App may remain',
+  },
+  uninstall: { done: 'App uninstalled', left: 'its installations and the App may remain' },
+  'delete-app': { done: 'App deleted', left: 'the App may remain' },
 }
 
 const remainder = (connection: Disconnecting): string =>
-  `Disabled; ${LEFT[connection.step]} on GitHub. Delete it under ${appSettingsUrl(connection.app)}/advanced`
+  `Disabled; ${STEPS[connection.step].left} on GitHub. Delete it under ${appSettingsUrl(connection.app)}/advanced`
 
 /** Where GitHub was asked for a key, there may be an App whose key nobody has. */
 const remainderOfEnable = (connection: Connection): string =>

@@ -13,6 +13,7 @@ import {
 } from '../../protocol/connection.ts'
 import type { Code, Failure } from '../../protocol/errors.ts'
 import { describePermissions, foldName, type Permissions, permissionsCover } from '../../protocol/scope.ts'
+import { established } from './connection-state.ts'
 
 export type DriftState = {
   readonly connection: Connection
@@ -251,8 +252,6 @@ const lookAgain = ({ suspicion }: DriftState, { monotonicMs }: Time): DriftEvent
 
 const recent = (timesMs: readonly number[], { monotonicMs }: Time): number[] =>
   timesMs.filter(atMs => monotonicMs - atMs < WINDOW_MS)
-
-const established = ({ app, account, host, enabledAtMs }: Live) => ({ app, account, host, enabledAtMs })
 
 /** No flood where something goes to and fro. */
 const tell = (state: DriftState, changes: readonly Change[], now: Time): Step => {

@@ -9,7 +9,6 @@ import { sameText } from '../../protocol/secret.ts'
 import type { AppKey, ConvertedApp } from '../github/request.ts'
 import type { Clock, Timer } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
-import type { StoredKey } from '../store/connection-store.ts'
 import type { AppLink } from './app-link.ts'
 import { within } from '../../service/within.ts'
 import type { Events } from '../audit/events.ts'
@@ -21,20 +20,9 @@ type Redirect = { readonly code: string; readonly state?: string; readonly trust
 
 export type Enabling = { readonly url: string; readonly expiresAtMs: number; readonly how: 'manifest' | 'import' }
 
-export type Enable = {
-  /** Throws `already-connected`, `enable-in-progress`, and `configuration` where pages and API are of two GitHubs. A pending enable is started over: its link dies. */
-  begin(account: Account): Promise<Enabling>
-  /**
-   * GitHub's redirect, or what an administrator pasted. `state` binds it to this enable; only admin.sock may leave it out.
-   * Resolves when the key is on the disk. Throws `no-enable-pending`, `code-rejected`, `wrong-owner`, or what stands in the way to GitHub:
-   * then it is asked again by itself.
-   */
-  complete(redirect: Redirect): Promise<Connection>
-  /** The enable that the page behind the link is for. */
-  findPending(state: string): Extract<Connection, { kind: 'awaiting-app' }> | undefined
-  /** Takes up what was left: a conversion without an answer, an installation to be found, a link that ran out. */
-  resume(): Promise<void>
-}
+export type Enable = ReturnType<typeof createEnable>
+
+type AwaitingApp = Extract<Connection, { kind: 'awaiting-app' }>
 
 /** As long as GitHub keeps a conversion code. */
 const LINK_MS = 60 * 60_000
@@ -51,7 +39,6 @@ export const createEnable = (deps: {
   clock: Clock
   log: Log
   readKey: (pem: string) => AppKey
-  exportKey: (key: AppKey, addedAtMs: number) => StoredKey
   host: () => Host
   addresses: () => { readonly url: string; readonly apiUrl: string }
   /** The form's address: our page for a manifest, GitHub's pre-filled form for an enterprise. */
@@ -60,7 +47,7 @@ export const createEnable = (deps: {
   pageFault?: () => Failure | undefined
   /** The first token proves the whole way; called once the App is installed. */
   onConnected: () => Promise<void>
-}): Enable => {
+}) => {
   const { connectionState, link, clock, log } = deps
   let polling = false
   let nextPoll: Timer | undefined
@@ -74,13 +61,13 @@ export const createEnable = (deps: {
     retry = clock.after(RETRY_CONVERSION_MS, () => void resume())
   }
 
-  const pending = (state: string | undefined): Extract<Connection, { kind: 'awaiting-app' }> | undefined => {
+  const pending = (state: string | undefined): AwaitingApp | undefined => {
     const { connection } = connectionState.read()
     if (connection.kind !== 'awaiting-app' || connection.expiresAtMs <= clock.now()) return undefined
     return state === undefined || sameText(state, connection.state) ? connection : undefined
   }
 
-  const pendingFor = ({ state, trusted }: Omit<Redirect, 'code'>): Extract<Connection, { kind: 'awaiting-app' }> => {
+  const pendingFor = ({ state, trusted }: Omit<Redirect, 'code'>): AwaitingApp => {
     const connection = state === undefined && !trusted ? undefined : pending(state)
     if (!connection || connection.account.type === 'enterprise') {
       throw new Failure('no-enable-pending', 'the link was used, has run out, or belongs to another enable')
@@ -106,7 +93,7 @@ export const createEnable = (deps: {
     )
   }
 
-  const begin = async (account: Account): Promise<Enabling> => {
+  const beginNow = (account: Account): Enabling => {
     const { connection } = connectionState.read()
     if (isLive(connection)) {
       const { next } = connectionState.explain()
@@ -157,16 +144,12 @@ export const createEnable = (deps: {
     }
   }
 
-  const lose = ({ account }: Extract<Connection, { kind: 'awaiting-app' }>, evidence: string): void => {
+  const lose = ({ account }: AwaitingApp, evidence: string): void => {
     unstored = undefined
     connectionState.transition({ kind: 'key-lost', sinceMs: clock.now(), account, evidence })
   }
 
-  const afterRefusal = (
-    connection: Extract<Connection, { kind: 'awaiting-app' }>,
-    failure: Failure,
-    mayBeConverted: boolean,
-  ): void => {
+  const afterRefusal = (connection: AwaitingApp, failure: Failure, mayBeConverted: boolean): void => {
     if (failure.code !== 'code-rejected') {
       log.warn('GitHub gave no key for the new App; it is asked again', { error: failure })
       retryConversion()
@@ -178,10 +161,7 @@ export const createEnable = (deps: {
     }
   }
 
-  const storeConverted = (
-    connection: Extract<Connection, { kind: 'awaiting-app' }>,
-    { app, pem }: ConvertedApp,
-  ): Connection => {
+  const storeConverted = (connection: AwaitingApp, { app, pem }: ConvertedApp): Connection => {
     if (foldName(app.owner.login) !== foldName(connection.account.login)) {
       const remark = `The App ${app.name} belongs to ${app.owner.login}, not to ${connection.account.login}; delete it under ${app.htmlUrl}.`
       connectionState.transition({ kind: 'disconnected', sinceMs: clock.now(), remark })
@@ -196,8 +176,9 @@ export const createEnable = (deps: {
       host: deps.host(),
       enabledAtMs: now,
     }
-    const key = deps.exportKey(deps.readKey(pem.reveal()), now)
-    connectionState.transition(established, { keys: [key], installations: [], newGeneration: true })
+    const { fingerprint, pem: kept } = deps.readKey(pem.reveal())
+    const keys = [{ fingerprint, pem: kept, addedAtMs: now }]
+    connectionState.transition(established, { keys, installations: [], newGeneration: true })
     deps.events.emit({ event: 'step', state: established.kind, detail: `App ${app.name} created, its key is stored` })
     void poll()
     return established
@@ -250,6 +231,7 @@ export const createEnable = (deps: {
     )
   }
 
+  /** Takes up what was left: a conversion without an answer, an installation to be found, a link that ran out. */
   const resume = async (): Promise<void> => {
     if (connectionState.read().connection.kind === 'awaiting-installation') return poll()
     if (connectionState.read().connection.kind !== 'awaiting-app') return
@@ -257,13 +239,20 @@ export const createEnable = (deps: {
   }
 
   return {
-    async begin(account) {
+    /** Throws `already-connected`, `enable-in-progress`, and `configuration` where pages and API are of two GitHubs. A pending enable is started over: its link dies. */
+    async begin(account: Account): Promise<Enabling> {
       if (!isLive(connectionState.read().connection)) await assertOneGithub()
-      return connectionState.exclusively(() => begin(account))
+      return connectionState.exclusively(async () => beginNow(account))
     },
-    findPending: state => pending(state),
-    async complete({ code, ...redirect }) {
-      // Anybody may come here: who knows no state that is pending waits for nobody, and nobody waits for him.
+    /** The enable that the page behind the link is for. */
+    findPending: (state: string): AwaitingApp | undefined => pending(state),
+    /**
+     * GitHub's redirect, or what an administrator pasted. `state` binds it to this enable; only admin.sock may leave it out.
+     * Resolves when the key is on the disk. Throws `no-enable-pending`, `code-rejected`, `wrong-owner`, or what stands in the way to
+     * GitHub: then it is asked again automatically.
+     */
+    async complete({ code, ...redirect }: Redirect): Promise<Connection> {
+      // Anybody may come here: a caller without a pending state waits for nothing, and holds nothing up.
       pendingFor(redirect)
       return connectionState.exclusively(async () => {
         const connection = pendingFor(redirect)

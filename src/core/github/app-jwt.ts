@@ -6,8 +6,13 @@ import { Secret } from '../../protocol/secret.ts'
 import type { GitHubClock } from './clock.ts'
 import { findPrivatePem, invalid, notRsa } from './key-text.ts'
 
-/** A private key of the App. `fingerprint` is as GitHub's settings page shows it: `SHA256:` and base64 of the DER public key's digest. */
-export type AppKey = { readonly fingerprint: string; readonly privateKey: KeyObject }
+export type AppKey = {
+  /** As GitHub's settings page shows it: `SHA256:` and base64 of the DER public key's digest. */
+  readonly fingerprint: string
+  readonly privateKey: KeyObject
+  /** PKCS#8, for the store and the bundle. */
+  readonly pem: Secret
+}
 
 export type AppJwts = {
   /** A JWT with at least a minute of life by GitHub's clock; `expiresAt` as ISO 8601. */
@@ -49,11 +54,12 @@ export const readPrivateKey = (text: string): AppKey => {
   if (bits < 2048) throw invalid(`the RSA key has ${bits} bits, GitHub's have 2048`)
   const publicKey = proveKey(privateKey)
   const der = publicKey.export({ type: 'spki', format: 'der' })
-  return { fingerprint: `SHA256:${createHash('sha256').update(der).digest('base64')}`, privateKey }
+  return {
+    fingerprint: `SHA256:${createHash('sha256').update(der).digest('base64')}`,
+    privateKey,
+    pem: new Secret(privateKey.export({ type: 'pkcs8', format: 'pem' })),
+  }
 }
-
-/** PKCS#8, for the store and the bundle. */
-export const exportPem = (key: AppKey): Secret => new Secret(key.privateKey.export({ type: 'pkcs8', format: 'pem' }))
 
 const isYoung = (leftS: number): boolean => leftS > REUSE_S && leftS <= LIFE_S
 

@@ -74,9 +74,6 @@ test('what GitHub says of the stored App and its key is trouble, with its time; 
     world.refuse('getApp', code)
     t.is((await failureOf(link.getAppAs({ issuer: '4711', keys: [] }))).code, code)
     t.is(link.findTrouble(), undefined)
-    world.refuse('listInstallations', code)
-    t.is((await failureOf(link.listInstallationsAs({ issuer: '4711', keys: [] }))).code, code)
-    t.is(link.findTrouble(), undefined)
     await clock.advance(1_000)
   }
 })

@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import type { Connection, Host } from '../../../src/protocol/connection.ts'
-import { arrive } from '../../../src/core/connection/arrival.ts'
+import { arrive } from '../../../src/core/connection/connection-state.ts'
 
 const HOUR = 3_600_000
 const NOW = 1_800_000_000_000

@@ -5,7 +5,7 @@ import * as fc from 'fast-check'
 import type { Connection } from '../../../src/protocol/connection.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import { createGitHubClock } from '../../../src/core/github/clock.ts'
-import { exportPem, readPrivateKey } from '../../../src/core/github/app-jwt.ts'
+import { readPrivateKey } from '../../../src/core/github/app-jwt.ts'
 import { createGitHub } from '../../../src/core/github/request.ts'
 import { createAppLink } from '../../../src/core/connection/app-link.ts'
 import { createDrift } from '../../../src/core/connection/drift.ts'
@@ -81,7 +81,7 @@ const createSubject = () => {
     generation: 1,
     connection,
     installations: [],
-    keys: [{ fingerprint: key.fingerprint, pem: exportPem(key), addedAtMs: 0 }],
+    keys: [{ fingerprint: key.fingerprint, pem: key.pem, addedAtMs: 0 }],
   }
   const heard: { readonly sense: Sense; readonly atMs: number }[] = []
   let reply: Reply | undefined
@@ -102,7 +102,7 @@ const createSubject = () => {
   const settings = () =>
     ({ apiUrl: 'https://api.github.com', apiVersion: '2026-03-10', statelessTokens: 'default' }) as const
   const github = createGitHub({ outbound: { fetch }, clock, githubClock, settings, log, userAgent: 'test' })
-  const connectionState = createConnectionState({ store, events, audit, clock, githubUrl: () => 'https://github.com' })
+  const connectionState = createConnectionState({ store, events, audit, githubUrl: () => 'https://github.com' })
   const link = createAppLink({ github, store, clock, readKey: readPrivateKey })
   const refresh = () => ({ beforeExpiryMs: 0, settleMs: 0 })
   const shared = { store, link, connectionState, audit, events, clock, log }

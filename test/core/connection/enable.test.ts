@@ -398,7 +398,6 @@ const enableOver = (rig: Rig, more: Partial<Parameters<typeof createEnable>[0]>)
   createEnable({
     ...rig,
     readKey: readFakeKey,
-    exportKey: ({ fingerprint }, addedAtMs) => ({ fingerprint, pem: new Secret(fingerprint), addedAtMs }),
     addresses: () => ({ url: 'https://github.com', apiUrl: 'https://api.github.com' }),
     formUrl: (_, state) => `http://127.0.0.1:8470/enable/${state}`,
     onConnected: async () => {},

@@ -4,7 +4,7 @@ import { createHash, createPublicKey, generateKeyPairSync, verify } from 'node:c
 import test from 'ava'
 import * as fc from 'fast-check'
 import { Failure } from '../../../src/protocol/errors.ts'
-import { createAppJwts, exportPem, readPrivateKey } from '../../../src/core/github/app-jwt.ts'
+import { createAppJwts, readPrivateKey } from '../../../src/core/github/app-jwt.ts'
 import { claimsOf, makeKey, makePem } from './fakes.ts'
 
 const pkcs1 = makePem()
@@ -67,7 +67,7 @@ test('the fingerprint is the one that the settings page of the App shows', t => 
 })
 
 test('what is exported for the store is PKCS#8 and reads back as the same key', t => {
-  const pem = exportPem(original)
+  const { pem } = original
   t.true(pem.reveal().startsWith('-----BEGIN PRIVATE KEY-----'))
   t.is(String(pem), '[secret]')
   t.is(readPrivateKey(pem.reveal()).fingerprint, original.fingerprint)

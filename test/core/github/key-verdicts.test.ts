@@ -4,8 +4,8 @@ import test from 'ava'
 import { createKeyVerdicts } from '../../../src/core/github/key-verdicts.ts'
 import { makeKey } from './fakes.ts'
 
-const { privateKey } = makeKey()
-const keyOf = (fingerprint: string) => ({ fingerprint, privateKey })
+const made = makeKey()
+const keyOf = (fingerprint: string) => ({ ...made, fingerprint })
 const keys = ['a', 'b', 'c'].map(keyOf)
 
 const setUp = () => {
