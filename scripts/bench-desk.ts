@@ -9,7 +9,7 @@ import { createHolderTurns } from '../src/core/peers/turns.ts'
 import { createApi } from '../src/core/api/dispatcher.ts'
 import { attestPeers, createHttpServer, type Handler, listenUnix } from '../src/core/api/sockets.ts'
 import type { Policy } from '../src/protocol/profile.ts'
-import type { Operations } from '../src/core/operations.ts'
+import type { Engine } from '../src/core/engine.ts'
 import { createRateLimit } from '../src/core/peers/rate-limit.ts'
 import { createTokenIssuer } from '../src/core/tokens/token-issuer.ts'
 import { createClock } from '../src/service/clock.ts'
@@ -40,7 +40,7 @@ const whole = createTokenIssuer({ ...rig, policy: () => policy, rateLimit })
 const wanted = { repositories: ['web'], permissions: { contents: 'read' } } as const
 const first = await whole.answer({ ...wanted, repositories: ['web'] }, callerOf(peerOf(uid)))
 const grant = { profile: 'mine', scope: { installation: first.installation, ...wanted } }
-const bare: Operations['issuer'] = {
+const bare: Engine['issuer'] = {
   answer: () => (rig.tokens.find(grant) ? first : never()),
   narrowTo: never,
   deny: never,
@@ -61,7 +61,7 @@ const backend: Backend = {
   unlock: never,
   check: never,
 }
-const operations = { issuer: kind === 'bare' ? bare : whole } as Operations
+const operations = { issuer: kind === 'bare' ? bare : whole } as Engine
 const events = { emit() {}, subscribe: () => () => {}, end() {} }
 const handler: Handler = createApi({
   bodies: createBodyBudgets(),

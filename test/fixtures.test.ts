@@ -24,6 +24,7 @@ import { readStore } from '../src/core/store/database.ts'
 import { unwrapDatabaseKey } from '../src/core/store/key.ts'
 import { unlockByRecoveryKey } from '../src/core/snapshot/closed-store.ts'
 import { silentLog } from './core/store/samples.ts'
+import { NO_DAEMON } from './support/engine-state-rig.ts'
 import {
   FIXTURE_HOST,
   FIXTURE_STORE_KEY,
@@ -80,6 +81,7 @@ const engineOver = (t: ExecutionContext, place: Place): Engine => {
     clock,
     log: silentLog,
     env: {},
+    ...NO_DAEMON,
     storeKey: FIXTURE_STORE_KEY,
     offline: true,
   })
@@ -102,17 +104,17 @@ for (const version of VERSIONS) {
     test(`the state folder "${name}" of ${version} is in its state, and complete`, t => {
       const copy = copyOf(t, stateFolder(name))
       t.deepEqual(readState(copy), content as unknown)
-      const { operations } = engineOver(t, { state: copy, github })
-      t.is(operations.status.whole().state, state)
-      for (const { pem, fingerprint } of operations.connectionState.read().keys) {
+      const engine = engineOver(t, { state: copy, github })
+      t.is(engine.status.whole().state, state)
+      for (const { pem, fingerprint } of engine.connectionState.read().keys) {
         t.is(readPrivateKey(pem.reveal()).fingerprint, fingerprint)
       }
     })
   }
 
   test(`the audit log of ${version} is proven through its archive`, async t => {
-    const { operations } = engineOver(t, { state: copyOf(t, stateFolder('archive')), github })
-    t.true((await operations.auditLog.verify()).intact)
+    const engine = engineOver(t, { state: copyOf(t, stateFolder('archive')), github })
+    t.true((await engine.auditLog.verify()).intact)
   })
 
   test(`the recovery key of ${version} opens its store under another store key`, async t => {
@@ -125,9 +127,9 @@ for (const version of VERSIONS) {
   })
 
   test(`the sealed bundle that waits in a state folder of ${version} is completed`, async t => {
-    const { operations } = engineOver(t, { state: copyOf(t, stateFolder('awaiting-unlock')), github })
-    t.is((await operations.snapshots.unlock(identities)).outcome, 'restored')
-    t.is(operations.status.whole().state, 'connected')
+    const engine = engineOver(t, { state: copyOf(t, stateFolder('awaiting-unlock')), github })
+    t.is((await engine.snapshots.unlock(identities)).outcome, 'restored')
+    t.is(engine.status.whole().state, 'connected')
   })
 
   for (const name of ['clear', 'sealed'] as const) {
@@ -135,9 +137,9 @@ for (const version of VERSIONS) {
       const bundle = read(`${name}.bundle`)
       t.deepEqual(readHeader(bundle), expected[name].header as unknown)
       t.deepEqual(withDigests(await openBundle(bundle, identities)), expected[name].content as unknown)
-      const { operations } = engineOver(t, { state: copyOf(t, stateFolder('disconnected')), github })
-      t.is((await operations.snapshots.restore(bundle, { identities, force: false })).outcome, 'restored')
-      t.is(operations.status.whole().state, 'connected')
+      const engine = engineOver(t, { state: copyOf(t, stateFolder('disconnected')), github })
+      t.is((await engine.snapshots.restore(bundle, { identities, force: false })).outcome, 'restored')
+      t.is(engine.status.whole().state, 'connected')
     })
   }
 

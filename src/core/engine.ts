@@ -1,109 +1,84 @@
 // The engine: everything that works over one open store. Built by the daemon, which runs on without it while the store is closed.
 
 import { join } from 'node:path'
-import type { Account, Host } from '../protocol/connection.ts'
+import type { Host } from '../protocol/connection.ts'
 import type { Failure } from '../protocol/errors.ts'
-import type { Permissions } from '../protocol/scope.ts'
-import { createChanges } from './engine-changes.ts'
-import { createForms } from './engine-forms.ts'
-import { createWayToGitHub, USER_AGENT } from './engine-github.ts'
-import { createEngineMembership } from './engine-membership.ts'
-import { createKeeping } from './engine-snapshots.ts'
-import { readPrivateKey } from './github/app-jwt.ts'
-import { type AppLink, createAppLink } from './connection/app-link.ts'
-import { createAuditLog } from './audit/audit.ts'
-import { createDrift, type Drift } from './connection/drift.ts'
-import type { Membership } from './connection/membership.ts'
-import type { GitHubClock } from './github/clock.ts'
-import type { Recovery } from './snapshot/recovery.ts'
-import type { Events } from './audit/events.ts'
-import { createExplain, type Directory } from './policy/explain.ts'
-import { createFeatures } from './connection/features.ts'
-import { createFigures } from './api/figures.ts'
-import { createGateway } from './tokens/gateway.ts'
-import { createConnectionState, quarantineIfMoved } from './connection/connection-state.ts'
-import type { Operations } from './operations.ts'
-import { createHeartbeat, type Heartbeat } from './tokens/refresh.ts'
-import { createRefreshHistory } from './tokens/refresh-history.ts'
-import { createRevokeAll } from './tokens/revoke-all.ts'
-import { createStatusReport } from './status.ts'
-import { createTokenIssuer } from './tokens/token-issuer.ts'
-import { createTokens, type Tokens } from './tokens/tokens.ts'
-import { createRateLimit } from './peers/rate-limit.ts'
-import { type AuditWriter, createAuditWriter, nameOf } from './audit/audit-writer.ts'
+import { ADMIN_PROFILE, type Peer } from '../protocol/profile.ts'
 import type { Clock } from '../service/clock.ts'
 import type { Config } from '../service/config.ts'
+import type { Doubt } from '../service/config-findings.ts'
 import { findGroup, findUser, groupName, groupsOfUser, userName } from '../service/libc.ts'
 import type { Log } from '../service/log.ts'
-import type { Doubt } from '../service/config-findings.ts'
-import { unitDoubts } from '../service/unit-files.ts'
-import type { Outbound } from './outbound/outbound.ts'
-import { findProcess } from './peers/peer.ts'
 import { findHiding, HIDING_NEXT } from '../service/proc-hiding.ts'
 import { freeBytes, stateSizes } from '../service/sizes.ts'
+import { unitDoubts } from '../service/unit-files.ts'
 import { VERSION } from '../service/version.ts'
+import { createFigures } from './api/figures.ts'
+import { createAuditLog } from './audit/audit.ts'
 import { createAuditArchive } from './audit/audit-archive.ts'
 import { type AuditStore, openAudit } from './audit/audit-store.ts'
+import { createAuditWriter, nameOf } from './audit/audit-writer.ts'
+import type { Events } from './audit/events.ts'
+import { createAppLink } from './connection/app-link.ts'
+import { type ConnectionState, createConnectionState, quarantineIfMoved } from './connection/connection-state.ts'
+import { createDisable } from './connection/disable.ts'
+import { createDrift } from './connection/drift.ts'
+import { createEnable } from './connection/enable.ts'
+import { createFeatures } from './connection/features.ts'
+import { createKeys } from './connection/keys.ts'
+import { createEngineMembership } from './engine-membership.ts'
+import { readPrivateKey } from './github/app-jwt.ts'
+import { createForms } from './github/app-manifest.ts'
+import { createCallTally } from './github/call-tally.ts'
+import { createGitHubClock } from './github/clock.ts'
+import { createGitHub } from './github/request.ts'
+import type { Outbound } from './outbound/outbound.ts'
+import { findProcess } from './peers/peer.ts'
+import { createRateLimit } from './peers/rate-limit.ts'
+import { createExplain, type Directory } from './policy/explain.ts'
+import { openBundle, readHeader, writeBundle } from './snapshot/bundle.ts'
+import { createRecovery } from './snapshot/recovery.ts'
+import { createSigner, readSigner } from './snapshot/signing.ts'
+import { createSnapshots, snapshotSettings } from './snapshot/snapshots.ts'
+import { waitingBundleAt } from './snapshot/waiting-bundle.ts'
+import { createStatusReport } from './status.ts'
 import { openStore, type Store } from './store/database.ts'
 import { storeKeyOf } from './store/machine-key.ts'
-import type { AppForm } from '../page/requests.ts'
+import { offsetSchema, timeSchema } from './store/record-shapes.ts'
+import { createGateway } from './tokens/gateway.ts'
+import { createHeartbeat } from './tokens/refresh.ts'
+import { createRefreshHistory } from './tokens/refresh-history.ts'
+import { createRevokeAll } from './tokens/revoke-all.ts'
+import { createTokenIssuer } from './tokens/token-issuer.ts'
+import { createTokens, type Tokens } from './tokens/tokens.ts'
 
-export type EngineDeps = {
+/** What the process gives to everything that it runs: tests build the same engine with another clock, way out and disk. */
+export type Context = {
   readonly config: () => Config
   readonly host: () => Host
   readonly outbound: Outbound
   readonly events: Events
   readonly clock: Clock
+  readonly random: () => number
   readonly log: Log
   readonly env: NodeJS.ProcessEnv
+  /** Why the configuration of the last reload was refused, until one is accepted. */
+  readonly refused: () => string | undefined
+  /** What is not as it was meant in the configuration that holds. */
+  readonly doubts: () => readonly Doubt[]
+  /** Why the settings page listens nowhere, if it does not. */
+  readonly pageFault: () => Failure | undefined
   /** Where it was had already, with other rights than those that the engine is to work with. */
   readonly storeKey?: Buffer
   /** For one piece of work without the daemon: nobody is called, and no cluster is asked. */
   readonly offline?: boolean
-  /** Why the configuration of the last reload was refused, until one is accepted. */
-  readonly refused?: () => string | undefined
-  /** What is not as it was meant in the configuration that holds. */
-  readonly doubts?: () => readonly Doubt[]
-  /** Why the settings page listens nowhere, if it does not. */
-  readonly pageFault?: () => Failure | undefined
-}
-
-export type Engine = {
-  readonly operations: Operations
-  readonly heartbeat: Heartbeat
-  appForm(account: Account, state: string): AppForm
-  /** For the doctor. */
-  readonly parts: {
-    readonly store: Store
-    readonly link: AppLink
-    readonly tokens: Tokens
-    readonly drift: Drift
-    readonly audit: AuditWriter
-    readonly recovery: Recovery
-    readonly githubClock: GitHubClock
-    readonly membership: () => Membership | undefined
-    readonly readKey: typeof readPrivateKey
-  }
-  /** What the App is asked to have. */
-  wantedPermissions(): Permissions
-  /** Where an enable goes on: our page, or GitHub's form for an enterprise. */
-  formUrl(account: Account, state: string): string
-  /** Why this node of a cluster calls nobody, if it does not. */
-  whyNotCalling(): Failure | undefined
-  /** Reads from the store's file. Throws where it does not answer. */
-  probe(): void
-  /** Resolves when this node may serve: what holds in its cluster is known here, or cannot be known for now. At once without a cluster. */
-  inStep(): Promise<void>
-  /** Leaves the office of a leader to others. Never throws. */
-  rest(): Promise<void>
-  close(): void
 }
 
 /** Throws `locked`, `wrong-store-key`, `store-corrupt`, `store-newer`, `disk-full`, `io`; then nothing is open. */
-export const openEngine = (deps: EngineDeps): Engine => {
-  const { paths } = deps.config()
-  const { log } = deps
-  const storeKey = deps.storeKey ?? storeKeyOf(deps.config(), deps.env)
+export const openEngine = (context: Context): Engine => {
+  const { paths } = context.config()
+  const { log } = context
+  const storeKey = context.storeKey ?? storeKeyOf(context.config(), context.env)
   const store = openStore({ folder: join(paths.state, 'store'), storeKey, log })
   const closeStore = (): void => store.close()
   const auditStore = openOr(closeStore, () => openAudit({ path: join(paths.state, 'audit.db'), storeKey, log }))
@@ -111,16 +86,32 @@ export const openEngine = (deps: EngineDeps): Engine => {
     auditStore.close()
     closeStore()
   }
-  return openOr(closeBoth, () => buildEngine(deps, { store, auditStore }))
+  return openOr(closeBoth, () => buildEngine(context, { store, auditStore }))
 }
 
-const buildEngine = (deps: EngineDeps, { store, auditStore }: { store: Store; auditStore: AuditStore }): Engine => {
-  const { config, outbound, events, clock, log, host } = deps
-  const { paths } = config()
-  const { github, githubClock, calls, keepTime } = createWayToGitHub({ config, store, outbound, clock, log })
+export type Engine = ReturnType<typeof buildEngine>
+
+const USER_AGENT = `ghconnectd/${VERSION}`
+
+const buildEngine = (context: Context, { store, auditStore }: { store: Store; auditStore: AuditStore }) => {
+  const { config, host, outbound, events, clock, log } = context
+  const { state } = config().paths
+  const policy = () => config().policy
+  const addresses = () => config().github
+  const calls = createCallTally({ clock })
+  const { githubClock, keepTime } = rememberTime(context, store.facts)
+  const github = createGitHub({
+    outbound,
+    clock,
+    githubClock,
+    log,
+    settings: addresses,
+    userAgent: USER_AGENT,
+    onCall: calls.note,
+  })
   const maxBytes = (): number => config().audit.maxBytes
   const archive = createAuditArchive({
-    folder: join(paths.state, 'audit'),
+    folder: join(state, 'audit'),
     databaseKey: auditStore.databaseKey(),
     bytesPerFile: () => maxBytes() / 8,
   })
@@ -130,99 +121,76 @@ const buildEngine = (deps: EngineDeps, { store, auditStore }: { store: Store; au
     clock,
     log,
     maxBytes,
-    freeBytes: () => freeBytes(paths.state),
+    freeBytes: () => freeBytes(state),
     record: event => audit.record(event),
   })
   const audit = createAuditWriter({ auditStore: auditLog.store, clock, log })
-  const place = createEngineMembership({ config: config().cluster, store, host, log, offline: deps.offline === true })
-  const { membership } = place
-  const connectionState = createConnectionState({
+  const place = createEngineMembership({
+    config: config().cluster,
     store,
-    events,
-    audit,
-    githubUrl: () => config().github.url,
-    membership,
+    host,
+    log,
+    offline: context.offline === true,
+  })
+  const { membership } = place
+  const isHome = (home: Host): boolean => membership()?.isHome(home) ?? false
+  const whyNotCalling = (): Failure | undefined => membership()?.whyNotCalling()
+  const shared = { ...context, store, github, githubClock, audit, auditStore, membership, isHome, policy, addresses }
+  const connectionState = createConnectionState({
+    ...shared,
+    githubUrl: () => addresses().url,
     findWaiting: () => snapshots.findWaiting(),
   })
-  const isHome = (home: Host): boolean => membership()?.isHome(home) ?? false
-  quarantineIfMoved({ connectionState, clock, host, isHome })
-  const whyNotCalling = (): Failure | undefined => membership()?.whyNotCalling()
-  const link = createAppLink({ github, store, clock, readKey: readPrivateKey, whyNotCalling })
+  quarantineIfMoved({ ...shared, connectionState })
+  const link = createAppLink({ ...shared, readKey: readPrivateKey, whyNotCalling })
+  const rateLimit = createRateLimit({ clock })
   const settings = () => {
     const { refresh } = config()
     return { ...refresh, beforeExpiryMs: membership()?.marginMs(refresh.beforeExpiryMs) ?? refresh.beforeExpiryMs }
   }
-  const rateLimit = createRateLimit({ clock })
-  const tokens = createTokens({
-    store,
-    link,
-    connectionState,
-    audit,
-    events,
-    clock,
-    githubClock,
-    log,
-    settings,
-    random: Math.random,
-    takeMint: rateLimit.takeMint,
-    membership,
-  })
-  const drift = createDrift({ store, connectionState, link, tokens, audit, events, clock, log })
+  const tokens = createTokens({ ...shared, connectionState, link, settings, takeMint: rateLimit.takeMint })
+  const linked = { ...shared, connectionState, link, tokens, rateLimit }
+  const drift = createDrift(linked)
   const { formUrl, appForm, wantedPermissions } = createForms(config)
-  const { enable, importApp, keys, disable } = createChanges({
-    connectionState,
-    link,
-    tokens,
-    drift,
-    audit,
-    events,
-    clock,
-    log,
-    host,
-    addresses: () => config().github,
-    formUrl,
-    pageFault: () => deps.pageFault?.(),
-    dropWaiting: () => snapshots.dropWaiting(),
-  })
-  const revokeAll = createRevokeAll({
-    store,
-    connectionState,
-    link,
-    tokens,
-    audit,
-    events,
-    clock,
-    githubClock,
-    log,
-    membership,
-  })
+  const changing = { ...linked, formUrl, readKey: readPrivateKey }
+  const enable = createEnable({ ...changing, onConnected: () => proveTokens(linked) })
+  const keys = createKeys({ ...changing, findInstallations: enable.resume, check: drift.check })
+  const disable = createDisable({ ...linked, dropWaiting: () => snapshots.dropWaiting() })
+  const revokeAll = createRevokeAll(linked)
   const heartbeat = createHeartbeat({
-    revokeAll,
-    connectionState,
-    tokens,
+    ...linked,
     enable,
     disable,
     drift,
+    revokeAll,
     prove: () => snapshots.prove(),
-    clock,
-    log,
-    host,
-    isHome,
     leads: () => membership()?.leads() ?? true,
     schedule: () => config().refresh.schedule,
     onBeat: keepTime,
   })
-  const { recovery, snapshots } = createKeeping({
-    config,
-    store,
-    auditStore,
-    connectionState,
-    tokens,
-    audit,
-    clock,
-    log,
-    host,
-    membership,
+  const recovery = createRecovery({
+    ...shared,
+    configured: () => config().snapshot.recipients,
+    assertRecipient: async text => (await age()).assertRecipient(text),
+    encryptTo: async (recipients, bytes) => (await age()).encryptTo(recipients, bytes),
+    createSigner,
+    readSigner,
+  })
+  const snapshots = createSnapshots({
+    ...linked,
+    recovery,
+    tools: {
+      writeBundle,
+      readHeader,
+      openBundle,
+      recipientOf: async identity => (await age()).recipientOf(identity),
+      fingerprintOf: pem => readPrivateKey(pem.reveal()).fingerprint,
+    },
+    waiting: waitingBundleAt(state),
+    settings() {
+      const ours = snapshotSettings(config())
+      return { ...ours, trusted: [...ours.trusted, ...(membership()?.signers() ?? [])] }
+    },
     assertTellable: record => void status.whole(record),
     onRestored: () => heartbeat.soon(),
   })
@@ -230,97 +198,76 @@ const buildEngine = (deps: EngineDeps, { store, auditStore }: { store: Store; au
     void recovery.ensureWrap().catch(error => log.error('the recovery wrap was not written', { error }))
   wrap()
   const unsubscribe = events.subscribe(({ event }) => event === 'state' && wrap())
-  const policy = () => config().policy
-  const features = createFeatures({ switched: () => config().features, policy, connectionState, drift, clock })
-  const history = createRefreshHistory({ facts: store.facts, events, clock, log })
+  const features = createFeatures({ ...linked, drift, switched: () => config().features })
+  const history = createRefreshHistory({ ...shared, facts: store.facts })
   const status = createStatusReport({
-    revokeAll,
-    connectionState,
-    tokens,
-    link,
+    ...linked,
     drift,
-    policy,
+    revokeAll,
     recovery,
-    audit,
     snapshots,
-    clock,
-    githubClock,
     settings: () => ({
-      githubUrl: config().github.url,
-      apiUrl: config().github.apiUrl,
+      githubUrl: addresses().url,
+      apiUrl: addresses().apiUrl,
       beforeExpiryMs: config().refresh.beforeExpiryMs,
     }),
     proxyFor: url => outbound.proxyFor(url)?.toString(),
     featureWarnings: features.warnings,
-    refused: () => deps.refused?.(),
-    doubts: () => ({ settings: deps.doubts?.() ?? [], units: unitDoubts(config().policy) }),
-    pageFault: () => deps.pageFault?.(),
-    host,
+    doubts: () => ({ settings: context.doubts(), units: unitDoubts(policy()) }),
     version: VERSION,
-    membership,
   })
-  const issuer = createTokenIssuer({ policy, connectionState, tokens, drift, link, audit, clock, rateLimit })
-  const gateway = createGateway({ issuer, outbound, clock, settings: () => config().github, userAgent: USER_AGENT })
-  const explain = createExplain({ policy, connectionState, directory: DIRECTORY })
+  const issuer = createTokenIssuer({ ...linked, drift })
+  const sizes = () => {
+    const { store: ofStore, audit: ofAudit } = stateSizes(state)
+    return { store: ofStore, audit: { ...ofAudit, most: maxBytes() } }
+  }
 
-  place.begin({
-    store,
-    connectionState,
-    tokens,
-    link,
-    revokeAll,
-    recovery,
-    heartbeat,
-    audit,
-    events,
-    githubClock,
-    clock,
-    log,
-    host,
-    env: deps.env,
-  })
+  place.begin({ ...linked, revokeAll, recovery, heartbeat })
 
   return {
-    operations: {
-      connectionState,
-      enable,
-      importApp,
-      disable,
-      revokeAll,
-      keys,
-      issuer,
-      gateway,
-      status,
-      snapshots,
-      recovery,
-      auditLog,
-      explain,
-      cluster: place.commands,
-      features,
-      history,
-      figures: createFigures({
-        tokens,
-        calls,
-        link,
-        connectionState,
-        githubClock,
-        facts: store.facts,
-        sizes: () => {
-          const { store: ofStore, audit: ofAudit } = stateSizes(paths.state)
-          return { store: ofStore, audit: { ...ofAudit, most: maxBytes() } }
-        },
-      }),
-      noteRequest: (peer, detail) => audit.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
-      refresh: heartbeat.force,
-    },
+    store,
+    connectionState,
+    link,
+    tokens,
+    githubClock,
+    audit,
+    auditLog,
+    drift,
+    membership,
+    enable,
+    importApp: keys.importApp,
+    disable,
+    revokeAll,
+    keys,
+    issuer,
+    gateway: createGateway({ issuer, outbound, clock, settings: addresses, userAgent: USER_AGENT }),
+    explain: createExplain({ policy, connectionState, directory: DIRECTORY }),
+    status,
+    snapshots,
+    // A recovery key that is made on one node opens the snapshots of all.
+    recovery: { ...recovery, add: (recipient: string) => connectionState.exclusively(() => recovery.add(recipient)) },
+    /** Throws `cluster-member` where no cluster is configured. */
+    cluster: place.commands,
+    features,
+    history,
+    figures: createFigures({ ...linked, calls, facts: store.facts, sizes }),
     heartbeat,
+    refresh: heartbeat.force,
     appForm,
-    parts: { store, link, tokens, drift, audit, recovery, githubClock, membership, readKey: readPrivateKey },
-    wantedPermissions,
     formUrl,
+    /** What the App is asked to have. */
+    wantedPermissions,
+    readKey: readPrivateKey,
+    /** Why this node of a cluster calls nobody, if it does not. */
     whyNotCalling,
+    /** Who asked for a change, before it is made; what cannot be written is noted later, as the change may be the remedy. */
+    noteRequest: (peer: Peer, detail: string): void =>
+      audit.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
+    /** Reads from the store's file. Throws where it does not answer. */
     probe: () => void store.facts.find(''),
+    /** Resolves when this node may serve: what holds in its cluster is known here, or cannot be known for now. At once without a cluster. */
     inStep: place.inStep,
+    /** Leaves leadership to others. Never throws. */
     rest: place.rest,
     close() {
       place.close()
@@ -338,6 +285,44 @@ const buildEngine = (deps: EngineDeps, { store, auditStore }: { store: Store; au
     },
   }
 }
+
+const CLOCK_OFFSET = 'clock-offset-ms'
+const CLOCK_LEAST = 'clock-least-ms'
+
+/** GitHub's clock as it was learned before. `keepTime`: writes down what it told since. */
+export const rememberTime = ({ clock, log }: Pick<Context, 'clock' | 'log'>, facts: Store['facts']) => {
+  const githubClock = createGitHubClock({
+    clock,
+    // What is out of bounds counts as not learned.
+    offsetMs: offsetSchema.safeParse(facts.find(CLOCK_OFFSET)).data ?? 0,
+    leastMs: timeSchema.safeParse(facts.find(CLOCK_LEAST)).data,
+    onChange(offsetMs) {
+      log.warn("GitHub's clock differs from this machine's", { seconds: Math.round(offsetMs / 1000) })
+      facts.put(CLOCK_OFFSET, offsetMs)
+    },
+  })
+  const keepTime = (): void => {
+    const told = githubClock.findTold()
+    if (told !== undefined) facts.put(CLOCK_LEAST, told)
+  }
+  return { githubClock, keepTime }
+}
+
+/** The first token of each installation proves the whole way. */
+const proveTokens = async ({
+  connectionState,
+  tokens,
+}: {
+  connectionState: ConnectionState
+  tokens: Tokens
+}): Promise<void> => {
+  for (const { id } of connectionState.read().installations) {
+    await tokens.obtain({ profile: ADMIN_PROFILE, scope: { installation: id, permissions: { metadata: 'read' } } })
+  }
+}
+
+/** Loaded with its first use: most starts see none. */
+const age = () => import('./snapshot/encryption.ts')
 
 const DIRECTORY: Directory = {
   findUser,

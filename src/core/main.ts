@@ -26,7 +26,8 @@ import { SLOWED_MS } from '../service/allowance.ts'
 import type { Host } from '../protocol/connection.ts'
 import { asFailure, Failure } from '../protocol/errors.ts'
 import type { Peer } from '../protocol/profile.ts'
-import { keepEngine } from './engine-keeper.ts'
+import type { Context } from './engine.ts'
+import { createEngineState } from './engine-state.ts'
 import { readRedirect } from './github/app-manifest.ts'
 import { createEvents } from './audit/events.ts'
 import type { Doctor } from '../doctor/doctor.ts'
@@ -103,14 +104,26 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   })
 
   const pageFault = (): Failure | undefined => page.findFault()
-  const engineDeps = { config: () => config, refused: () => refused, doubts: () => doubts, pageFault, env }
-  const keeper = keepEngine({ ...engineDeps, host, outbound, events, clock, log })
-  const metrics = createMetrics({ clock, events, operations: keeper.operations, state: keeper.state, version: VERSION })
+  const context: Context = {
+    config: () => config,
+    host,
+    outbound,
+    events,
+    clock,
+    random: Math.random,
+    log,
+    env,
+    refused: () => refused,
+    doubts: () => doubts,
+    pageFault,
+  }
+  const state = createEngineState(context)
+  const metrics = createMetrics({ clock, events, operations: state.engine, state: state.kind, version: VERSION })
   let doctor: Doctor | undefined
   const loadDoctor = async (): Promise<Doctor> => {
     const [{ createDoctor }, { createProbe }] = await Promise.all([import('../doctor/doctor.ts'), import('./probe.ts')])
-    const { standing, engine } = keeper
-    return createDoctor(createProbe({ ...engineDeps, outbound, clock, standing, engine }))
+    const { standing, engine } = state
+    return createDoctor(createProbe({ ...context, standing, engine }))
   }
   const check: Backend['check'] = async tell => (doctor ??= await loadDoctor()).check(tell)
   const attest = createAttest({ weakPid: () => config.policy.weakPid })
@@ -120,7 +133,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     (await import('./snapshot/encryption.ts')).readIdentities(text)
   const page = createSettingsPage({
     config: () => config,
-    keeper,
+    state,
     events,
     attest,
     turns,
@@ -136,12 +149,12 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     githubUrl: () => config.github.url,
     apiUrl: () => config.github.apiUrl,
     policy: () => config.policy,
-    status: keeper.status,
+    status: state.status,
     readRedirect,
     readIdentities,
     issueLink: page.issueLink,
-    restore: keeper.restore,
-    unlock: keeper.unlock,
+    restore: state.restore,
+    unlock: state.unlock,
     reload() {
       const failure = reload()
       if (failure) throw failure
@@ -177,7 +190,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     handler = createApi({
       socket,
       peers,
-      operations: keeper.operations,
+      operations: state.engine,
       backend,
       events,
       metrics,
@@ -203,7 +216,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     const server = createCredentialsServer({
       attest,
       peerName: socket => peerName(fdOf(socket)),
-      operations: keeper.operations,
+      operations: state.engine,
       config: () => config,
       clock,
       log,
@@ -216,12 +229,12 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   /** Why the configuration of the last reload was refused, until one is taken. */
   let refused: string | undefined
   const headline = (): string =>
-    refused === undefined ? keeper.headline() : `${keeper.headline()} The new configuration was refused: ${refused}`
+    refused === undefined ? state.headline() : `${state.headline()} The new configuration was refused: ${refused}`
   const watchdog = startWatchdog({
     notifier,
     clock,
     async probe() {
-      keeper.probe()
+      state.probe()
       // Through the threads that names are looked up in, and back by the loop's poll.
       await stat(config.paths.state)
     },
@@ -241,7 +254,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
       logDoubts(log, next.findings)
       doubts = doubtsIn(next.findings)
       refused = undefined
-      keeper.reschedule()
+      state.reschedule()
       log.info('the configuration was read again')
       return undefined
     } catch (error) {
@@ -261,8 +274,8 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     events.end()
     credentials?.close()
     // Another node leads at once, and need not wait for a lease to end.
-    await Promise.all([keeper.rest(), ...servers.map(server => closeServer(server, STOP_GRACE_MS, clock.after))])
-    keeper.close()
+    await Promise.all([state.rest(), ...servers.map(server => closeServer(server, STOP_GRACE_MS, clock.after))])
+    state.close()
     outbound.close()
     lock.release()
     log.info('stopped')
@@ -270,8 +283,8 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
 
   try {
     makeRuntimeFolder(config.paths.runtime)
-    keeper.open()
-    await keeper.inStep()
+    state.open()
+    await state.inStep()
     await serveUnix('admin', ADMIN_SOCKET_MODE)
     await serveUnix('token', TOKEN_SOCKET_MODE)
     await serveCredentials()
@@ -292,9 +305,9 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   })
   statusTimer = clock.every(STATUS_MS, sayStatus)
   notifier.ready(headline())
-  log.info('ready', { version: VERSION, state: keeper.state(), runtime: config.paths.runtime })
+  log.info('ready', { version: VERSION, state: state.kind(), runtime: config.paths.runtime })
   // Nobody waits for the first beat: what is at hand is served already.
-  keeper.start()
+  state.start()
 
   return { reload: () => void reload(), stop }
 }

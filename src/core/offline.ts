@@ -38,7 +38,6 @@ import { VERSION } from '../service/version.ts'
 import { createEvents } from './audit/events.ts'
 import { checkConfig } from './config-check.ts'
 import { type Engine, openEngine } from './engine.ts'
-import { snapshotSettings, waitingBundleAt } from './engine-snapshots.ts'
 import { createOutbound } from './outbound/outbound.ts'
 import { QUARANTINED } from './probe.ts'
 import { writeBundle } from './snapshot/bundle.ts'
@@ -47,7 +46,8 @@ import { createRecoveryKey, decryptWith, readIdentities } from './snapshot/encry
 import { proveBundle, summarize } from './snapshot/proof.ts'
 import { recipientsOf, SIGNER } from './snapshot/recovery.ts'
 import { createSigner, readSigner } from './snapshot/signing.ts'
-import { contentOf, type ExportWish } from './snapshot/snapshots.ts'
+import { contentOf, type ExportWish, snapshotSettings } from './snapshot/snapshots.ts'
+import { waitingBundleAt } from './snapshot/waiting-bundle.ts'
 import { findRecoveryWrap, readDatabaseKey, readStore, type StoreContent } from './store/database.ts'
 import { KEY_BYTES, WITHOUT_RECOVERY_KEY } from './store/key.ts'
 import { sealedStoreKey, storeKeyWithoutDaemon } from './store/machine-key.ts'
@@ -103,6 +103,10 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
       config: () => config,
       host,
       outbound: createOutbound(NO_PROXY),
+      random: Math.random,
+      refused: () => undefined,
+      doubts: () => [],
+      pageFault: () => undefined,
       events: createEvents({ clock, log }),
       clock,
       log,
@@ -112,23 +116,23 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     })
     try {
       const result = await work(engine)
-      await engine.operations.recovery.ensureWrap()
+      await engine.recovery.ensureWrap()
       return result
     } finally {
       engine.close()
     }
   }
 
-  const stateOf = ({ operations }: Engine): StateAnswer => {
-    const { state: kind, meaning, next } = operations.status.standing()
+  const stateOf = ({ status }: Engine): StateAnswer => {
+    const { state: kind, meaning, next } = status.standing()
     return { state: kind, meaning, next }
   }
 
-  const changeState = async (change: (operations: Engine['operations']) => Promise<unknown>): Promise<StateAnswer> => {
+  const changeState = async (change: (engine: Engine) => Promise<unknown>): Promise<StateAnswer> => {
     const storeKey = getStoreKey()
     return locked(() =>
       withEngine(storeKey, async engine => {
-        await change(engine.operations)
+        await change(engine)
         return stateOf(engine)
       }),
     )
@@ -170,10 +174,7 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
       const restoreWish = { identities, force: wish.force }
       const restore = (): Promise<RestoreAnswer> =>
         withEngine(storeKey, async engine => {
-          const { outcome, warnings, configuration } = await engine.operations.snapshots.restore(
-            wish.bundle,
-            restoreWish,
-          )
+          const { outcome, warnings, configuration } = await engine.snapshots.restore(wish.bundle, restoreWish)
           const shown = configuration && { configuration: [...configuration] }
           return { outcome, warnings: [...warnings], ...stateOf(engine), ...shown }
         })
@@ -193,7 +194,7 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
       return locked(async () => {
         if (opens(state, storeKey)) {
           return withEngine(storeKey, async engine => {
-            await engine.operations.snapshots.unlock(identities)
+            await engine.snapshots.unlock(identities)
             return stateOf(engine)
           })
         }

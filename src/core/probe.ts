@@ -10,24 +10,22 @@ import type { Secret } from '../protocol/secret.ts'
 import { isoTime } from '../protocol/wire.ts'
 import { unitDoubts } from '../service/unit-files.ts'
 import { VERSION } from '../service/version.ts'
-import type { Engine, EngineDeps } from './engine.ts'
+import type { Context, Engine } from './engine.ts'
 import { readDatabaseKey } from './store/database.ts'
 import { storeKeyOf } from './store/machine-key.ts'
 import { LAST_EXPORT } from './store/record-shapes.ts'
 
-type Parts = Engine['parts']
-
 /** `engine`: of the store that is open; throws why none is. */
 export const createProbe = (
-  deps: Pick<EngineDeps, 'config' | 'env' | 'clock' | 'refused' | 'doubts'> & {
-    readonly outbound: Pick<EngineDeps['outbound'], 'examine'>
+  deps: Pick<Context, 'config' | 'env' | 'clock' | 'refused' | 'doubts'> & {
+    readonly outbound: Pick<Context['outbound'], 'examine'>
     readonly standing: Probe['standing']
-    readonly engine: () => Pick<Engine, 'parts' | 'operations' | 'whyNotCalling'>
+    readonly engine: () => Engine
   },
 ): Probe => {
   const { config, env, clock, engine } = deps
-  const whileOpen = <T>(ask: (opened: ReturnType<typeof engine>) => T): T | undefined => {
-    let opened: ReturnType<typeof engine>
+  const whileOpen = <T>(ask: (opened: Engine) => T): T | undefined => {
+    let opened: Engine
     try {
       opened = engine()
     } catch (error) {
@@ -45,47 +43,47 @@ export const createProbe = (
     profiles: () => config().policy.profiles,
     configuration() {
       const { file, policy } = config()
-      return { file, refused: deps.refused?.(), doubts: [...(deps.doubts?.() ?? []), ...unitDoubts(policy)] }
+      return { file, refused: deps.refused(), doubts: [...deps.doubts(), ...unitDoubts(policy)] }
     },
     examineStore() {
-      const { parts } = engine()
+      const opened = engine()
       // The key as the next start would find it, and not as it was at the last one.
       readDatabaseKey({ folder: join(config().paths.state, 'store'), storeKey: storeKeyOf(config(), env) })
-      checkStore(parts)
+      checkStore(opened)
       return 'Each page is whole, and the store key opens it.'
     },
-    findStore: () => whileOpen(({ parts }) => readStoreFacts(parts)),
+    findStore: () => whileOpen(readStoreFacts),
     cluster: async () => whileOpen(askCluster) ?? 'the store is closed',
     whyNotCalling: () =>
-      whileOpen(({ parts, whyNotCalling }) => {
+      whileOpen(({ store, whyNotCalling }) => {
         const mute = whyNotCalling()
         if (mute) return `${mute.entry.title}: ${mute.message}`
-        const { kind } = parts.store.connection.read().connection
+        const { kind } = store.connection.read().connection
         return kind === 'quarantined' ? QUARANTINED : undefined
       }),
-    app: () => whileOpen(({ parts }) => whyNotApp(parts) ?? probeApp(parts)) ?? 'the store is closed',
+    app: () => whileOpen(opened => whyNotApp(opened) ?? probeApp(opened)) ?? 'the store is closed',
   }
 }
 
 export const QUARANTINED = 'the credentials are quarantined, and no call goes out'
 
-const askCluster = async ({ operations }: Pick<Engine, 'operations'>) => {
+const askCluster = async ({ cluster }: Engine) => {
   try {
-    return (await operations.cluster()).status()
+    return (await cluster()).status()
   } catch (error) {
     if (error instanceof Failure && error.code === 'cluster-member') return 'this is a single node'
     throw error
   }
 }
 
-const whyNotApp = ({ store }: Pick<Parts, 'store'>): string | undefined => {
+const whyNotApp = ({ store }: Pick<Engine, 'store'>): string | undefined => {
   const { kind } = store.connection.read().connection
   if (kind === 'disconnecting') return 'a disable is under way'
   return kind === 'disconnected' || kind === 'awaiting-app' || kind === 'key-lost' ? 'no App is stored' : undefined
 }
 
 /** Throws what is wrong with the store's pages, or why the audit log cannot be written. */
-export const checkStore = ({ store, audit }: Pick<Parts, 'store' | 'audit'>): void => {
+export const checkStore = ({ store, audit }: Pick<Engine, 'store' | 'audit'>): void => {
   store.check()
   const unwritten = audit.findTrouble()
   if (unwritten) throw unwritten
@@ -95,7 +93,9 @@ export const readStoreFacts = ({
   store,
   recovery,
   membership,
-}: Pick<Parts, 'store' | 'membership'> & { readonly recovery: Pick<Parts['recovery'], 'recipients'> }): StoreFacts => {
+}: Pick<Engine, 'store' | 'membership'> & {
+  readonly recovery: Pick<Engine['recovery'], 'recipients'>
+}): StoreFacts => {
   const { generation, connection } = store.connection.read()
   const role = membership()?.role() ?? 'single'
   return {
@@ -112,7 +112,7 @@ export const readStoreFacts = ({
 const MOST_NAMES = 20
 
 export const probeApp = (
-  parts: Pick<Parts, 'store' | 'link' | 'tokens' | 'drift' | 'githubClock' | 'readKey'>,
+  parts: Pick<Engine, 'store' | 'link' | 'tokens' | 'drift' | 'githubClock' | 'readKey'>,
 ): AppProbe => {
   const { store, link, tokens } = parts
 

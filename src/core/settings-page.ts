@@ -15,7 +15,7 @@ import type { HolderTurns } from './peers/turns.ts'
 import { fullLevel, take } from '../service/allowance.ts'
 import { Failure } from '../protocol/errors.ts'
 import type { Peer } from '../protocol/profile.ts'
-import type { Keeper } from './engine-keeper.ts'
+import type { EngineState } from './engine-state.ts'
 import type { Events } from './audit/events.ts'
 import type { Clock } from '../service/clock.ts'
 import type { Config } from '../service/config.ts'
@@ -45,7 +45,7 @@ const STRANGERS = { perSecond: 100, burst: 400 }
 
 export const createSettingsPage = (deps: {
   config: () => Config
-  keeper: Keeper
+  state: EngineState
   events: Events
   attest: Attest
   turns: HolderTurns
@@ -57,7 +57,7 @@ export const createSettingsPage = (deps: {
   clock: Clock
   log: Log
 }): SettingsPage => {
-  const { config, keeper, clock, log, activated } = deps
+  const { config, state, clock, log, activated } = deps
   const links = createLinks({ clock })
   let fault: Failure | undefined
   const strangers = fullLevel(STRANGERS, clock.monotonic())
@@ -65,14 +65,14 @@ export const createSettingsPage = (deps: {
 
   const webDeps = (peerOf: WebDeps['peerOf']): WebDeps => ({
     links,
-    operations: keeper.operations,
-    status: () => keeper.status({ socket: 'admin' }),
-    appForm: (account, state) => keeper.engine().appForm(account, state),
-    formUrl: (account, state) => keeper.engine().formUrl(account, state),
-    wantedPermissions: () => keeper.engine().wantedPermissions(),
+    operations: state.engine,
+    status: () => state.status({ socket: 'admin' }),
+    appForm: (...form) => state.engine().appForm(...form),
+    formUrl: (...form) => state.engine().formUrl(...form),
+    wantedPermissions: () => state.engine().wantedPermissions(),
     readIdentities: deps.readIdentities,
     check: deps.check,
-    unlock: keeper.unlock,
+    unlock: state.unlock,
     peerOf,
     ownUid: process.getuid?.() ?? 0,
     events: deps.events,

@@ -11,7 +11,7 @@ import { sameText, type Secret } from '../protocol/secret.ts'
 import type { PublicStatus, Status } from '../protocol/wire.ts'
 import type { CheckReport, CheckRow } from '../protocol/wire-check.ts'
 import type { Events } from '../core/audit/events.ts'
-import type { Operations } from '../core/operations.ts'
+import type { Engine } from '../core/engine.ts'
 import type { Clock } from '../service/clock.ts'
 import type { Log } from '../service/log.ts'
 import type { Front } from './guards.ts'
@@ -41,7 +41,7 @@ export type WebSettings = {
 export type WebDeps = {
   readonly links: Links
   /** Throws while the store is closed, as `appForm`, `formUrl` and `wantedPermissions` do. */
-  readonly operations: () => Operations
+  readonly operations: () => Engine
   readonly status: () => Status | PublicStatus
   readonly appForm: (account: Account, state: string) => AppForm
   /** GitHub's form for an enterprise, our page for others. */

@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import test from 'ava'
 import { Failure } from '../../src/protocol/errors.ts'
 import { Secret } from '../../src/protocol/secret.ts'
-import { type Engine, type EngineDeps, openEngine } from '../../src/core/engine.ts'
-import { createForms } from '../../src/core/engine-forms.ts'
-import { createWayToGitHub, USER_AGENT } from '../../src/core/engine-github.ts'
-import { snapshotSettings, waitingBundleAt } from '../../src/core/engine-snapshots.ts'
+import { type Context, type Engine, openEngine, rememberTime } from '../../src/core/engine.ts'
+import { createForms } from '../../src/core/github/app-manifest.ts'
+import { snapshotSettings } from '../../src/core/snapshot/snapshots.ts'
+import { waitingBundleAt } from '../../src/core/snapshot/waiting-bundle.ts'
 import { readPrivateKey } from '../../src/core/github/app-jwt.ts'
 import { NO_PROXY } from '../../src/core/offline.ts'
 import { createEvents } from '../../src/core/audit/events.ts'
@@ -27,6 +27,7 @@ import {
   openMemoryStore,
   START_MS,
 } from '../support/fakes.ts'
+import { NO_DAEMON } from '../support/engine-state-rig.ts'
 import { peerOf } from '../support/operations-rig.ts'
 import { createPlace, LIVE_HERE, PLACE, type Place } from '../support/place.ts'
 
@@ -39,7 +40,7 @@ const closedWay = () => {
   return outbound
 }
 
-const engineOf = (place: Place, more: Partial<EngineDeps> = {}) => {
+const engineOf = (place: Place, more: Partial<Context> = {}) => {
   const clock = createFakeClock()
   const log = createFakeLog()
   const events = createEvents({ clock, log })
@@ -52,6 +53,7 @@ const engineOf = (place: Place, more: Partial<EngineDeps> = {}) => {
       clock,
       log,
       env: place.env,
+      ...NO_DAEMON,
       ...more,
     })
   return { clock, log, events, open }
@@ -99,40 +101,42 @@ test('the form of an App names this machine, asks for what all profiles need, an
   )
 })
 
-test("GitHub's clock is remembered, within its bounds, and each call is counted under the name of this program", async t => {
-  const store = openMemoryStore(emptyDisk())
-  const { config } = createPlace(t)
+test("GitHub's clock is remembered, within its bounds", t => {
+  const { facts } = openMemoryStore(emptyDisk())
   const clock = createFakeClock()
   const log = createFakeLog()
-  const sent: string[] = []
-  const fetch: Fetch = async (_url, { headers = {} } = {}) => {
-    sent.push(headers['user-agent'] ?? '')
-    throw new Failure('unreachable', 'nobody there')
-  }
-  const begin = () =>
-    createWayToGitHub({ config: () => config, store, outbound: { ...closedWay(), fetch }, clock, log })
-  const { githubClock, keepTime, github, calls } = begin()
+  const begin = () => rememberTime({ clock, log }, facts)
+  const { githubClock, keepTime } = begin()
   keepTime()
-  t.is(store.facts.find('clock-least-ms'), undefined, 'nothing was told yet')
+  t.is(facts.find('clock-least-ms'), undefined, 'nothing was told yet')
   githubClock.learn(new Date(START_MS + 90_000).toUTCString(), clock.now())
   t.like(log.lines.at(-1), { level: 'warn', fields: { seconds: 91 } })
-  t.is(store.facts.find('clock-offset-ms'), 90_500)
+  t.is(facts.find('clock-offset-ms'), 90_500)
   keepTime()
-  t.is(store.facts.find('clock-least-ms'), START_MS + 90_500)
+  t.is(facts.find('clock-least-ms'), START_MS + 90_500)
   const again = begin().githubClock
   t.is(again.offsetMs(), 90_500)
   clock.setWallBy(-3_600_000)
   t.is(begin().githubClock.now(), START_MS + 90_500, 'a clock that was set back does not count')
   for (const nonsense of [1e300, 'soon', null]) {
-    store.facts.put('clock-offset-ms', nonsense)
-    store.facts.put('clock-least-ms', nonsense)
+    facts.put('clock-offset-ms', nonsense)
+    facts.put('clock-least-ms', nonsense)
     t.is(begin().githubClock.offsetMs(), 0)
     t.is(begin().githubClock.now(), clock.now())
   }
-  t.is((await failureOf(github.findPagesUrl())).code, 'unreachable')
-  t.is(calls.read().unanswered, 1)
+})
+
+test('each call is counted, under the name of this program', async t => {
+  const sent: string[] = []
+  const fetch: Fetch = async (_url, { headers = {} } = {}) => {
+    sent.push(headers['user-agent'] ?? '')
+    throw new Failure('unreachable', 'nobody there')
+  }
+  const engine = engineOf(createPlace(t), { outbound: { ...closedWay(), fetch } }).open()
+  t.teardown(() => engine.close())
+  t.is((await failureOf(engine.link.findPagesUrl())).code, 'unreachable')
+  t.is(engine.figures().calls.unanswered, 1)
   t.regex(sent.join(), /^ghconnectd\/\d+\.\d+\.\d+/)
-  t.true(sent.join().startsWith(USER_AGENT))
 })
 
 test('a bundle that waits lies beside the store, for its owner alone, until it is dropped', t => {
@@ -161,7 +165,7 @@ test('what was counted and owed is on the disk after the end, and nothing is hel
   place.keep({ connection: LIVE_HERE, installations: LIVE.installations })
   const { open, events, clock } = engineOf(place)
   const engine = open()
-  engine.operations.noteRequest(peerOf(7), 'GET /v1/status')
+  engine.noteRequest(peerOf(7), 'GET /v1/status')
   events.emit({ event: 'token-refreshed' })
   engine.heartbeat.start()
   engine.close()
@@ -174,7 +178,7 @@ test('what was counted and owed is on the disk after the end, and nothing is hel
   )
   events.emit({ event: 'token-refreshed' })
   const again = open()
-  t.is(again.operations.history.hours()[0]?.refreshed, 1)
+  t.is(again.history.hours()[0]?.refreshed, 1)
   again.close()
 })
 
@@ -201,8 +205,8 @@ test('credentials of another machine are quarantined before anybody can ask for 
   const { open } = engineOf(place, { host: () => ({ machineId: 'another', hostname: 'copy.example.com' }) })
   const engine = open()
   t.teardown(() => engine.close())
-  t.is(engine.operations.connectionState.read().connection.kind, 'quarantined')
-  t.is(engine.parts.store.connection.read().connection.kind, 'quarantined')
+  t.is(engine.connectionState.read().connection.kind, 'quarantined')
+  t.is(engine.store.connection.read().connection.kind, 'quarantined')
 })
 
 test('without a page nothing is enabled that would need it', async t => {
@@ -210,8 +214,8 @@ test('without a page nothing is enabled that would need it', async t => {
   const { open } = engineOf(place, { pageFault: () => new Failure('socket-in-use', 'the port is taken') })
   const engine = open()
   t.teardown(() => engine.close())
-  t.is((await failureOf(engine.operations.enable.begin(ORG))).code, 'socket-in-use')
-  t.is((await engine.operations.enable.begin(ENTERPRISE)).how, 'import')
+  t.is((await failureOf(engine.enable.begin(ORG))).code, 'socket-in-use')
+  t.is((await engine.enable.begin(ENTERPRISE)).how, 'import')
 })
 
 test('recovery keys get the keys of store and log at the start, and again after each swap of the store', async t => {
@@ -220,9 +224,9 @@ test('recovery keys get the keys of store and log at the start, and again after 
   const { open } = engineOf(place)
   const engine = open()
   t.teardown(() => engine.close())
-  const { recovery, disable, snapshots } = engine.operations
+  const { recovery, disable, snapshots } = engine
   await recovery.ensureWrap()
-  t.true(engine.parts.store.hasRecoveryWrap())
+  t.true(engine.store.hasRecoveryWrap())
   await recovery.add(OTHER_RECOVERY.recipient)
   t.deepEqual(recovery.recipients(), [RECOVERY.recipient, OTHER_RECOVERY.recipient])
   waitingBundleAt(place.state).put(Buffer.from('no bundle'))
@@ -230,9 +234,9 @@ test('recovery keys get the keys of store and log at the start, and again after 
   t.is(waitingBundleAt(place.state).find(), undefined, 'what waited goes with the connection')
   t.false(snapshots.exportsWaiting())
   // Told by the change of state: nobody else asks for it.
-  for (let tries = 0; tries < 500 && !engine.parts.store.hasRecoveryWrap(); tries += 1)
+  for (let tries = 0; tries < 500 && !engine.store.hasRecoveryWrap(); tries += 1)
     await new Promise(resolve => void setImmediate(resolve))
-  t.true(engine.parts.store.hasRecoveryWrap())
+  t.true(engine.store.hasRecoveryWrap())
 })
 
 test('an engine without a daemon asks no cluster, and takes the key that it is given', t => {
@@ -243,7 +247,7 @@ test('an engine without a daemon asks no cluster, and takes the key that it is g
   const engine = engineOf(place, { storeKey: key, offline: true }).open()
   t.teardown(() => engine.close())
   t.is(engine.whyNotCalling(), undefined)
-  t.is(engine.operations.connectionState.read().connection.kind, 'connected')
+  t.is(engine.connectionState.read().connection.kind, 'connected')
 })
 
 /** GitHub for one App with one installation; it says what was asked. */
@@ -278,7 +282,7 @@ test('an App that is imported is connected with its key on the disk, and proven 
   const { fetch, asked } = githubOf(() => scene.clock.now())
   const { open, clock } = engineOf(place, { outbound: { ...closedWay(), fetch } })
   const engine = open()
-  const { importApp, connectionState, keys, figures } = engine.operations
+  const { importApp, connectionState, keys, figures } = engine
   await importApp({ appId: 42, pem: new Secret(TEST_PEM) })
   for (let tries = 0; tries < 200 && figures().live === 0; tries += 1) await clock.advance(0)
   t.is(connectionState.read().connection.kind, 'connected')

@@ -2,6 +2,7 @@
 
 import { writeFileSync } from 'node:fs'
 import test, { type ExecutionContext } from 'ava'
+import type { Engine } from '../../src/core/engine.ts'
 import { createProbe } from '../../src/core/probe.ts'
 import { createDoctor } from '../../src/doctor/doctor.ts'
 import type { Connection } from '../../src/protocol/connection.ts'
@@ -9,7 +10,7 @@ import { Failure } from '../../src/protocol/errors.ts'
 import type { Passage } from '../../src/protocol/passage.ts'
 import type { CheckRow } from '../../src/protocol/wire-check.ts'
 import { STORE_KEY } from './store/samples.ts'
-import { keeperOf } from '../support/keeper-rig.ts'
+import { engineStateOf } from '../support/engine-state-rig.ts'
 import { type createPlace, LIVE_HERE, OTHER_KEY } from '../support/place.ts'
 
 const doctorOf = (
@@ -17,9 +18,9 @@ const doctorOf = (
   more: Partial<Parameters<typeof createProbe>[0]> = {},
   options: Parameters<typeof createPlace>[1] = {},
 ) => {
-  const rig = keeperOf(t, options)
+  const rig = engineStateOf(t, options)
   rig.keep({ connection: LIVE_HERE })
-  rig.keeper.open()
+  rig.engineState.open()
   const asked: string[] = []
   const probe = createProbe({
     config: rig.current,
@@ -33,8 +34,8 @@ const doctorOf = (
       },
     },
     clock: rig.clock,
-    standing: rig.keeper.standing,
-    engine: rig.keeper.engine,
+    standing: rig.engineState.standing,
+    engine: rig.engineState.engine,
     ...more,
   })
   const doctor = createDoctor(probe)
@@ -44,23 +45,22 @@ const doctorOf = (
   }
   return { ...rig, doctor, check, asked }
 }
-type Engine = ReturnType<ReturnType<typeof keeperOf>['keeper']['engine']>
 /** The engine as it is open, with another connection in its store. */
 const holding = (engine: Engine, connection: Connection): Engine => {
-  const { store } = engine.parts
+  const { store } = engine
   const read = () => ({ ...store.connection.read(), connection })
-  return { ...engine, parts: { ...engine.parts, store: { ...store, connection: { ...store.connection, read } } } }
+  return { ...engine, store: { ...store, connection: { ...store.connection, read } } }
 }
 
 test('an open store is read page by page, and its key is tried as the next start would', async t => {
-  const { check, keeper, key } = doctorOf(t)
+  const { check, engineState, key } = doctorOf(t)
   t.like((await check())('store'), { verdict: 'ok', evidence: 'Each page is whole, and the store key opens it.' })
   writeFileSync(key, OTHER_KEY)
   t.like((await check())('store'), { verdict: 'failed', code: 'wrong-store-key' })
   writeFileSync(key, 'short')
   t.like((await check())('store'), { verdict: 'failed', code: 'locked' })
   writeFileSync(key, STORE_KEY)
-  Object.assign(keeper.engine().parts.store, {
+  Object.assign(engineState.engine().store, {
     check() {
       throw new Failure('store-corrupt', 'a page is damaged')
     },
@@ -101,21 +101,21 @@ test('the configuration tells its file, its profiles and what is doubtful in it'
 
 test('of a single node there is no cluster, and what fails otherwise is told', async t => {
   t.is((await doctorOf(t).check())('cluster')?.verdict, 'skipped')
-  const { check, keeper } = doctorOf(t)
-  Object.assign(keeper.operations(), { cluster: () => Promise.reject(new Failure('cluster-unreachable', 'no etcd')) })
+  const { check, engineState } = doctorOf(t)
+  Object.assign(engineState.engine(), { cluster: () => Promise.reject(new Failure('cluster-unreachable', 'no etcd')) })
   t.like((await check())('cluster'), { verdict: 'failed', code: 'cluster-unreachable' })
 })
 
 test('no call leaves a node that is mute, or whose credentials are quarantined', async t => {
   let mute: Failure | undefined = new Failure('isolated', 'cut off since noon')
-  const { check, asked, keeper } = doctorOf(t, { engine: () => opened() })
-  let opened = (): Engine => ({ ...keeper.engine(), whyNotCalling: () => mute })
+  const { check, asked, engineState } = doctorOf(t, { engine: () => opened() })
+  let opened = (): Engine => ({ ...engineState.engine(), whyNotCalling: () => mute })
   t.like((await check())('dns'), {
     verdict: 'skipped',
     evidence: `Not asked: ${mute.entry.title}: cut off since noon.`,
   })
   mute = undefined
-  opened = () => holding(keeper.engine(), { ...LIVE_HERE, kind: 'quarantined', evidence: 'moved' })
+  opened = () => holding(engineState.engine(), { ...LIVE_HERE, kind: 'quarantined', evidence: 'moved' })
   t.regex((await check())('dns')?.evidence ?? '', /the credentials are quarantined, and no call goes out/)
   t.deepEqual(asked, [])
 })
@@ -144,9 +144,9 @@ const KINDS: readonly (readonly [Connection, RegExp])[] = [
   [{ ...LIVE_HERE, kind: 'disconnecting', step: 'revoke', deadlineMs: 2 }, /a disable is under way/],
 ]
 test('without an App to ask as, the rows of GitHub say why', async t => {
-  const { check, keeper } = doctorOf(t, {
+  const { check, engineState } = doctorOf(t, {
     outbound: { examine: async () => THROUGH },
-    engine: () => holding(keeper.engine(), held),
+    engine: () => holding(engineState.engine(), held),
   })
   let held: Connection = LIVE_HERE
   for (const [connection, why] of KINDS) {

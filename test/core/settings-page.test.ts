@@ -12,21 +12,21 @@ import { createHolderTurns } from '../../src/core/peers/turns.ts'
 import { createClock } from '../../src/service/clock.ts'
 import { createSettingsPage } from '../../src/core/settings-page.ts'
 import { failureOf, START_MS, thrownBy } from '../support/fakes.ts'
-import { keeperOf } from '../support/keeper-rig.ts'
+import { engineStateOf } from '../support/engine-state-rig.ts'
 import { LISTENING } from '../support/listening.ts'
 import { peerOf } from '../support/operations-rig.ts'
 import { freePort } from '../support/ports.ts'
 import { CHECKED } from '../support/web-rig.ts'
 
 const pageOf = (t: ExecutionContext, toml: string, activated = new Map<string, number>()) => {
-  const rig = keeperOf(t)
+  const rig = engineStateOf(t)
   rig.configure(toml.replace('FOLDER', rig.folder))
-  rig.keeper.open()
+  rig.engineState.open()
   let peer: Peer = peerOf(5)
   const asked: string[] = []
   const page = createSettingsPage({
     config: rig.current,
-    keeper: rig.keeper,
+    state: rig.engineState,
     events: rig.events,
     attest: () => ({ peer, assertAlive() {}, release() {} }),
     turns: createHolderTurns(),
@@ -98,7 +98,7 @@ const HERE = {
 }
 
 test('a link leads into the page, which shows and changes what the daemon holds', async t => {
-  const { page, listen, folder, keeper, asked } = pageOf(t, BEHIND)
+  const { page, listen, folder, engineState, asked } = pageOf(t, BEHIND)
   await listen()
   const to = { socketPath: join(folder, 'web.sock') }
   t.is(statSync(to.socketPath).mode & 0o777, 0o666, 'as a port is open to everybody')
@@ -107,7 +107,7 @@ test('a link leads into the page, which shows and changes what the daemon holds'
   t.is(expiresAtMs, START_MS + 5 * 60_000)
   const entry = await send(to, new URL(url).pathname, { method: 'POST', headers: HERE })
   t.is(entry.status, 303)
-  t.like(keeper.operations().auditLog.read({ limit: 1 })[0], {
+  t.like(engineState.engine().auditLog.read({ limit: 1 })[0], {
     event: 'admin.request',
     detail: 'page: sign in',
     uid: 1_000,

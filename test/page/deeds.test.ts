@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from 'ava'
 import { Failure } from '../../src/protocol/errors.ts'
 import type { DisableOptions } from '../../src/core/connection/disable.ts'
 import type { ImportOptions } from '../../src/core/connection/keys.ts'
-import type { Operations } from '../../src/core/operations.ts'
+import type { Engine } from '../../src/core/engine.ts'
 import { settle } from '../support/fakes.ts'
 import { connectedRig, ORG, peerOf } from '../support/operations-rig.ts'
 import { createWebRig, type WebRigOptions } from '../support/web-rig.ts'
@@ -13,7 +13,7 @@ const signedIn = async (t: ExecutionContext, options: WebRigOptions = {}, uid = 
   const web = await createWebRig(options)
   t.teardown(() => web.close())
   const session = await web.signIn(peerOf(uid))
-  const replace = (some: Partial<Operations>): void => void Object.assign(web.deps.operations(), some)
+  const replace = (some: Partial<Engine>): void => void Object.assign(web.deps.operations(), some)
   return { ...web, ...session, replace }
 }
 const connected = async (t: ExecutionContext, uid = 0) => {

@@ -16,7 +16,7 @@ import { attestPeers, createHttpServer, type Handler } from '../../src/core/api/
 import type { Failure } from '../../src/protocol/errors.ts'
 import type { Peer } from '../../src/protocol/profile.ts'
 import { createEvents } from '../../src/core/audit/events.ts'
-import type { Operations } from '../../src/core/operations.ts'
+import type { Engine } from '../../src/core/engine.ts'
 import { createRateLimit } from '../../src/core/peers/rate-limit.ts'
 import type { Clock } from '../../src/service/clock.ts'
 import { createFakeClock, createFakeLog } from './fakes.ts'
@@ -26,7 +26,7 @@ export type ApiRigOptions = {
   readonly socket?: SocketName
   /** Who connects next. */
   readonly peer?: () => Peer
-  readonly operations?: Partial<Operations>
+  readonly operations?: Partial<Engine>
   /** Why the store is closed, where it is. */
   readonly closed?: () => Failure | undefined
   readonly state?: () => string
@@ -49,7 +49,7 @@ export const createApiRig = async (t: ExecutionContext, options: ApiRigOptions =
   const server = createHttpServer((incoming, outgoing) => handler(incoming, outgoing), after)
   const peers = attestPeers(server, () => ({ peer: peer(), assertAlive() {}, release() {} }))
   // What a test does not give it does not reach.
-  const operations: Operations = Object.assign(
+  const operations: Engine = Object.assign(
     {} as never,
     { status: { reasonsNotReady: () => [] } },
     options.operations,
@@ -71,7 +71,7 @@ export const createApiRig = async (t: ExecutionContext, options: ApiRigOptions =
     options.backend,
   )
   const rateLimit = createRateLimit({ clock })
-  const store = (): Operations => {
+  const store = (): Engine => {
     const failure = options.closed?.()
     if (failure) throw failure
     return operations

@@ -6,7 +6,7 @@ import type { Peer } from '../../src/protocol/profile.ts'
 import type { CheckReport } from '../../src/protocol/wire-check.ts'
 import { createAuditLog } from '../../src/core/audit/audit.ts'
 import { createEvents } from '../../src/core/audit/events.ts'
-import type { Operations } from '../../src/core/operations.ts'
+import type { Engine } from '../../src/core/engine.ts'
 import { createRefreshHistory } from '../../src/core/tokens/refresh-history.ts'
 import { nameOf } from '../../src/core/audit/audit-writer.ts'
 import type { WebDeps, WebSettings } from '../../src/page/requests.ts'
@@ -75,7 +75,7 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
   const auditLog = createAuditLog({ auditStore: openMemoryAudit(disk), archive, clock, log, ...room })
   const history = createRefreshHistory({ facts: rig.store.facts, events, clock, log })
   const recipients: string[] = []
-  const operations: Operations = {
+  const operations: Engine = {
     ...rig,
     issuer: { ...rig.issuer, deny: never },
     gateway: { pass: never } as never,
@@ -89,13 +89,23 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
     explain: never,
     features: { list: never, warnings: () => [] },
     figures: never,
+    membership: () => undefined,
+    appForm: never,
+    formUrl: never,
+    wantedPermissions: never,
+    readKey: never,
+    whyNotCalling: () => undefined,
+    probe: never,
+    inStep: never,
+    rest: never,
+    close: never,
     history,
-    noteRequest: (peer, detail) => rig.audit.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
+    noteRequest: (peer: Peer, detail: string) => rig.audit.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
     refresh: rig.heartbeat.force,
   }
   const unlocked: string[] = []
   let { closed } = options
-  const opened = (): Operations => {
+  const opened = (): Engine => {
     if (closed) throw closed
     return operations
   }

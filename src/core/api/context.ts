@@ -9,7 +9,7 @@ import type { CheckReport, CheckRow } from '../../protocol/wire-check.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
 import type { Events } from '../audit/events.ts'
-import type { Operations } from '../operations.ts'
+import type { Engine } from '../engine.ts'
 import type { RateLimit } from '../peers/rate-limit.ts'
 import type { HolderTurns } from '../peers/turns.ts'
 import type { Restored, RestoreWish } from '../snapshot/snapshots.ts'
@@ -23,7 +23,7 @@ export type Api = {
   /** Attests the callers of this socket's server. */
   readonly peers: Peers
   /** Throws while the store is closed. */
-  readonly operations: () => Operations
+  readonly operations: () => Engine
   readonly backend: Backend
   readonly events: Events
   readonly metrics: Metrics

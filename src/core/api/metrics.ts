@@ -3,7 +3,7 @@
 import type { Code } from '../../protocol/errors.ts'
 import { createHistogram, type Histogram } from '../../protocol/histogram.ts'
 import type { Events } from '../audit/events.ts'
-import type { Operations } from '../operations.ts'
+import type { Engine } from '../engine.ts'
 import type { Clock } from '../../service/clock.ts'
 
 export type Metrics = {
@@ -17,7 +17,7 @@ export type Metrics = {
 export const createMetrics = (deps: {
   clock: Clock
   events: Events
-  operations: () => Operations
+  operations: () => Engine
   state: () => string
   version: string
 }): Metrics => {

@@ -5,7 +5,7 @@ import type { Code } from '../../protocol/errors.ts'
 import type { Histogram, Tally } from '../../protocol/histogram.ts'
 import type { Status } from '../../protocol/wire.ts'
 import type { FigureReadings } from './figures.ts'
-import type { Operations } from '../operations.ts'
+import type { Engine } from '../engine.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { MetricName } from './metric-table.ts'
 import { classOf } from './refusal-class.ts'
@@ -42,7 +42,7 @@ const oneOf = (name: MetricName, label: string, { all, is }: { all: readonly str
 
 /** All that is known at this moment; while the store is closed that is little. */
 export const gather = (from: {
-  operations: () => Operations
+  operations: () => Engine
   state: () => string
   clock: Pick<Clock, 'now'>
   version: string
@@ -85,7 +85,7 @@ export const gather = (from: {
 
 const countOf = ({ counts }: Tally): number => counts.reduce((sum, count) => sum + count, 0)
 
-const readStatus = ({ status }: Operations): Reading[] => {
+const readStatus = ({ status }: Engine): Reading[] => {
   const whole = status.whole()
   const warned = Map.groupBy(whole.warnings, ({ code }) => code)
   return [

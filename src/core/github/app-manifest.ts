@@ -4,7 +4,8 @@ import { createHash } from 'node:crypto'
 import type { Account } from '../../protocol/connection.ts'
 import { ownerSettingsPath } from '../../protocol/connection.ts'
 import { Failure } from '../../protocol/errors.ts'
-import type { Permissions } from '../../protocol/scope.ts'
+import { type Permissions, unitePermissions } from '../../protocol/scope.ts'
+import type { Config } from '../../service/config.ts'
 
 /** As GitHub takes it. No `hook_attributes` and no `default_events`: either would ask for a webhook URL. */
 export type AppManifest = {
@@ -130,6 +131,31 @@ const FORM_FIELDS = new Set([
   'single_file_name',
   'device_flow_enabled',
 ])
+
+/** The forms with which an App is created, as the configuration fills them in. */
+export const createForms = (config: () => Config) => {
+  const outline = () => {
+    const { appliance, app, policy, web } = config()
+    return {
+      name: app.name,
+      url: appliance.url,
+      description: `GitHub Connect of ${appliance.hostname}`,
+      permissions: unitePermissions([app.permissions, ...policy.profiles.map(profile => profile.permissions)]),
+      setupUrl: `${web.publicUrl}/setup`,
+    }
+  }
+  /** The form's address: our page for a manifest, GitHub's pre-filled form for an enterprise. */
+  const formUrl = (account: Account, state: string): string =>
+    account.type === 'enterprise'
+      ? enterprisePrefill(config().github.url, account, outline())
+      : `${config().web.publicUrl}/enable/${state}`
+  const appForm = (account: Account, state: string) => ({
+    action: manifestAction(config().github.url, account, state),
+    manifest: appManifest({ ...outline(), redirectUrl: `${config().web.publicUrl}/callback` }),
+    permissions: outline().permissions,
+  })
+  return { formUrl, appForm, wantedPermissions: () => outline().permissions }
+}
 
 const newAppUrl = (githubUrl: string, account: Account): string =>
   `${githubUrl.replace(/\/+$/, '')}${ownerSettingsPath({ ...account, login: encodeURIComponent(account.login) })}/new`

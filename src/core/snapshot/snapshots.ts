@@ -7,7 +7,8 @@ import { assertSameGithub, type GithubAddresses } from '../../protocol/github-ad
 import { ADMIN_PROFILE } from '../../protocol/profile.ts'
 import type { Secret } from '../../protocol/secret.ts'
 import type { Clock } from '../../service/clock.ts'
-import type { ConfigText } from '../../service/config-texts.ts'
+import type { Config } from '../../service/config.ts'
+import { type ConfigText, configTextsForBundle } from '../../service/config-texts.ts'
 import type { Log } from '../../service/log.ts'
 import type { BundleOptions } from './bundle.ts'
 import type { BundleContent } from './content.ts'
@@ -298,6 +299,13 @@ export type SnapshotSettings = {
   readonly github: GithubAddresses
   configuration(): readonly ConfigText[]
 }
+
+export const snapshotSettings = ({ file, snapshot, github }: Config): SnapshotSettings => ({
+  trusted: snapshot.trusted,
+  includeToken: snapshot.includeToken,
+  github,
+  configuration: () => configTextsForBundle(file),
+})
 
 /** What a bundle holds of a store's content; for the export of a daemon and for the one without. */
 export const contentOf = (

@@ -1,11 +1,26 @@
 // The sealed bundle that waits for its identity: kept whole beside the store, told by its header.
 
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { Failure } from '../../protocol/errors.ts'
+import { syncFolder, writeDurably } from '../../service/files.ts'
 import type { Log } from '../../service/log.ts'
 import type { BundleHeader } from './header.ts'
 
 /** Where it is kept. */
 export type WaitingBundle = { find(): Uint8Array | undefined; put(bundle: Uint8Array): void; remove(): void }
+
+export const waitingBundleAt = (state: string): WaitingBundle => {
+  const path = join(state, 'waiting.bundle')
+  return {
+    find: () => (existsSync(path) ? readFileSync(path) : undefined),
+    put: bundle => writeDurably(path, bundle, 0o600),
+    remove() {
+      rmSync(path, { force: true })
+      syncFolder(state)
+    },
+  }
+}
 
 export type WaitingRoom = {
   find(): { readonly bundle: Uint8Array; readonly header: BundleHeader } | undefined

@@ -6,7 +6,7 @@ import { setImmediate } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { createBodyBudgets } from '../../../src/core/api/body.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
-import type { Operations } from '../../../src/core/operations.ts'
+import type { Engine } from '../../../src/core/engine.ts'
 import { ANSWERS } from '../../../src/core/peers/rate-limit.ts'
 import type { HolderTurns } from '../../../src/core/peers/turns.ts'
 import { type ApiRigOptions, createApiRig } from '../../support/api-rig.ts'
@@ -18,7 +18,7 @@ const codeIn = (fields?: Readonly<Record<string, unknown>>): unknown => {
 }
 
 const JSON_TYPE = 'content-type: application/json'
-const deskThat = (answer: () => unknown): Partial<Operations> => ({ issuer: { answer } }) as unknown as Operations
+const deskThat = (answer: () => unknown): Partial<Engine> => ({ issuer: { answer } }) as unknown as Engine
 const GIVEN = { token: 'ghs_x', expires_at: '2026-05-01T13:00:00.000Z' }
 
 /** Turns that are all taken at once, and noted. */
@@ -65,7 +65,7 @@ test('an answer that is given again is made a text once; any other one is told a
 test('git is answered in its own words: from what it says of host and path, or from JSON, and with nothing where it means another host', async t => {
   const asked: unknown[] = []
   const rig = await createApiRig(t, {
-    operations: { issuer: { answer: (request: unknown) => (asked.push(request), GIVEN) } } as unknown as Operations,
+    operations: { issuer: { answer: (request: unknown) => (asked.push(request), GIVEN) } } as unknown as Engine,
     backend: { githubUrl: () => 'https://github.com' },
   })
   const asGit = (body: string, type = 'text/x-git-credential') =>
@@ -161,7 +161,7 @@ test('a problem names its type, the path that it is of, and what to do; no one o
 test('the daemon says that it lives, whether it can serve, and why not, also while its store is closed', async t => {
   const now: { reasons: string[]; closed?: Failure } = { reasons: [] }
   const rig = await createApiRig(t, {
-    operations: { status: { reasonsNotReady: () => now.reasons } } as unknown as Operations,
+    operations: { status: { reasonsNotReady: () => now.reasons } } as unknown as Engine,
     closed: () => now.closed,
   })
   const ready = async () => {
@@ -184,7 +184,7 @@ test('whoever reads the metrics finds each request that was answered and each re
     operations: {
       gateway: { forward: async () => ({ status: 201, headers: {}, body: Readable.from(['x']) }) },
       issuer: { answer: () => GIVEN },
-    } as unknown as Operations,
+    } as unknown as Engine,
   })
   for (const line of ['GET /v1/status', 'GET /v1/status', 'GET /v1/nothing', 'GET /v1/github/app', 'GET /v1/github/x'])
     await ask(line)
@@ -237,7 +237,7 @@ test('a route that takes bundles reads more than others do, from a room of its o
     operations: {
       status: { standing: () => ({ state: '', meaning: '', next: '' }) },
       noteRequest() {},
-    } as unknown as Operations,
+    } as unknown as Engine,
     backend: {
       restore: async bytes => (got.push(bytes.length), { outcome: 'restored', header: {} as never, warnings: [] }),
     },
@@ -315,7 +315,7 @@ test('a body is JSON, and says which field is wrong', async t => {
 test('requests are remembered in bounded number, each for the route that checked it', async t => {
   const requests: unknown[] = []
   const options: ApiRigOptions = {
-    operations: { issuer: { answer: (request: unknown) => (requests.push(request), GIVEN) } } as unknown as Operations,
+    operations: { issuer: { answer: (request: unknown) => (requests.push(request), GIVEN) } } as unknown as Engine,
   }
   const { open } = await createApiRig(t, options)
   const bodies = ['first', ...Array.from({ length: 512 }, (_, n) => `number-${n}`), 'first'].map(profile =>

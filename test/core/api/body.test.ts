@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
-import type { Operations } from '../../../src/core/operations.ts'
+import type { Engine } from '../../../src/core/engine.ts'
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { ASSURED_BYTES, createBodyBudget, createBodyBudgets, PIECE_BYTES } from '../../../src/core/api/body.ts'
@@ -26,7 +26,7 @@ const setUp = async (t: Parameters<typeof createApiRig>[0], socket: 'admin' | 't
       list: () => [],
     },
     noteRequest: (_: unknown, what: string) => void notes.push([what, keys.length]),
-  } as unknown as Operations
+  } as unknown as Engine
   return { ...(await createApiRig(t, { socket, operations })), requests, keys, notes }
 }
 
@@ -145,7 +145,7 @@ const DESK = {
       return { token: 'ghs_x' }
     },
   },
-} as unknown as Operations
+} as unknown as Engine
 
 type ApiRig = Awaited<ReturnType<typeof createApiRig>>
 /** Of a token request with this body: a refusal for want of room is told after a moment. */
@@ -246,7 +246,7 @@ test('what still comes of a body that had no room takes none from its holder', a
 
 test('beyond the budget the gateway streams a body whole instead of holding it', async t => {
   const got: { held: boolean; text: string }[] = []
-  const forward: Operations['gateway']['forward'] = async ({ readBody }) => {
+  const forward: Engine['gateway']['forward'] = async ({ readBody }) => {
     const body = await readBody?.()
     const pieces: Buffer[] = []
     if (typeof body === 'function') for await (const piece of body()) pieces.push(Buffer.from(piece))

@@ -10,7 +10,7 @@ import type { Api } from '../../../src/core/api/context.ts'
 import { passOn } from '../../../src/core/api/gateway.ts'
 import { asFailure, Failure } from '../../../src/protocol/errors.ts'
 import type { Forwarded, GatewayRequest, RequestBody } from '../../../src/core/tokens/gateway.ts'
-import type { Operations } from '../../../src/core/operations.ts'
+import type { Engine } from '../../../src/core/engine.ts'
 import { BYTES } from '../../../src/core/peers/rate-limit.ts'
 import { createApiRig } from '../../support/api-rig.ts'
 import { createFakeClock } from '../../support/fakes.ts'
@@ -23,7 +23,7 @@ test("a peer that died while GitHub was asked gets nothing of GitHub's answer", 
     if (!alive) throw new Failure('peer-gone', 'the process ended')
   }
   const body = Readable.from(['a secret of the repository'])
-  const gateway: Operations['gateway'] = {
+  const gateway: Engine['gateway'] = {
     async forward() {
       alive = false
       return { status: 200, headers: { 'x-github-request-id': 'A:1' }, body }
@@ -57,7 +57,7 @@ test("a peer that died while GitHub was asked gets nothing of GitHub's answer", 
 
 test('what is for one hop, or names somebody, goes neither to GitHub nor back', async t => {
   const out: Readonly<Record<string, string>>[] = []
-  const gateway: Operations['gateway'] = {
+  const gateway: Engine['gateway'] = {
     async forward({ headers }) {
       out.push(headers)
       const back = {
@@ -96,7 +96,7 @@ for (const [what, head, begin] of [
 ] as const)
   test(`GitHub is not called for a body ${what} whose sender hangs up`, async t => {
     const calls: unknown[] = []
-    const gateway: Operations['gateway'] = {
+    const gateway: Engine['gateway'] = {
       async forward({ readBody }) {
         const body = readBody?.()
         read.resolve(body)
@@ -116,7 +116,7 @@ for (const [what, head, begin] of [
 
 test('a body in chunks that fits is whole when GitHub is called, and can be sent again', async t => {
   const bodies: unknown[] = []
-  const gateway: Operations['gateway'] = {
+  const gateway: Engine['gateway'] = {
     async forward({ readBody }) {
       bodies.push(await readBody?.())
       return { status: 201, headers: {}, body: Readable.from([]) }
@@ -134,7 +134,7 @@ test('a body in chunks that fits is whole when GitHub is called, and can be sent
 /** A gateway that notes what it is asked to send, and gives this answer. */
 const startGateway = async (t: ExecutionContext, answer: Partial<Forwarded> | (() => Promise<Forwarded>) = {}) => {
   const requests: GatewayRequest[] = []
-  const gateway: Operations['gateway'] = {
+  const gateway: Engine['gateway'] = {
     async forward(request) {
       requests.push(request)
       return typeof answer === 'function' ? answer() : { status: 200, headers: {}, body: Readable.from([]), ...answer }
@@ -237,7 +237,7 @@ test('an answer that stands still for a minute is given up, one that moves is no
 })
 
 /** Its caller has used up what may stream while others ask, and owes a second of it. */
-const startSlowed = async (t: ExecutionContext, forward: Operations['gateway']['forward']) => {
+const startSlowed = async (t: ExecutionContext, forward: Engine['gateway']['forward']) => {
   const rig = await createApiRig(t, { operations: { gateway: { forward } } })
   rig.rateLimit.takeAnswer(peerOf(1001))
   rig.rateLimit.takeBytes(peerOf(1000), BYTES.burst + BYTES.perSecond)
@@ -312,7 +312,7 @@ test('where GitHub answers before it has read everything, the connection ends wi
 test('a body of up to a mebibyte can be sent again; a longer one streams once a little of it is there', async t => {
   const bodies: RequestBody[] = []
   let read = Promise.withResolvers<void>()
-  const gateway: Operations['gateway'] = {
+  const gateway: Engine['gateway'] = {
     async forward({ readBody }) {
       const body = await readBody?.()
       if (body !== undefined) bodies.push(body)

@@ -5,7 +5,7 @@ import { openApiDocument } from '../../../src/core/api/openapi.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import type { Peer, Policy } from '../../../src/protocol/profile.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
-import type { Operations } from '../../../src/core/operations.ts'
+import type { Engine } from '../../../src/core/engine.ts'
 import { createApiRig, type Spoken } from '../../support/api-rig.ts'
 import { createChecker } from '../../support/openapi-answers.ts'
 import { peerOf } from '../../support/operations-rig.ts'
@@ -41,7 +41,7 @@ const plain = (given: unknown): unknown => {
 }
 const peerName = (attested: unknown): string => `uid ${(attested as { peer: Peer }).peer.uid}`
 
-/** Operations that note what they are called with, and give what each route has to make an answer of. */
+/** Engine that note what they are called with, and give what each route has to make an answer of. */
 const setUp = async (t: ExecutionContext, socket: 'admin' | 'token' = 'admin') => {
   const calls: unknown[][] = []
   const now: { status: object; closed?: Failure; noteFails: boolean; unlockFails: boolean } = {
@@ -99,7 +99,7 @@ const setUp = async (t: ExecutionContext, socket: 'admin' | 'token' = 'admin') =
       if (now.noteFails) throw new Failure('audit-unavailable', 'the log is closed')
       calls.push(['noted', peerName({ peer }), detail])
     },
-  } as unknown as Operations
+  } as unknown as Engine
   const rig = await createApiRig(t, {
     socket,
     operations,
@@ -316,7 +316,7 @@ test('a bundle is sent as bytes that nobody keeps, and the memory that it took i
       snapshots: { export: async () => bundle, exportsWaiting: () => false },
       recovery: { recipients: () => [RECIPIENT] },
       noteRequest() {},
-    } as unknown as Operations,
+    } as unknown as Engine,
   })
   const sent = await rig.ask('POST /v1/snapshots')
   t.is(sent.status, 200)

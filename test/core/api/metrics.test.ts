@@ -7,7 +7,7 @@ import { createHistogram } from '../../../src/protocol/histogram.ts'
 import type { Status } from '../../../src/protocol/wire.ts'
 import { createEvents } from '../../../src/core/audit/events.ts'
 import type { FigureReadings } from '../../../src/core/api/figures.ts'
-import type { Operations } from '../../../src/core/operations.ts'
+import type { Engine } from '../../../src/core/engine.ts'
 import { createFakeClock, createFakeLog, START_MS } from '../../support/fakes.ts'
 
 const SECOND = 1_000
@@ -74,7 +74,7 @@ const setUp = (status: Partial<Status> = STATUS, figures: FigureReadings = FIGUR
   const operations = {
     status: { whole: () => status, reasonsNotReady: () => now.reasons },
     figures: () => figures,
-  } as unknown as Operations
+  } as unknown as Engine
   const metrics = createMetrics({
     clock,
     events,

@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import { Failure } from '../../../src/protocol/errors.ts'
-import type { Operations } from '../../../src/core/operations.ts'
+import type { Engine } from '../../../src/core/engine.ts'
 import type { RestoreWish } from '../../../src/core/snapshot/snapshots.ts'
 import { createApiRig } from '../../support/api-rig.ts'
 import { settle } from '../../support/fakes.ts'
@@ -37,7 +37,7 @@ const setUp = async (t: Parameters<typeof createApiRig>[0]) => {
     },
     status: { standing: () => ({ state: now.state, meaning: '', next: '' }), reasonsNotReady: () => [] },
     noteRequest() {},
-  } as unknown as Operations
+  } as unknown as Engine
   const rig = await createApiRig(t, {
     socket: 'admin',
     peer: () => peerOf(now.uid),

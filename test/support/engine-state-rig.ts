@@ -1,14 +1,22 @@
-// The keeper of an engine over the real disk, with a clock of its own and no way out of the machine.
+// The state of an engine over the real disk, with a clock of its own and no way out of the machine.
 
 import type { ExecutionContext } from 'ava'
-import { keepEngine } from '../../src/core/engine-keeper.ts'
+import { createEngineState } from '../../src/core/engine-state.ts'
 import { NO_PROXY } from '../../src/core/offline.ts'
 import { createEvents } from '../../src/core/audit/events.ts'
 import { createOutbound } from '../../src/core/outbound/outbound.ts'
 import { createFakeClock, createFakeLog } from './fakes.ts'
 import { createPlace, PLACE } from './place.ts'
 
-export const keeperOf = (t: ExecutionContext, options: Parameters<typeof createPlace>[1] = {}) => {
+/** Nothing is wrong around the engine, and no chance in it. */
+export const NO_DAEMON = {
+  random: () => 0,
+  refused: () => undefined,
+  doubts: () => [],
+  pageFault: () => undefined,
+} as const
+
+export const engineStateOf = (t: ExecutionContext, options: Parameters<typeof createPlace>[1] = {}) => {
   const place = createPlace(t, options)
   const clock = createFakeClock()
   const schedules: { expression: string; isCanceled: boolean }[] = []
@@ -27,23 +35,24 @@ export const keeperOf = (t: ExecutionContext, options: Parameters<typeof createP
   // Nothing may leave the machine, whatever is restored.
   outbound.close()
   let { config } = place
-  const keeper = keepEngine({
+  const engineState = createEngineState({
     config: () => config,
     host: () => PLACE,
     outbound,
+    ...NO_DAEMON,
     events,
     clock: counting,
     log,
     env: place.env,
   })
-  t.teardown(() => keeper.close())
+  t.teardown(() => engineState.close())
   return {
     ...place,
     clock,
     log,
     events,
     outbound,
-    keeper,
+    engineState,
     current: () => config,
     configure: (toml: string) => void (config = place.configure(toml)),
     /** Schedules that hold. */

@@ -1,8 +1,8 @@
 // The forms for a new App: where they lead, where the browser comes back to, and what the App is asked to have.
 
 import test from 'ava'
-import { createForms } from '../../src/core/engine-forms.ts'
-import type { Config } from '../../src/service/config.ts'
+import { createForms } from '../../../src/core/github/app-manifest.ts'
+import type { Config } from '../../../src/service/config.ts'
 
 const allow = { users: [], groups: [], units: [] }
 const config = {

@@ -1,10 +1,10 @@
-// Keeps the engine, or the reason why there is none: a store that cannot be opened is a state of the daemon, and no end of it.
+// The engine, or the reason why there is none: a store that cannot be opened is a state of the daemon, and does not end it.
 
 import { asFailure, Failure } from '../protocol/errors.ts'
 import type { Secret } from '../protocol/secret.ts'
 import { NOTHING_TO_DO } from '../protocol/connection.ts'
 import { isoTime, type PublicStatus } from '../protocol/wire.ts'
-import { type Engine, type EngineDeps, openEngine } from './engine.ts'
+import { type Context, type Engine, openEngine } from './engine.ts'
 import type { Timer } from '../service/clock.ts'
 import type { Restored, RestoreWish } from './snapshot/snapshots.ts'
 import type { StatusReport } from './status.ts'
@@ -13,8 +13,8 @@ import { setAsideClosed, unlockByRecoveryKey } from './snapshot/closed-store.ts'
 import { storeKeyOf } from './store/machine-key.ts'
 
 /** Holds the engine, or the reason why there is none yet, and tries again with each tick of the schedule. */
-export const keepEngine = (deps: EngineDeps) => {
-  const { clock, log } = deps
+export const createEngineState = (context: Context) => {
+  const { clock, log } = context
   let engine: Engine | undefined
   let closed = new Failure('locked', 'the store is not open yet')
   let closedAtMs = clock.now()
@@ -26,7 +26,7 @@ export const keepEngine = (deps: EngineDeps) => {
   const open = (): void => {
     if (engine) return
     try {
-      engine = openEngine(deps)
+      engine = openEngine(context)
       if (started) void beginBeating(engine)
       retry?.cancel()
     } catch (error) {
@@ -58,7 +58,7 @@ export const keepEngine = (deps: EngineDeps) => {
   const describe = (report: (status: StatusReport) => PublicStatus): PublicStatus => {
     if (!engine) return lockedStatus()
     try {
-      return report(engine.operations.status)
+      return report(engine.status)
     } catch (error) {
       log.error('the state cannot be described', { error })
       const meaning = 'The state cannot be described.'
@@ -75,7 +75,7 @@ export const keepEngine = (deps: EngineDeps) => {
     return run
   }
 
-  const place = () => ({ config: deps.config(), storeKey: storeKeyOf(deps.config(), deps.env), log })
+  const place = () => ({ config: context.config(), storeKey: storeKeyOf(context.config(), context.env), log })
 
   return {
     open,
@@ -83,7 +83,7 @@ export const keepEngine = (deps: EngineDeps) => {
     unlock: (identities: readonly Secret[]): Promise<void> =>
       exclusively(async () => {
         if (engine) {
-          await engine.operations.snapshots.unlock(identities)
+          await engine.snapshots.unlock(identities)
           return
         }
         await unlockByRecoveryKey(identities, place())
@@ -97,14 +97,13 @@ export const keepEngine = (deps: EngineDeps) => {
           await setAsideClosed(closed, { bundle, wish }, { ...place(), clock })
           open()
         }
-        return opened().operations.snapshots.restore(bundle, wish)
+        return opened().snapshots.restore(bundle, wish)
       }),
     engine: opened,
-    operations: () => opened().operations,
-    state: () => describe(status => status.brief()).state,
+    kind: () => describe(status => status.brief()).state,
     status: (caller: { socket: 'token' | 'admin' }) => {
       if (!engine) return lockedStatus()
-      return caller.socket === 'admin' ? engine.operations.status.whole() : engine.operations.status.brief()
+      return caller.socket === 'admin' ? engine.status.whole() : engine.status.brief()
     },
     /** Throws where a store that is open does not answer. */
     probe: () => engine?.probe(),
@@ -137,7 +136,7 @@ export const keepEngine = (deps: EngineDeps) => {
   }
 }
 
-export type Keeper = ReturnType<typeof keepEngine>
+export type EngineState = ReturnType<typeof createEngineState>
 
 /** A disk that was full, or a key that was brought back, is noticed within this time. */
 const RETRY_OPEN_MS = 15_000
