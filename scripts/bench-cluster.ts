@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { createEtcd } from '../src/core/cluster/etcd.ts'
 import { createLink } from '../src/core/cluster/link.ts'
-import { createKeyring } from '../src/core/cluster/sealing.ts'
 import { createClock } from '../src/service/clock.ts'
 import { startEtcd } from '../test/support/etcd.ts'
 import type { Row } from './bench-parts.ts'
@@ -62,7 +61,8 @@ const leader = async (endpoint: string): Promise<Writer> => {
   const host = { machineId: 'leader', hostname: 'leader' }
   const link = createLink({
     etcd,
-    keyring: createKeyring({ cluster: CLUSTER, secrets: [SECRET] }),
+    cluster: CLUSTER,
+    secrets: [SECRET],
     node: 'leader',
     handlers: {
       onRecord() {},

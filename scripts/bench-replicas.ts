@@ -6,7 +6,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createEtcd } from '../src/core/cluster/etcd.ts'
 import { createLink } from '../src/core/cluster/link.ts'
-import { createKeyring } from '../src/core/cluster/sealing.ts'
 import { createTokenCache } from '../src/core/tokens/token-cache.ts'
 import { createClock } from '../src/service/clock.ts'
 import { openStore } from '../src/core/store/database.ts'
@@ -37,7 +36,8 @@ const createReplica = async (at: number): Promise<void> => {
   })
   const link = createLink({
     etcd: await createEtcd({ endpoints: [endpoint], name: CLUSTER, clock, log: quietLog }),
-    keyring: createKeyring({ cluster: CLUSTER, secrets: [SECRET] }),
+    cluster: CLUSTER,
+    secrets: [SECRET],
     node: `replica-${at}`,
     handlers: {
       onRecord() {},

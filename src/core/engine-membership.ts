@@ -2,27 +2,15 @@
 
 import { type Host, isLive, isOtherHost } from '../protocol/connection.ts'
 import { asFailure, Failure } from '../protocol/errors.ts'
-import type { ClusterNode, ClusterParts } from './engine-cluster.ts'
-import type { ClusterCommands } from './cluster/cluster.ts'
-import { createMemory, type Memory } from './cluster/membership.ts'
-import type { Membership } from './connection/membership.ts'
 import type { ClusterConfig } from '../service/cluster-config.ts'
 import type { Log } from '../service/log.ts'
+import type { ClusterCommands } from './cluster/commands.ts'
+import { createMemory, type Memory } from './cluster/memory.ts'
+import type { buildClusterNode, ClusterNode } from './cluster/node.ts'
+import type { Membership } from './connection/membership.ts'
 import type { Store } from './store/database.ts'
 
-export type EngineMembership = {
-  /** For the operations; `undefined` on a node without a cluster. */
-  membership(): Membership | undefined
-  /** Throws `cluster-member` where no cluster is configured. */
-  commands(): Promise<ClusterCommands>
-  /** Loads the cluster's part, where there is one, over the engine that was built meanwhile. */
-  begin(parts: ClusterParts): void
-  /** Resolves when this node may serve: it knows what holds in its cluster, or for now cannot know. Never rejects. */
-  inStep(): Promise<void>
-  /** Gives up office and membership for the while that this daemon is down. Never throws. */
-  rest(): Promise<void>
-  close(): void
-}
+type Parts = Omit<Parameters<typeof buildClusterNode>[1], 'memory'>
 
 export const createEngineMembership = (deps: {
   config: ClusterConfig
@@ -31,58 +19,49 @@ export const createEngineMembership = (deps: {
   log: Log
   /** For the command line without a daemon: the cluster hears of it from the daemon's next start. */
   offline: boolean
-}): EngineMembership => {
-  const { config, store, host, log } = deps
-  if (config.endpoints.length === 0) return NO_CLUSTER
-  const memory = createMemory({ facts: store.facts, cluster: config.name, host })
-  if (deps.offline)
-    return { ...NO_CLUSTER, membership: () => (memory.find() ? offlineMembership(memory, store) : undefined) }
-  const waiting = waitingMembership()
+}) => {
+  const { config, store, host, log, offline } = deps
+  const memory =
+    config.endpoints.length > 0 ? createMemory({ facts: store.facts, cluster: config.name, host }) : undefined
+  const withoutNode = memory && (offline ? offlineMembership(memory, store) : waitingMembership())
   let node: ClusterNode | undefined
   let loading: Promise<ClusterNode> | undefined
   let known: Promise<void> = Promise.resolve()
 
-  const load = async (parts: ClusterParts): Promise<ClusterNode> => {
-    const { buildClusterNode } = await import('./engine-cluster.ts')
-    node = await buildClusterNode(config, { ...parts, memory })
-    return node
-  }
-
   return {
-    membership: () => node?.membership ?? (memory.find() ? waiting : undefined),
-    async commands() {
+    /** For the operations; `undefined` on a node without a cluster. */
+    membership: (): Membership | undefined => node?.membership ?? (memory?.find() ? withoutNode : undefined),
+    /** Throws `cluster-member` where no cluster is configured. */
+    async commands(): Promise<ClusterCommands> {
+      if (!memory || offline) {
+        throw new Failure('cluster-member', 'no cluster is configured here: [cluster] names no endpoints of etcd', {
+          next: 'This is a single node, and needs no cluster. To make it a node of one, set [cluster] endpoints.',
+        })
+      }
       if (!loading) throw new Failure('cluster-unreachable', 'this daemon is still starting')
       return (await loading).commands
     },
-    begin(parts) {
-      const loaded = load(parts)
-      loading = loaded
-      known = loaded
+    /** Loads the cluster's part, where there is one, over the engine that was built meanwhile. */
+    begin(parts: Parts): void {
+      if (!memory || offline) return
+      loading = import('./cluster/node.ts').then(async ({ buildClusterNode }) => {
+        node = await buildClusterNode(config, { ...parts, memory })
+        return node
+      })
+      known = loading
         .then(({ membership }) => (memory.find() ? membership.begin() : undefined))
         .catch((error: unknown) =>
           log.error('the part of the cluster could not be loaded', { error: asFailure(error) }),
         )
     },
-    inStep: () => known,
-    async rest() {
-      if (node && memory.find()) await node.membership.end()
+    /** Resolves when this node may serve: it knows what holds in its cluster, or for now cannot know. Never rejects. */
+    inStep: (): Promise<void> => known,
+    /** Gives up leadership and membership for the while that this daemon is down. Never throws. */
+    async rest(): Promise<void> {
+      if (node && memory?.find()) await node.membership.end()
     },
-    close: () => node?.close(),
+    close: (): void => node?.close(),
   }
-}
-
-const noCluster = (): Failure =>
-  new Failure('cluster-member', 'no cluster is configured here: [cluster] names no endpoints of etcd', {
-    next: 'This is a single node, and needs no cluster. To make it a node of one, set [cluster] endpoints.',
-  })
-
-const NO_CLUSTER: EngineMembership = {
-  membership: () => undefined,
-  commands: () => Promise.reject(noCluster()),
-  begin() {},
-  inStep: () => Promise.resolve(),
-  rest: () => Promise.resolve(),
-  close() {},
 }
 
 /** What is changed now is told to the cluster by the daemon, once it runs. */

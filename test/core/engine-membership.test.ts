@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import test from 'ava'
 import { createEngineMembership } from '../../src/core/engine-membership.ts'
-import { createMemory } from '../../src/core/cluster/membership.ts'
+import { createMemory } from '../../src/core/cluster/memory.ts'
 import type { ClusterConfig } from '../../src/service/cluster-config.ts'
 import { createAppliance, PROFILE } from '../support/appliance.ts'
 import { createFakeLog, emptyDisk, failureOf, openMemoryStore } from '../support/fakes.ts'
@@ -144,7 +144,7 @@ test('the modules of the cluster are loaded where etcd is configured, and nowher
   t.regex(single, /src\/core\/engine-membership\.ts/)
   t.notRegex(
     single,
-    /src\/core\/engine-cluster\.ts|src\/core\/cluster\/(?:asking|view|election|etcd|link|lock|sealing|session|values)|node_modules\/@grpc\//,
+    /src\/core\/cluster\/(?:changes|commands|election|etcd|link|node|sealing|session|token|values|view)|node_modules\/@grpc\//,
   )
 
   const secret = join(appliance.folder, 'cluster.secret')
@@ -160,5 +160,5 @@ secret_file = "${secret}"
   t.is(body['role'], 'single', 'configured, and not joined')
   const joined = await appliance.call('POST', '/v1/cluster', {})
   t.deepEqual([joined.status, joined.body['type']], [503, 'urn:ghconnect:problem:cluster-unreachable'])
-  t.regex(await loaded(), /src\/core\/engine-cluster\.ts/)
+  t.regex(await loaded(), /src\/core\/cluster\/node\.ts/)
 })

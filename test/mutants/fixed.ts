@@ -69,15 +69,15 @@ export const FIXED: readonly Mutant[] = [
   {
     file: 'core/cluster/view.ts',
     what: 'a member that nobody can read counts as what it was',
-    find: '      strange.add(key)\n      members.delete(key)\n',
-    put: '      strange.add(key)\n',
+    find: '    else members.delete(key)\n',
+    put: '',
     test: 'core/cluster/link.test.ts',
   },
   {
     file: 'core/cluster/link.ts',
     what: 'a node that stops takes the office that it gives up',
-    find: 'mayLead: () => !stopped && handlers',
-    put: 'mayLead: () => handlers',
+    find: 'mayLead = (): boolean => !stopped && handlers',
+    put: 'mayLead = (): boolean => handlers',
     test: 'core/cluster/link.test.ts',
   },
   {

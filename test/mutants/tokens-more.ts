@@ -291,7 +291,7 @@ export const TOKENS_MORE: readonly Mutant[] = [
     test: 'core/cluster/token-exchange.test.ts',
   },
   {
-    file: 'core/cluster/isolation.ts',
+    file: 'core/cluster/memory.ts',
     what: 'a contact that could not be written counts as written',
     find: '      facts.put(CONTACT, contactMs)\n      writtenMs = contactMs\n',
     put: '      writtenMs = contactMs\n      facts.put(CONTACT, contactMs)\n',

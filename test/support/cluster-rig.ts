@@ -1,9 +1,9 @@
 // Nodes of a cluster over one GitHub and one etcd in memory, under one clock: each can be killed, stopped, cut off and started again.
 
-import type { Answer, Ask } from '../../src/core/store/generations.ts'
+import type { Answer, Ask } from '../../src/core/cluster/values.ts'
 import { Secret } from '../../src/protocol/secret.ts'
-import { assembleClusterNode, type ClusterNode } from '../../src/core/engine-cluster.ts'
-import { createMemory } from '../../src/core/cluster/membership.ts'
+import { assembleClusterNode, type ClusterNode } from '../../src/core/cluster/node.ts'
+import { createMemory } from '../../src/core/cluster/memory.ts'
 import { createFakeEtcd, type FakeClient } from './fake-etcd.ts'
 import { type Disk, emptyDisk, settle } from './fakes.ts'
 import { createPremises, createRig, ORG, type Rig } from './operations-rig.ts'

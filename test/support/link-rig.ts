@@ -2,8 +2,7 @@
 
 import { createLink, type ClusterLink } from '../../src/core/cluster/link.ts'
 import { createKeyring } from '../../src/core/cluster/sealing.ts'
-import { createCodecs } from '../../src/core/cluster/values.ts'
-import type { Ask, SharedRecord, TokenOf } from '../../src/core/store/generations.ts'
+import { type Ask, createCodecs, type SharedRecord, type TokenOf } from '../../src/core/cluster/values.ts'
 import { scopeKey } from '../../src/protocol/scope.ts'
 import { Secret } from '../../src/protocol/secret.ts'
 import { createFakeEtcd, type FakeClient, type FakeEtcd } from './fake-etcd.ts'
@@ -38,7 +37,8 @@ export const createNode = async (
   const log = createFakeLog()
   const link: ClusterLink = createLink({
     etcd: client,
-    keyring: createKeyring({ cluster: 'test', secrets, preferred: () => link.preferredSecret() }),
+    cluster: 'test',
+    secrets,
     node,
     handlers: {
       onRecord() {},

@@ -1,160 +1,135 @@
-// The link: a node's whole dealings with the cluster, as its operations see them. Session, election, lock and view behind one door.
+// The link: a node's whole dealings with the etcd of its cluster, behind one door. Session, election, lock, view, questions and answers.
 
-import type { Ask, Member, NodeRole, SharedRecord, TokenOf } from '../store/generations.ts'
+import { randomBytes } from 'node:crypto'
 import type { Host } from '../../protocol/connection.ts'
 import { asFailure, Failure } from '../../protocol/errors.ts'
-import type { ScopeKey } from '../../protocol/scope.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
-import { createAsking, type Asking } from './asking.ts'
-import { createView, type Seen } from './view.ts'
-import { createElection } from './election.ts'
+import type { AuditWriter } from '../audit/audit-writer.ts'
+import type { Events } from '../audit/events.ts'
+import type { AppLink } from '../connection/app-link.ts'
+import type { ConnectionState } from '../connection/connection-state.ts'
+import type { GitHubClock } from '../github/clock.ts'
+import type { Store } from '../store/database.ts'
+import type { Heartbeat } from '../tokens/refresh.ts'
+import type { RevokeAll } from '../tokens/revoke-all.ts'
+import type { Tokens } from '../tokens/tokens.ts'
+import { createElection, createLock, type Held, type LinkContext } from './election.ts'
 import type { Condition, Entry, Etcd } from './etcd.ts'
-import { createLock, type Held } from './lock.ts'
-import type { Keyring } from './sealing.ts'
+import type { Isolation, Memory } from './memory.ts'
+import { createKeyring } from './sealing.ts'
 import { createSession } from './session.ts'
-import { createCodecs, KEYS } from './values.ts'
+import { type Answer, type Ask, createCodecs, KEYS, type Member, type SharedRecord, type TokenOf } from './values.ts'
+import { createView, type ViewHandlers } from './view.ts'
 
-export type LinkHandlers = {
-  /** The record may be another one: look. */
-  onRecord(): void
-  onToken(token: TokenOf): void
+export type LinkHandlers = Pick<ViewHandlers, 'onRecord' | 'onToken'> & {
   /** Told to the leader only. */
   onAsk(ask: Ask): void
   onTouch(inTouch: boolean): void
   onLead(leads: boolean): void
-  /** What the member's entry says. */
-  member(): {
-    generation: number
-    sequence: number
-    role: NodeRole
-    able: boolean
-    host: Host
-    version: string
-    mayLead: boolean
+  /** What the member's entry says, and whether it may lead. */
+  member(): Omit<Member, 'node' | 'secrets' | 'sinceMs'> & { readonly mayLead: boolean }
+}
+
+/** What of the engine the cluster works upon. */
+export type ClusterParts = {
+  readonly store: Store
+  readonly connectionState: ConnectionState
+  readonly tokens: Tokens
+  readonly link: AppLink
+  readonly revokeAll: Pick<RevokeAll, 'join'>
+  /** The recovery keys that were made here, and the key with which this node signs its bundles. */
+  readonly recovery: {
+    signer(): { readonly publicKey: string }
+    created(): readonly string[]
+    setCreated(recipients: readonly string[]): void
+    ensureWrap(): Promise<unknown>
   }
+  readonly heartbeat: Pick<Heartbeat, 'soon'>
+  readonly audit: AuditWriter
+  readonly events: Events
+  readonly githubClock: GitHubClock
+  readonly clock: Clock
+  readonly log: Log
+  readonly host: () => Host
+  readonly memory: Memory
+}
+
+/** What a node's part in its cluster is made of. */
+export type ClusterContext = Omit<ClusterParts, 'link'> & {
+  readonly cluster: string
+  readonly appLink: AppLink
+  readonly link: ClusterLink
+  readonly isolation: Isolation
 }
 
 /** Under which right a record is written. */
 export type Right = 'leader' | 'any' | Held
 
-export type ClusterLink = Pick<Asking, 'ask' | 'tell' | 'answer' | 'done'> & {
-  readonly node: string
-  /** Resolves when the first attempt has ended, in touch or not. */
-  start(): Promise<void>
-  /** Resigns, and takes its entry away. Never throws. */
-  stop(): Promise<void>
-  inTouch(): boolean
-  findTrouble(): Failure | undefined
-  leads(): boolean
-  /** The node that leads. */
-  leader(): string | undefined
-  resign(): Promise<void>
-  /** Stands for leader where nobody leads: what kept it from it may be over. */
-  stand(): void
-  record(): Seen
-  readRecord(): Promise<Seen>
-  /** False: somebody else was first, or the right has ended; nothing was written. Throws `cluster-unreachable`. */
-  putRecord(record: SharedRecord, right: Right): Promise<boolean>
-  lock(what: string): Promise<Held>
-  tokens(): readonly TokenOf[]
-  findExpiry(key: ScopeKey): number | undefined
-  /** As the leader; false: it is not the leader any more, and nothing was written. */
-  putTokens(tokens: readonly TokenOf[]): Promise<boolean>
-  offerToken(token: TokenOf): Promise<boolean>
-  sweepTokens(isOver: (token: TokenOf) => boolean): Promise<void>
-  asks(): readonly Ask[]
-  members(): readonly Member[]
-  /** The secret to seal with: the first of this node's that all members know. */
-  preferredSecret(): string | undefined
-  /** Seals all values with the first secret of this node. Throws `cluster-secret` where a member does not know it. */
-  reseal(held: Held): Promise<number>
-  /** Writes this node's entry anew. Never throws. */
-  announce(): Promise<void>
-  unreadable(): number
-  resync(): void
-}
+/** Of the lease, how long the leader has to say that it is at it, and how long to answer then. */
+export const LINK_TIMES = { ttlSeconds: 5, hearMs: 3_000, answerMs: 35_000 }
 
-export type LinkTimes = {
-  readonly ttlSeconds: number
-  /** How long the leader has to say that it is at it. */
-  readonly hearMs: number
-  /** How long it has to answer then. */
-  readonly answerMs: number
-}
-
-export const LINK_TIMES: LinkTimes = { ttlSeconds: 5, hearMs: 3_000, answerMs: 35_000 }
+export type ClusterLink = ReturnType<typeof createLink>
 
 export const createLink = (deps: {
   etcd: Etcd
-  keyring: Keyring
+  cluster: string
+  /** Of the cluster, the preferred one first. */
+  secrets: readonly Buffer[]
   node: string
   handlers: LinkHandlers
   clock: Clock
   log: Log
-  times?: Partial<LinkTimes>
-}): ClusterLink => {
-  const { etcd, keyring, node, handlers, clock, log } = deps
-  const times = { ...LINK_TIMES, ...deps.times }
+}) => {
+  const { etcd, cluster, secrets, node, handlers, clock, log } = deps
+  const keyring = createKeyring({ cluster, secrets, preferred: () => preferredSecret() })
   const codecs = createCodecs(keyring)
   let sinceMs = clock.now()
   let stopped = false
   let led = false
 
-  const lease = () => session.lease()
   const noteLead = (): void => {
     const now = election.leads()
     if (now === led) return
     led = now
     handlers.onLead(now)
   }
-  const election = createElection({
-    etcd,
-    codecs,
-    node,
-    lease,
-    mayLead: () => !stopped && handlers.member().mayLead,
-    onChange: noteLead,
-    log,
-  })
-  const lock = createLock({ etcd, codecs, node, lease, clock, log })
-  const asking = createAsking({ etcd, codecs, node, lease, fence: election.fence, times, clock, log })
-  const view = createView({
-    etcd,
-    codecs,
-    keyring,
-    log,
-    handlers: {
-      onRecord: handlers.onRecord,
-      onDoubt: () => session.resync(),
-      onToken: handlers.onToken,
-      onMembers: () => noteSecret(),
-      onAsk(ask) {
-        if (election.leads()) handlers.onAsk(ask)
-      },
-      onAskGone(id) {
-        if (election.leads()) void asking.forgetAnswer(id)
-      },
-      onAnswer: asking.hear,
+  const context: LinkContext = { etcd, codecs, node, clock, log, lease: () => session.lease() }
+  const mayLead = (): boolean => !stopped && handlers.member().mayLead
+  const election = createElection(context, { mayLead, onChange: noteLead })
+  const lock = createLock(context)
+  const asking = createAsking(context, election.fence)
+  const view = createView(context, keyring, {
+    onRecord: handlers.onRecord,
+    onDoubt: () => session.resync(),
+    onToken: handlers.onToken,
+    onMembers: () => noteSecret(),
+    onAsk(ask) {
+      if (election.leads()) handlers.onAsk(ask)
     },
+    onAskGone(id) {
+      if (election.leads()) void asking.forgetAnswer(id)
+    },
+    onAnswer: asking.hear,
   })
 
   const announce = async (): Promise<void> => {
-    const held = lease()
-    if (!held?.isHeld()) return
+    const lease = context.lease()
+    if (!lease?.isHeld()) return
     const { mayLead: _, ...told } = handlers.member()
     const key = KEYS.members + node
     const value = codecs.member.write(key, { node, secrets: keyring.secrets, sinceMs, ...told })
     try {
-      await etcd.commit([], [{ kind: 'put', key, value, lease: held.id }])
+      await etcd.commit([], [{ kind: 'put', key, value, lease: lease.id }])
     } catch (error) {
       log.debug('this node could not be announced', { error: asFailure(error) })
     }
   }
 
+  /** The secret to seal with: the first of this node's that all members know. */
   const preferredSecret = (): string | undefined => {
     const all = view.members()
-    return keyring.secrets.find(secret => all.every(({ secrets }) => secrets.includes(secret)))
+    return keyring.secrets.find(secret => all.every(member => member.secrets.includes(secret)))
   }
   let sealedWith: string | undefined
   /** Once everybody knows a new secret, what this node wrote is sealed with it. */
@@ -177,21 +152,20 @@ export const createLink = (deps: {
     etcd,
     clock,
     log,
-    ttlSeconds: times.ttlSeconds,
+    ttlSeconds: LINK_TIMES.ttlSeconds,
     onLease: () => void announce(),
     onList(entries) {
       view.list(entries)
-      for (const key of [KEYS.leader, KEYS.lock])
-        observe(
-          key,
-          entries.find(entry => entry.key === key),
-        )
+      for (const key of [KEYS.leader, KEYS.lock]) {
+        const found = entries.find(entry => entry.key === key)
+        observe(key, found)
+      }
     },
     onChange(change) {
       const key = change.kind === 'put' ? change.entry.key : change.key
       view.change(change)
       observe(key, change.kind === 'put' ? change.entry : undefined)
-      // What was known of a key that is gone may be newer than what the watch tells: it is looked at anew.
+      // What was known of a key that is gone may be newer than what the watch tells: it is looked at again.
       if (change.kind === 'delete' && key === KEYS.record) void view.readRecord().catch(() => session.resync())
     },
     onTouch(inTouch) {
@@ -211,50 +185,56 @@ export const createLink = (deps: {
 
   return {
     node,
-    start() {
+    /** Resolves when the first attempt has ended, in touch or not. */
+    start(): Promise<void> {
       stopped = false
       return session.start()
     },
-    async stop() {
-      // The watch may tell that the office is free before the answer does: who goes does not stand for it.
+    /** Resigns, and takes its entry away. Never throws. */
+    async stop(): Promise<void> {
+      // The watch may tell that nobody leads before the answer does: who goes does not stand for it.
       stopped = true
       await election.resign()
       await session.stop()
     },
     inTouch: session.inTouch,
     findTrouble: session.findTrouble,
+    resync: session.resync,
     leads: election.leads,
     leader: election.leader,
     resign: election.resign,
-    stand: () => void election.stand(),
+    /** Stands for leader where nobody leads: what kept it from it may be over. */
+    stand: (): void => void election.stand(),
+    lock: lock.acquire,
     record: view.record,
     readRecord: view.readRecord,
-    async putRecord(record, right) {
+    /** False: somebody else was first, or the right has ended; nothing was written. Throws `cluster-unreachable`. */
+    async putRecord(record: SharedRecord, right: Right): Promise<boolean> {
       const conditions = conditionsOf(right)
       return conditions !== undefined && (await view.putRecord(record, conditions))
     },
-    lock: lock.acquire,
     tokens: view.tokens,
     findExpiry: view.findExpiry,
-    async putTokens(tokens) {
+    /** As the leader; false: it is not the leader any more, and not all were written. */
+    async putTokens(tokens: readonly TokenOf[]): Promise<boolean> {
       const fence = election.fence()
       return fence !== undefined && (await view.putTokens(tokens, fence)) === tokens.length
     },
     offerToken: view.offerToken,
-    async sweepTokens(isOver) {
+    async sweepTokens(isOver: (token: TokenOf) => boolean): Promise<void> {
       const fence = election.fence()
       if (fence) await view.sweepTokens(isOver, fence)
     },
     ask: asking.ask,
     tell: asking.tell,
     answer: asking.answer,
-    asks: view.asks,
     done: asking.done,
+    asks: view.asks,
     members: view.members,
-    preferredSecret,
-    async reseal({ fence }) {
+    /** Seals all values with the first secret of this node. Throws `cluster-secret` where a member does not know it. */
+    async reseal({ fence }: Held): Promise<number> {
       const [wanted = ''] = keyring.secrets
-      const without = view.members().filter(({ secrets }) => !secrets.includes(wanted))
+      const without = view.members().filter(member => !member.secrets.includes(wanted))
       if (without.length > 0) {
         const who = without.map(member => member.node).join(', ')
         throw new Failure('cluster-secret', `${who}: without the secret that is the first one here`)
@@ -263,8 +243,72 @@ export const createLink = (deps: {
       await Promise.all([announce(), election.renew()])
       return count
     },
+    /** Writes this node's entry again. Never throws. */
     announce,
-    unreadable: view.unreadable,
-    resync: session.resync,
+  }
+}
+
+type FinalAnswer = Exclude<Answer, { kind: 'working' }>
+
+/** A leased question, a word that the leader is at it, and a sealed answer, each taken away by whoever needs it no longer. */
+const createAsking = ({ etcd, codecs, node, lease, clock, log }: LinkContext, fence: () => Condition | undefined) => {
+  const waiting = new Map<string, (answer: Answer) => void>()
+  const makeId = (): string => randomBytes(9).toString('base64url')
+  const leased = () => {
+    const held = lease()
+    return held ? { lease: held.id } : {}
+  }
+
+  const forget = async (keys: readonly string[]): Promise<void> => {
+    try {
+      const writes = keys.map(key => ({ kind: 'delete', key }) as const)
+      await etcd.commit([], writes)
+    } catch (error) {
+      log.debug('what was said ends with its lease', { error: asFailure(error) })
+    }
+  }
+
+  const post = async (id: string, want: Ask['want']): Promise<void> => {
+    const key = KEYS.asks + id
+    const value = codecs.ask.write(key, { id, from: node, atMs: clock.now(), want })
+    await etcd.commit([], [{ kind: 'put', key, value, ...leased() }])
+  }
+
+  return {
+    /** The leader's answer; `undefined`: there is none in time. Throws `cluster-unreachable`. */
+    async ask(want: Ask['want']): Promise<FinalAnswer | undefined> {
+      const id = makeId()
+      const { promise, resolve } = Promise.withResolvers<FinalAnswer | undefined>()
+      let timer = clock.after(LINK_TIMES.hearMs, () => resolve(undefined))
+      // Before the question is there: the answer may be quicker than etcd's word that it was taken.
+      waiting.set(id, answer => {
+        timer.cancel()
+        if (answer.kind === 'working') timer = clock.after(LINK_TIMES.answerMs, () => resolve(undefined))
+        else resolve(answer)
+      })
+      try {
+        await post(id, want)
+        return await promise
+      } finally {
+        timer.cancel()
+        waiting.delete(id)
+        void forget([KEYS.asks + id, KEYS.answers + id])
+      }
+    },
+    /** Without an answer. Throws `cluster-unreachable`. */
+    tell: (want: Ask['want']): Promise<void> => post(makeId(), want),
+    /** As the leader; whoever leads no longer answers nothing. */
+    async answer({ id }: Ask, answer: Answer): Promise<void> {
+      const key = KEYS.answers + id
+      const holds = fence()
+      if (!holds) return
+      await etcd.commit([holds], [{ kind: 'put', key, value: codecs.answer.write(key, answer), ...leased() }])
+    },
+    /** Asks that need no answer end with their being done. Never throws. */
+    done: ({ id }: Ask): Promise<void> => forget([KEYS.asks + id]),
+    /** What the watch tells. */
+    hear: (id: string, answer: Answer): void => waiting.get(id)?.(answer),
+    /** Whoever asked has heard enough. Never throws. */
+    forgetAnswer: (id: string): Promise<void> => forget([KEYS.answers + id]),
   }
 }

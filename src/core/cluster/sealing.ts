@@ -11,15 +11,7 @@ export type Opened =
   /** Nobody who knows the secret wrote this here: changed, cut, moved from another key, or no sealed value at all. */
   | { readonly kind: 'damaged' }
 
-export type Keyring = {
-  seal(key: string, stamp: Stamp, plain: Buffer): Buffer
-  /** Never throws. */
-  open(key: string, sealed: Buffer): Opened
-  /** A name that tells etcd nothing of the text. */
-  nameOf(text: string): string
-  /** The marks of the secrets that open here, the preferred one first. A mark does not give its secret away. */
-  readonly secrets: readonly string[]
-}
+export type Keyring = ReturnType<typeof createKeyring>
 
 const VERSION = 1
 const KEY_BYTES = 32
@@ -35,7 +27,7 @@ export const createKeyring = (options: {
   readonly cluster: string
   readonly secrets: readonly Buffer[]
   readonly preferred?: () => string | undefined
-}): Keyring => {
+}) => {
   const { cluster } = options
   const rings = options.secrets.map(secret => ({
     mark: derive(secret, { cluster, use: 'mark', bytes: MARK_BYTES }).toString('hex'),
@@ -49,7 +41,7 @@ export const createKeyring = (options: {
     return rings.find(ring => ring.mark === mark) ?? first
   }
   return {
-    seal(key, { generation, sequence }, plain) {
+    seal(key: string, { generation, sequence }: Stamp, plain: Buffer): Buffer {
       const { mark, key: secret } = current()
       const nonce = randomBytes(NONCE_BYTES)
       const cipher = createCipheriv('aes-256-gcm', secret, nonce)
@@ -57,7 +49,8 @@ export const createKeyring = (options: {
       const sealed = Buffer.concat([nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()])
       return Buffer.from(JSON.stringify([VERSION, mark, generation, sequence, sealed.toString('base64')]))
     },
-    open(key, sealed) {
+    /** Never throws. */
+    open(key: string, sealed: Buffer): Opened {
       const parts = parse(sealed)
       if (!parts) return { kind: 'damaged' }
       const { mark, generation, sequence, bytes } = parts
@@ -75,7 +68,9 @@ export const createKeyring = (options: {
         return { kind: 'damaged' }
       }
     },
-    nameOf: text => createHmac('sha256', current().names).update(text).digest('hex').slice(0, 40),
+    /** A name that tells etcd nothing of the text. */
+    nameOf: (text: string): string => createHmac('sha256', current().names).update(text).digest('hex').slice(0, 40),
+    /** The marks of the secrets that open here, the preferred one first. A mark does not give its secret away. */
     secrets: rings.map(ring => ring.mark),
   }
 }

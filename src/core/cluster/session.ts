@@ -5,20 +5,6 @@ import type { Clock, Timer } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
 import type { Change, Entry, Etcd, Lease, Watch } from './etcd.ts'
 
-export type Session = {
-  /** Resolves when the first attempt has ended, in touch or not. */
-  start(): Promise<void>
-  lease(): Lease | undefined
-  /** Whether what this node knows of the cluster is current. Right also in a process that was stopped and goes on. */
-  inTouch(): boolean
-  /** Why not, where a call said it. */
-  findTrouble(): Failure | undefined
-  /** Lists anew: something does not fit. */
-  resync(): void
-  /** Gives the lease back. Never throws. */
-  stop(): Promise<void>
-}
-
 const RETRY_MS = 1_000
 
 export const createSession = (deps: {
@@ -32,7 +18,7 @@ export const createSession = (deps: {
   onLease(): void
   onChange(change: Change): void
   onTouch(inTouch: boolean): void
-}): Session => {
+}) => {
   const { etcd, clock, log } = deps
   let lease: Lease | undefined
   let watch: Watch | undefined
@@ -44,6 +30,7 @@ export const createSession = (deps: {
   let stopped = false
   let told: boolean | undefined
 
+  /** Whether what this node knows of the cluster is current. Right also in a process that was stopped and goes on. */
   const inTouch = (): boolean => listed && lease !== undefined && lease.isHeld() && etcd.isReachable()
   const tell = (): void => {
     const now = inTouch()
@@ -115,15 +102,19 @@ export const createSession = (deps: {
   })
 
   return {
-    start() {
+    /** Resolves when the first attempt has ended, in touch or not. */
+    start(): Promise<void> {
       stopped = false
       return connect()
     },
-    lease: () => lease,
+    lease: (): Lease | undefined => lease,
     inTouch,
+    /** Why not, where a call said it. */
     findTrouble: () => (inTouch() ? undefined : trouble),
-    resync: () => void connect(),
-    async stop() {
+    /** Lists again: something does not fit. */
+    resync: (): void => void connect(),
+    /** Gives the lease back. Never throws. */
+    async stop(): Promise<void> {
       stopped = true
       retry?.cancel()
       watch?.close()

@@ -1,28 +1,15 @@
 // Tokens in a cluster: minted by the leader, handed to all, asked of the leader by whoever lacks one.
 
-import type { ClusterLink } from './link.ts'
-import { type Ask, type MintOptions, OF_THE_WAY, type SharedToken, type TokenOf } from '../store/generations.ts'
 import { isLive } from '../../protocol/connection.ts'
 import { asFailure, type Code, Failure } from '../../protocol/errors.ts'
 import type { Grant } from '../../protocol/profile.ts'
-import type { Log } from '../../service/log.ts'
+import { LOCAL_FAILURES, type MintOptions } from '../connection/membership.ts'
 import type { StoredToken } from '../store/token-store.ts'
-import type { ConnectionState } from '../connection/connection-state.ts'
-import type { Memory } from './membership.ts'
 import type { Tokens } from '../tokens/tokens.ts'
+import type { ClusterContext } from './link.ts'
+import type { Ask, SharedToken, TokenOf } from './values.ts'
 
-export type TokenExchange = {
-  mint(grant: Grant, wish: MintOptions): Promise<StoredToken | undefined>
-  minted(token: StoredToken): void
-  wantAhead(grants: readonly Grant[]): void
-  onToken(token: TokenOf): void
-  /** For the leader: what a follower asks. */
-  onAsk(ask: Ask): void
-  /** Takes over all that stands in the cluster. */
-  takeAll(): void
-  /** Puts into the cluster what this node has and the cluster lacks; the leader also takes out what has ended. Never throws. */
-  reconcile(): Promise<void>
-}
+export type TokenExchange = ReturnType<typeof createTokenExchange>
 
 /** What is the leader's own affair. */
 const OF_THE_LEADER = new Set<Code>([
@@ -39,16 +26,19 @@ const OFFERS_AT_ONCE = 50
 /** Asks that were taken up; one that etcd tells of again is not done again. */
 const MOST_HANDLED = 10_000
 
-export const createTokenExchange = (deps: {
-  link: ClusterLink
-  memory: Memory
-  connectionState: Pick<ConnectionState, 'read'>
+export const createTokenExchange = ({
+  link,
+  memory,
+  connectionState,
+  tokens,
+  log,
+  now,
+}: Pick<ClusterContext, 'link' | 'memory' | 'log'> & {
+  connectionState: Pick<ClusterContext['connectionState'], 'read'>
   tokens: Pick<Tokens, 'find' | 'obtain' | 'renew' | 'refreshFor' | 'live' | 'receive'>
-  log: Log
   /** GitHub's clock. */
   now: () => number
-}): TokenExchange => {
-  const { link, memory, connectionState, tokens, log, now } = deps
+}) => {
   const handled = new Set<string>()
 
   const identity = (): { appId: number; generation: number; floor: number } | undefined => {
@@ -115,7 +105,7 @@ export const createTokenExchange = (deps: {
   }
 
   return {
-    async mint(grant, wish) {
+    async mint(grant: Grant, wish: MintOptions): Promise<StoredToken | undefined> {
       if (!memory.find() || link.leads()) return undefined
       if (!link.inTouch() || link.leader() === undefined) return fallBack()
       const answer = await link.ask({ kind: 'token', grant, wish }).catch((error: unknown) => {
@@ -125,31 +115,33 @@ export const createTokenExchange = (deps: {
       if (answer === undefined) return fallBack()
       if (answer.kind === 'token') return { ...answer.token, slot: 'current' }
       const { code, detail, retryAfterSeconds } = answer
-      if (OF_THE_WAY.has(code) || OF_THE_LEADER.has(code)) return fallBack()
+      if (LOCAL_FAILURES.has(code) || OF_THE_LEADER.has(code)) return fallBack()
       throw new Failure(code, detail, retryAfterSeconds === undefined ? {} : { retryAfterSeconds })
     },
-    minted(token) {
+    minted(token: StoredToken): void {
       const of = memory.find() && link.inTouch() ? share(token) : undefined
       if (of) publish(of).catch((error: unknown) => log.debug('a token goes out later', { error: asFailure(error) }))
     },
-    wantAhead(grants) {
+    wantAhead(grants: readonly Grant[]): void {
       for (let at = 0; at < grants.length; at += GRANTS_AT_ONCE) {
         link
           .tell({ kind: 'ahead', grants: grants.slice(at, at + GRANTS_AT_ONCE) })
           .catch((error: unknown) => log.debug('the leader is told with the next tick', { error: asFailure(error) }))
       }
     },
-    onToken(of) {
+    onToken(of: TokenOf): void {
       if (isOurs(of)) tokens.receive([of.token])
     },
-    onAsk(ask) {
+    /** For the leader: what a follower asks. */
+    onAsk(ask: Ask): void {
       if (ask.from === link.node || handled.has(ask.id)) return
       handled.add(ask.id)
       const [oldest = ''] = handled
       if (handled.size > MOST_HANDLED) handled.delete(oldest)
       handle(ask).catch((error: unknown) => log.debug('an answer did not go out', { error: asFailure(error) }))
     },
-    takeAll() {
+    /** Takes over all that stands in the cluster. */
+    takeAll(): void {
       tokens.receive(
         link
           .tokens()
@@ -158,7 +150,8 @@ export const createTokenExchange = (deps: {
         { quiet: true },
       )
     },
-    async reconcile() {
+    /** Puts into the cluster what this node has and the cluster lacks; the leader also takes out what has ended. Never throws. */
+    async reconcile(): Promise<void> {
       if (!memory.find() || !link.inTouch()) return
       const lacking = tokens
         .live()

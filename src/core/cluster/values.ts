@@ -1,10 +1,11 @@
-// The values in etcd: each with its key, its schema and its seal. What is read is checked as any other input.
+// What the nodes of a cluster share in etcd: each value with its key, its schema and its seal. What is read is checked as any other input.
 
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { canonicalJson } from '../../protocol/canonical-json.ts'
-import type { Answer, Ask, Member, SharedRecord, SharedToken, TokenOf } from '../store/generations.ts'
 import { type Code, isCode } from '../../protocol/errors.ts'
+import { scopeKey } from '../../protocol/scope.ts'
+import { Secret } from '../../protocol/secret.ts'
 import {
   generationSchema,
   grantedSchema,
@@ -14,8 +15,6 @@ import {
   storedInstallations,
   storedTimeSchema,
 } from '../store/record-shapes.ts'
-import { scopeKey } from '../../protocol/scope.ts'
-import { Secret } from '../../protocol/secret.ts'
 import type { Keyring, Stamp } from './sealing.ts'
 
 export const KEYS = {
@@ -28,35 +27,129 @@ export const KEYS = {
   answers: 'answers/',
 } as const
 
+const secret = z.string().transform(text => new Secret(text))
+const count = z.int().min(0)
+const texts = z.array(z.string()).readonly()
+
+const versionSchema = z.strictObject({ generation: generationSchema, sequence: count, id: z.string() })
+
+/**
+ * Records are ordered by generation, which counts what administrators change, then by sequence, which counts every record of the cluster.
+ * The id tells two histories apart that an etcd restored from a backup may have made of one.
+ */
+export type Version = Readonly<z.infer<typeof versionSchema>>
+
+const recordSchema = z.strictObject({
+  version: versionSchema,
+  /** Of the App that it is of; in a tombstone, that it was of. */
+  appId: z.exactOptional(z.int()),
+  /** Tokens of lower generations are void: they were revoked, or belong to what was replaced. */
+  floor: generationSchema,
+  // What an earlier version wrote while its clock was wrong counts: a record that is refused would stand there for ever.
+  connection: storedConnection,
+  installations: storedInstallations,
+  keys: z.array(z.strictObject({ fingerprint: z.string(), pem: secret, addedAtMs: storedTimeSchema })).readonly(),
+  /** Recovery keys that were made on any node, and the keys with which nodes sign their bundles. */
+  recipients: texts,
+  signers: texts,
+  /** The node that wrote it. */
+  by: z.string(),
+})
+
+/** The connection for all nodes. One that is `disconnected` is the tombstone: it clears the nodes that see it. */
+export type SharedRecord = Readonly<z.infer<typeof recordSchema>>
+
+const grantSchema = z.strictObject({ profile: z.string(), scope: scopeSchema })
+
+const tokenSchema = z
+  .strictObject({
+    profile: z.string(),
+    scope: scopeSchema,
+    token: secret,
+    granted: grantedSchema,
+    mintedAtMs: z.number(),
+    expiresAtMs: z.number(),
+    key: z.string(),
+  })
+  .refine(isTokenLife, { path: ['expiresAtMs'] })
+  // The key is worked out, never believed.
+  .transform(token => ({ ...token, key: scopeKey(token.profile, token.scope) }))
+
+export type SharedToken = Readonly<z.infer<typeof tokenSchema>>
+
+const tokenOfSchema = z.strictObject({ appId: z.int(), generation: generationSchema, token: tokenSchema })
+
+/** A token with what it belongs to. */
+export type TokenOf = Readonly<z.infer<typeof tokenOfSchema>>
+
+const memberSchema = z.strictObject({
+  node: z.string(),
+  host: z.strictObject({ machineId: z.string(), hostname: z.string() }),
+  /** A replica holds the credentials, calls nobody and never leads. */
+  role: z.enum(['member', 'replica']),
+  /** Nothing keeps it from GitHub, as far as it knows: it may lead in place of one that does not get through. */
+  able: z.boolean(),
+  version: z.string(),
+  generation: count,
+  sequence: count,
+  /** The marks of the secrets that it knows. */
+  secrets: texts,
+  sinceMs: z.number(),
+})
+
+export type Member = Readonly<z.infer<typeof memberSchema>>
+export type NodeRole = Member['role']
+
+/** What a follower asks of the leader: one token that it waits for, or that scopes are refreshed ahead. */
+const askSchema = z.strictObject({
+  id: z.string(),
+  from: z.string(),
+  atMs: z.number(),
+  want: z.discriminatedUnion('kind', [
+    z.strictObject({
+      kind: z.literal('token'),
+      grant: grantSchema,
+      wish: z.strictObject({
+        minTtlMs: z.exactOptional(z.number()),
+        rejected: z.exactOptional(z.string()),
+        renew: z.exactOptional(z.boolean()),
+      }),
+    }),
+    z.strictObject({ kind: z.literal('ahead'), grants: z.array(grantSchema).readonly() }),
+  ]),
+})
+
+export type Ask = Readonly<z.infer<typeof askSchema>>
+
+const answerSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('working') }),
+  z.strictObject({ kind: z.literal('token'), token: tokenSchema }),
+  z.strictObject({
+    kind: z.literal('failure'),
+    code: z.custom<Code>(value => typeof value === 'string' && isCode(value)),
+    detail: z.string(),
+    retryAfterSeconds: z.exactOptional(z.number()),
+  }),
+])
+
+export type Answer = Readonly<z.infer<typeof answerSchema>>
+
 export type Read<T> =
   | { readonly kind: 'value'; readonly value: T }
-  /** Sealed with a secret that is not known here. */
-  | { readonly kind: 'foreign' }
-  /** Sealed by a node of this cluster, in a form that is not known here: by a newer version. */
-  | { readonly kind: 'newer' }
-  /** No value that a node of this cluster wrote there. */
-  | { readonly kind: 'damaged' }
+  /**
+   * Sealed with a secret that is not known here; sealed by a node of this cluster in a form that is not known here, so by a newer
+   * version; or no value that a node of this cluster wrote there.
+   */
+  | { readonly kind: 'foreign' | 'newer' | 'damaged' }
 
-export type Codec<T> = {
-  write(key: string, value: T): Buffer
-  /** Never throws. */
-  read(key: string, sealed: Buffer): Read<T>
-}
+export type Codecs = ReturnType<typeof createCodecs>
 
-export type Codecs = {
-  readonly record: Codec<SharedRecord>
-  readonly token: Codec<TokenOf>
-  readonly member: Codec<Member>
-  /** Who holds `leader` or `lock`. */
-  readonly holder: Codec<{ readonly node: string; readonly what: string }>
-  readonly ask: Codec<Ask>
-  readonly answer: Codec<Answer>
-}
-
-export const createCodecs = (keyring: Keyring): Codecs => {
-  const codec = <T>(schema: z.ZodType<T>, stampOf: (value: T) => Stamp = () => NO_STAMP): Codec<T> => ({
-    write: (key, value) => keyring.seal(key, stampOf(value), Buffer.from(JSON.stringify(revealed(value)))),
-    read(key, sealed) {
+export const createCodecs = (keyring: Keyring) => {
+  const codec = <T>(schema: z.ZodType<T>, stampOf: (value: T) => Stamp = () => ({ generation: 0, sequence: 0 })) => ({
+    write: (key: string, value: T): Buffer =>
+      keyring.seal(key, stampOf(value), Buffer.from(JSON.stringify(revealed(value)))),
+    /** Never throws. */
+    read(key: string, sealed: Buffer): Read<T> {
       const opened = keyring.open(key, sealed)
       if (opened.kind !== 'opened') return { kind: opened.kind }
       const parsed = schema.safeParse(parseJson(opened.plain))
@@ -70,6 +163,7 @@ export const createCodecs = (keyring: Keyring): Codecs => {
     record: codec(recordSchema, ({ version }) => version),
     token: codec(tokenOfSchema, ({ generation }) => ({ generation, sequence: 0 })),
     member: codec(memberSchema),
+    /** Who holds `leader` or `lock`. */
     holder: codec(z.strictObject({ node: z.string(), what: z.string() })),
     ask: codec(askSchema),
     answer: codec(answerSchema),
@@ -96,8 +190,6 @@ export const digestOf = (
     .digest('hex')
 }
 
-const NO_STAMP: Stamp = { generation: 0, sequence: 0 }
-
 /** The value for the seal, secrets included. */
 const revealed = (value: unknown): unknown => {
   if (value instanceof Secret) return value.reveal()
@@ -113,82 +205,3 @@ const parseJson = (plain: Buffer): unknown => {
     return undefined
   }
 }
-
-const secret = z.string().transform(text => new Secret(text))
-const count = z.int().min(0)
-
-const recordSchema: z.ZodType<SharedRecord> = z.strictObject({
-  version: z.strictObject({ generation: generationSchema, sequence: count, id: z.string() }),
-  appId: z.exactOptional(z.int()),
-  floor: generationSchema,
-  // What an earlier version wrote while its clock was wrong counts: a record that is refused would stand there for ever.
-  connection: storedConnection,
-  installations: storedInstallations,
-  keys: z.array(z.strictObject({ fingerprint: z.string(), pem: secret, addedAtMs: storedTimeSchema })),
-  recipients: z.array(z.string()),
-  signers: z.array(z.string()),
-  by: z.string(),
-})
-
-const grantSchema = z.strictObject({ profile: z.string(), scope: scopeSchema })
-
-const tokenSchema: z.ZodType<SharedToken> = z
-  .strictObject({
-    profile: z.string(),
-    scope: scopeSchema,
-    token: secret,
-    granted: grantedSchema,
-    mintedAtMs: z.number(),
-    expiresAtMs: z.number(),
-    key: z.string(),
-  })
-  .refine(isTokenLife, { path: ['expiresAtMs'] })
-  // The key is worked out, never believed.
-  .transform(token => ({ ...token, key: scopeKey(token.profile, token.scope) }))
-
-const tokenOfSchema: z.ZodType<TokenOf> = z.strictObject({
-  appId: z.int(),
-  generation: generationSchema,
-  token: tokenSchema,
-})
-
-const memberSchema: z.ZodType<Member> = z.strictObject({
-  node: z.string(),
-  host: z.strictObject({ machineId: z.string(), hostname: z.string() }),
-  role: z.enum(['member', 'replica']),
-  able: z.boolean(),
-  version: z.string(),
-  generation: count,
-  sequence: count,
-  secrets: z.array(z.string()),
-  sinceMs: z.number(),
-})
-
-const askSchema: z.ZodType<Ask> = z.strictObject({
-  id: z.string(),
-  from: z.string(),
-  atMs: z.number(),
-  want: z.discriminatedUnion('kind', [
-    z.strictObject({
-      kind: z.literal('token'),
-      grant: grantSchema,
-      wish: z.strictObject({
-        minTtlMs: z.exactOptional(z.number()),
-        rejected: z.exactOptional(z.string()),
-        renew: z.exactOptional(z.boolean()),
-      }),
-    }),
-    z.strictObject({ kind: z.literal('ahead'), grants: z.array(grantSchema) }),
-  ]),
-})
-
-const answerSchema: z.ZodType<Answer> = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('working') }),
-  z.strictObject({ kind: z.literal('token'), token: tokenSchema }),
-  z.strictObject({
-    kind: z.literal('failure'),
-    code: z.custom<Code>(value => typeof value === 'string' && isCode(value)),
-    detail: z.string(),
-    retryAfterSeconds: z.exactOptional(z.number()),
-  }),
-])

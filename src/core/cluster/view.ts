@@ -1,31 +1,19 @@
 // The view: what stands in etcd, read and typed; what is written there goes out under a fence. Owned by the link.
 
-import type { Answer, Ask, Member, SharedRecord, TokenOf, Version } from '../store/generations.ts'
 import { Failure } from '../../protocol/errors.ts'
 import type { ScopeKey } from '../../protocol/scope.ts'
-import type { Log } from '../../service/log.ts'
-import type { Change, Condition, Entry, Etcd, Write } from './etcd.ts'
+import type { LinkContext } from './election.ts'
+import type { Change, Condition, Entry, Write } from './etcd.ts'
 import type { Keyring } from './sealing.ts'
-import { type Codecs, digestOf, KEYS } from './values.ts'
+import { type Answer, type Ask, digestOf, KEYS, type Member, type SharedRecord, type TokenOf } from './values.ts'
 
-/** The record as etcd holds it. */
+/** The record as etcd holds it. `damaged`: nothing that this cluster wrote there; it counts as absent. */
 export type Seen =
-  | { readonly kind: 'absent'; readonly modRevision: 0n }
-  | {
-      readonly kind: 'record'
-      readonly record: SharedRecord
-      readonly version: Version
-      readonly digest: string
-      readonly modRevision: bigint
-    }
-  /** Sealed with a secret that is not known here. */
-  | { readonly kind: 'foreign'; readonly modRevision: bigint }
-  /** Written by a newer version. */
-  | { readonly kind: 'newer'; readonly modRevision: bigint }
-  /** Nothing that this cluster wrote there: it counts as absent. */
-  | { readonly kind: 'damaged'; readonly modRevision: bigint }
+  | { readonly kind: 'record'; readonly record: SharedRecord; readonly digest: string; readonly modRevision: bigint }
+  | { readonly kind: 'absent' | 'foreign' | 'newer' | 'damaged'; readonly modRevision: bigint }
 
 export type ViewHandlers = {
+  /** The record may be another one: look. */
   onRecord(): void
   /** What was followed may not be what there is. */
   onDoubt(): void
@@ -34,30 +22,6 @@ export type ViewHandlers = {
   onAsk(ask: Ask): void
   onAskGone(id: string): void
   onAnswer(id: string, answer: Answer): void
-}
-
-export type View = {
-  list(entries: readonly Entry[]): void
-  change(change: Change): void
-  record(): Seen
-  /** Asks etcd itself, and notes what it says. */
-  readRecord(): Promise<Seen>
-  /** False: a condition does not hold, and nothing was written. */
-  putRecord(record: SharedRecord, conditions: readonly Condition[]): Promise<boolean>
-  tokens(): readonly TokenOf[]
-  findExpiry(key: ScopeKey): number | undefined
-  /** All, or as many as the fence let through; the count of those. */
-  putTokens(tokens: readonly TokenOf[], fence: Condition): Promise<number>
-  /** Without an office: only over the one that this node knows. */
-  offerToken(token: TokenOf): Promise<boolean>
-  /** Drops what has ended, or belongs to nothing any more. */
-  sweepTokens(isOver: (token: TokenOf) => boolean, fence: Condition): Promise<void>
-  /** Writes record and tokens once more, with the secret that seals now. Throws `cluster-conflict` where the fence does not hold. */
-  reseal(fence: Condition): Promise<number>
-  members(): readonly Member[]
-  asks(): readonly Ask[]
-  /** Keys of which nothing could be made. */
-  unreadable(): number
 }
 
 const AT_ONCE = 60
@@ -69,21 +33,17 @@ type Kept = { readonly name: string; readonly modRevision: bigint; readonly of: 
 const sealOf = (value: Buffer): string => value.toString('latin1', Math.max(0, value.length - SEAL_CHARACTERS))
 const SEAL_CHARACTERS = 32
 
-export const createView = (deps: {
-  etcd: Etcd
-  codecs: Codecs
-  keyring: Keyring
-  log: Log
-  handlers: ViewHandlers
-}): View => {
-  const { etcd, codecs, keyring, log, handlers } = deps
+export const createView = (
+  { etcd, codecs, log }: Pick<LinkContext, 'etcd' | 'codecs' | 'log'>,
+  keyring: Keyring,
+  handlers: ViewHandlers,
+) => {
   let seen: Seen = ABSENT
   let raw: Buffer | undefined
   const tokens = new Map<ScopeKey, Kept>()
   const byName = new Map<string, ScopeKey>()
   const members = new Map<string, Member>()
   const asks = new Map<string, Ask>()
-  const strange = new Set<string>()
 
   const readSeen = ({ value, modRevision }: Entry): Seen => {
     const read = codecs.record.read(KEYS.record, value)
@@ -92,12 +52,10 @@ export const createView = (deps: {
       return { kind: read.kind, modRevision }
     }
     const { value: record } = read
-    const { version } = record
     return {
       kind: 'record',
       record,
-      version,
-      digest: digestOf({ ...record, generation: version.generation }),
+      digest: digestOf({ ...record, generation: record.version.generation }),
       modRevision,
     }
   }
@@ -119,19 +77,15 @@ export const createView = (deps: {
   const putMember = ({ key, value }: Entry): void => {
     const read = codecs.member.read(key, value)
     if (read.kind === 'value') members.set(key, read.value)
-    else {
-      strange.add(key)
-      members.delete(key)
-    }
+    else members.delete(key)
   }
 
   const put = (entry: Entry): void => {
     const { key, value } = entry
-    strange.delete(key)
     if (key === KEYS.record) return noteRecord(entry)
     if (key.startsWith(KEYS.tokens)) {
       const read = codecs.token.read(key, value)
-      if (read.kind !== 'value') return void strange.add(key)
+      if (read.kind !== 'value') return
       keep(key, { modRevision: entry.modRevision, of: read.value, seal: sealOf(value) })
       return handlers.onToken(read.value)
     }
@@ -152,7 +106,6 @@ export const createView = (deps: {
   }
 
   const remove = (key: string): void => {
-    strange.delete(key)
     if (key === KEYS.record) return noteRecord(undefined)
     const token = byName.get(key)
     if (token !== undefined) {
@@ -191,10 +144,44 @@ export const createView = (deps: {
     })
   }
 
-  const view: View = {
-    list(entries) {
+  /** False: a condition does not hold, and nothing was written. */
+  const putRecord = async (record: SharedRecord, conditions: readonly Condition[]): Promise<boolean> => {
+    const value = codecs.record.write(KEYS.record, record)
+    const unchanged = { key: KEYS.record, modRevision: seen.modRevision }
+    const { committed, revision } = await etcd.commit(
+      [...conditions, unchanged],
+      [{ kind: 'put', key: KEYS.record, value }],
+    )
+    // What the watch tells later is the same.
+    if (committed && seen.modRevision < revision) {
+      raw = value
+      seen = readSeen({ key: KEYS.record, value, createRevision: revision, modRevision: revision })
+    }
+    return committed
+  }
+
+  /** All, or as many as the fence let through; the count of those. */
+  const putTokens = async (list: readonly TokenOf[], fence: Condition): Promise<number> => {
+    let count = 0
+    for (let at = 0; at < list.length; at += AT_ONCE) {
+      const part = list.slice(at, at + AT_ONCE)
+      const drawn = part.map(drawUp)
+      const { committed, revision } = await etcd.commit(
+        [fence],
+        drawn.flatMap(({ writes }) => writes),
+      )
+      if (!committed) return count
+      for (const { noteAt } of drawn) noteAt(revision)
+      count += part.length
+    }
+    return count
+  }
+
+  return {
+    /** What stands there at one revision. */
+    list(entries: readonly Entry[]): void {
       const [record] = entries.filter(({ key }) => key === KEYS.record)
-      for (const map of [members, asks, strange]) map.clear()
+      for (const map of [members, asks]) map.clear()
       // All of them before anything is sealed: with which secret is up to the one of them that knows least.
       const isMember = ({ key }: Entry): boolean => key.startsWith(KEYS.members)
       for (const entry of entries.filter(isMember)) putMember(entry)
@@ -202,12 +189,13 @@ export const createView = (deps: {
       noteRecord(record)
       for (const entry of relist(entries)) if (entry.key !== KEYS.record && !isMember(entry)) put(entry)
     },
-    change(change) {
+    change(change: Change): void {
       if (change.kind === 'put') put(change.entry)
       else remove(change.key)
     },
-    record: () => seen,
-    async readRecord() {
+    record: (): Seen => seen,
+    /** Asks etcd itself, and notes what it says. */
+    async readRecord(): Promise<Seen> {
       const entry = await etcd.get(KEYS.record)
       // Another history than the one that was followed, or the watch was quicker: a list tells.
       if (
@@ -218,38 +206,12 @@ export const createView = (deps: {
       noteRecord(entry)
       return seen
     },
-    async putRecord(record, conditions) {
-      const value = codecs.record.write(KEYS.record, record)
-      const unchanged = { key: KEYS.record, modRevision: seen.modRevision }
-      const { committed, revision } = await etcd.commit(
-        [...conditions, unchanged],
-        [{ kind: 'put', key: KEYS.record, value }],
-      )
-      // What the watch tells later is the same.
-      if (committed && seen.modRevision < revision) {
-        raw = value
-        seen = readSeen({ key: KEYS.record, value, createRevision: revision, modRevision: revision })
-      }
-      return committed
-    },
-    tokens: () => [...tokens.values()].map(({ of }) => of),
-    findExpiry: key => tokens.get(key)?.of.token.expiresAtMs,
-    async putTokens(list, fence) {
-      let count = 0
-      for (let at = 0; at < list.length; at += AT_ONCE) {
-        const part = list.slice(at, at + AT_ONCE)
-        const drawn = part.map(drawUp)
-        const { committed, revision } = await etcd.commit(
-          [fence],
-          drawn.flatMap(({ writes }) => writes),
-        )
-        if (!committed) return count
-        for (const { noteAt } of drawn) noteAt(revision)
-        count += part.length
-      }
-      return count
-    },
-    async offerToken(of) {
+    putRecord,
+    putTokens,
+    tokens: (): readonly TokenOf[] => [...tokens.values()].map(({ of }) => of),
+    findExpiry: (key: ScopeKey): number | undefined => tokens.get(key)?.of.token.expiresAtMs,
+    /** Without leading: only over the one that this node knows. */
+    async offerToken(of: TokenOf): Promise<boolean> {
       const { name, writes, noteAt } = drawUp(of)
       const known = tokens.get(of.token.key)
       const modRevision = known?.name === name ? known.modRevision : 0n
@@ -257,7 +219,8 @@ export const createView = (deps: {
       if (committed) noteAt(revision)
       return committed
     },
-    async sweepTokens(isOver, fence) {
+    /** Drops what has ended, or belongs to nothing any more. */
+    async sweepTokens(isOver: (token: TokenOf) => boolean, fence: Condition): Promise<void> {
       const over = [...tokens.values()].filter(({ of }) => isOver(of)).map(({ name }) => name)
       for (let at = 0; at < over.length; at += AT_ONCE) {
         const part = over.slice(at, at + AT_ONCE)
@@ -267,16 +230,15 @@ export const createView = (deps: {
         )
       }
     },
-    async reseal(fence) {
+    /** Writes record and tokens once more, with the secret that seals now. Throws `cluster-conflict` where the fence does not hold. */
+    async reseal(fence: Condition): Promise<number> {
       const all = [...tokens.values()].map(({ of }) => of)
       const lost = () => new Failure('cluster-conflict', 'the lock was lost meanwhile; seal anew once more')
-      if (seen.kind === 'record' && !(await view.putRecord(seen.record, [fence]))) throw lost()
-      if ((await view.putTokens(all, fence)) < all.length) throw lost()
+      if (seen.kind === 'record' && !(await putRecord(seen.record, [fence]))) throw lost()
+      if ((await putTokens(all, fence)) < all.length) throw lost()
       return all.length + (seen.kind === 'record' ? 1 : 0)
     },
-    members: () => [...members.values()],
-    asks: () => [...asks.values()],
-    unreadable: () => strange.size,
+    members: (): readonly Member[] => [...members.values()],
+    asks: (): readonly Ask[] => [...asks.values()],
   }
-  return view
 }

@@ -1,11 +1,30 @@
 // A node's membership in its cluster, as the other operations see it. A single node has none, and each of them works as if nobody else existed.
 
-import type { MintOptions, Role, SharedToken } from '../store/generations.ts'
 import type { Host } from '../../protocol/connection.ts'
-import type { Failure } from '../../protocol/errors.ts'
+import type { Code, Failure } from '../../protocol/errors.ts'
 import type { Grant } from '../../protocol/profile.ts'
 import type { Status } from '../../protocol/wire.ts'
 import type { StoredToken } from '../store/token-store.ts'
+
+/** A replica holds the credentials, calls nobody and never leads. */
+export type Role = 'single' | 'leader' | 'follower' | 'replica'
+
+export type MintOptions = { readonly minTtlMs?: number; readonly rejected?: string; readonly renew?: boolean }
+
+/** What keeps one node from GitHub, and says nothing of the App: another node may fare better. */
+export const LOCAL_FAILURES: ReadonlySet<Code> = new Set<Code>([
+  'proxy-unreachable',
+  'proxy-authentication',
+  'proxy-auth-scheme',
+  'proxy-refused',
+  'portal',
+  'dns',
+  'tls',
+  'unreachable',
+  'timeout',
+  'clock-skew',
+  'ip-blocked',
+])
 
 export type ChangeOptions = {
   /**
@@ -37,7 +56,7 @@ export type Membership = {
   mint(grant: Grant, wish: MintOptions): Promise<StoredToken | undefined>
   minted(token: StoredToken): void
   /** What the cluster has of this generation and those before it. */
-  tokensTo(generation: number): readonly SharedToken[]
+  tokensTo(generation: number): readonly Omit<StoredToken, 'slot'>[]
   /** Scopes in use here that are due. */
   wantAhead(grants: readonly Grant[]): void
   /** Whether credentials of that host are at home here: enabled on a machine of the same cluster. */

@@ -1,6 +1,5 @@
 // Revokes every live token at GitHub, as after a leak. The connection stays, and a token that is asked for is minted again.
 
-import { OF_THE_WAY } from '../store/generations.ts'
 import { type Connection, isLive } from '../../protocol/connection.ts'
 import { asFailure, type Code, Failure } from '../../protocol/errors.ts'
 import { Secret } from '../../protocol/secret.ts'
@@ -13,7 +12,7 @@ import type { AppLink } from '../connection/app-link.ts'
 import type { Events } from '../audit/events.ts'
 import type { ConnectionState } from '../connection/connection-state.ts'
 import { inParallel } from '../../service/pool.ts'
-import type { Membership } from '../connection/membership.ts'
+import { LOCAL_FAILURES, type Membership } from '../connection/membership.ts'
 import type { Tokens } from './tokens.ts'
 import type { AuditWriter } from '../audit/audit-writer.ts'
 
@@ -42,7 +41,14 @@ const CONCURRENT_CALLS = 8
 const ANSWER_MS = 60_000
 const TOLD_EACH = 50
 /** After one of these the next token would fare no better. */
-const OF_ALL = new Set<Code>([...OF_THE_WAY, 'github-outage', 'quota', 'quarantined', 'replica', 'cluster-unreachable'])
+const OF_ALL = new Set<Code>([
+  ...LOCAL_FAILURES,
+  'github-outage',
+  'quota',
+  'quarantined',
+  'replica',
+  'cluster-unreachable',
+])
 
 export const createRevokeAll = (deps: {
   store: Pick<Store, 'facts'>

@@ -1,7 +1,8 @@
 // Rounds of faults by seed: whatever is killed, stopped, cut off or put back, the nodes agree in the end, and none of them goes back.
 
 import test from 'ava'
-import { compareVersions, type Version } from '../../../src/core/store/generations.ts'
+import { compareVersions } from '../../../src/core/cluster/changes.ts'
+import type { Version } from '../../../src/core/cluster/values.ts'
 import { canonicalJson } from '../../../src/protocol/canonical-json.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import { Secret } from '../../../src/protocol/secret.ts'

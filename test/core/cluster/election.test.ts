@@ -1,7 +1,7 @@
 // The election over an etcd in memory: one leader, known by its lease and not by what it believes.
 
 import test from 'ava'
-import { createElection, type Election } from '../../../src/core/cluster/election.ts'
+import { createElection } from '../../../src/core/cluster/election.ts'
 import type { Entry, Lease } from '../../../src/core/cluster/etcd.ts'
 import { createKeyring } from '../../../src/core/cluster/sealing.ts'
 import { createCodecs, KEYS } from '../../../src/core/cluster/values.ts'
@@ -12,6 +12,7 @@ const codecs = createCodecs(
   createKeyring({ cluster: 'test', secrets: [Buffer.from('a secret for all of them to know')] }),
 )
 
+type Election = ReturnType<typeof createElection>
 type Candidate = {
   readonly election: Election
   readonly client: FakeClient
@@ -27,15 +28,11 @@ const createCandidate = async (etcd: FakeEtcd, node: string): Promise<Candidate>
   const lease = await client.lease(5)
   const looks: boolean[] = []
   const candidate = { client, lease, looks, log: createFakeLog(), mayLead: true }
-  const election: Election = createElection({
-    etcd: client,
-    codecs,
-    node,
-    lease: () => lease,
-    mayLead: () => candidate.mayLead,
-    onChange: () => void looks.push(election.leads()),
-    log: candidate.log,
-  })
+  const { log } = candidate
+  const election: Election = createElection(
+    { etcd: client, codecs, node, lease: () => lease, clock: createFakeClock(), log },
+    { mayLead: () => candidate.mayLead, onChange: () => void looks.push(election.leads()) },
+  )
   client.watch('', {
     fromRevision: 0n,
     onChange(changes) {

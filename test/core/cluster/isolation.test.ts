@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import { Failure } from '../../../src/protocol/errors.ts'
-import { createIsolation } from '../../../src/core/cluster/isolation.ts'
+import { createIsolation } from '../../../src/core/cluster/memory.ts'
 import { createFakeClock, createFakeLog, emptyDisk, openMemoryStore } from '../../support/fakes.ts'
 
 const MINUTE = 60_000

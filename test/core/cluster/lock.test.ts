@@ -1,7 +1,7 @@
 // The lock of the cluster: who waits for it, for how long, and what they are told.
 
 import test from 'ava'
-import type { Held } from '../../../src/core/cluster/lock.ts'
+import type { Held } from '../../../src/core/cluster/election.ts'
 import { KEYS } from '../../../src/core/cluster/values.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import { failureOf } from '../../support/fakes.ts'

@@ -2,13 +2,14 @@
 
 import test from 'ava'
 import type { ClusterLink } from '../../../src/core/cluster/link.ts'
-import type { Answer, Ask, MintOptions, NodeRole, SharedToken, TokenOf } from '../../../src/core/store/generations.ts'
+import type { Answer, Ask, NodeRole, SharedToken, TokenOf } from '../../../src/core/cluster/values.ts'
+import type { MintOptions } from '../../../src/core/connection/membership.ts'
 import { type Code, Failure } from '../../../src/protocol/errors.ts'
 import type { Grant } from '../../../src/protocol/profile.ts'
 import { scopeKey } from '../../../src/protocol/scope.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
 import { createTokenExchange } from '../../../src/core/cluster/token-exchange.ts'
-import type { Memory } from '../../../src/core/cluster/membership.ts'
+import type { Memory } from '../../../src/core/cluster/memory.ts'
 import type { Tokens } from '../../../src/core/tokens/tokens.ts'
 import type { StoredToken } from '../../../src/core/store/token-store.ts'
 import { createFakeLog, failureOf, settle } from '../../support/fakes.ts'
@@ -113,7 +114,7 @@ const setUp = (scene: Scene = {}) => {
     read: () => ({ generation: GENERATION, connection: { kind: 'connected', ...established } }),
   }
   const memory: Partial<Memory> = {
-    find: () => (inCluster ? { node: 'b', role } : undefined),
+    find: () => (inCluster ? { cluster: 'test', node: 'b', role, host: { machineId: '', hostname: '' } } : undefined),
     agreed: () => ({
       version: { generation: GENERATION, sequence: 9, id: '' },
       digest: '',

@@ -1,7 +1,6 @@
 // Tokens and those who hear of them: rows, events and the other nodes; and whose allowance a mint takes, and when.
 
 import test from 'ava'
-import type { MintOptions } from '../../../src/core/store/generations.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import { holderOf } from '../../../src/core/peers/holder.ts'
 import { ADMIN_PROFILE, type Grant } from '../../../src/protocol/profile.ts'
@@ -9,7 +8,7 @@ import { describeScope, type Scope, summarizeScope } from '../../../src/protocol
 import { Secret } from '../../../src/protocol/secret.ts'
 import { isoTime } from '../../../src/protocol/wire.ts'
 import { MINTS } from '../../../src/core/peers/rate-limit.ts'
-import type { Membership } from '../../../src/core/connection/membership.ts'
+import type { Membership, MintOptions } from '../../../src/core/connection/membership.ts'
 import { hashToken } from '../../../src/core/audit/audit-writer.ts'
 import { failureOf } from '../../support/fakes.ts'
 import { connectedRig, createRig, peerOf } from '../../support/operations-rig.ts'

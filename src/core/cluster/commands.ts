@@ -1,34 +1,17 @@
 // What an administrator does with the cluster: look at it, join it, leave it, promote a replica, seal its values anew.
 
-import type { ClusterLink } from './link.ts'
-import type { Held } from './lock.ts'
-import type { NodeRole, Role } from '../store/generations.ts'
-import { type Host, isLive } from '../../protocol/connection.ts'
+import { isLive } from '../../protocol/connection.ts'
 import { asFailure, Failure } from '../../protocol/errors.ts'
 import { type ClusterStatus, isoTime } from '../../protocol/wire.ts'
-import type { Clock } from '../../service/clock.ts'
-import type { Log } from '../../service/log.ts'
+import type { Membership } from '../connection/membership.ts'
 import type { ConnectionRecord } from '../store/connection-store.ts'
-import type { Isolation } from './isolation.ts'
-import type { ConnectionState } from '../connection/connection-state.ts'
-import { type Memory, NOTHING_AGREED } from './membership.ts'
-import { NEWER, type Replicate } from './replicate.ts'
-import type { Tokens } from '../tokens/tokens.ts'
-import type { AuditWriter } from '../audit/audit-writer.ts'
+import { type Changes, NEWER } from './changes.ts'
+import type { Held } from './election.ts'
+import type { ClusterContext } from './link.ts'
+import { NOTHING_AGREED } from './memory.ts'
+import type { NodeRole } from './values.ts'
 
-export type ClusterCommands = {
-  status(): ClusterStatus
-  /**
-   * Throws `cluster-member` where this node holds another connection, or there is none to hold; `cluster-unreachable`, `cluster-secret`.
-   * Then this node is as it was.
-   */
-  join(wish: { replica: boolean; force: boolean }): Promise<void>
-  leave(wish: { keep: boolean }): Promise<void>
-  /** Throws `cluster-member` where this node is in no cluster. */
-  promote(): Promise<void>
-  /** Seals all values with the first of this node's secrets. Throws `cluster-secret` where a member does not know it. */
-  reseal(): Promise<number>
-}
+export type ClusterCommands = ReturnType<typeof createClusterCommands>
 
 type Former = {
   readonly held: ConnectionRecord
@@ -36,50 +19,33 @@ type Former = {
   readonly signers: readonly string[]
 }
 
-export const createClusterCommands = (deps: {
-  cluster: string
-  link: ClusterLink
-  memory: Memory
-  isolation: Isolation
-  replicate: Replicate
-  connectionState: ConnectionState
-  tokens: Pick<Tokens, 'drop'>
-  audit: Pick<AuditWriter, 'record'>
-  clock: Clock
-  log: Log
-  host: () => Host
-  role: () => Role
-  /** The key that signs this node's bundles, and the recovery keys made here. */
-  signer: () => string
-  recipients: () => readonly string[]
-  setRecipients: (recipients: readonly string[]) => void
-  /** After each new store. Never throws. */
-  ensureWrap: () => void
-  /** Begins and ends the dealings with the cluster. */
-  begin: () => Promise<void>
-  catchUp: () => Promise<void>
-  end: () => Promise<void>
-}): ClusterCommands => {
-  const { link, memory, isolation, connectionState, audit } = deps
+export const createClusterCommands = (
+  deps: ClusterContext & {
+    changes: Changes
+    membership: Pick<Membership, 'role'> & Readonly<Record<'begin' | 'catchUp' | 'end', () => Promise<void>>>
+    /** After each new store. Never throws. */
+    ensureWrap: () => void
+  },
+) => {
+  const { cluster, link, memory, isolation, changes, membership, connectionState, audit, recovery } = deps
+  const signer = (): string => recovery.signer().publicKey
 
   const assertFits = (force: boolean, replica: boolean): void => {
     const { connection } = connectionState.read()
     const seen = link.record()
     if (seen.kind === 'newer') throw new Failure('cluster-member', NEWER)
-    if (seen.kind === 'foreign' || seen.kind === 'damaged')
-      throw new Failure('cluster-secret', `the record of ${deps.cluster} does not open with the secret of this node`)
-    if (seen.kind === 'absent') {
-      if (replica)
-        throw new Failure('cluster-member', `nobody has joined ${deps.cluster} yet; a replica is none that begins it`)
-      return
-    }
+    if (seen.kind === 'absent' && replica)
+      throw new Failure('cluster-member', `nobody has joined ${cluster} yet; a replica is none that begins it`)
+    if (seen.kind === 'absent') return
+    if (seen.kind !== 'record')
+      throw new Failure('cluster-secret', `the record of ${cluster} does not open with the secret of this node`)
     if (connection.kind === 'disconnected' || force) return
     const theirs = seen.record.connection
     if (isLive(connection) && isLive(theirs) && connection.app.id === theirs.app.id) return
     const ours = isLive(connection) ? `connected as ${connection.app.name}` : connection.kind
     throw new Failure(
       'cluster-member',
-      `this node is ${ours}, and ${deps.cluster} is ${theirs.kind}; --force gives up what is here`,
+      `this node is ${ours}, and ${cluster} is ${theirs.kind}; --force gives up what is here`,
     )
   }
 
@@ -88,7 +54,7 @@ export const createClusterCommands = (deps: {
     try {
       await link.readRecord()
       assertFits(force, role === 'replica')
-      const former = { held: connectionState.read(), recipients: deps.recipients(), signers: memory.signers() }
+      const former = { held: connectionState.read(), recipients: recovery.created(), signers: memory.signers() }
       const first = link.record().kind === 'absent'
       try {
         await agree(role, held, first)
@@ -102,20 +68,20 @@ export const createClusterCommands = (deps: {
   }
 
   const agree = async (role: NodeRole, held: Held, first: boolean): Promise<void> => {
-    const made = { recipients: deps.recipients(), signers: [...memory.signers(), deps.signer()] }
+    const made = { recipients: recovery.created(), signers: [...memory.signers(), signer()] }
     memory.join(role)
     memory.agree({
       ...NOTHING_AGREED,
       version: { ...NOTHING_AGREED.version, generation: first ? connectionState.read().generation : 0 },
     })
     memory.setUnsent(false)
-    if (first) memory.setSigners([deps.signer()])
-    await deps.replicate.settleUnder(held)
+    if (first) memory.setSigners([signer()])
+    await changes.settleUnder(held)
     // What this node brings along is known to all: its snapshots are trusted everywhere, and its recovery keys open all of them.
-    deps.setRecipients([...new Set([...deps.recipients(), ...made.recipients])])
+    recovery.setCreated([...new Set([...recovery.created(), ...made.recipients])])
     memory.setSigners([...new Set([...memory.signers(), ...(first ? [] : made.signers)])])
     memory.setUnsent(true)
-    await deps.replicate.settleUnder(held)
+    await changes.settleUnder(held)
     isolation.note()
   }
 
@@ -130,7 +96,7 @@ export const createClusterCommands = (deps: {
         deps.tokens.drop()
       }
       memory.forget()
-      deps.setRecipients(former.recipients)
+      recovery.setCreated(former.recipients)
       memory.setSigners(former.signers)
       deps.ensureWrap()
     } catch (error) {
@@ -139,19 +105,19 @@ export const createClusterCommands = (deps: {
   }
 
   return {
-    status() {
+    status(): ClusterStatus {
       const seen = link.record()
       const { version } = memory.agreed()
-      const known = seen.kind === 'record' ? seen.version.sequence : undefined
+      const known = seen.kind === 'record' ? seen.record.version.sequence : undefined
       const leader = link.leader()
       const lastContactMs = isolation.lastContactMs()
       const trouble = link.findTrouble()
-      const obstacle = memory.find() && deps.replicate.findObstacle()
+      const obstacle = memory.find() && changes.findObstacle()
       return {
-        cluster: deps.cluster,
+        cluster,
         node: link.node,
         joined: memory.find() !== undefined,
-        role: deps.role(),
+        role: membership.role(),
         in_touch: link.inTouch(),
         ...(lastContactMs !== undefined && { last_contact_at: isoTime(lastContactMs) }),
         ...(trouble && { trouble: trouble.message }),
@@ -178,43 +144,47 @@ export const createClusterCommands = (deps: {
           })),
       }
     },
-    async join({ replica, force }) {
+    /**
+     * Throws `cluster-member` where this node holds another connection, or there is none to hold; `cluster-unreachable`,
+     * `cluster-secret`. Then this node is as it was.
+     */
+    async join({ replica, force }: { replica: boolean; force: boolean }): Promise<void> {
       const role = replica ? 'replica' : 'member'
       const member = memory.find()
       if (member) {
         if (member.role === role) return
-        audit.record({ event: 'cluster.join', detail: `${deps.cluster}, as ${role}` })
+        audit.record({ event: 'cluster.join', detail: `${cluster}, as ${role}` })
         memory.join(role)
         if (replica) await link.resign()
         else link.stand()
         return await link.announce()
       }
-      await deps.begin()
+      await membership.begin()
       try {
         if (!link.inTouch())
           throw link.findTrouble() ?? new Failure('cluster-unreachable', 'etcd did not answer in time')
-        audit.record({ event: 'cluster.join', detail: `${deps.cluster}, as ${role}` })
+        audit.record({ event: 'cluster.join', detail: `${cluster}, as ${role}` })
         await connectionState.serially(() => enter(role, force))
       } catch (error) {
-        if (!memory.find()) await deps.end()
+        if (!memory.find()) await membership.end()
         throw error
       }
       link.stand()
-      await deps.catchUp()
+      await membership.catchUp()
       await link.announce()
     },
-    leave: ({ keep }) =>
+    leave: ({ keep }: { keep: boolean }): Promise<void> =>
       connectionState.serially(async () => {
-        if (!memory.find()) throw new Failure('cluster-member', `this node is not in ${deps.cluster}`)
+        if (!memory.find()) throw new Failure('cluster-member', `this node is not in ${cluster}`)
         audit.record({ event: 'cluster.leave', detail: keep ? 'with the credentials' : 'without the credentials' })
-        await deps.end()
+        await membership.end()
         const { connection } = connectionState.read()
         if (keep) {
           if (isLive(connection))
             connectionState.transition({ ...connection, host: deps.host() }, { newGeneration: true })
           return memory.forget()
         }
-        const remark = `This node left the cluster ${deps.cluster}, and kept nothing.`
+        const remark = `This node left the cluster ${cluster}, and kept nothing.`
         // In one step with the membership: a node that is killed meanwhile is a member with, or none without credentials.
         connectionState.shred(
           { kind: 'disconnected', sinceMs: deps.clock.now(), remark },
@@ -223,23 +193,25 @@ export const createClusterCommands = (deps: {
         memory.forget()
         deps.tokens.drop()
       }),
-    async promote() {
+    /** Throws `cluster-member` where this node is in no cluster. */
+    async promote(): Promise<void> {
       const member = memory.find()
-      if (!member) throw new Failure('cluster-member', `this node is not in ${deps.cluster}`)
+      if (!member) throw new Failure('cluster-member', `this node is not in ${cluster}`)
       if (member.role === 'member') return
       audit.record({ event: 'cluster.promote', detail: link.node })
       memory.join('member')
       await link.announce()
       link.stand()
     },
-    reseal: () =>
+    /** Seals all values with the first of this node's secrets. Throws `cluster-secret` where a member does not know it. */
+    reseal: (): Promise<number> =>
       connectionState.serially(async () => {
-        if (!memory.find()) throw new Failure('cluster-member', `this node is not in ${deps.cluster}`)
+        if (!memory.find()) throw new Failure('cluster-member', `this node is not in ${cluster}`)
         const held = await link.lock('sealing anew')
         try {
           await link.readRecord()
-          await deps.replicate.settleUnder(held)
-          audit.record({ event: 'cluster.reseal', detail: deps.cluster })
+          await changes.settleUnder(held)
+          audit.record({ event: 'cluster.reseal', detail: cluster })
           return await link.reseal(held)
         } finally {
           await held.release()

@@ -1,53 +1,34 @@
-// Replication of the connection: changes under the cluster's lock, notes by the leader, and the newest record on every node.
+// The record of the connection on all nodes: changes under the cluster's lock, notes by the leader, and the one order in which records replace each other.
 
 import { randomBytes } from 'node:crypto'
-import type { ClusterLink, Right } from './link.ts'
-import type { Seen } from './view.ts'
-import { compareVersions, nextStep, type SharedRecord, type Standing, versionAbove } from '../store/generations.ts'
 import { canonicalJson } from '../../protocol/canonical-json.ts'
 import { type Connection, type Installation, isLive, mayServe } from '../../protocol/connection.ts'
 import { asFailure, Failure } from '../../protocol/errors.ts'
-import type { Log } from '../../service/log.ts'
+import type { ChangeOptions } from '../connection/membership.ts'
 import type { ConnectionRecord } from '../store/connection-store.ts'
-import type { Store } from '../store/database.ts'
-import type { ConnectionState } from '../connection/connection-state.ts'
-import type { Agreed, Memory } from './membership.ts'
 import { RECIPIENTS } from '../store/record-shapes.ts'
 import { isRevocation } from '../tokens/revoke-all.ts'
-import type { ChangeOptions } from '../connection/membership.ts'
-import type { AuditWriter } from '../audit/audit-writer.ts'
+import type { ClusterContext, Right } from './link.ts'
+import type { Agreed } from './memory.ts'
+import { digestOf, type SharedRecord, type Version } from './values.ts'
+import type { Seen } from './view.ts'
 
-export type Replicate = {
-  /** What the membership says of it. Called in turn, with nothing else under way on this node. */
-  change<T>(task: () => Promise<T>, options: ChangeOptions): Promise<T>
-  changed(): void
-  /** Brings this node and the cluster to the same record. Never throws: what could not be done is done later. */
-  settle(): Promise<void>
-  /** The same, in turn already, under a right that is held. Throws `cluster-unreachable`, `cluster-secret`, `cluster-behind`. */
-  settleUnder(right: Right): Promise<void>
-  /** What keeps the record of the cluster from holding here, although etcd is reached: `cluster-secret`, `cluster-behind`. */
-  findObstacle(): Failure | undefined
-  /** The cluster's record, which does not hold here yet, has nothing served. Asked with each request. */
-  isOverruled(): boolean
-}
+export type Changes = ReturnType<typeof createChanges>
+
+type ChangesContext = Pick<ClusterContext, 'store' | 'connectionState' | 'link' | 'memory' | 'audit' | 'log'>
 
 /** Against a rival who is always first; there is none for long. */
 const MOST_TRIES = 8
 
-export const createReplicate = (deps: {
-  store: Store
-  connectionState: Pick<ConnectionState, 'read' | 'transition' | 'shred' | 'serially'>
-  link: ClusterLink
-  memory: Memory
-  audit: Pick<AuditWriter, 'owe'>
-  log: Log
-  digestOf: (content: Omit<SharedRecord, 'version' | 'floor' | 'by'> & { readonly generation: number }) => string
-  /** A record took the place of what stood here. `voided`: its tokens with it; `revoked`: GitHub takes them no more. `changed`: the ids of installations that are others now. */
-  onApplied: (change: { voided: boolean; revoked: boolean; changed: readonly number[] }) => void
-  /** This node leaves its cluster, since it cannot ask it. */
-  onLeave: () => void
-}): Replicate => {
-  const { store, connectionState, link, memory, audit, log } = deps
+export const createChanges = (
+  { store, connectionState, link, memory, audit, log }: ChangesContext,
+  handlers: {
+    /** A record took the place of what stood here. `voided`: its tokens with it; `revoked`: GitHub takes them no more. `changed`: the ids of installations that are others now. */
+    onApplied(change: { voided: boolean; revoked: boolean; changed: readonly number[] }): void
+    /** This node leaves its cluster, since it cannot ask it. */
+    onLeave(): void
+  },
+) => {
   let right: Right | undefined
   let sending: Promise<unknown> = Promise.resolve()
   let settling = false
@@ -63,7 +44,7 @@ export const createReplicate = (deps: {
     recipients: recipients(),
     signers: memory.signers(),
   })
-  const digest = (): string => deps.digestOf(contentOf(store.connection.read()))
+  const digest = (): string => digestOf(contentOf(store.connection.read()))
   const standing = (): Standing => ({
     generation: connectionState.read().generation,
     digest: digest(),
@@ -80,7 +61,7 @@ export const createReplicate = (deps: {
       version,
       floor,
       identity: identityOf(connection),
-      digest: deps.digestOf({ ...record, generation }),
+      digest: digestOf({ ...record, generation }),
     }
     const voided = floor !== memory.agreed().floor || identityOf(held.connection) !== agreed.identity
     const dropsKey = held.keys.some(key => !keys.some(({ fingerprint }) => fingerprint === key.fingerprint))
@@ -101,7 +82,7 @@ export const createReplicate = (deps: {
     }
     log.info('the record of the cluster holds here now', { generation, sequence: version.sequence, by: record.by })
     const revoked = isRevocation(held.connection, connection)
-    deps.onApplied({ voided: voided || dropsKey, revoked, changed: changedOf(held.installations, installations) })
+    handlers.onApplied({ voided: voided || dropsKey, revoked, changed: changedOf(held.installations, installations) })
     void link.announce()
   }
 
@@ -125,7 +106,7 @@ export const createReplicate = (deps: {
     const { agreed } = now
     const former = memory.agreed()
     const known = seen.kind === 'record' ? seen : undefined
-    const version = anew ? versionAbove(now, known?.version, randomBytes(6).toString('hex')) : agreed.version
+    const version = anew ? versionAbove(now, known?.record.version, randomBytes(6).toString('hex')) : agreed.version
     const identity = identityOf(connection)
     const floor = identity === former.identity ? former.floor : version.generation
     const appId = isLive(connection) ? connection.app.id : known?.record.appId
@@ -147,12 +128,16 @@ export const createReplicate = (deps: {
     return true
   }
 
+  /** The same, in turn already, under a right that is held. Throws `cluster-unreachable`, `cluster-secret`, `cluster-behind`. */
   const settleUnder = async (as: Right): Promise<void> => {
     for (let tries = 0; tries < MOST_TRIES; tries++) {
       const seen = link.record()
       const unreadable = findUnreadable(seen)
       if (unreadable) throw unreadable
-      const step = nextStep(standing(), seen.kind === 'record' ? seen : undefined)
+      const step = nextStep(
+        standing(),
+        seen.kind === 'record' ? { version: seen.record.version, digest: seen.digest } : undefined,
+      )
       if (step.kind !== 'apply') untaken = undefined
       switch (step.kind) {
         case 'keep':
@@ -160,8 +145,9 @@ export const createReplicate = (deps: {
           return
         case 'agree': {
           if (seen.kind !== 'record') return
-          const { version, digest: same, record } = seen
-          memory.agree({ version, digest: same, floor: record.floor, identity: identityOf(record.connection) })
+          const { digest: same, record } = seen
+          const { version, floor, connection } = record
+          memory.agree({ version, digest: same, floor, identity: identityOf(connection) })
           memory.setUnsent(false)
           void link.announce()
           return
@@ -190,7 +176,10 @@ export const createReplicate = (deps: {
     }
   }
 
-  /** However often it is asked for while it waits for its turn, it is done once. */
+  /**
+   * Brings this node and the cluster to the same record. Never throws: what could not be done is done later. However often it is asked
+   * for while it waits for its turn, it is done once.
+   */
   const settle = async (): Promise<void> => {
     if (settling) {
       again = true
@@ -245,33 +234,36 @@ export const createReplicate = (deps: {
   return {
     settle,
     settleUnder,
+    /** What keeps the record of the cluster from holding here, although etcd is reached: `cluster-secret`, `cluster-behind`. */
     findObstacle: () => findUnreadable(link.record()) ?? untaken,
-    isOverruled() {
+    /** The cluster's record, which does not hold here yet, has nothing served. Asked with each request. */
+    isOverruled(): boolean {
       const seen = link.record()
       return (
         seen.kind === 'record' &&
         !mayServe(seen.record.connection) &&
-        compareVersions(seen.version, memory.agreed().version) > 0 &&
+        compareVersions(seen.record.version, memory.agreed().version) > 0 &&
         mayServe(connectionState.read().connection)
       )
     },
-    changed() {
+    changed(): void {
       const as = right
       if (as !== undefined) sending = sending.then(() => (right === as ? sendEarly(as) : undefined))
       else if (link.leads()) void settle()
     },
-    async change(task, { cutOff = 'refuse' }) {
+    /** Called in turn, with nothing else under way on this node. */
+    async change<T>(task: () => Promise<T>, { cutOff = 'refuse' }: ChangeOptions): Promise<T> {
       const member = memory.find()
       if (!member) return task()
       if (member.role === 'replica' && cutOff === 'leave') {
-        deps.onLeave()
+        handlers.onLeave()
         return task()
       }
       if (member.role === 'replica') throw new Failure('replica', 'it takes over what others decide')
       const held = await link.lock('a change').catch((error: unknown) => {
         const failure = asFailure(error)
         if (cutOff !== 'leave' || !CUT_OFF.has(failure.code)) throw failure
-        deps.onLeave()
+        handlers.onLeave()
         return undefined
       })
       if (held === undefined) return task()
@@ -320,3 +312,57 @@ const changedOf = (before: readonly Installation[], after: readonly Installation
 
 const identityOf = (connection: Connection): string =>
   isLive(connection) ? `${connection.app.id} ${connection.enabledAtMs}` : 'none'
+
+export const compareVersions = (a: Version, b: Version): number =>
+  a.generation - b.generation || a.sequence - b.sequence || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+
+/** What a node holds, beside what it last agreed on with the cluster. */
+export type Standing = {
+  readonly generation: number
+  readonly digest: string
+  readonly agreed: { readonly version: Version; readonly digest: string }
+  /** An administrator's change of this node has not reached the cluster yet. */
+  readonly unsent: boolean
+  readonly leads: boolean
+}
+
+export type Step =
+  /** Both are the same. */
+  | { readonly kind: 'keep' }
+  /** The content is the same, under a newer version. */
+  | { readonly kind: 'agree' }
+  /** The cluster's takes the place of this node's. `lost`: what stood here and was not in the cluster yet. */
+  | { readonly kind: 'apply'; readonly lost: 'nothing' | 'note' | 'change' }
+  /** This node's goes into the cluster: as it was agreed, where etcd has an older one, or as a new version. */
+  | { readonly kind: 'offer'; readonly anew: boolean }
+
+/** What a node does about the record that etcd holds; `undefined`: it holds none. No order of records leads back to a lower version. */
+export const nextStep = (standing: Standing, seen: { version: Version; digest: string } | undefined): Step => {
+  const { agreed, digest, generation, unsent, leads } = standing
+  const clean = digest === agreed.digest
+  if (seen === undefined) return { kind: 'offer', anew: !clean }
+  const newer = compareVersions(seen.version, agreed.version)
+  if (newer < 0) return { kind: 'offer', anew: !clean }
+  if (newer === 0) {
+    if (clean) return { kind: 'keep' }
+    // What a follower notes of GitHub is its own view; the leader's is the cluster's.
+    return unsent || leads ? { kind: 'offer', anew: true } : { kind: 'apply', lost: 'note' }
+  }
+  if (seen.digest === digest) return { kind: 'agree' }
+  if (clean) return { kind: 'apply', lost: 'nothing' }
+  if (!unsent) return { kind: 'apply', lost: 'note' }
+  // What others decided since holds, a disable above all: however many changes were made here without knowing of it.
+  const isOvertaken = seen.version.generation > agreed.version.generation || generation <= seen.version.generation
+  return isOvertaken ? { kind: 'apply', lost: 'change' } : { kind: 'offer', anew: true }
+}
+
+/** The version of a record that is offered anew: above all that this node has seen. */
+export const versionAbove = (
+  standing: Pick<Standing, 'generation' | 'agreed'>,
+  seen: Version | undefined,
+  id: string,
+): Version => ({
+  generation: Math.max(standing.generation, seen?.generation ?? 0),
+  sequence: Math.max(standing.agreed.version.sequence, seen?.sequence ?? 0) + 1,
+  id,
+})

@@ -3,14 +3,13 @@
 import test from 'ava'
 import type { Seen } from '../../../src/core/cluster/view.ts'
 import type { ClusterLink, Right } from '../../../src/core/cluster/link.ts'
-import type { Held } from '../../../src/core/cluster/lock.ts'
-import { digestOf } from '../../../src/core/cluster/values.ts'
-import type { NodeRole, SharedRecord } from '../../../src/core/store/generations.ts'
+import type { Held } from '../../../src/core/cluster/election.ts'
+import { digestOf, type NodeRole, type SharedRecord } from '../../../src/core/cluster/values.ts'
 import { type Connection, isLive } from '../../../src/protocol/connection.ts'
 import { type Code, Failure } from '../../../src/protocol/errors.ts'
-import { createMemory } from '../../../src/core/cluster/membership.ts'
+import { createMemory } from '../../../src/core/cluster/memory.ts'
 import { RECIPIENTS } from '../../../src/core/store/record-shapes.ts'
-import { createReplicate } from '../../../src/core/cluster/replicate.ts'
+import { createChanges } from '../../../src/core/cluster/changes.ts'
 import { failureOf, settle } from '../../support/fakes.ts'
 import { connectedRig, createRig, HERE } from '../../support/operations-rig.ts'
 
@@ -26,7 +25,7 @@ const setUp = async ({ leads = true, role = 'member' }: { leads?: boolean; role?
   let revision = 0n
   const seenAs = (record: SharedRecord): Seen => {
     revision += 1n
-    return { kind: 'record', record, version: record.version, digest: contentOf(record), modRevision: revision }
+    return { kind: 'record', record, digest: contentOf(record), modRevision: revision }
   }
   const scene = {
     leads,
@@ -65,23 +64,23 @@ const setUp = async ({ leads = true, role = 'member' }: { leads?: boolean; role?
   const applied: unknown[] = []
   let left = 0
   let turns = 0
-  const replicate = createReplicate({
-    store: rig.store,
-    connectionState: {
-      ...rig.connectionState,
-      serially(task) {
-        turns += 1
-        return rig.connectionState.serially(task)
+  const changes = createChanges(
+    {
+      store: rig.store,
+      connectionState: {
+        ...rig.connectionState,
+        serially(task) {
+          turns += 1
+          return rig.connectionState.serially(task)
+        },
       },
+      link: link as ClusterLink,
+      memory,
+      audit: rig.audit,
+      log: rig.log,
     },
-    link: link as ClusterLink,
-    memory,
-    audit: rig.audit,
-    log: rig.log,
-    digestOf,
-    onApplied: change => void applied.push(change),
-    onLeave: () => void left++,
-  })
+    { onApplied: change => void applied.push(change), onLeave: () => void left++ },
+  )
   const lastPut = () => {
     const last = puts.at(-1)
     if (!last) throw new Error('it wrote no record')
@@ -99,7 +98,7 @@ const setUp = async ({ leads = true, role = 'member' }: { leads?: boolean; role?
     app,
     memory,
     scene,
-    replicate,
+    changes,
     did,
     puts,
     applied,
@@ -116,7 +115,7 @@ const setUp = async ({ leads = true, role = 'member' }: { leads?: boolean; role?
 /** The node and the cluster hold the same. */
 const inStep = async (options: Parameters<typeof setUp>[0] = {}) => {
   const all = await setUp(options)
-  await all.replicate.settle()
+  await all.changes.settle()
   const { record } = all.lastPut()
   all.did.length = 0
   /** A later record of another node. */
@@ -132,11 +131,11 @@ const inStep = async (options: Parameters<typeof setUp>[0] = {}) => {
 const gone = (sinceMs = 1_700_000_000_000): Connection => ({ kind: 'disconnected', sinceMs })
 
 test('the first record of a cluster is all that its node holds, and what was agreed upon outlives the process', async t => {
-  const { rig, app, memory, replicate, puts, did, lastPut } = await setUp()
+  const { rig, app, memory, changes, puts, did, lastPut } = await setUp()
   rig.store.facts.put(RECIPIENTS, ['age1x'])
   memory.setSigners(['signer of b'])
   memory.setUnsent(true)
-  await replicate.settle()
+  await changes.settle()
   const { record, right } = lastPut()
   const { connection, installations, keys } = rig.connectionState.read()
   t.is(right, 'leader')
@@ -163,16 +162,16 @@ test('the first record of a cluster is all that its node holds, and what was agr
     host: () => HERE,
   }).agreed()
   t.deepEqual({ version, floor, digest }, { version: record.version, floor: 1, digest: contentOf(record) })
-  await replicate.settle()
+  await changes.settle()
   t.is(puts.length, 1, 'it is in step')
 })
 
 test('a change of a follower goes out under the right of any node, above all that was seen; its tokens stay good', async t => {
-  const { rig, memory, scene, replicate, lastPut, record } = await inStep()
+  const { rig, memory, scene, changes, lastPut, record } = await inStep()
   scene.leads = false
   memory.setUnsent(true)
   rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
-  await replicate.settle()
+  await changes.settle()
   const { record: next, right } = lastPut()
   t.is(right, 'any')
   t.like(next.version, { generation: 2, sequence: 2 })
@@ -182,16 +181,16 @@ test('a change of a follower goes out under the right of any node, above all tha
 })
 
 test('a disable goes out with the App that it was of, and nothing of before counts after it', async t => {
-  const { rig, app, replicate, lastPut } = await inStep()
+  const { rig, app, changes, lastPut } = await inStep()
   rig.connectionState.shred(gone())
-  replicate.changed()
+  changes.changed()
   await settle()
   const { record } = lastPut()
   t.like(record, { appId: app.id, floor: 2, keys: [], installations: [], connection: gone() })
 })
 
 test('a newer record of others takes the place of what is held, in the same store where nothing has to go', async t => {
-  const { rig, memory, scene, replicate, applied, did, seenAs, newer, live } = await inStep()
+  const { rig, memory, scene, changes, applied, did, seenAs, newer, live } = await inStep()
   const [installation] = rig.connectionState.read().installations
   if (!installation) throw new Error('no installation')
   const connection: Connection = { ...live(), kind: 'suspended', evidence: 'so it says' }
@@ -203,7 +202,7 @@ test('a newer record of others takes the place of what is held, in the same stor
   scene.seen = seenAs(next)
   const number = rig.store.number()
   memory.setUnsent(false)
-  await replicate.settle()
+  await changes.settle()
   const { keys } = next
   t.deepEqual(rig.connectionState.read(), { generation: 2, connection, installations, keys })
   t.is(rig.store.number(), number)
@@ -216,7 +215,7 @@ test('a newer record of others takes the place of what is held, in the same stor
     fields: { generation: 2, sequence: 5, by: 'a' },
   })
   t.deepEqual([memory.agreed().version, memory.agreed().digest], [next.version, contentOf(next)])
-  await replicate.settle()
+  await changes.settle()
   t.is(applied.length, 1)
 })
 
@@ -236,10 +235,10 @@ for (const [what, change, revoked] of [
     const nextOf = ({ rig, newer }: Awaited<ReturnType<typeof inStep>>) =>
       newer({ ...change(rig.connectionState.read().connection), recipients: ['age1a'] })
     const all = await inStep()
-    const { rig, scene, replicate, applied, seenAs } = all
+    const { rig, scene, changes, applied, seenAs } = all
     scene.seen = seenAs(nextOf(all))
     const number = rig.store.number()
-    await replicate.settle()
+    await changes.settle()
     t.is(rig.store.number(), number + 1)
     t.is(rig.disk.tokens.size, 0)
     t.like(applied[0], { voided: true, revoked })
@@ -250,7 +249,7 @@ for (const [what, change, revoked] of [
     killed.scene.seen = killed.seenAs(next)
     // The recovery keys, the signers, the new store.
     killed.rig.killAfterWrites(3)
-    await killed.replicate.settle()
+    await killed.changes.settle()
     t.true(killed.rig.isDead())
     const { store } = createRig(killed.premises)
     t.deepEqual(createMemory({ facts: store.facts, cluster: 'test', host: () => HERE }).agreed().version, next.version)
@@ -259,18 +258,18 @@ for (const [what, change, revoked] of [
 }
 
 test('a change that lost against others is told in the audit log and in the journal; a note that lost is not', async t => {
-  const { rig, memory, scene, replicate, seenAs, newer, messages } = await inStep()
+  const { rig, memory, scene, changes, seenAs, newer, messages } = await inStep()
   const conflicts = () => rig.disk.audit.filter(({ event }) => event === 'cluster.conflict').map(({ detail }) => detail)
   rig.connectionState.transition({ ...rig.connectionState.read().connection, sinceMs: 7 })
   scene.seen = seenAs(newer())
-  await replicate.settle()
+  await changes.settle()
   t.deepEqual(conflicts(), [])
 
   rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
   memory.setUnsent(true)
   const theirs = newer({ version: { generation: 3, sequence: 6, id: 'y' }, connection: gone(), keys: [] })
   scene.seen = seenAs(theirs)
-  await replicate.settle()
+  await changes.settle()
   t.deepEqual(conflicts(), ['a made generation 3: disconnected; what was changed here meanwhile is void'])
   t.deepEqual(messages('error'), ['a change of this node lost against another one'])
   t.false(memory.isUnsent())
@@ -278,30 +277,30 @@ test('a change that lost against others is told in the audit log and in the jour
 })
 
 test('the same content under a newer version is agreed upon, and nothing is changed for it', async t => {
-  const { memory, scene, replicate, applied, did, seenAs, newer, rig } = await inStep()
+  const { memory, scene, changes, applied, did, seenAs, newer, rig } = await inStep()
   const next = newer({ version: { generation: 1, sequence: 9, id: 'z' }, floor: 1 })
   scene.seen = seenAs(next)
   memory.setUnsent(true)
   const number = rig.store.number()
-  await replicate.settle()
+  await changes.settle()
   t.deepEqual([memory.agreed().version, memory.agreed().floor, memory.isUnsent()], [next.version, 1, false])
   t.deepEqual([applied, did, rig.store.number()], [[], ['announce'], number])
 })
 
 test('a record that could not be taken over is an obstacle until it is, or until another one counts', async t => {
-  const { rig, scene, replicate, seenAs, newer, record, messages } = await inStep()
-  t.is(replicate.findObstacle(), undefined)
+  const { rig, scene, changes, seenAs, newer, record, messages } = await inStep()
+  t.is(changes.findObstacle(), undefined)
   const ends = [() => void (scene.seen = seenAs(record)), () => void delete rig.disk.storeFailure]
   for (const end of ends) {
     rig.disk.storeFailure = new Failure('disk-full', 'no space left')
     scene.seen = seenAs(newer())
-    await t.notThrowsAsync(replicate.settle())
-    const { code, message } = replicate.findObstacle() ?? {}
+    await t.notThrowsAsync(changes.settle())
+    const { code, message } = changes.findObstacle() ?? {}
     t.deepEqual([code, message], ['cluster-behind', 'its record 5 was not taken over: no space left'])
     t.is(rig.connectionState.read().generation, 1)
     end()
-    await replicate.settle()
-    t.is(replicate.findObstacle(), undefined)
+    await changes.settle()
+    t.is(changes.findObstacle(), undefined)
   }
   t.is(rig.connectionState.read().generation, 2)
   const told = 'this node and the cluster could not be brought to the same record yet'
@@ -313,23 +312,23 @@ for (const [kind, code] of [
   ['newer', 'cluster-behind'],
 ] as const) {
   test(`a record that cannot be read, as it is ${kind}, is neither taken nor replaced, and that is said`, async t => {
-    const { rig, scene, replicate, puts, did, held, messages } = await inStep()
+    const { rig, scene, changes, puts, did, held, messages } = await inStep()
     scene.seen = { kind, modRevision: 99n }
     rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
-    await replicate.settle()
+    await changes.settle()
     t.deepEqual([puts.length, did], [1, []])
     t.is(messages('warn').length, 1)
-    t.is(replicate.findObstacle()?.code, code)
-    t.is((await failureOf(replicate.settleUnder(held))).code, code)
+    t.is(changes.findObstacle()?.code, code)
+    t.is((await failureOf(changes.settleUnder(held))).code, code)
   })
 }
 
 test('a write that was refused is tried again where another node was first, and left for later where nobody was', async t => {
-  const { rig, scene, replicate, did, held, seenAs, record, messages } = await inStep()
+  const { rig, scene, changes, did, held, seenAs, record, messages } = await inStep()
   const older = { ...record, version: { ...record.version, sequence: 0 } }
   rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
   scene.put = async () => false
-  await replicate.settle()
+  await changes.settle()
   t.deepEqual([did, messages('warn')], [['put', 'read'], []])
 
   did.length = 0
@@ -338,52 +337,52 @@ test('a write that was refused is tried again where another node was first, and 
     scene.seen = seenAs(older)
     return false
   }
-  await replicate.settle()
+  await changes.settle()
   t.deepEqual(did, ['put', 'read', 'put', 'read', 'put', 'announce'])
 
   did.length = 0
   rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
   scene.put = async () => false
-  t.is((await failureOf(replicate.settleUnder(held))).code, 'cluster-conflict')
+  t.is((await failureOf(changes.settleUnder(held))).code, 'cluster-conflict')
   t.is(did.filter(what => what === 'put').length, 8)
 })
 
 test('who is in no cluster, or not in touch with it, brings nothing there; asked again and again, it goes in one turn more', async t => {
   const single = await setUp({ role: 'none' })
-  await single.replicate.settle()
-  const { scene, replicate, puts, turns } = await setUp()
+  await single.changes.settle()
+  const { scene, changes, puts, turns } = await setUp()
   scene.inTouch = false
-  await replicate.settle()
+  await changes.settle()
   t.deepEqual([single.puts, puts], [[], []])
   scene.inTouch = true
   const before = turns()
-  await Promise.all(Array.from({ length: 5 }, () => replicate.settle()))
+  await Promise.all(Array.from({ length: 5 }, () => changes.settle()))
   t.is(turns() - before, 2)
   t.is(puts.length, 1)
 })
 
 test('what a leader notes goes out at once, what a follower notes stays', async t => {
-  const { rig, scene, replicate, puts } = await inStep()
+  const { rig, scene, changes, puts } = await inStep()
   for (const [leads, sinceMs] of [
     [false, 7],
     [true, 8],
   ] as const) {
     scene.leads = leads
     rig.connectionState.transition({ ...rig.connectionState.read().connection, sinceMs })
-    replicate.changed()
+    changes.changed()
     await settle()
     t.is(puts.length, leads ? 2 : 1)
   }
 })
 
 test('a change is made under the lock, upon the newest record, and is out before it counts as done', async t => {
-  const { rig, memory, scene, replicate, did, puts, held, seenAs, newer, lastPut } = await inStep({ leads: false })
+  const { rig, memory, scene, changes, did, puts, held, seenAs, newer, lastPut } = await inStep({ leads: false })
   scene.seen = seenAs(newer())
   const work = Promise.withResolvers<void>()
-  const changed = replicate.change(async () => {
+  const changed = changes.change(async () => {
     did.push(`task upon generation ${rig.connectionState.read().generation}, unsent: ${memory.isUnsent()}`)
     rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
-    replicate.changed()
+    changes.changed()
     await work.promise
     return 'done'
   }, {})
@@ -398,14 +397,14 @@ test('a change is made under the lock, upon the newest record, and is out before
   t.deepEqual(did.slice(6), ['release'], 'and once')
 
   rig.connectionState.transition(rig.connectionState.read().connection)
-  replicate.changed()
+  changes.changed()
   await settle()
   t.is(puts.length, 2, 'nothing is written under a lock that was given back')
 })
 
 test('a task that fails is told so, and what it did is in the cluster', async t => {
-  const { rig, memory, replicate, puts, did } = await inStep()
-  const failing = replicate.change(async () => {
+  const { rig, memory, changes, puts, did } = await inStep()
+  const failing = changes.change(async () => {
     rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
     throw new Failure('timeout', 'GitHub did not answer')
   }, {})
@@ -416,11 +415,11 @@ test('a task that fails is told so, and what it did is in the cluster', async t 
 })
 
 test('a change that does not reach the cluster is told so, is noted as unsent, and holds no lock', async t => {
-  const { rig, memory, scene, replicate, did, messages } = await inStep()
+  const { rig, memory, scene, changes, did, messages } = await inStep()
   scene.put = () => Promise.reject(new Failure('cluster-unreachable', 'no member answers'))
-  const failing = replicate.change(async () => {
+  const failing = changes.change(async () => {
     rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
-    replicate.changed()
+    changes.changed()
   }, {})
   t.is((await failureOf(failing)).code, 'cluster-unreachable')
   t.true(createMemory({ facts: rig.store.facts, cluster: 'test', host: () => HERE }).isUnsent())
@@ -429,17 +428,17 @@ test('a change that does not reach the cluster is told so, is noted as unsent, a
 
   scene.put = async () => true
   scene.leads = false
-  await replicate.settle()
+  await changes.settle()
   t.false(memory.isUnsent(), 'it goes out later')
 })
 
 test('a change that others overtook at its end is void, and names them', async t => {
-  const { rig, scene, replicate, seenAs, newer } = await inStep()
+  const { rig, scene, changes, seenAs, newer } = await inStep()
   scene.put = async () => {
     scene.seen = seenAs(newer({ version: { generation: 4, sequence: 6, id: 'y' }, connection: gone(), keys: [] }))
     return false
   }
-  const failing = replicate.change(async () => {
+  const failing = changes.change(async () => {
     rig.connectionState.transition(rig.connectionState.read().connection, { newGeneration: true })
   }, {})
   const { code, message } = await failureOf(failing)
@@ -448,8 +447,8 @@ test('a change that others overtook at its end is void, and names them', async t
 })
 
 test('who is in no cluster changes what it holds without a lock', async t => {
-  const { replicate, did } = await setUp({ role: 'none' })
-  t.is(await replicate.change(async () => 'done', {}), 'done')
+  const { changes, did } = await setUp({ role: 'none' })
+  t.is(await changes.change(async () => 'done', {}), 'done')
   t.deepEqual(did, [])
 })
 
@@ -460,15 +459,15 @@ for (const [what, role, code, leaves] of [
   ['a node whose cluster is being changed', 'member', 'cluster-conflict', false],
 ] as const satisfies readonly (readonly [string, NodeRole, Code | undefined, boolean])[]) {
   test(`${what} refuses a change for all; one for itself alone ${leaves ? 'has it leave' : 'is refused too'}`, async t => {
-    const { scene, replicate, left } = await setUp({ role })
+    const { scene, changes, left } = await setUp({ role })
     if (code) scene.lock = () => Promise.reject(new Failure(code, 'no lock'))
     let tasks = 0
     const task = async () => ++tasks
     for (const options of [{}, { cutOff: 'refuse' }] as const) {
-      t.is((await failureOf(replicate.change(task, options))).code, code ?? 'replica')
+      t.is((await failureOf(changes.change(task, options))).code, code ?? 'replica')
     }
     t.deepEqual([tasks, left()], [0, 0])
-    const alone = replicate.change(task, { cutOff: 'leave' })
+    const alone = changes.change(task, { cutOff: 'leave' })
     if (leaves) t.is(await alone, 1)
     else t.is((await failureOf(alone)).code, 'cluster-conflict')
     t.deepEqual([tasks, left()], leaves ? [1, 1] : [0, 0])
@@ -476,8 +475,8 @@ for (const [what, role, code, leaves] of [
 }
 
 test('a record that serves nothing overrules what is served here, if it is newer than what was agreed upon', async t => {
-  const { rig, scene, replicate, seenAs, newer, record, live } = await inStep()
-  t.false(replicate.isOverruled())
+  const { rig, scene, changes, seenAs, newer, record, live } = await inStep()
+  t.false(changes.isOverruled())
   const serving: Connection = { ...live(), kind: 'suspended', evidence: 'so it says' }
   for (const [what, seen, expected] of [
     ['a disable', newer({ connection: gone() }), true],
@@ -486,11 +485,11 @@ test('a record that serves nothing overrules what is served here, if it is newer
     ['the one that was agreed upon', { ...record, connection: gone() }, false],
   ] as const) {
     scene.seen = seenAs(seen)
-    t.is(replicate.isOverruled(), expected, what)
+    t.is(changes.isOverruled(), expected, what)
   }
   scene.seen = { kind: 'foreign', modRevision: 99n }
-  t.false(replicate.isOverruled())
+  t.false(changes.isOverruled())
   scene.seen = seenAs(newer({ connection: gone() }))
   rig.connectionState.shred(gone())
-  t.false(replicate.isOverruled(), 'nothing is served here')
+  t.false(changes.isOverruled(), 'nothing is served here')
 })

@@ -1,8 +1,7 @@
 // Asking the leader: who is told what, how long anybody waits, and what is left in etcd when one of the two dies.
 
 import test from 'ava'
-import { KEYS } from '../../../src/core/cluster/values.ts'
-import type { Ask } from '../../../src/core/store/generations.ts'
+import { type Ask, KEYS } from '../../../src/core/cluster/values.ts'
 import { failureOf } from '../../support/fakes.ts'
 import { HOUR, type LinkNode, SCOPE, tokenOf, twoNodes } from '../../support/link-rig.ts'
 

@@ -2,13 +2,8 @@
 
 import test from 'ava'
 import fc from 'fast-check'
-import {
-  compareVersions,
-  nextStep,
-  type Standing,
-  type Version,
-  versionAbove,
-} from '../../../src/core/store/generations.ts'
+import { compareVersions, nextStep, type Standing, versionAbove } from '../../../src/core/cluster/changes.ts'
+import type { Version } from '../../../src/core/cluster/values.ts'
 
 type Content = { readonly generation: number; readonly digest: string }
 type Seen = { readonly version: Version; readonly digest: string }
