@@ -286,8 +286,7 @@ const follow = () => {
   let opened = false
   const listen = () => {
     const events = new EventSource(shell.dataset.events)
-    for (const name of ['message', 'state', 'step', 'token-refreshed', 'refresh-failed'])
-      events.addEventListener(name, soon)
+    events.addEventListener('message', soon)
     events.addEventListener('open', () => {
       clearTimeout(lost)
       clearInterval(polling)

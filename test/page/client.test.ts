@@ -125,7 +125,7 @@ const withEvent = async (event: string): Promise<Stage & { tell(): void }> => {
   const stage = await createStage(browser, {
     answer: (_route, path) => (path.endsWith('/events') ? promise : undefined),
   })
-  const body = `retry: 600000\nevent: ${event}\ndata: {}\n\n`
+  const body = `retry: 600000\ndata: {"event":"${event}"}\n\n`
   return { ...stage, tell: () => resolve({ type: 'text/event-stream', body }) }
 }
 

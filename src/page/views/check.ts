@@ -81,7 +81,7 @@ export const checkSummary = (
 export const checkRow = (each: CheckRow, language: Language): Html => {
   const t = textIn(language)
   const { tone, picture, text } = VERDICTS[each.verdict]
-  return html`<li class="check-row check-${each.verdict}"><span class="step-mark">${icon(picture)}</span><div class="row-main"><h3>${t(...LAYERS[each.layer])}${each.subject !== undefined && html` <code>${each.subject}</code>`}</h3>
+  return html`<li class="check-row check-${each.verdict}"><span class="step-mark tone-${tone}">${icon(picture)}</span><div class="row-main"><h3>${t(...LAYERS[each.layer])}${each.subject !== undefined && html` <code>${each.subject}</code>`}</h3>
 <p class="evidence"${english(language)}>${each.evidence}</p>${each.next !== undefined && html`<p class="advice"><strong>${t('What to do:', '対処:')}</strong> <span${english(language)}>${prose(each.next)}</span></p>`}</div><div class="check-aside">${label(tone, t(...text))}<span class="hint">${duration(each.took_ms, language)}</span></div></li>`
 }
 

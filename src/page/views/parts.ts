@@ -195,17 +195,17 @@ export const ACCOUNT_TYPES: Readonly<Record<AccountType, Text>> = {
 export const accountType = ({ type }: Account, language: Language): Html =>
   html`<span class="muted">${textIn(language)(...ACCOUNT_TYPES[type])}</span>`
 
-const STEPS: Readonly<Record<'pending' | 'active' | 'done' | 'failed', readonly [IconName, Text]>> = {
-  pending: ['dot', ['to do', '未実施']],
-  active: ['clock', ['now', '実行中']],
-  done: ['check', ['done', '完了']],
-  failed: ['cross', ['failed', '失敗']],
+const STEPS: Readonly<Record<'pending' | 'active' | 'done' | 'failed', readonly [Tone, IconName, Text]>> = {
+  pending: ['neutral', 'dot', ['to do', '未実施']],
+  active: ['accent', 'clock', ['now', '実行中']],
+  done: ['success', 'check', ['done', '完了']],
+  failed: ['danger', 'cross', ['failed', '失敗']],
 }
 
 export type Step = { readonly state: keyof typeof STEPS; readonly title: string; readonly detail?: Part }
 
 export const stepList = (steps: readonly Step[], language: Language): Html =>
   html`<ol class="steps">${steps.map(({ state, title, detail }) => {
-    const [picture, text] = STEPS[state]
-    return html`<li class="step step-${state}"${state === 'active' && html` aria-current="step"`}><span class="step-mark">${icon(picture)}</span><div><p class="step-title">${title} <span class="visually-hidden">(${textIn(language)(...text)})</span></p>${detail && html`<div class="step-detail">${detail}</div>`}</div></li>`
+    const [tone, picture, text] = STEPS[state]
+    return html`<li class="step step-${state}"${state === 'active' && html` aria-current="step"`}><span class="step-mark tone-${tone}">${icon(picture)}</span><div><p class="step-title">${title} <span class="visually-hidden">(${textIn(language)(...text)})</span></p>${detail && html`<div class="step-detail">${detail}</div>`}</div></li>`
   })}</ol>`
