@@ -214,7 +214,7 @@ export const TOKENS_MORE: readonly Mutant[] = [
     test: 'core/tokens/refresh.test.ts',
   },
   {
-    file: 'core/tokens/refresh-history.ts',
+    file: 'core/tokens/refresh.ts',
     what: 'after the first minute nothing is written until a stop',
     find: '    writing = undefined\n    try',
     put: '    try',

@@ -380,8 +380,8 @@ export const TOKENS: readonly Mutant[] = [
   {
     file: 'core/tokens/revoke-all.ts',
     what: 'tokens are void before that is in the audit log',
-    find: "    deps.audit.record({\n      event: 'tokens.revoke',",
-    put: "    tokens.drop()\n    deps.audit.record({\n      event: 'tokens.revoke',",
+    find: "    audit.record({\n      event: 'tokens.revoke',",
+    put: "    tokens.drop()\n    audit.record({\n      event: 'tokens.revoke',",
     test: 'core/tokens/revoke-all.test.ts',
   },
   {

@@ -49,11 +49,7 @@ export const createApiRig = async (t: ExecutionContext, options: ApiRigOptions =
   const server = createHttpServer((incoming, outgoing) => handler(incoming, outgoing), after)
   const peers = attestPeers(server, () => ({ peer: peer(), assertAlive() {}, release() {} }))
   // What a test does not give it does not reach.
-  const operations: Engine = Object.assign(
-    {} as never,
-    { status: { reasonsNotReady: () => [] } },
-    options.operations,
-  )
+  const operations: Engine = Object.assign({} as never, { status: { reasonsNotReady: () => [] } }, options.operations)
   const backend: Backend = Object.assign(
     {} as never,
     {

@@ -119,17 +119,10 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   const link = createAppLink({ github, store: guarded, clock, readKey: readFakeKey, whyNotCalling })
   const { beforeExpiryMs = 40 * 60_000, settleMs = 30_000 } = options.refresh ?? {}
   const rateLimit = createRateLimit({ clock })
+  const parts = { store: guarded, link, connectionState, audit, events, clock, githubClock, log, membership }
   const tokens = createTokens({
-    store: guarded,
-    link,
-    connectionState,
-    audit,
-    events,
-    clock,
-    githubClock,
-    log,
+    ...parts,
     settings: () => ({ beforeExpiryMs: membership()?.marginMs(beforeExpiryMs) ?? beforeExpiryMs, settleMs }),
-    membership,
     random: options.random ?? (() => 0),
     takeMint: rateLimit.takeMint,
     ...(options.limits && { limits: options.limits }),
@@ -157,18 +150,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     ...(options.dropWaiting && { dropWaiting: options.dropWaiting }),
   })
   const schedule = () => '*/5 * * * *'
-  const revokeAll = createRevokeAll({
-    store: guarded,
-    connectionState,
-    link,
-    tokens,
-    audit,
-    events,
-    clock,
-    githubClock,
-    log,
-    membership,
-  })
+  const revokeAll = createRevokeAll({ ...parts, tokens })
   const heartbeat = createHeartbeat({
     revokeAll,
     connectionState,
@@ -203,16 +185,7 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
     version: '0.0.0',
     membership,
   })
-  const issuer = createTokenIssuer({
-    policy: () => policy,
-    connectionState,
-    tokens,
-    drift,
-    link,
-    audit,
-    clock,
-    rateLimit,
-  })
+  const issuer = createTokenIssuer({ ...parts, policy: () => policy, tokens, drift, rateLimit })
   return {
     ...premises,
     /** The node's own: no timer of a dead process fires. */

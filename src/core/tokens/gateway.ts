@@ -23,15 +23,8 @@ export type GatewayRequest = {
 
 export type RequestBody = Exclude<OutboundRequest['body'], string | undefined>
 
-export type Gateway = {
-  /** GitHub's answer, streaming, redirects and refusals included. Throws what a token request throws, what the way out throws, and `portal`. */
-  forward(request: GatewayRequest, caller: Caller): Promise<Forwarded>
-}
-
-export type Forwarded = OutboundResponse & {
-  /** The profile that the caller named, or that only the path could tell: what follows this answer is asked for under it. */
-  readonly profile?: string
-}
+export type Gateway = ReturnType<typeof createGateway>
+export type Forwarded = Awaited<ReturnType<Gateway['forward']>>
 
 /** For the head of an answer, the upload before it included. */
 const DEADLINE_MS = 120_000
@@ -46,7 +39,7 @@ export const createGateway = (deps: {
   clock: Pick<Clock, 'sleep'>
   settings: () => { readonly apiUrl: string }
   userAgent: string
-}): Gateway => {
+}) => {
   const { issuer } = deps
 
   const send = async (
@@ -75,20 +68,15 @@ export const createGateway = (deps: {
       return { wanted, answer: await issuer.answer(wanted, caller), ...(profile !== undefined && { profile }) }
     } catch (error) {
       if (!(error instanceof Failure) || !AMBIGUOUS.has(error.code)) throw error
-      const narrowed = await narrow(wanted, target, caller)
+      const { repository, repositoryId } = target
+      const narrowed =
+        repositoryId === undefined
+          ? repository && { ...wanted, installation: repository.owner, repositories: [repository.name] }
+          : await issuer.narrowTo(repositoryId, { request: wanted, caller })
       if (!narrowed) throw error
       const answer = await issuer.answer(narrowed, caller)
       return { wanted: narrowed, answer, ...(answer.profile !== undefined && { profile: answer.profile }) }
     }
-  }
-
-  const narrow = async (
-    wanted: TokenRequest,
-    { repository, repositoryId }: GatewayTarget,
-    caller: Caller,
-  ): Promise<TokenRequest | undefined> => {
-    if (repositoryId !== undefined) return issuer.narrowTo(repositoryId, { request: wanted, caller })
-    return repository && { ...wanted, installation: repository.owner, repositories: [repository.name] }
   }
 
   const exchange = async (
@@ -112,7 +100,11 @@ export const createGateway = (deps: {
   }
 
   return {
-    async forward(request, caller) {
+    /**
+     * GitHub's answer, streaming, redirects and refusals included. `profile`: the one that the caller named, or that only the path could
+     * tell; what follows this answer is asked for under it. Throws what a token request throws, what the way out throws, and `portal`.
+     */
+    async forward(request: GatewayRequest, caller: Caller): Promise<OutboundResponse & Pick<Chosen, 'profile'>> {
       const chosen = await choose(request.target, caller)
       const { profile } = chosen
       return { ...(await exchange(request, chosen, caller)), ...(profile !== undefined && { profile }) }

@@ -11,15 +11,6 @@ import type { RateLimit } from '../peers/rate-limit.ts'
 import { backoffMs } from './mint-limits.ts'
 import type { Tokens } from './tokens.ts'
 
-export type RepositoryNames = {
-  /** Names by id, at most as old as the list costs. Throws `rate-limited`, and what GitHub, or the way there, answers. */
-  list(installation: number, by?: Peer): Promise<ReadonlyMap<number, string>>
-  /** Its name where the installation has it, by one call; remembered for a minute. Throws like `list`. */
-  find(installation: Installation, id: number, by?: Peer): Promise<string | undefined>
-  /** GitHub does not say which repository it refused: the same failure with the name, or with those that were asked for. Never throws. */
-  explain(refusal: Failure, scope: Scope, by?: Peer): Promise<Failure>
-}
-
 type Listing = {
   readonly names: Promise<ReadonlyMap<number, string>>
   size: number
@@ -44,7 +35,7 @@ export const createRepositoryNames = (deps: {
   link: Pick<AppLink, 'listRepositories' | 'findRepository'>
   rateLimit: Pick<RateLimit, 'takeMint'>
   clock: Pick<Clock, 'monotonic'>
-}): RepositoryNames => {
+}) => {
   const { tokens, link, clock } = deps
   const listings = new Map<number, Listing>()
   const found = new Map<string, { name: Promise<string | undefined>; atMs: number }>()
@@ -54,8 +45,10 @@ export const createRepositoryNames = (deps: {
     return (await tokens.obtain({ profile: ADMIN_PROFILE, scope })).token
   }
 
-  const fetchNames = async (installation: number): Promise<ReadonlyMap<number, string>> =>
-    new Map((await link.listRepositories(await readToken(installation))).items.map(({ id, name }) => [id, name]))
+  const fetchNames = async (installation: number): Promise<ReadonlyMap<number, string>> => {
+    const { items } = await link.listRepositories(await readToken(installation))
+    return new Map(items.map(({ id, name }) => [id, name]))
+  }
 
   /** A token shows what anybody may read, too: a repository of another account's is none of this installation's. */
   const fetchName = async ({ id: installation, account }: Installation, id: number): Promise<string | undefined> => {
@@ -92,7 +85,8 @@ export const createRepositoryNames = (deps: {
     }
   }
 
-  const list: RepositoryNames['list'] = (installation, by) => {
+  /** Names by id, at most as old as the list costs. Throws `rate-limited`, and what GitHub, or the way there, answers. */
+  const list = (installation: number, by?: Peer): Promise<ReadonlyMap<number, string>> => {
     const known = listings.get(installation)
     if (known && known.untilMs > clock.monotonic()) return known.names
     if (by) deps.rateLimit.takeMint(by)
@@ -115,7 +109,8 @@ export const createRepositoryNames = (deps: {
 
   return {
     list,
-    find(installation, id, by) {
+    /** Its name where the installation has it, by one call; remembered for a minute. Throws like `list`. */
+    find(installation: Installation, id: number, by?: Peer): Promise<string | undefined> {
       const key = `${installation.id}/${id}`
       const known = found.get(key)
       if (known && clock.monotonic() - known.atMs < LISTED_MS) return known.name
@@ -128,18 +123,17 @@ export const createRepositoryNames = (deps: {
       if (found.size > MOST_FOUND && oldest !== undefined) found.delete(oldest)
       return entry.name
     },
-    async explain(refusal, scope, by) {
+    /** GitHub does not say which repository it refused: the same failure with the name, or with those that were asked for. Never throws. */
+    async explain(refusal: Failure, scope: Scope, by?: Peer): Promise<Failure> {
       const missing = await findMissing(scope, by)
-      const what =
-        missing.length > 0
-          ? `not accessible to the installation: ${told(missing)}`
-          : `not accessible to the installation: one of ${told(scope.repositories ?? [])}`
-      return new Failure(refusal.code, `${what}; ${refusal.message}`, { cause: refusal })
+      const which = missing.length > 0 ? listed(missing) : `one of ${listed(scope.repositories ?? [])}`
+      const detail = `not accessible to the installation: ${which}; ${refusal.message}`
+      return new Failure(refusal.code, detail, { cause: refusal })
     },
   }
 }
 
-const told = (names: readonly string[]): string =>
+const listed = (names: readonly string[]): string =>
   names.length <= MOST_TOLD
     ? names.join(', ')
     : `${names.slice(0, MOST_TOLD).join(', ')} and ${names.length - MOST_TOLD} more`

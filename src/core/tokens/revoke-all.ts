@@ -4,36 +4,14 @@ import { type Connection, isLive } from '../../protocol/connection.ts'
 import { asFailure, type Code, Failure } from '../../protocol/errors.ts'
 import { Secret } from '../../protocol/secret.ts'
 import { isoTime, type RevokeAnswer } from '../../protocol/wire.ts'
-import type { GitHubClock } from '../github/clock.ts'
-import type { Clock } from '../../service/clock.ts'
-import type { Log } from '../../service/log.ts'
-import type { Store } from '../store/database.ts'
-import type { AppLink } from '../connection/app-link.ts'
-import type { Events } from '../audit/events.ts'
-import type { ConnectionState } from '../connection/connection-state.ts'
 import { inParallel } from '../../service/pool.ts'
-import { LOCAL_FAILURES, type Membership } from '../connection/membership.ts'
+import { LOCAL_FAILURES } from '../connection/membership.ts'
+import type { TokenDeps } from './minting.ts'
 import type { Tokens } from './tokens.ts'
-import type { AuditWriter } from '../audit/audit-writer.ts'
 
 type Revocable = { readonly token: Secret; readonly expiresAtMs: number }
 
-export type RevokeAll = {
-  /**
-   * No token of before is served from the first moment on, on any node. Resolves when GitHub was asked to revoke each, or after a minute;
-   * what remains is tried again with each heartbeat. Throws `not-connected`, `quarantined`, `audit-unavailable`, and in a cluster what
-   * keeps this node from a change; then nothing was changed, but for `cluster-conflict`.
-   */
-  begin(): Promise<RevokeAnswer>
-  /** Goes on with what remains. Never throws. */
-  resume(): Promise<void>
-  /** Another node revoked all of `known`: what this node alone holds is revoked by it, and none is served any more. */
-  join(known: readonly Revocable[]): void
-  /** What GitHub did not revoke yet, for a warning. */
-  findRemaining():
-    | { readonly tokens: number; readonly endsAtMs: number; readonly failure: Failure | undefined }
-    | undefined
-}
+export type RevokeAll = ReturnType<typeof createRevokeAll>
 
 /** Outlives a change of the store: a token is revoked by itself, without the App's key. */
 const UNREVOKED = 'tokens.unrevoked'
@@ -50,19 +28,9 @@ const OF_ALL = new Set<Code>([
   'cluster-unreachable',
 ])
 
-export const createRevokeAll = (deps: {
-  store: Pick<Store, 'facts'>
-  connectionState: ConnectionState
-  link: Pick<AppLink, 'revoke'>
-  tokens: Pick<Tokens, 'live' | 'drop'>
-  audit: Pick<AuditWriter, 'record' | 'owe'>
-  events: Pick<Events, 'emit'>
-  clock: Clock
-  githubClock: GitHubClock
-  log: Log
-  membership?: () => Membership | undefined
-}): RevokeAll => {
-  const { store, connectionState, tokens, clock, log } = deps
+export const createRevokeAll = (deps: TokenDeps & { tokens: Pick<Tokens, 'live' | 'drop'> }) => {
+  const { store, connectionState, tokens, audit, events, clock, log } = deps
+  const tokensOfCluster = (): readonly Revocable[] => deps.membership?.()?.tokensTo(lastVoid) ?? []
   const left = new Map<string, Revocable>(readStored(store.facts.find(UNREVOKED)).map(one => [one.token.reveal(), one]))
   let failures = new Map<Code, { failure: Failure; tokens: number }>()
   let last: Promise<void> = Promise.resolve()
@@ -108,7 +76,7 @@ export const createRevokeAll = (deps: {
     if (left.size % TOLD_EACH > 0) return
     save()
     const detail = `${revoked} revoked, ${left.size} to go`
-    deps.events.emit({ event: 'step', state: connectionState.read().connection.kind, detail })
+    events.emit({ event: 'step', state: connectionState.read().connection.kind, detail })
   }
 
   const tryEach = async (): Promise<void> => {
@@ -123,10 +91,8 @@ export const createRevokeAll = (deps: {
     for (const { failure, tokens: many } of failures.values())
       log.warn('tokens could not be revoked yet', { tokens: many, error: failure })
   }
-  const pass = (): Promise<void> => {
-    last = last.then(tryEach)
-    return last
-  }
+
+  const pass = (): Promise<void> => (last = last.then(tryEach))
 
   const voidAll = async (): Promise<void> => {
     const { connection, generation } = connectionState.read()
@@ -135,8 +101,8 @@ export const createRevokeAll = (deps: {
       throw new Failure('not-connected', 'there are no tokens')
     }
     lastVoid = generation
-    const held = [...tokens.live(), ...(deps.membership?.()?.tokensTo(lastVoid) ?? [])]
-    deps.audit.record({
+    const held = [...tokens.live(), ...tokensOfCluster()]
+    audit.record({
       event: 'tokens.revoke',
       detail: `all of ${connection.account.login}: ${held.length} and what is under way`,
     })
@@ -154,31 +120,37 @@ export const createRevokeAll = (deps: {
       throw error
     }
     tokens.drop()
-    deps.events.emit({ event: 'change', state: connection.kind, detail: 'all tokens are void' })
+    events.emit({ event: 'change', state: connection.kind, detail: 'all tokens are void' })
   }
 
   const finish = async (): Promise<void> => {
     await pass()
     // Of nodes that heard of it meanwhile.
-    if (add(deps.membership?.()?.tokensTo(lastVoid) ?? [])) await pass()
+    if (add(tokensOfCluster())) await pass()
   }
 
   const answer = (): RevokeAnswer => {
     const endsAtMs = endOf(left.values())
+    const failed = [...failures.values()].map(({ failure: { code, message: detail }, tokens: many }) => ({
+      code,
+      detail,
+      tokens: many,
+    }))
     return {
       revoked,
       remaining: left.size,
-      failed: [...failures.values()].map(({ failure, tokens: many }) => ({
-        code: failure.code,
-        detail: failure.message,
-        tokens: many,
-      })),
+      failed,
       ...(endsAtMs !== undefined && { remaining_end_at: isoTime(endsAtMs) }),
     }
   }
 
   return {
-    async begin() {
+    /**
+     * No previous token is served from the first moment on, on any node. Resolves when GitHub was asked to revoke each, or after a
+     * minute; what remains is tried again with each heartbeat. Throws `not-connected`, `quarantined`, `audit-unavailable`, and in a
+     * cluster what keeps this node from a change; then nothing was changed, but for `cluster-conflict`.
+     */
+    async begin(): Promise<RevokeAnswer> {
       await last
       revoked = 0
       const [voided] = await Promise.allSettled([connectionState.exclusively(voidAll)])
@@ -188,11 +160,12 @@ export const createRevokeAll = (deps: {
       await Promise.race([finish(), clock.sleep(ANSWER_MS, waited.signal)])
       waited.abort()
       const told = answer()
-      deps.audit.owe({ event: 'tokens.revoked', detail: `${told.revoked}, ${told.remaining} remain` })
+      audit.owe({ event: 'tokens.revoked', detail: `${told.revoked}, ${told.remaining} remain` })
       if (voided.status === 'rejected') throw voided.reason
       return told
     },
-    async resume() {
+    /** Goes on with what remains. Never throws. */
+    async resume(): Promise<void> {
       if (left.size === 0) return
       try {
         if (!isLive(connectionState.read().connection)) {
@@ -206,7 +179,8 @@ export const createRevokeAll = (deps: {
       }
       await pass()
     },
-    join(known) {
+    /** Another node revoked all of `known`: what this node alone holds is revoked by it, and none is served any longer. */
+    join(known: readonly Revocable[]): void {
       const theirs = new Set(known.map(({ token }) => token.reveal()))
       try {
         add(tokens.live().filter(({ token }) => !theirs.has(token.reveal())))
@@ -215,6 +189,7 @@ export const createRevokeAll = (deps: {
       }
       void pass()
     },
+    /** What GitHub did not revoke yet, for a warning. */
     findRemaining() {
       const endsAtMs = endOf([...left.values()].filter(one => one.expiresAtMs > deps.githubClock.now()))
       const [first] = failures.values()

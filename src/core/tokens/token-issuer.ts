@@ -5,15 +5,12 @@ import { asFailure, Failure } from '../../protocol/errors.ts'
 import { ADMIN_PROFILE, findInstallation, type Grant, type Peer, type Policy } from '../../protocol/profile.ts'
 import { describePermissions, describeScope } from '../../protocol/scope.ts'
 import { isoTime, type TokenAnswer, type TokenRequest } from '../../protocol/wire.ts'
-import type { Clock } from '../../service/clock.ts'
 import type { StoredToken } from '../store/token-store.ts'
-import type { AppLink } from '../connection/app-link.ts'
 import type { Drift } from '../connection/drift.ts'
-import type { ConnectionState } from '../connection/connection-state.ts'
 import { authorize, authorizeAdmin, notPermitted, reachable } from '../policy/decision.ts'
 import type { Attested } from '../peers/peer.ts'
 import type { RateLimit } from '../peers/rate-limit.ts'
-import type { AuditWriter } from '../audit/audit-writer.ts'
+import type { TokenDeps } from './minting.ts'
 import { createRepositoryNames } from './repository-names.ts'
 import type { TokenOptions, Tokens } from './tokens.ts'
 
@@ -24,16 +21,9 @@ type Asked = { readonly request: TokenRequest; readonly caller: Caller }
 
 export type TokenIssuer = ReturnType<typeof createTokenIssuer>
 
-export const createTokenIssuer = (deps: {
-  policy: () => Policy
-  connectionState: ConnectionState
-  tokens: Tokens
-  drift: Drift
-  link: AppLink
-  audit: AuditWriter
-  rateLimit: Pick<RateLimit, 'takeMint'>
-  clock: Pick<Clock, 'monotonic'>
-}) => {
+export const createTokenIssuer = (
+  deps: TokenDeps & { policy: () => Policy; tokens: Tokens; drift: Drift; rateLimit: Pick<RateLimit, 'takeMint'> },
+) => {
   const { connectionState, tokens, audit } = deps
   const names = createRepositoryNames(deps)
   // A large request goes with its answer: its decision must not keep it.

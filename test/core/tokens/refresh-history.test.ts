@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import { createEvents } from '../../../src/core/audit/events.ts'
-import { createRefreshHistory } from '../../../src/core/tokens/refresh-history.ts'
+import { createRefreshHistory } from '../../../src/core/tokens/refresh.ts'
 import type { FactStore } from '../../../src/core/store/fact-store.ts'
 import { createFakeClock, createFakeLog } from '../../support/fakes.ts'
 
