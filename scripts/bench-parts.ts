@@ -6,7 +6,7 @@ import { Secret } from '../src/protocol/secret.ts'
 import type { createTokens } from '../src/core/tokens/tokens.ts'
 import type { Log } from '../src/service/log.ts'
 import type { Store } from '../src/core/store/database.ts'
-import type { StoredToken } from '../src/core/store/token-store.ts'
+import type { StoredToken } from '../src/core/store/records.ts'
 
 /** `ratio` and `budget` as they are shown. */
 export type Row = { name: string; floor: string; ours: string; ratio: string; budget: string; within: boolean }

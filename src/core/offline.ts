@@ -49,9 +49,9 @@ import { createSigner, readSigner } from './snapshot/signing.ts'
 import { contentOf, type ExportWish, snapshotSettings } from './snapshot/snapshots.ts'
 import { waitingBundleAt } from './snapshot/waiting-bundle.ts'
 import { findRecoveryWrap, readDatabaseKey, readStore, type StoreContent } from './store/database.ts'
-import { KEY_BYTES, WITHOUT_RECOVERY_KEY } from './store/key.ts'
+import { KEY_BYTES, WITHOUT_RECOVERY_KEY } from './store/keys.ts'
 import { sealedStoreKey, storeKeyWithoutDaemon } from './store/machine-key.ts'
-import { LAST_EXPORT, storedTime } from './store/record-shapes.ts'
+import { LAST_EXPORT, storedTime } from './store/records.ts'
 import { rotateStoreKey, type RotateWish } from './store/rotate-store-key.ts'
 
 export type OfflineOptions = {

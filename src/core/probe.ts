@@ -13,7 +13,7 @@ import { VERSION } from '../service/version.ts'
 import type { Context, Engine } from './engine.ts'
 import { readDatabaseKey } from './store/database.ts'
 import { storeKeyOf } from './store/machine-key.ts'
-import { LAST_EXPORT } from './store/record-shapes.ts'
+import { LAST_EXPORT } from './store/records.ts'
 
 /** `engine`: of the store that is open; throws why none is. */
 export const createProbe = (

@@ -1,6 +1,6 @@
 // The doctor's judgement: what was seen of the machine, the way out, GitHub and the cluster turned into rows. Pure.
 
-import type { LastExport } from '../core/store/record-shapes.ts'
+import type { LastExport } from '../core/store/records.ts'
 import { type App, appSettingsUrl, type Installation } from '../protocol/connection.ts'
 import { CATALOGUE, Failure } from '../protocol/errors.ts'
 import type { Passage, PassageAnswer, Root, Stage } from '../protocol/passage.ts'

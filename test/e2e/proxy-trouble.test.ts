@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { CATALOGUE, type Code } from '../../src/protocol/errors.ts'
 import { openStore } from '../../src/core/store/database.ts'
-import { readStoreKey } from '../../src/core/store/key.ts'
-import { openReadOnly } from '../../src/core/store/sqlite.ts'
+import { readStoreKey } from '../../src/core/store/keys.ts'
+import { openEncrypted } from '../../src/core/store/sqlite.ts'
 import type { Appliance } from '../support/appliance.ts'
 import { createAuthority } from '../support/certificates.ts'
 import { createFakeLog } from '../support/fakes.ts'
@@ -92,7 +92,7 @@ const readStore = ({ state, folder }: Appliance): Buffer => {
   const store = openStore({ folder: join(state, 'store'), storeKey, log: createFakeLog() })
   const key = store.databaseKey()
   store.close()
-  const db = openReadOnly(join(state, 'store', 'current', 'store.db'), key)
+  const db = openEncrypted(join(state, 'store', 'current', 'store.db'), key, { readonly: true })
   const tables = db.prepare<[], string>("SELECT name FROM sqlite_schema WHERE type = 'table'").pluck().all()
   const rows = tables.flatMap(table => db.prepare(`SELECT * FROM "${table}"`).raw().all())
   db.close()

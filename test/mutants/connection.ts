@@ -494,7 +494,7 @@ export const CONNECTION: readonly Mutant[] = [
     test: 'protocol/errors.test.ts',
   },
   {
-    file: 'core/store/record-shapes.ts',
+    file: 'core/store/records.ts',
     what: 'a token of any life is believed',
     find: '  token.expiresAtMs - token.mintedAtMs <= MAX_TOKEN_LIFE_MS\n\nexport const generationSchema',
     put: '  token.expiresAtMs >= token.mintedAtMs\n\nexport const generationSchema',

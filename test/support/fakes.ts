@@ -5,9 +5,9 @@ import { type Code, Failure } from '../../src/protocol/errors.ts'
 import type { Clock, Timer } from '../../src/service/clock.ts'
 import type { Fields, Log } from '../../src/service/log.ts'
 import type { AuditRow, AuditStore } from '../../src/core/audit/audit-store.ts'
-import type { ConnectionRecord } from '../../src/core/store/connection-store.ts'
+import type { ConnectionRecord } from '../../src/core/store/records.ts'
 import type { Store } from '../../src/core/store/database.ts'
-import type { StoredToken } from '../../src/core/store/token-store.ts'
+import type { StoredToken } from '../../src/core/store/records.ts'
 
 /** Lets everything run that waits for nothing but other promises. */
 export const settle = (): Promise<void> => new Promise(resolve => void setImmediate(resolve))

@@ -6,10 +6,25 @@ import { dirname, join } from 'node:path'
 import { Failure } from '../../protocol/errors.ts'
 import { syncFolder } from '../../service/files.ts'
 import { sizeBelow, sizesOf } from '../../service/sizes.ts'
-import { type AuditRow, assertFollows, type Drop, type Link, readRow, type StoredRow } from './audit-chain.ts'
+import {
+  type AuditRow,
+  AUDIT_MIGRATIONS,
+  assertFollows,
+  type Drop,
+  type Link,
+  readRow,
+  type StoredRow,
+} from './audit-chain.ts'
 import { makePrivateFolder } from '../store/folders.ts'
-import { assertNotNewer, AUDIT_MIGRATIONS, migrate } from '../store/schema.ts'
-import { closingOnError, createEncrypted, type Database, guard, keepLogShort, openEncrypted } from '../store/sqlite.ts'
+import {
+  assertNotNewer,
+  closingOnError,
+  createDatabase,
+  type Database,
+  guard,
+  keepLogShort,
+  openEncrypted,
+} from '../store/sqlite.ts'
 
 export type AuditArchive = {
   /**
@@ -73,13 +88,10 @@ export const createAuditArchive = (options: ArchiveOptions): AuditArchive => {
     for (const made of [options.folder, folder]) syncFolder(dirname(made))
     const path = pathOf(from.sequence + 1)
     for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${path}.new${suffix}`, { force: true })
-    const db = createEncrypted(`${path}.new`, databaseKey)
-    try {
-      migrate(db, AUDIT_MIGRATIONS)
-      db.prepare('UPDATE anchor SET sequence = ?, hash = ?').run(from.sequence, from.hash)
-    } finally {
-      db.close()
-    }
+    createDatabase(`${path}.new`, databaseKey, {
+      migrations: AUDIT_MIGRATIONS,
+      seed: db => void db.prepare('UPDATE anchor SET sequence = ?, hash = ?').run(from.sequence, from.hash),
+    })
     renameSync(`${path}.new`, path)
     syncFolder(folder)
     return fileAt(from.sequence + 1)

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { canonicalJson } from '../../protocol/canonical-json.ts'
 import { Failure } from '../../protocol/errors.ts'
+import type { Migration } from '../store/sqlite.ts'
 
 export type AuditEvent = {
   /** Dotted, as GitHub names its own: `token.grant`, `token.deny`, `dotcom_connection.create`. */
@@ -33,6 +34,15 @@ export const chainEvent = (event: AuditEvent, previous: Link): StoredRow => {
   const body = canonicalJson({ ...event, sequence, previous: previous.hash })
   return { sequence, body, hash: createHash('sha256').update(body).digest('hex') }
 }
+
+export const AUDIT_MIGRATIONS: readonly Migration[] = [
+  db =>
+    db.exec(`
+      CREATE TABLE events (sequence INTEGER PRIMARY KEY, body TEXT NOT NULL, hash TEXT NOT NULL) STRICT;
+      CREATE TABLE anchor (id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL, hash TEXT NOT NULL) STRICT;
+      INSERT INTO anchor VALUES (1, 0, '${'0'.repeat(64)}');
+    `),
+]
 
 /** Returns the row. Throws `store-corrupt` naming it, unless it is the one that follows `previous`. */
 export const assertFollows = (row: StoredRow, previous: Link): AuditRow => {

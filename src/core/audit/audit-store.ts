@@ -10,6 +10,7 @@ import { sizesOf } from '../../service/sizes.ts'
 import {
   type AuditEvent,
   type AuditRow,
+  AUDIT_MIGRATIONS,
   assertFollows,
   chainEvent,
   type Link,
@@ -17,18 +18,16 @@ import {
   type StoredRow,
 } from './audit-chain.ts'
 import { makePrivateFolder, shred } from '../store/folders.ts'
-import { KEY_BYTES, wrapDatabaseKey } from '../store/key.ts'
-import { settleWrapped } from '../store/wrapped-key.ts'
-import { assertNotNewer, AUDIT_MIGRATIONS, migrate } from '../store/schema.ts'
+import { KEY_BYTES, settleWrapped, wrapDatabaseKey } from '../store/keys.ts'
 import {
-  checkPages,
+  closingOnError,
   commitSoon,
-  createEncrypted,
+  createDatabase,
   type Database,
   findFullDisk,
   guard,
   keepLogShort,
-  openEncrypted,
+  openDatabase,
 } from '../store/sqlite.ts'
 
 export type { AuditEvent, AuditRow, Link } from './audit-chain.ts'
@@ -87,20 +86,14 @@ export type AuditOptions = {
 export const openAudit = (options: AuditOptions): AuditStore =>
   guard(options.path, () => {
     const databaseKey = options.databaseKey ?? readKey(options)
-    const db = openEncrypted(options.path, databaseKey.toString('hex'))
-    try {
-      assertNotNewer(db, AUDIT_MIGRATIONS)
-      checkPages(db)
-      migrate(db, AUDIT_MIGRATIONS)
+    const db = openDatabase(options.path, databaseKey.toString('hex'), AUDIT_MIGRATIONS)
+    return closingOnError(db, () => {
       if (options.databaseKey !== undefined) {
         // Only now that it has opened the log.
         writeDurably(keyPath(options.path), wrapDatabaseKey(options.storeKey, databaseKey), 0o600)
       }
       return createAuditStore(db, databaseKey)
-    } catch (error) {
-      db.close()
-      throw error
-    }
+    })
   })
 
 const createAuditStore = (db: Database, databaseKey: Buffer): AuditStore => {
@@ -234,12 +227,7 @@ const begin = (options: AuditOptions, paths: { key: string; unfinished: string }
   const databaseKey = randomBytes(KEY_BYTES)
   for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(paths.unfinished + suffix, { force: true })
   try {
-    const db = createEncrypted(paths.unfinished, databaseKey.toString('hex'))
-    try {
-      migrate(db, AUDIT_MIGRATIONS)
-    } finally {
-      db.close()
-    }
+    createDatabase(paths.unfinished, databaseKey.toString('hex'), { migrations: AUDIT_MIGRATIONS })
     writeDurably(paths.key, wrapDatabaseKey(options.storeKey, databaseKey), 0o600)
   } catch (error) {
     if (!existsSync(paths.key)) shred(paths.unfinished)

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { type Host, isOtherHost } from '../../protocol/connection.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
-import type { FactStore } from '../store/fact-store.ts'
+import type { FactStore } from '../store/database.ts'
 import type { NodeRole, Version } from './values.ts'
 
 export type Agreed = {

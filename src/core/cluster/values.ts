@@ -8,13 +8,13 @@ import { scopeKey } from '../../protocol/scope.ts'
 import { Secret } from '../../protocol/secret.ts'
 import {
   generationSchema,
-  grantedSchema,
   isTokenLife,
   scopeSchema,
   storedConnection,
   storedInstallations,
-  storedTimeSchema,
-} from '../store/record-shapes.ts'
+  storedKey,
+  tokenSchema as storedToken,
+} from '../store/records.ts'
 import type { Keyring, Stamp } from './sealing.ts'
 
 export const KEYS = {
@@ -27,7 +27,6 @@ export const KEYS = {
   answers: 'answers/',
 } as const
 
-const secret = z.string().transform(text => new Secret(text))
 const count = z.int().min(0)
 const texts = z.array(z.string()).readonly()
 
@@ -48,7 +47,7 @@ const recordSchema = z.strictObject({
   // What an earlier version wrote while its clock was wrong counts: a record that is refused would stand there for ever.
   connection: storedConnection,
   installations: storedInstallations,
-  keys: z.array(z.strictObject({ fingerprint: z.string(), pem: secret, addedAtMs: storedTimeSchema })).readonly(),
+  keys: z.array(storedKey).readonly(),
   /** Recovery keys that were made on any node, and the keys with which nodes sign their bundles. */
   recipients: texts,
   signers: texts,
@@ -61,16 +60,8 @@ export type SharedRecord = Readonly<z.infer<typeof recordSchema>>
 
 const grantSchema = z.strictObject({ profile: z.string(), scope: scopeSchema })
 
-const tokenSchema = z
-  .strictObject({
-    profile: z.string(),
-    scope: scopeSchema,
-    token: secret,
-    granted: grantedSchema,
-    mintedAtMs: z.number(),
-    expiresAtMs: z.number(),
-    key: z.string(),
-  })
+const tokenSchema = storedToken
+  .extend({ key: z.string() })
   .refine(isTokenLife, { path: ['expiresAtMs'] })
   // The key is worked out, never believed.
   .transform(token => ({ ...token, key: scopeKey(token.profile, token.scope) }))

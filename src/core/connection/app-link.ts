@@ -4,7 +4,7 @@ import { isLive, issuerOf, mayCallOut } from '../../protocol/connection.ts'
 import { asFailure, Failure } from '../../protocol/errors.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { AppIdentity, AppKey, GitHub } from '../github/request.ts'
-import type { StoredKey } from '../store/connection-store.ts'
+import type { StoredKey } from '../store/records.ts'
 import type { Store } from '../store/database.ts'
 
 export type Outcome = { readonly failure: Failure; readonly atMs: number }

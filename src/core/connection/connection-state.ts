@@ -13,7 +13,7 @@ import {
 import { Failure } from '../../protocol/errors.ts'
 import type { AuditWriter } from '../audit/audit-writer.ts'
 import type { Events } from '../audit/events.ts'
-import type { ConnectionChange, StoreChange } from '../store/connection-store.ts'
+import type { ConnectionChange, StoreChange } from '../store/tables.ts'
 import type { Store } from '../store/database.ts'
 import type { ChangeOptions, Membership } from './membership.ts'
 

@@ -16,7 +16,7 @@ import { isoTime, type KeysAnswer } from '../../protocol/wire.ts'
 import type { AuditWriter } from '../audit/audit-writer.ts'
 import type { Events } from '../audit/events.ts'
 import type { AppKey } from '../github/app-jwt.ts'
-import type { StoredKey } from '../store/connection-store.ts'
+import type { StoredKey } from '../store/records.ts'
 import type { AppLink } from './app-link.ts'
 import type { ConnectionState } from './connection-state.ts'
 

@@ -4,7 +4,7 @@ import type { Host } from '../../protocol/connection.ts'
 import type { Code, Failure } from '../../protocol/errors.ts'
 import type { Grant } from '../../protocol/profile.ts'
 import type { Status } from '../../protocol/wire.ts'
-import type { StoredToken } from '../store/token-store.ts'
+import type { StoredToken } from '../store/records.ts'
 
 /** A replica holds the credentials, calls nobody and never leads. */
 export type Role = 'single' | 'leader' | 'follower' | 'replica'

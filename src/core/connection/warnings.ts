@@ -4,7 +4,7 @@ import { appSettingsUrl, type Installation, isLive } from '../../protocol/connec
 import { findInstallation, type Policy } from '../../protocol/profile.ts'
 import { describePermissions } from '../../protocol/scope.ts'
 import { isoTime, type Status } from '../../protocol/wire.ts'
-import type { ConnectionRecord, StoredKey } from '../store/connection-store.ts'
+import type { ConnectionRecord, StoredKey } from '../store/records.ts'
 import type { QuotaWait } from '../tokens/mint-limits.ts'
 import type { AppLink } from './app-link.ts'
 import type { Drift } from './drift.ts'

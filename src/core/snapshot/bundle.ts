@@ -1,7 +1,7 @@
 // The bundle: one signed tar that is written, proven, described and opened, all in memory.
 
 import { Failure } from '../../protocol/errors.ts'
-import { storedTime } from '../store/record-shapes.ts'
+import { storedTime } from '../store/records.ts'
 import type { Secret } from '../../protocol/secret.ts'
 import { digestOf, memoryBefore, pack, unpack } from './archive.ts'
 import { type BundleContent, contentToPayload, payloadToContent } from './content.ts'

@@ -13,7 +13,7 @@ import {
   isTokenLife,
   scopeSchema,
   timeSchema,
-} from '../store/record-shapes.ts'
+} from '../store/records.ts'
 import { type Granted, type Scope, type ScopeKey, scopeKey } from '../../protocol/scope.ts'
 import { Secret } from '../../protocol/secret.ts'
 import { digestOf, type Entry, FIRST_CONTENT, pack, roomFor, unpack } from './archive.ts'

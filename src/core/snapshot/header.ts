@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { canonicalJson } from '../../protocol/canonical-json.ts'
 import { type ConnectionKind, TROUBLES } from '../../protocol/connection.ts'
 import { Failure } from '../../protocol/errors.ts'
-import { generationSchema } from '../store/record-shapes.ts'
+import { generationSchema } from '../store/records.ts'
 import { isSignerName } from './signing.ts'
 
 export const FORMAT = 1

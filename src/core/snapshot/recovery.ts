@@ -1,6 +1,6 @@
 // The second way in: recovery keys to which the database keys are wrapped, and the key that signs this machine's bundles.
 
-import { RECIPIENTS } from '../store/record-shapes.ts'
+import { RECIPIENTS } from '../store/records.ts'
 import { createHash } from 'node:crypto'
 import { Failure } from '../../protocol/errors.ts'
 import { Secret } from '../../protocol/secret.ts'

@@ -4,17 +4,9 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { asFailure, Failure } from '../../protocol/errors.ts'
+import type { ScopeKey } from '../../protocol/scope.ts'
 import { writeDurably } from '../../service/files.ts'
 import type { Log } from '../../service/log.ts'
-import {
-  type ConnectionRecord,
-  type ConnectionStore,
-  createConnectionStore,
-  merge,
-  saveConnection,
-  type StoreChange,
-} from './connection-store.ts'
-import { createFactStore, type FactStore, passFactsOn } from './fact-store.ts'
 import {
   beginFolder,
   findCurrent,
@@ -26,33 +18,34 @@ import {
   removeLeftovers,
   shred,
 } from './folders.ts'
-import { KEY_BYTES, WITHOUT_RECOVERY_KEY, wrapDatabaseKey } from './key.ts'
-import { parseJson } from './record.ts'
-import { assertNotNewer, migrate, STORE_MIGRATIONS } from './schema.ts'
-import { checkPages, createEncrypted, type Database, guard, openEncrypted, openReadOnly } from './sqlite.ts'
-import { readWrapped, settleWrapped } from './wrapped-key.ts'
-import { createTokenStore, type StoredToken, type TokenStore } from './token-store.ts'
-
-export type Store = {
-  readonly connection: ConnectionStore
-  readonly tokens: TokenStore
-  readonly facts: FactStore
-  /** Which numbered folder is current. */
-  number(): number
-  /**
-   * Writes a store with a new database key that holds `change` (and the generation, which goes on), makes it current by one rename, then drops the
-   * old one's key and files. Facts stay but for those of the connection (`connection.*`); tokens go. The same `Store` object speaks to the new one afterwards. What fails leaves the old one.
-   */
-  replace(change: StoreChange): void
-  /** Reads each page of the file. Throws `store-corrupt`, `io`. */
-  check(): void
-  /** The database key in hexadecimal, for `ghconnect store-key`. */
-  databaseKey(): string
-  /** `key.age`, the database key as wrapped to the recovery keys, stands beside the store and is shredded with it. */
-  hasRecoveryWrap(): boolean
-  putRecoveryWrap(wrap: Uint8Array): void
-  close(): void
-}
+import { KEY_BYTES, readWrapped, settleWrapped, WITHOUT_RECOVERY_KEY, wrapDatabaseKey } from './keys.ts'
+import { type ConnectionRecord, parseJson, type StoredToken } from './records.ts'
+import {
+  assertNotNewer,
+  checkPages,
+  closingOnError,
+  createDatabase,
+  type Database,
+  guard,
+  openDatabase,
+  openEncrypted,
+} from './sqlite.ts'
+import {
+  assertFacts,
+  clearTokens,
+  type ConnectionChange,
+  findFact,
+  merge,
+  passFactsOn,
+  putFact,
+  readConnection,
+  readTokens,
+  saveConnection,
+  STORE_MIGRATIONS,
+  type StoreChange,
+  writeConnection,
+  writeTokens,
+} from './tables.ts'
 
 export type StoreOptions = {
   /** `state/store`. Made where it is absent. */
@@ -63,35 +56,60 @@ export type StoreOptions = {
   readonly log: Log
 }
 
+export type Store = ReturnType<typeof openStore>
+export type FactStore = Store['facts']
+
 /**
  * Opens the current store, or makes the first one where there is none at all. After a kill at any moment it finds the last acknowledged
  * content. Throws `wrong-store-key`, `store-corrupt`, `store-newer`, `disk-full`, `state-in-use`, `io`; then nothing was changed.
  */
-export const openStore = (options: StoreOptions): Store =>
+export const openStore = (options: StoreOptions) =>
   guard(options.folder, () => {
     const { folder, log } = options
     makePrivateFolder(folder)
     let opened = openCurrent(options)
     removeLeftovers(folder, { current: opened.number, log })
     return {
-      connection: { read: () => opened.connection.read(), write: change => opened.connection.write(change) },
-      tokens: {
-        all: () => opened.tokens.all(),
-        write: (tokens, gone) => opened.tokens.write(tokens, gone),
-        clear: () => opened.tokens.clear(),
+      connection: {
+        /** From memory: cheap. */
+        read: (): ConnectionRecord => opened.record,
+        /** Durable on return. What is left out stays. Throws what the disk says, and then nothing was changed. */
+        write: (change: ConnectionChange): ConnectionRecord =>
+          (opened.record = writeConnection(opened.db, merge(opened.record, change))),
       },
-      facts: { find: name => opened.facts.find(name), put: (name, value) => opened.facts.put(name, value) },
+      tokens: {
+        all: () => readTokens(opened.db, place => log.warn('a stored token was malformed and was removed', place)),
+        /** Those of the keys `gone` go first, then each token takes its slot, all or none. Durable when the promise resolves; throws, too. */
+        write: (tokens: readonly StoredToken[], gone?: readonly ScopeKey[]) => writeTokens(opened.db, tokens, gone),
+        clear: () => clearTokens(opened.db),
+      },
+      /** Small ones that outlive a restart and belong to no table, each with one owner: the learned clock offset, refresh history. */
+      facts: {
+        find: (name: string) => findFact(opened.db, name),
+        /** JSON values only. Durable on return. */
+        put: (name: string, value: unknown) => putFact(opened.db, name, value),
+      },
+      /** Which numbered folder is current. */
       number: () => opened.number,
-      replace(change) {
+      /**
+       * Writes a store with a new database key that holds `change` (and the generation, which continues), makes it current by one rename, then
+       * drops the old one's key and files. Facts stay but for those of the connection (`connection.*`); tokens go. The same `Store` object
+       * speaks to the new one afterwards. What fails leaves the old one.
+       */
+      replace(change: StoreChange): void {
         const former = opened
         opened = guard(folder, () => succeed(options, { former, change }))
         former.db.close()
         removeLeftovers(folder, { current: opened.number, log })
       },
+      /** Reads each page of the file. Throws `store-corrupt`, `io`. */
       check: () => checkPages(opened.db, ASKED_LIMIT_BYTES),
+      /** The database key in hexadecimal, for `ghconnect store-key`. */
       databaseKey: () => opened.databaseKey.toString('hex'),
+      /** `key.age`, the database key as wrapped to the recovery keys, stands beside the store and is shredded with it. */
       hasRecoveryWrap: () => existsSync(recoveryWrapPath(folder, opened.number)),
-      putRecoveryWrap: wrap => guard(folder, () => writeDurably(recoveryWrapPath(folder, opened.number), wrap, 0o600)),
+      putRecoveryWrap: (wrap: Uint8Array) =>
+        guard(folder, () => writeDurably(recoveryWrapPath(folder, opened.number), wrap, 0o600)),
       close: () => void opened.db.close(),
     }
   })
@@ -101,10 +119,13 @@ const ASKED_LIMIT_BYTES = 64 * 1024 * 1024
 
 const recoveryWrapPath = (folder: string, number: number): string => join(numberedFolder(folder, number), 'key.age')
 
+/** Undefined where no store was ever made. */
+const findCurrentNumber = (folder: string): number | undefined => (existsSync(folder) ? findCurrent(folder) : undefined)
+
 /** For `unlock`: the current store's `key.age`; undefined where there is no store, or no recovery key was made for it. */
 export const findRecoveryWrap = (folder: string): Buffer | undefined =>
   guard(folder, () => {
-    const number = existsSync(folder) ? findCurrent(folder) : undefined
+    const number = findCurrentNumber(folder)
     if (number === undefined) return undefined
     const path = recoveryWrapPath(folder, number)
     return existsSync(path) ? readFileSync(path) : undefined
@@ -122,16 +143,16 @@ export type StoreContent = {
  */
 export const readStore = (options: { folder: string; storeKey: Buffer }): StoreContent | undefined =>
   guard(options.folder, () => {
-    const number = existsSync(options.folder) ? findCurrent(options.folder) : undefined
-    if (number === undefined) return undefined
-    const folder = numberedFolder(options.folder, number)
-    const databaseKey = unwrapFile(readWrapped, options.storeKey, join(folder, 'key'))
-    const db = openReadOnly(join(folder, 'store.db'), databaseKey.toString('hex'))
+    const databaseKey = readDatabaseKey(options)
+    const number = findCurrentNumber(options.folder)
+    if (databaseKey === undefined || number === undefined) return undefined
+    const path = join(numberedFolder(options.folder, number), 'store.db')
+    const db = openEncrypted(path, databaseKey.toString('hex'), { readonly: true })
     try {
       assertNotNewer(db, STORE_MIGRATIONS)
       const read = db.transaction(() => ({
-        record: createConnectionStore(db).read(),
-        tokens: createTokenStore(db).all(),
+        record: readConnection(db),
+        tokens: readTokens(db),
         facts: new Map(
           db
             .prepare<[], { name: string; value: string }>('SELECT * FROM facts')
@@ -149,19 +170,12 @@ export const readStore = (options: { folder: string; storeKey: Buffer }): StoreC
 /** For `store-key` and to try a store key: undefined where no store was ever made. Throws `wrong-store-key`, `store-corrupt`. */
 export const readDatabaseKey = (options: { folder: string; storeKey: Buffer }): Buffer | undefined =>
   guard(options.folder, () => {
-    const number = existsSync(options.folder) ? findCurrent(options.folder) : undefined
+    const number = findCurrentNumber(options.folder)
     if (number === undefined) return undefined
     return unwrapFile(readWrapped, options.storeKey, join(numberedFolder(options.folder, number), 'key'))
   })
 
-type Opened = {
-  readonly number: number
-  readonly db: Database
-  readonly databaseKey: Buffer
-  readonly connection: ConnectionStore
-  readonly tokens: TokenStore
-  readonly facts: FactStore
-}
+type Opened = ReturnType<typeof openNumber>
 
 const openCurrent = (options: StoreOptions): Opened => {
   const { folder, log } = options
@@ -175,31 +189,19 @@ const openCurrent = (options: StoreOptions): Opened => {
   return openNumber(options, 1)
 }
 
-const openNumber = (options: StoreOptions, number: number): Opened => {
+const openNumber = (options: StoreOptions, number: number) => {
   const { log } = options
   const folder = numberedFolder(options.folder, number)
-  const keyPath = join(folder, 'key')
   if (!existsSync(folder)) throw new Failure('store-corrupt', `${folder} is gone, and \`current\` names it`)
-  const databaseKey = options.databaseKey ?? unwrapFile(settleWrapped, options.storeKey, keyPath)
-  const db = openEncrypted(join(folder, 'store.db'), databaseKey.toString('hex'))
-  try {
-    assertNotNewer(db, STORE_MIGRATIONS)
-    checkPages(db)
-    migrate(db, STORE_MIGRATIONS)
-    return {
-      number,
-      db,
-      databaseKey,
-      connection: createConnectionStore(db, what =>
-        log.warn('a stored value was out of its bounds and was repaired', { what }),
-      ),
-      tokens: createTokenStore(db, place => log.warn('a stored token was malformed and was removed', place)),
-      facts: createFactStore(db),
-    }
-  } catch (error) {
-    db.close()
-    throw error
-  }
+  const databaseKey = options.databaseKey ?? unwrapFile(settleWrapped, options.storeKey, join(folder, 'key'))
+  const db = openDatabase(join(folder, 'store.db'), databaseKey.toString('hex'), STORE_MIGRATIONS)
+  return closingOnError(db, () => {
+    const record = guard(db.name, () =>
+      readConnection(db, what => log.warn('a stored value was out of its bounds and was repaired', { what })),
+    )
+    assertFacts(db)
+    return { number, db, databaseKey, record }
+  })
 }
 
 /** `read`: `readWrapped` or `settleWrapped`. */
@@ -247,7 +249,7 @@ const adopt = (options: StoreOptions, numbers: readonly number[]): Opened => {
 const succeed = (options: StoreOptions, from: { former: Opened; change: StoreChange }): Opened => {
   const { former, change } = from
   const number = former.number + 1
-  const record = merge(former.connection.read(), change)
+  const record = merge(former.record, change)
   const databaseKey = build(options, {
     number,
     seed: db => {
@@ -275,13 +277,7 @@ const build = (options: StoreOptions, next: { number: number; seed: (db: Databas
   const path = beginFolder(folder, number)
   try {
     writeDurably(join(path, 'key'), wrapDatabaseKey(storeKey, databaseKey), 0o600)
-    const db = createEncrypted(join(path, 'store.db'), databaseKey.toString('hex'))
-    try {
-      migrate(db, STORE_MIGRATIONS)
-      db.transaction(() => seed(db)).immediate()
-    } finally {
-      db.close()
-    }
+    createDatabase(join(path, 'store.db'), databaseKey.toString('hex'), { migrations: STORE_MIGRATIONS, seed })
     finishFolder(folder, number)
     return databaseKey
   } catch (error) {
@@ -290,13 +286,11 @@ const build = (options: StoreOptions, next: { number: number; seed: (db: Databas
   }
 }
 
-const seedFirst = (db: Database): void => {
-  const first: ConnectionRecord = {
+const seedFirst = (db: Database): void =>
+  saveConnection(db, {
     generation: 0,
     // The moment in which its file was born: the store has no clock of its own.
     connection: { kind: 'disconnected', sinceMs: Math.floor(statSync(db.name).mtimeMs) },
     installations: [],
     keys: [],
-  }
-  saveConnection(db, first)
-}
+  })

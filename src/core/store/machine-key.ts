@@ -8,7 +8,7 @@ import { isRoot } from '../../service/owner.ts'
 import { openSealed, type SealedCredential } from '../../service/sealed-credential.ts'
 import { readCredential } from '../../service/systemd.ts'
 import { findRecoveryWrap } from './database.ts'
-import { readStoreKey } from './key.ts'
+import { readStoreKey } from './keys.ts'
 
 export const storeKeyOf = (config: Config, env: NodeJS.ProcessEnv): Buffer => {
   const credential = readCredential('store.key', env)

@@ -21,8 +21,8 @@ import { lockStateFolder } from '../../service/lock.ts'
 import { actAs, ownerOf } from '../../service/owner.ts'
 import { encryptTo, openSealed } from '../../service/sealed-credential.ts'
 import { findCurrent, numberedFolder, overwrite } from './folders.ts'
-import { KEY_BYTES } from './key.ts'
-import { settleWrapped, wrapBeside } from './wrapped-key.ts'
+import { KEY_BYTES } from './keys.ts'
+import { settleWrapped, wrapBeside } from './keys.ts'
 import { sealedStoreKey, storeKeyWithoutDaemon } from './machine-key.ts'
 
 /** `sealWith`: to what a sealed key is sealed, if not to the host, as `systemd-creds --with-key=` names it. */

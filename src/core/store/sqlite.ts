@@ -23,33 +23,79 @@ export const createEncrypted = (path: string, keyHex: string): Database =>
     })
   })
 
+/** Makes a new file with its tables and with what `seed` puts into them, and closes it. Throws as `createEncrypted`. */
+export const createDatabase = (
+  path: string,
+  keyHex: string,
+  { migrations, seed = () => {} }: { migrations: readonly Migration[]; seed?: (db: Database) => void },
+): void => {
+  const db = createEncrypted(path, keyHex)
+  try {
+    migrate(db, migrations)
+    db.transaction(() => seed(db)).immediate()
+  } finally {
+    db.close()
+  }
+}
+
 /**
- * Opens a file that exists and holds a schema; the caller closes it. The key is known to be the right one (it was
- * unwrapped by AES-GCM), so a first page that fails its check means damage.
+ * Opens a file that exists and holds a schema; the caller closes it. The key is known to be the right one (it was unwrapped by AES-GCM), so
+ * a first page that fails its check means damage. `readonly`, for exports: sees one state of the content, changes nothing.
  * Throws `store-corrupt`, `disk-full`, `state-in-use`, `io`.
  */
-export const openEncrypted = (path: string, keyHex: string): Database =>
+export const openEncrypted = (path: string, keyHex: string, { readonly = false } = {}): Database =>
   guard(path, () => {
-    assertNotEmpty(path)
-    const db = unlock(new Sqlite(path, { fileMustExist: true }), keyHex)
+    // SQLite takes an empty file for a new database; here it is a damaged one.
+    const size = statSync(path, { throwIfNoEntry: false })?.size
+    if (size === undefined) throw new Failure('store-corrupt', `${path} is gone`)
+    if (size === 0) throw new Failure('store-corrupt', `${path} is empty`)
+    const db = unlock(new Sqlite(path, { fileMustExist: true, readonly }), keyHex)
     return closingOnError(db, () => {
-      assertSchema(db, path)
+      // Reads the first page, which proves key and salt.
+      const tables = db.prepare<[], number>('SELECT count(*) FROM sqlite_master').pluck().get()
+      if (tables === 0) throw new Failure('store-corrupt', `${path} holds no tables`)
       return configure(db)
     })
   })
 
-/** For exports: sees one state of the content, changes nothing. Same errors as `openEncrypted`. */
-export const openReadOnly = (path: string, keyHex: string): Database =>
-  guard(path, () => {
-    assertNotEmpty(path)
-    const db = unlock(new Sqlite(path, { fileMustExist: true, readonly: true }), keyHex)
-    return closingOnError(db, () => {
-      assertSchema(db, path)
-      db.pragma('trusted_schema=off')
-      db.pragma(`busy_timeout=${BUSY_MS}`)
-      return db
-    })
+/** The same, checked and brought to the last version. Throws `store-newer` besides. */
+export const openDatabase = (path: string, keyHex: string, migrations: readonly Migration[]): Database => {
+  const db = openEncrypted(path, keyHex)
+  return closingOnError(db, () => {
+    assertNotNewer(db, migrations)
+    checkPages(db)
+    migrate(db, migrations)
+    return db
   })
+}
+
+/** A step makes version n+1 of version n, counted in SQLite's user_version. Steps that were released are never changed. */
+export type Migration = (db: Database) => void
+
+/** Throws `store-newer` where a newer program wrote the file; nothing was written then. */
+export const assertNotNewer = (db: Database, migrations: readonly Migration[]): void => {
+  const version = versionOf(db)
+  if (version > migrations.length) {
+    throw new Failure(
+      'store-newer',
+      `${db.name} has schema ${version}, and this program knows schemas up to ${migrations.length}`,
+    )
+  }
+}
+
+/** Brings the file to the last version, each step in one transaction: a step that fails leaves the version before it. */
+export const migrate = (db: Database, migrations: readonly Migration[]): void => {
+  assertNotNewer(db, migrations)
+  for (const [index, step] of migrations.entries()) {
+    if (index < versionOf(db)) continue
+    db.transaction(() => {
+      step(db)
+      db.pragma(`user_version=${index + 1}`)
+    }).immediate()
+  }
+}
+
+const versionOf = (db: Database): number => Number(db.pragma('user_version', { simple: true }))
 
 /**
  * Reads all pages, and so checks the HMAC of each. Throws `store-corrupt`. Above `CHECK_LIMIT_BYTES` it does nothing: SQLite
@@ -120,28 +166,16 @@ const unlock = (db: Database, keyHex: string): Database =>
   })
 
 const configure = (db: Database): Database => {
+  db.pragma('trusted_schema=off')
+  db.pragma(`busy_timeout=${BUSY_MS}`)
+  if (db.readonly) return db
   db.pragma('journal_mode=WAL')
   db.pragma('synchronous=FULL')
   db.pragma('temp_store=2')
   db.pragma('foreign_keys=on')
-  db.pragma('trusted_schema=off')
   // What is removed (a retired key, an expired token) is overwritten, even though it is encrypted.
   db.pragma('secure_delete=on')
-  db.pragma(`busy_timeout=${BUSY_MS}`)
   return db
-}
-
-/** SQLite takes an empty file for a new database; here it is a damaged one. */
-const assertNotEmpty = (path: string): void => {
-  const size = statSync(path, { throwIfNoEntry: false })?.size
-  if (size === undefined) throw new Failure('store-corrupt', `${path} is gone`)
-  if (size === 0) throw new Failure('store-corrupt', `${path} is empty`)
-}
-
-/** Reads the first page, which proves key and salt. */
-const assertSchema = (db: Database, path: string): void => {
-  const tables = db.prepare<[], number>('SELECT count(*) FROM sqlite_master').pluck().get()
-  if (tables === 0) throw new Failure('store-corrupt', `${path} holds no tables`)
 }
 
 /** Runs `work`, and closes the database where it throws. */

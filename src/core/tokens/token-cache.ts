@@ -9,7 +9,7 @@ import { hashToken } from '../audit/audit-writer.ts'
 import type { GitHubClock } from '../github/clock.ts'
 import { holderOf } from '../peers/holder.ts'
 import type { Store } from '../store/database.ts'
-import type { StoredToken } from '../store/token-store.ts'
+import type { StoredToken } from '../store/records.ts'
 import {
   CACHE_LIMITS,
   type CacheLimits,

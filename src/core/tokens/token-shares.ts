@@ -5,7 +5,7 @@ import type { Failure } from '../../protocol/errors.ts'
 import { ADMIN_PROFILE, type Grant, type Peer } from '../../protocol/profile.ts'
 import { canonicalScope, type Scope, type ScopeKey } from '../../protocol/scope.ts'
 import { holderOf } from '../peers/holder.ts'
-import type { StoredToken } from '../store/token-store.ts'
+import type { StoredToken } from '../store/records.ts'
 
 export type CacheLimits = { readonly entries: number; readonly bytes: number }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { type ArchiveOptions, type AuditArchive, createAuditArchive } from '../../../src/core/audit/audit-archive.ts'
 import { chainEvent, type Link, type StoredRow } from '../../../src/core/audit/audit-chain.ts'
-import { AUDIT_MIGRATIONS } from '../../../src/core/store/schema.ts'
+import { AUDIT_MIGRATIONS } from '../../../src/core/audit/audit-chain.ts'
 import { openEncrypted } from '../../../src/core/store/sqlite.ts'
 import { codeOf, makeState, modeOf, openFilesBelow } from '../store/samples.ts'
 

@@ -1,7 +1,7 @@
 // The order of effects: a change whose row cannot be written does not happen, and what has happened is never lost or left half done.
 
 import test from 'ava'
-import { LAST_EXPORT } from '../../../src/core/store/record-shapes.ts'
+import { LAST_EXPORT } from '../../../src/core/store/records.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
 import type { World } from '../../support/fake-github.ts'
 import { failureOf } from '../../support/fakes.ts'

@@ -8,7 +8,7 @@ import { digestOf, type NodeRole, type SharedRecord } from '../../../src/core/cl
 import { type Connection, isLive } from '../../../src/protocol/connection.ts'
 import { type Code, Failure } from '../../../src/protocol/errors.ts'
 import { createMemory } from '../../../src/core/cluster/memory.ts'
-import { RECIPIENTS } from '../../../src/core/store/record-shapes.ts'
+import { RECIPIENTS } from '../../../src/core/store/records.ts'
 import { createChanges } from '../../../src/core/cluster/changes.ts'
 import { failureOf, settle } from '../../support/fakes.ts'
 import { connectedRig, createRig, HERE } from '../../support/operations-rig.ts'

@@ -11,7 +11,7 @@ import { Secret } from '../../../src/protocol/secret.ts'
 import { createTokenExchange } from '../../../src/core/cluster/token-exchange.ts'
 import type { Memory } from '../../../src/core/cluster/memory.ts'
 import type { Tokens } from '../../../src/core/tokens/tokens.ts'
-import type { StoredToken } from '../../../src/core/store/token-store.ts'
+import type { StoredToken } from '../../../src/core/store/records.ts'
 import { createFakeLog, failureOf, settle } from '../../support/fakes.ts'
 
 const NOW = 1_800_000_000_000

@@ -4,7 +4,7 @@ import test from 'ava'
 import type { Connection } from '../../../src/protocol/connection.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
-import { LAST_EXPORT } from '../../../src/core/store/record-shapes.ts'
+import { LAST_EXPORT } from '../../../src/core/store/records.ts'
 import { type Disk, failureOf } from '../../support/fakes.ts'
 import { connectedRig, createPremises, createRig, HERE } from '../../support/operations-rig.ts'
 import {

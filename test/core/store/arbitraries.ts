@@ -4,7 +4,7 @@ import * as fc from 'fast-check'
 import type { Connection, Installation } from '../../../src/protocol/connection.ts'
 import type { Scope } from '../../../src/protocol/scope.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
-import type { StoredKey } from '../../../src/core/store/connection-store.ts'
+import type { StoredKey } from '../../../src/core/store/records.ts'
 
 const text = fc.string({ unit: 'binary', maxLength: 40 })
 const timeMs = fc.integer({ min: Date.UTC(2020, 0), max: Date.UTC(2200, 0) })

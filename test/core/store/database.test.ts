@@ -17,7 +17,7 @@ import {
 import { join } from 'node:path'
 import test from 'ava'
 import { openStore, type StoreOptions } from '../../../src/core/store/database.ts'
-import { SCHEMA_VERSION } from '../../../src/core/store/schema.ts'
+import { STORE_MIGRATIONS } from '../../../src/core/store/tables.ts'
 import { CHECK_LIMIT_BYTES, openEncrypted } from '../../../src/core/store/sqlite.ts'
 import { createFakeLog } from '../../support/fakes.ts'
 import {
@@ -174,13 +174,16 @@ test('a store of a newer schema is left alone', t => {
   makeStore(state)
   const store = open(state)
   const db = openEncrypted(join(state, 'store/1/store.db'), store.databaseKey())
-  db.pragma(`user_version=${SCHEMA_VERSION + 1}`)
+  db.pragma(`user_version=${STORE_MIGRATIONS.length + 1}`)
   db.close()
   store.close()
   const before = digestsUnder(state)
   const failure = failureOf(() => open(state))
   t.is(failure?.code, 'store-newer')
-  t.regex(failure?.message ?? '', new RegExp(`schema ${SCHEMA_VERSION + 1}.* up to ${SCHEMA_VERSION}`))
+  t.regex(
+    failure?.message ?? '',
+    new RegExp(`schema ${STORE_MIGRATIONS.length + 1}.* up to ${STORE_MIGRATIONS.length}`),
+  )
   t.deepEqual(digestsUnder(state), before)
   t.deepEqual(entries(state), ['1', 'current'])
 })

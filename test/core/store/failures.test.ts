@@ -6,14 +6,7 @@ import { join } from 'node:path'
 import { default as Sqlite } from 'better-sqlite3'
 import test from 'ava'
 import type { Code } from '../../../src/protocol/errors.ts'
-import {
-  checkPages,
-  createEncrypted,
-  findFullDisk,
-  guard,
-  openEncrypted,
-  openReadOnly,
-} from '../../../src/core/store/sqlite.ts'
+import { checkPages, createEncrypted, findFullDisk, guard, openEncrypted } from '../../../src/core/store/sqlite.ts'
 import { codeOf, failureOf, makeState, modeOf, openFilesBelow } from './samples.ts'
 
 const KEY = 'a1'.repeat(32)
@@ -115,7 +108,7 @@ test('a database without a table is a damaged one, and what could not be opened 
   const folder = makeState(t)
   const path = join(folder, 'x.db')
   createEncrypted(path, KEY).close()
-  for (const open of [openEncrypted, openReadOnly]) {
+  for (const open of [openEncrypted]) {
     t.regex(failureOf(() => open(path, KEY))?.message ?? '', /x\.db holds no tables$/)
     t.is(
       codeOf(() => open(path, 'b2'.repeat(32))),
@@ -148,7 +141,7 @@ test('each connection waits five seconds for another one that writes, and who re
   const path = join(makeState(t), 'x.db')
   const made = createEncrypted(path, KEY)
   made.exec('CREATE TABLE x (y)')
-  const reading = openReadOnly(path, KEY)
+  const reading = openEncrypted(path, KEY, { readonly: true })
   for (const db of [made, openEncrypted(path, KEY), reading]) {
     t.is(db.pragma('busy_timeout', { simple: true }), 5_000)
     t.is(db.pragma('trusted_schema', { simple: true }), 0)

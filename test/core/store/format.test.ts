@@ -7,7 +7,7 @@ import { DatabaseSync } from 'node:sqlite'
 import test from 'ava'
 import { openAudit } from '../../../src/core/audit/audit-store.ts'
 import { openStore } from '../../../src/core/store/database.ts'
-import { openReadOnly } from '../../../src/core/store/sqlite.ts'
+import { openEncrypted } from '../../../src/core/store/sqlite.ts'
 import {
   APP_ID,
   CONNECTED,
@@ -129,7 +129,7 @@ test('no key, token, App id or name is in the bytes of any file, while it is ope
     ['store/1/store.db', store.databaseKey()],
     ['audit.db', audit.databaseKey()],
   ] as const) {
-    const db = openReadOnly(join(state, path), keyHex)
+    const db = openEncrypted(join(state, path), keyHex, { readonly: true })
     control.set(path, db.serialize())
     db.close()
   }
@@ -168,20 +168,20 @@ test('files are 0600 and folders 0700, under any umask', t => {
 test('a read-only connection sees the content and changes nothing', t => {
   const state = makeState(t)
   const { store, audit } = fillState(state)
-  const db = openReadOnly(join(state, 'store/1/store.db'), store.databaseKey())
+  const db = openEncrypted(join(state, 'store/1/store.db'), store.databaseKey(), { readonly: true })
   t.is(db.prepare<[], number>('SELECT count(*) FROM tokens').pluck().get(), 59)
   t.throws(() => db.prepare('DELETE FROM tokens').run(), { code: 'SQLITE_READONLY' })
   db.close()
   t.is(
-    codeOf(() => openReadOnly(join(state, 'store/1/store.db'), 'ab'.repeat(32))),
+    codeOf(() => openEncrypted(join(state, 'store/1/store.db'), 'ab'.repeat(32), { readonly: true })),
     'store-corrupt',
   )
   t.is(
-    codeOf(() => openReadOnly(join(state, 'none.db'), store.databaseKey())),
+    codeOf(() => openEncrypted(join(state, 'none.db'), store.databaseKey(), { readonly: true })),
     'store-corrupt',
   )
   t.is(
-    codeOf(() => openReadOnly(join(state, 'audit.db'), 'not a key')),
+    codeOf(() => openEncrypted(join(state, 'audit.db'), 'not a key', { readonly: true })),
     'internal',
   )
   store.close()

@@ -11,10 +11,10 @@ import {
   readStore,
   type Store,
 } from '../../../src/core/store/database.ts'
-import { WITHOUT_RECOVERY_KEY } from '../../../src/core/store/key.ts'
-import { SCHEMA_VERSION } from '../../../src/core/store/schema.ts'
+import { WITHOUT_RECOVERY_KEY } from '../../../src/core/store/keys.ts'
+import { STORE_MIGRATIONS } from '../../../src/core/store/tables.ts'
 import { openEncrypted } from '../../../src/core/store/sqlite.ts'
-import { wrapBeside } from '../../../src/core/store/wrapped-key.ts'
+import { wrapBeside } from '../../../src/core/store/keys.ts'
 import {
   CONNECTED,
   codeOf,
@@ -87,12 +87,12 @@ test('a store that cannot be read has the name of what is wrong', t => {
       'wrong-store-key',
     )
   const db = openEncrypted(join(folder, '1/store.db'), store.databaseKey())
-  db.pragma(`user_version=${SCHEMA_VERSION + 1}`)
+  db.pragma(`user_version=${STORE_MIGRATIONS.length + 1}`)
   t.is(
     codeOf(() => readStore(source)),
     'store-newer',
   )
-  db.pragma(`user_version=${SCHEMA_VERSION}`)
+  db.pragma(`user_version=${STORE_MIGRATIONS.length}`)
   db.prepare('UPDATE facts SET value = ?').run('{')
   t.regex(failureOf(() => readStore(source))?.message ?? '', /^the fact clock\.offset in the store is no JSON$/)
   db.close()

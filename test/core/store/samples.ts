@@ -10,8 +10,8 @@ import { type Code, Failure } from '../../../src/protocol/errors.ts'
 import { type Scope, scopeKey } from '../../../src/protocol/scope.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
 import type { Log } from '../../../src/service/log.ts'
-import type { StoredKey } from '../../../src/core/store/connection-store.ts'
-import type { StoredToken } from '../../../src/core/store/token-store.ts'
+import type { StoredKey } from '../../../src/core/store/records.ts'
+import type { StoredToken } from '../../../src/core/store/records.ts'
 
 export const STORE_KEY = Buffer.alloc(32, 7)
 

@@ -3,7 +3,7 @@
 import test from 'ava'
 import { createEvents } from '../../../src/core/audit/events.ts'
 import { createRefreshHistory } from '../../../src/core/tokens/refresh.ts'
-import type { FactStore } from '../../../src/core/store/fact-store.ts'
+import type { FactStore } from '../../../src/core/store/database.ts'
 import { createFakeClock, createFakeLog } from '../../support/fakes.ts'
 
 const HOUR_MS = 60 * 60_000

@@ -10,7 +10,7 @@ import { Secret } from '../../../src/protocol/secret.ts'
 import { MINTS } from '../../../src/core/peers/rate-limit.ts'
 import { ADMINISTRATORS, CACHE_LIMITS, type CacheLimits, UNCLAIMED } from '../../../src/core/tokens/token-shares.ts'
 import { createTokenCache } from '../../../src/core/tokens/token-cache.ts'
-import type { StoredToken } from '../../../src/core/store/token-store.ts'
+import type { StoredToken } from '../../../src/core/store/records.ts'
 import { createFakeLog, emptyDisk, failureOf, openMemoryStore, START_MS } from '../../support/fakes.ts'
 import { callerOf, connectedRig, createRig, peerOf } from '../../support/operations-rig.ts'
 

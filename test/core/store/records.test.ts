@@ -13,10 +13,10 @@ import {
   storedConnection,
   storedInstallations,
   storedTime,
-  storedTimeSchema,
+  storedKey,
   storedTokenTimes,
   timeSchema,
-} from '../../../src/core/store/record-shapes.ts'
+} from '../../../src/core/store/records.ts'
 
 const [EARLIEST, LATEST] = [Date.UTC(2020, 0), Date.UTC(2200, 0)]
 const MOST_LIFE = 70 * 60_000
@@ -32,9 +32,9 @@ test('a time that is written lies between the years 2020 and 2200', t => {
     [Number.POSITIVE_INFINITY, LATEST],
   ] as const) {
     t.is(storedTime(given), kept)
-    t.is(storedTimeSchema.parse(given), kept)
+    t.is(storedKey.shape.addedAtMs.parse(given), kept)
   }
-  t.false(storedTimeSchema.safeParse('2026').success)
+  t.false(storedKey.shape.addedAtMs.safeParse('2026').success)
 })
 
 test('a time that is read may be of a clock that began in 1970, and of none before or after its bounds', t => {

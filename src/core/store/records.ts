@@ -1,8 +1,10 @@
-// The shapes of what is kept (in the store, in a bundle, in etcd): what is read back is checked as any other input, each number within bounds.
+// The records that are kept in the store, in a bundle and in etcd, each with its one schema. What is read back is checked as any other input.
 
 import { z } from 'zod'
 import { type Connection, type Installation, TROUBLES } from '../../protocol/connection.ts'
-import type { Granted, Scope } from '../../protocol/scope.ts'
+import { Failure } from '../../protocol/errors.ts'
+import type { Granted, Scope, ScopeKey } from '../../protocol/scope.ts'
+import { Secret } from '../../protocol/secret.ts'
 
 const EARLIEST_MS = Date.UTC(2020, 0)
 const LATEST_MS = Date.UTC(2200, 0)
@@ -58,6 +60,7 @@ const REPAIRING: Leaves = {
   url: z.string().transform(text => (isWebUrl(text) ? text : UNKNOWN_URL)),
 }
 
+const secret = z.string().transform(text => new Secret(text))
 const permissions = z.record(z.string(), z.enum(['read', 'write', 'admin']))
 const account = z.strictObject({ type: z.enum(['organization', 'user', 'enterprise']), login: z.string() })
 const id = z.int().min(0)
@@ -121,10 +124,12 @@ export const installationsSchema = installationsOf(STRICT)
 /** For the store and for etcd: what is out of bounds is brought within them, in both directions. */
 export const storedConnection = connectionOf(REPAIRING)
 export const storedInstallations = installationsOf(REPAIRING)
-export const storedTimeSchema = REPAIRING.time
+
+/** A private key of the App as PEM (PKCS#8). The first of a record signs; the others are fallbacks. */
+export const storedKey = z.strictObject({ fingerprint: z.string(), pem: secret, addedAtMs: REPAIRING.time })
 
 /** Names of the fields by which something is decided: one out of bounds is damage, and never repaired. */
-export const DECIDING: ReadonlySet<string> = new Set(['deadlineMs', 'expiresAtMs', 'startedAtMs'])
+const DECIDING: ReadonlySet<string> = new Set(['deadlineMs', 'expiresAtMs', 'startedAtMs'])
 
 export const scopeSchema: z.ZodType<Scope> = z.strictObject({
   installation: id,
@@ -136,6 +141,86 @@ export const grantedSchema: z.ZodType<Granted> = z.strictObject({
   repositories: z.exactOptional(z.array(z.string())),
   permissions,
 })
+
+/** A token without what tells it from others: store and bundle add the slot, etcd the key. */
+export const tokenSchema = z.strictObject({
+  profile: z.string(),
+  scope: scopeSchema,
+  token: secret,
+  granted: grantedSchema,
+  mintedAtMs: z.number(),
+  /** By GitHub's clock. */
+  expiresAtMs: z.number(),
+})
+
+/** `next` was minted ahead and is handed out once it has settled. */
+export const slotSchema = z.enum(['current', 'next'])
+
+/** Its key is worked out of profile and scope. */
+export type StoredToken = Readonly<z.infer<typeof tokenSchema> & { key: ScopeKey; slot: z.infer<typeof slotSchema> }>
+
+export type StoredKey = Readonly<z.infer<typeof storedKey>>
+
+export type ConnectionRecord = {
+  /** Counts what the administrator changed: enable, disable, restore, adopt, keys. */
+  readonly generation: number
+  readonly connection: Connection
+  readonly installations: readonly Installation[]
+  readonly keys: readonly StoredKey[]
+}
+
+/** Told of what was out of its bounds and was brought within them. */
+export type OnRepaired = (what: string) => void
+
+/**
+ * What the store holds, parsed. With `onRepaired`, for a schema that repairs: a value that decides nothing is brought within its bounds, and
+ * told. Throws `store-corrupt`; the detail names the place, never the content.
+ */
+export const decode = <T>(
+  schema: z.ZodType<T>,
+  raw: unknown,
+  { what, onRepaired }: { what: string; onRepaired?: OnRepaired },
+): T => {
+  const result = schema.safeParse(raw)
+  if (!result.success) throw malformed(what, result.error.issues[0]?.path ?? [])
+  if (!onRepaired) return result.data
+  for (const path of differences(raw, result.data)) {
+    if (DECIDING.has(path.at(-1) ?? '')) throw malformed(what, path)
+    onRepaired(`${path.join('.')} of ${what}`)
+  }
+  return result.data
+}
+
+/** The text of a value that `decode` reads back, its numbers within their bounds. A value that it would not is an internal error, found before it is stored. */
+export const encode = <T>(schema: z.ZodType<T>, value: T, what: string): string => {
+  const text = JSON.stringify(value)
+  const result = schema.safeParse(text === undefined ? undefined : JSON.parse(text))
+  if (result.success) return JSON.stringify(result.data)
+  const [issue] = result.error.issues
+  throw new Failure('internal', `${what} cannot be stored: ${issue?.path.join('.')} is malformed`)
+}
+
+export const parseJson = (text: string, what: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new Failure('store-corrupt', `${what} in the store is no JSON`, { cause: error })
+  }
+}
+
+const malformed = (what: string, path: readonly PropertyKey[]): Failure =>
+  new Failure('store-corrupt', `${what} in the store is malformed at ${path.map(String).join('.') || 'its top'}`)
+
+/** The places of values that are not the same. A secret is as it was. */
+const differences = (before: unknown, after: unknown): string[][] => {
+  if (after instanceof Secret) return []
+  if (typeof before !== 'object' || before === null || typeof after !== 'object' || after === null) {
+    return Object.is(before, after) ? [] : [[]]
+  }
+  return Object.entries(after).flatMap(([name, value]) =>
+    differences(Reflect.get(before, name), value).map(path => [name, ...path]),
+  )
+}
 
 /** A fact: when the last bundle left, and what it held. */
 export const LAST_EXPORT = 'last-export'
