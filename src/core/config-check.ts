@@ -2,7 +2,7 @@
 
 import { type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { etcdOptionsOf, secretsOf } from '../service/cluster-files.ts'
+import { etcdOptionsOf, secretsOf } from '../service/cluster-config.ts'
 import { Failure } from '../protocol/errors.ts'
 import { FEATURES } from '../protocol/features.ts'
 import type { Profile } from '../protocol/profile.ts'
@@ -175,6 +175,6 @@ const examineCluster = ({ cluster }: Config, { env, report }: { env: NodeJS.Proc
   }
   attempt(() => etcdOptionsOf(cluster))
   // A sealed secret is passed to the daemon alone.
-  if (cluster.secretFile !== undefined || env['CREDENTIALS_DIRECTORY'])
+  if (cluster.secret_file || env['CREDENTIALS_DIRECTORY'])
     attempt(() => secretsOf(cluster, readCredential('cluster.secret', env)))
 }

@@ -122,7 +122,7 @@ const PATTERNS: readonly (readonly [RegExp, string])[] = [
 /** What the configuration names, as far as this process can read it, in each spelling that may be met. */
 const secretsOf = (config: Config | undefined, env: NodeJS.ProcessEnv): string[] => {
   const { proxy, cluster, store } = config ?? {}
-  const files = [proxy?.passwordFile, cluster?.passwordFile, cluster?.secretFile, store?.keyFile].flatMap(readIfAny)
+  const files = [proxy?.passwordFile, cluster?.password_file, cluster?.secret_file, store?.keyFile].flatMap(readIfAny)
   const addresses = [proxy?.url?.reveal(), ...PROXY_VARIABLES.map(name => env[name])]
   const logins = addresses.flatMap(address => /\/\/([^:/]*:[^]*)@/.exec(address ?? '')?.slice(1) ?? []).map(decode)
   const texts = [

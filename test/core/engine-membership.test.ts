@@ -15,12 +15,12 @@ import { CONNECTED } from './snapshot/samples.ts'
 const NONE: ClusterConfig = {
   name: '',
   endpoints: [],
-  caFile: undefined,
-  certFile: undefined,
-  keyFile: undefined,
-  user: undefined,
-  passwordFile: undefined,
-  secretFile: undefined,
+  ca_file: '',
+  cert_file: '',
+  key_file: '',
+  user: '',
+  password_file: '',
+  secret_file: '',
 }
 const CONFIGURED = { ...NONE, name: 'ghe', endpoints: ['http://127.0.0.1:1'] }
 const host = () => HERE

@@ -27,14 +27,14 @@ export const CLUSTER: readonly Mutant[] = [
   {
     file: 'core/cluster/view.ts',
     what: 'a refused write of the record counts as done',
-    find: '    return committed\n  }\n\n  /** All',
-    put: '    return true\n  }\n\n  /** All',
+    find: '    return committed\n  }\n\n  /** False',
+    put: '    return true\n  }\n\n  /** False',
     test: 'core/cluster/link.test.ts',
   },
   {
     file: 'core/cluster/view.ts',
     what: 'a refused write of tokens counts as done',
-    find: '      if (!committed) return count\n',
+    find: '      if (!committed) return false\n',
     put: '',
     test: 'core/cluster/link.test.ts',
   },
@@ -154,7 +154,7 @@ export const CLUSTER: readonly Mutant[] = [
     test: 'core/cluster/isolation.test.ts',
   },
   {
-    file: 'core/cluster/link.ts',
+    file: 'core/cluster/election.ts',
     what: 'a leader writes while another node changes the record',
     find: 'return fence && [fence, unlocked]',
     put: 'return fence && [fence]',

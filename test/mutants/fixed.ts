@@ -123,11 +123,11 @@ export const FIXED: readonly Mutant[] = [
     test: 'doctor/doctor.test.ts',
   },
   {
-    file: 'service/cluster-files.ts',
+    file: 'service/cluster-config.ts',
     what: 'a third secret is refused',
     find: 'const MOST_SECRETS = 3',
     put: 'const MOST_SECRETS = 2',
-    test: 'service/cluster-files.test.ts',
+    test: 'service/cluster-config.test.ts',
   },
   {
     file: 'core/api/sockets.ts',

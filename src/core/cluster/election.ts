@@ -41,14 +41,14 @@ export const createElection = (
   { mayLead, onChange }: { mayLead: () => boolean; onChange: () => void },
 ) => {
   const { etcd, codecs, node, log } = context
-  let known: { readonly entry: Entry; readonly holder: string | undefined } | undefined
+  let known: { readonly holder: string | undefined } | undefined
   let leadership: { readonly createRevision: bigint; readonly lease: Lease } | undefined
   let standing = false
 
   /** What etcd says of the key now; `undefined`: there is no leader, and this node stands for it if it may. */
   const observe = (entry: Entry | undefined): void => {
     const read = entry && codecs.holder.read(KEYS.leader, entry.value)
-    known = entry && { entry, holder: read?.kind === 'value' ? read.value.node : undefined }
+    known = entry && { holder: read?.kind === 'value' ? read.value.node : undefined }
     const lease = context.lease()
     const mine = known?.holder === node && lease !== undefined && entry?.lease === lease.id
     const before = leadership?.createRevision
@@ -88,7 +88,7 @@ export const createElection = (
     stand,
     leads,
     /** What has to hold when a leader's write arrives; undefined where this node does not lead. */
-    fence: () => (leadership && leads() ? fenceOf(leadership) : undefined),
+    fence: (): Condition | undefined => (leadership && leads() ? fenceOf(leadership) : undefined),
     /** The leader's node. */
     leader: () => known?.holder,
     /** Writes the leader's entry with the secret that seals now. Never throws. */
@@ -119,6 +119,17 @@ export type Held = {
   readonly fence: Condition
   /** Never throws. */
   release(): Promise<void>
+}
+
+/** Under which right a record is written: as the leader, or as any node, while nobody holds the lock; or under the lock. */
+export type Right = 'leader' | 'any' | Held
+
+/** What has to hold when such a write arrives; undefined where this node does not lead. */
+export const conditionsOf = (right: Right, fence: Condition | undefined): readonly Condition[] | undefined => {
+  const unlocked: Condition = { key: KEYS.lock, createRevision: 0n }
+  if (right === 'any') return [unlocked]
+  if (right !== 'leader') return [right.fence]
+  return fence && [fence, unlocked]
 }
 
 const WAIT_MS = 15_000

@@ -19,7 +19,7 @@ import type { Condition, Entry, Etcd } from './etcd.ts'
 import type { Isolation, Memory } from './memory.ts'
 import { createKeyring } from './sealing.ts'
 import { createSession } from './session.ts'
-import { type Answer, type Ask, createCodecs, KEYS, type Member, type SharedRecord, type TokenOf } from './values.ts'
+import { type Answer, type Ask, createCodecs, KEYS, type Member } from './values.ts'
 import { createView, type ViewHandlers } from './view.ts'
 
 export type LinkHandlers = Pick<ViewHandlers, 'onRecord' | 'onToken'> & {
@@ -63,9 +63,6 @@ export type ClusterContext = Omit<ClusterParts, 'link'> & {
   readonly isolation: Isolation
 }
 
-/** Under which right a record is written. */
-export type Right = 'leader' | 'any' | Held
-
 /** Of the lease, how long the leader has to say that it is at it, and how long to answer then. */
 export const LINK_TIMES = { ttlSeconds: 5, hearMs: 3_000, answerMs: 35_000 }
 
@@ -98,20 +95,24 @@ export const createLink = (deps: {
   const mayLead = (): boolean => !stopped && handlers.member().mayLead
   const election = createElection(context, { mayLead, onChange: noteLead })
   const lock = createLock(context)
-  const asking = createAsking(context, election.fence)
-  const view = createView(context, keyring, {
-    onRecord: handlers.onRecord,
-    onDoubt: () => session.resync(),
-    onToken: handlers.onToken,
-    onMembers: () => noteSecret(),
-    onAsk(ask) {
-      if (election.leads()) handlers.onAsk(ask)
+  const { hear, forgetAnswer, ...asking } = createAsking(context, election.fence)
+  const { list, change, reseal, ...view } = createView(
+    context,
+    { keyring, leaderFence: election.fence },
+    {
+      onRecord: handlers.onRecord,
+      onDoubt: () => session.resync(),
+      onToken: handlers.onToken,
+      onMembers: () => noteSecret(),
+      onAsk(ask) {
+        if (election.leads()) handlers.onAsk(ask)
+      },
+      onAskGone(id) {
+        if (election.leads()) void forgetAnswer(id)
+      },
+      onAnswer: hear,
     },
-    onAskGone(id) {
-      if (election.leads()) void asking.forgetAnswer(id)
-    },
-    onAnswer: asking.hear,
-  })
+  )
 
   const announce = async (): Promise<void> => {
     const lease = context.lease()
@@ -155,18 +156,18 @@ export const createLink = (deps: {
     ttlSeconds: LINK_TIMES.ttlSeconds,
     onLease: () => void announce(),
     onList(entries) {
-      view.list(entries)
+      list(entries)
       for (const key of [KEYS.leader, KEYS.lock]) {
         const found = entries.find(entry => entry.key === key)
         observe(key, found)
       }
     },
-    onChange(change) {
-      const key = change.kind === 'put' ? change.entry.key : change.key
-      view.change(change)
-      observe(key, change.kind === 'put' ? change.entry : undefined)
+    onChange(made) {
+      const key = made.kind === 'put' ? made.entry.key : made.key
+      change(made)
+      observe(key, made.kind === 'put' ? made.entry : undefined)
       // What was known of a key that is gone may be newer than what the watch tells: it is looked at again.
-      if (change.kind === 'delete' && key === KEYS.record) void view.readRecord().catch(() => session.resync())
+      if (made.kind === 'delete' && key === KEYS.record) void view.readRecord().catch(() => session.resync())
     },
     onTouch(inTouch) {
       if (inTouch) sinceMs = clock.now()
@@ -175,15 +176,9 @@ export const createLink = (deps: {
     },
   })
 
-  const conditionsOf = (right: Right): readonly Condition[] | undefined => {
-    const unlocked: Condition = { key: KEYS.lock, createRevision: 0n }
-    if (right === 'any') return [unlocked]
-    if (right !== 'leader') return [right.fence]
-    const fence = election.fence()
-    return fence && [fence, unlocked]
-  }
-
   return {
+    ...view,
+    ...asking,
     node,
     /** Resolves when the first attempt has ended, in touch or not. */
     start(): Promise<void> {
@@ -206,40 +201,15 @@ export const createLink = (deps: {
     /** Stands for leader where nobody leads: what kept it from it may be over. */
     stand: (): void => void election.stand(),
     lock: lock.acquire,
-    record: view.record,
-    readRecord: view.readRecord,
-    /** False: somebody else was first, or the right has ended; nothing was written. Throws `cluster-unreachable`. */
-    async putRecord(record: SharedRecord, right: Right): Promise<boolean> {
-      const conditions = conditionsOf(right)
-      return conditions !== undefined && (await view.putRecord(record, conditions))
-    },
-    tokens: view.tokens,
-    findExpiry: view.findExpiry,
-    /** As the leader; false: it is not the leader any more, and not all were written. */
-    async putTokens(tokens: readonly TokenOf[]): Promise<boolean> {
-      const fence = election.fence()
-      return fence !== undefined && (await view.putTokens(tokens, fence)) === tokens.length
-    },
-    offerToken: view.offerToken,
-    async sweepTokens(isOver: (token: TokenOf) => boolean): Promise<void> {
-      const fence = election.fence()
-      if (fence) await view.sweepTokens(isOver, fence)
-    },
-    ask: asking.ask,
-    tell: asking.tell,
-    answer: asking.answer,
-    done: asking.done,
-    asks: view.asks,
-    members: view.members,
     /** Seals all values with the first secret of this node. Throws `cluster-secret` where a member does not know it. */
-    async reseal({ fence }: Held): Promise<number> {
+    async reseal(held: Held): Promise<number> {
       const [wanted = ''] = keyring.secrets
       const without = view.members().filter(member => !member.secrets.includes(wanted))
       if (without.length > 0) {
         const who = without.map(member => member.node).join(', ')
         throw new Failure('cluster-secret', `${who}: without the secret that is the first one here`)
       }
-      const count = await view.reseal(fence)
+      const count = await reseal(held)
       await Promise.all([announce(), election.renew()])
       return count
     },

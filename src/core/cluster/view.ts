@@ -2,7 +2,7 @@
 
 import { Failure } from '../../protocol/errors.ts'
 import type { ScopeKey } from '../../protocol/scope.ts'
-import type { LinkContext } from './election.ts'
+import { conditionsOf, type Held, type LinkContext, type Right } from './election.ts'
 import type { Change, Condition, Entry, Write } from './etcd.ts'
 import type { Keyring } from './sealing.ts'
 import { type Answer, type Ask, digestOf, KEYS, type Member, type SharedRecord, type TokenOf } from './values.ts'
@@ -34,8 +34,8 @@ const sealOf = (value: Buffer): string => value.toString('latin1', Math.max(0, v
 const SEAL_CHARACTERS = 32
 
 export const createView = (
-  { etcd, codecs, log }: Pick<LinkContext, 'etcd' | 'codecs' | 'log'>,
-  keyring: Keyring,
+  { etcd, codecs, log }: LinkContext,
+  { keyring, leaderFence }: { keyring: Keyring; leaderFence: () => Condition | undefined },
   handlers: ViewHandlers,
 ) => {
   let seen: Seen = ABSENT
@@ -144,8 +144,10 @@ export const createView = (
     })
   }
 
-  /** False: a condition does not hold, and nothing was written. */
-  const putRecord = async (record: SharedRecord, conditions: readonly Condition[]): Promise<boolean> => {
+  /** False: another node was first, or the right has ended; nothing was written. Throws `cluster-unreachable`. */
+  const putRecord = async (record: SharedRecord, right: Right): Promise<boolean> => {
+    const conditions = conditionsOf(right, leaderFence())
+    if (!conditions) return false
     const value = codecs.record.write(KEYS.record, record)
     const unchanged = { key: KEYS.record, modRevision: seen.modRevision }
     const { committed, revision } = await etcd.commit(
@@ -160,9 +162,8 @@ export const createView = (
     return committed
   }
 
-  /** All, or as many as the fence let through; the count of those. */
-  const putTokens = async (list: readonly TokenOf[], fence: Condition): Promise<number> => {
-    let count = 0
+  /** False: the fence does not hold any more, and not all were written. */
+  const putUnder = async (fence: Condition, list: readonly TokenOf[]): Promise<boolean> => {
     for (let at = 0; at < list.length; at += AT_ONCE) {
       const part = list.slice(at, at + AT_ONCE)
       const drawn = part.map(drawUp)
@@ -170,11 +171,10 @@ export const createView = (
         [fence],
         drawn.flatMap(({ writes }) => writes),
       )
-      if (!committed) return count
+      if (!committed) return false
       for (const { noteAt } of drawn) noteAt(revision)
-      count += part.length
     }
-    return count
+    return true
   }
 
   return {
@@ -207,7 +207,11 @@ export const createView = (
       return seen
     },
     putRecord,
-    putTokens,
+    /** As the leader; false: it is not the leader any more, and not all were written. */
+    async putTokens(list: readonly TokenOf[]): Promise<boolean> {
+      const fence = leaderFence()
+      return fence !== undefined && putUnder(fence, list)
+    },
     tokens: (): readonly TokenOf[] => [...tokens.values()].map(({ of }) => of),
     findExpiry: (key: ScopeKey): number | undefined => tokens.get(key)?.of.token.expiresAtMs,
     /** Without leading: only over the one that this node knows. */
@@ -219,8 +223,10 @@ export const createView = (
       if (committed) noteAt(revision)
       return committed
     },
-    /** Drops what has ended, or belongs to nothing any more. */
-    async sweepTokens(isOver: (token: TokenOf) => boolean, fence: Condition): Promise<void> {
+    /** As the leader: drops what has ended, or belongs to nothing any more. */
+    async sweepTokens(isOver: (token: TokenOf) => boolean): Promise<void> {
+      const fence = leaderFence()
+      if (!fence) return
       const over = [...tokens.values()].filter(({ of }) => isOver(of)).map(({ name }) => name)
       for (let at = 0; at < over.length; at += AT_ONCE) {
         const part = over.slice(at, at + AT_ONCE)
@@ -230,12 +236,12 @@ export const createView = (
         )
       }
     },
-    /** Writes record and tokens once more, with the secret that seals now. Throws `cluster-conflict` where the fence does not hold. */
-    async reseal(fence: Condition): Promise<number> {
+    /** Writes record and tokens once more, with the secret that seals now. Throws `cluster-conflict` where the lock was lost. */
+    async reseal(held: Held): Promise<number> {
       const all = [...tokens.values()].map(({ of }) => of)
       const lost = () => new Failure('cluster-conflict', 'the lock was lost meanwhile; seal anew once more')
-      if (seen.kind === 'record' && !(await putRecord(seen.record, [fence]))) throw lost()
-      if ((await putTokens(all, fence)) < all.length) throw lost()
+      if (seen.kind === 'record' && !(await putRecord(seen.record, held))) throw lost()
+      if (!(await putUnder(held.fence, all))) throw lost()
       return all.length + (seen.kind === 'record' ? 1 : 0)
     },
     members: (): readonly Member[] => [...members.values()],

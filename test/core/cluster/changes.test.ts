@@ -2,8 +2,8 @@
 
 import test from 'ava'
 import type { Seen } from '../../../src/core/cluster/view.ts'
-import type { ClusterLink, Right } from '../../../src/core/cluster/link.ts'
-import type { Held } from '../../../src/core/cluster/election.ts'
+import type { ClusterLink } from '../../../src/core/cluster/link.ts'
+import type { Held, Right } from '../../../src/core/cluster/election.ts'
 import { digestOf, type NodeRole, type SharedRecord } from '../../../src/core/cluster/values.ts'
 import { type Connection, isLive } from '../../../src/protocol/connection.ts'
 import { type Code, Failure } from '../../../src/protocol/errors.ts'
