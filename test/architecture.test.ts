@@ -44,8 +44,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 const OWNERS: Record<string, string> = {
   '@grpc/grpc-js': 'src/core/cluster/etcd-members.ts',
   '@hono/node-server': 'src/page/server.ts',
-  '@octokit/auth-app': 'src/core/github/request.ts',
-  '@octokit/core': 'src/core/github/request.ts',
+  '@octokit/auth-app': 'src/core/github/calls.ts',
+  '@octokit/core': 'src/core/github/calls.ts',
   '@primer/primitives': 'src/page/assets.ts',
   'age-encryption': 'src/core/snapshot/encryption.ts',
   'better-sqlite3': 'src/core/store/sqlite.ts',

@@ -9,7 +9,7 @@ import { type Context, type Engine, openEngine, rememberTime } from '../../src/c
 import { createForms } from '../../src/core/github/app-manifest.ts'
 import { snapshotSettings } from '../../src/core/snapshot/snapshots.ts'
 import { waitingBundleAt } from '../../src/core/snapshot/waiting-bundle.ts'
-import { readPrivateKey } from '../../src/core/github/app-jwt.ts'
+import { readPrivateKey } from '../../src/core/github/app-key.ts'
 import { NO_PROXY } from '../../src/core/offline.ts'
 import { createEvents } from '../../src/core/audit/events.ts'
 import { createOutbound, type Fetch } from '../../src/core/outbound/outbound.ts'

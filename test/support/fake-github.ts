@@ -5,7 +5,10 @@ import { type Code, Failure } from '../../src/protocol/errors.ts'
 import { foldName, type Permissions, permissionsCover, type Scope } from '../../src/protocol/scope.ts'
 import { Secret } from '../../src/protocol/secret.ts'
 import type { GitHubClock } from '../../src/core/github/clock.ts'
-import type { AppIdentity, GitHub, KeyState, MintedToken, Quota } from '../../src/core/github/request.ts'
+import type { MintedToken } from '../../src/core/github/answers.ts'
+import type { KeyState } from '../../src/core/github/app-key.ts'
+import type { AppIdentity, Quota } from '../../src/core/github/calls.ts'
+import type { GitHub } from '../../src/core/github/github.ts'
 
 type Call = keyof GitHub
 export type HeldApp = { app: App; keys: Set<string>; deleted: boolean }

@@ -7,7 +7,7 @@ import { ADMIN_PROFILE, type Peer, type Policy } from '../../src/protocol/profil
 import { Secret } from '../../src/protocol/secret.ts'
 import type { EventBody, TokenRequest } from '../../src/protocol/wire.ts'
 import { createGitHubClock } from '../../src/core/github/clock.ts'
-import type { AppKey } from '../../src/core/github/request.ts'
+import type { AppKey } from '../../src/core/github/app-key.ts'
 import { createAppLink } from '../../src/core/connection/app-link.ts'
 import { createDisable } from '../../src/core/connection/disable.ts'
 import { createDrift } from '../../src/core/connection/drift.ts'

@@ -2,10 +2,9 @@
 
 import type { Account } from '../../protocol/connection.ts'
 import type { GitHubClock } from '../github/clock.ts'
-import type { Quota } from '../github/request.ts'
 import type { FactStore } from '../store/database.ts'
 import type { AppLink } from '../connection/app-link.ts'
-import type { CallTally } from '../github/call-tally.ts'
+import type { CallTally, Quota } from '../github/calls.ts'
 import { LAST_EXPORT } from '../store/records.ts'
 import type { ConnectionState } from '../connection/connection-state.ts'
 import type { Tokens } from '../tokens/tokens.ts'

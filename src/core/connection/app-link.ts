@@ -3,7 +3,9 @@
 import { isLive, issuerOf, mayCallOut } from '../../protocol/connection.ts'
 import { asFailure, Failure } from '../../protocol/errors.ts'
 import type { Clock } from '../../service/clock.ts'
-import type { AppIdentity, AppKey, GitHub } from '../github/request.ts'
+import type { AppKey } from '../github/app-key.ts'
+import type { AppIdentity } from '../github/calls.ts'
+import type { GitHub } from '../github/github.ts'
 import type { StoredKey } from '../store/records.ts'
 import type { Store } from '../store/database.ts'
 

@@ -11,23 +11,12 @@ import { textOf } from './refusals.ts'
 
 export type ConvertedApp = { readonly app: App; readonly pem: Secret }
 
-/** What GitHub says of the scope, as far as it says it. */
-type TokenFields = {
-  readonly token: Secret
-  readonly expiresAtMs: number
-  readonly permissions?: Permissions
-  readonly repositories?: readonly string[]
-  readonly isForAll: boolean
-}
-
 export type MintedToken = { readonly token: Secret; readonly expiresAtMs: number; readonly granted: Granted }
 
 /** GitHub does not have to repeat the scope that was asked for. */
-export const toMinted = (
-  { token, expiresAtMs, permissions, repositories, isForAll }: TokenFields,
-  asked: Scope,
-): MintedToken => {
-  const names = repositories ?? (isForAll ? undefined : asked.repositories)
+export const toMinted = (body: z.output<Schemas['token']>, asked: Scope): MintedToken => {
+  const { token, expires_at: expiresAtMs, permissions, repositories, repository_selection: selection } = body
+  const names = repositories ?? (selection === 'all' ? undefined : asked.repositories)
   return {
     token,
     expiresAtMs,
@@ -174,26 +163,16 @@ export const createSchemas = (deps: { warn: (what: string) => void; pagesUrl: ()
       }),
     installation,
     installations: z.array(z.unknown()).transform(list => list.map(entry)),
-    token: z
-      .object({
-        token: TOKEN_TEXT,
-        expires_at: TIME,
-        permissions: or(permissions.optional(), undefined, 'the permissions of a token'),
-        repository_selection: or(SELECTION.optional(), undefined, 'repository_selection'),
-        repositories: z
-          .array(z.object({ name: TEXT }))
-          .nullish()
-          .transform(list => list?.map(({ name }) => name)),
-      })
-      .transform(
-        (fields): TokenFields => ({
-          token: new Secret(fields.token),
-          expiresAtMs: fields.expires_at,
-          isForAll: fields.repository_selection === 'all',
-          ...(fields.permissions && { permissions: fields.permissions }),
-          ...(fields.repositories && { repositories: fields.repositories }),
-        }),
-      ),
+    token: z.object({
+      token: TOKEN_TEXT.transform(text => new Secret(text)),
+      expires_at: TIME,
+      permissions: or(permissions.optional(), undefined, 'the permissions of a token'),
+      repository_selection: or(SELECTION.optional(), undefined, 'repository_selection'),
+      repositories: z
+        .array(z.object({ name: TEXT }))
+        .nullish()
+        .transform(list => list?.map(({ name }) => name)),
+    }),
     repositories: z
       .object({ repositories: listOf(z.object({ id: ID, name: TEXT }), 'the repositories') })
       .transform(body => body.repositories),

@@ -3,7 +3,7 @@
 import test from 'ava'
 import { Failure } from '../../../src/protocol/errors.ts'
 import type { Grant } from '../../../src/protocol/profile.ts'
-import { createCallTally } from '../../../src/core/github/call-tally.ts'
+import { createCallTally } from '../../../src/core/github/calls.ts'
 import { LAST_EXPORT } from '../../../src/core/store/records.ts'
 import { createFigures } from '../../../src/core/api/figures.ts'
 import { hashToken } from '../../../src/core/audit/audit-writer.ts'

@@ -6,7 +6,7 @@ import { issuerOf } from '../../../src/protocol/connection.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import { connectionSchema, grantedSchema, installationsSchema } from '../../../src/core/store/records.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
-import type { AppIdentity } from '../../../src/core/github/request.ts'
+import type { AppIdentity } from '../../../src/core/github/calls.ts'
 import { appBody, installationBody, tokenBody } from './bodies.ts'
 import { fakeGitHub, makeKey, makePem } from './fakes.ts'
 

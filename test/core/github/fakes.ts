@@ -2,12 +2,13 @@
 
 import { generateKeyPairSync } from 'node:crypto'
 import { z } from 'zod'
-import type { AppKey } from '../../../src/core/github/app-jwt.ts'
-import { readPrivateKey } from '../../../src/core/github/app-jwt.ts'
+import type { AppKey } from '../../../src/core/github/app-key.ts'
+import { readPrivateKey } from '../../../src/core/github/app-key.ts'
 import type { GitHubClock } from '../../../src/core/github/clock.ts'
 import { createGitHubClock } from '../../../src/core/github/clock.ts'
-import type { GitHub, GitHubSettings } from '../../../src/core/github/request.ts'
-import { createGitHub } from '../../../src/core/github/request.ts'
+import type { GitHubSettings } from '../../../src/core/github/calls.ts'
+import type { GitHub } from '../../../src/core/github/github.ts'
+import { createGitHub } from '../../../src/core/github/github.ts'
 import type { Clock } from '../../../src/service/clock.ts'
 import type { Fields } from '../../../src/service/log.ts'
 

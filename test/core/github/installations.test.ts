@@ -3,7 +3,7 @@
 import test from 'ava'
 import * as fc from 'fast-check'
 import { Failure } from '../../../src/protocol/errors.ts'
-import { readPages } from '../../../src/core/github/installations.ts'
+import { readPages } from '../../../src/core/github/github.ts'
 
 test('a list of any length is read whole, by the Link header or by counting, each entry once', async t => {
   const check = async (length: number, withLink: boolean): Promise<void> => {

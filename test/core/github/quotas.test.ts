@@ -1,7 +1,7 @@
 // What is left of an installation's rate limit: of the API itself, until its window ends.
 
 import test from 'ava'
-import { createQuotas } from '../../../src/core/github/quotas.ts'
+import { createQuotas } from '../../../src/core/github/calls.ts'
 
 const NOW = 1_800_000_000_000
 const headersOf = (remaining: number, more: Record<string, string> = {}) => ({

@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import { Failure } from '../../../src/protocol/errors.ts'
-import type { Quota } from '../../../src/core/github/request.ts'
+import type { Quota } from '../../../src/core/github/calls.ts'
 import type { AppLink } from '../../../src/core/connection/app-link.ts'
 import { backoffMs, createMintQuota, createMintTurns } from '../../../src/core/tokens/mint-limits.ts'
 import type { Grant } from '../../../src/protocol/profile.ts'

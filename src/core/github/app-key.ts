@@ -1,6 +1,118 @@
-// The text in which an App's private key arrives: unwrapped to its PEM, or named as what it is instead.
+// The App's private keys: the text in which one arrives, the JSON web tokens signed with it by GitHub's clock, and what GitHub said of it.
 
+import type { KeyObject } from 'node:crypto'
+import { createHash, createPrivateKey, createPublicKey, sign, verify } from 'node:crypto'
 import { Failure } from '../../protocol/errors.ts'
+import { Secret } from '../../protocol/secret.ts'
+import type { GitHubClock } from './clock.ts'
+
+export type AppKey = {
+  /** As GitHub's settings page shows it: `SHA256:` and base64 of the DER public key's digest. */
+  readonly fingerprint: string
+  readonly privateKey: KeyObject
+  /** PKCS#8, for the store and the bundle. */
+  readonly pem: Secret
+}
+
+/** GitHub takes no `iat` of the future and no `exp` over 10 minutes ahead; a minute is left on either side. */
+const BACKDATE_S = 60
+const LIFE_S = 540
+const REUSE_S = 60
+/** An App has few keys; more entries are leftovers of rotations. */
+const CACHED = 16
+
+export const createAppJwts = (githubClock: GitHubClock) => {
+  const cache = new Map<string, { jwt: string; expiresAtS: number; offsetMs: number }>()
+  return {
+    /** A JWT with at least a minute of life by GitHub's clock; `expiresAt` as ISO 8601. */
+    issue(issuer: string, key: AppKey): { jwt: string; expiresAt: string } {
+      const nowS = Math.floor(githubClock.now() / 1000)
+      const offsetMs = githubClock.offsetMs()
+      const name = JSON.stringify([issuer, key.fingerprint])
+      let entry = cache.get(name)
+      // What was signed under another offset is what GitHub may just have refused for its times.
+      if (!entry || entry.offsetMs !== offsetMs || !isYoung(entry.expiresAtS - nowS)) {
+        if (cache.size >= CACHED) cache.clear()
+        entry = { jwt: signJwt(issuer, key, nowS), expiresAtS: nowS + LIFE_S, offsetMs }
+        cache.set(name, entry)
+      }
+      return { jwt: entry.jwt, expiresAt: new Date(entry.expiresAtS * 1000).toISOString() }
+    },
+  }
+}
+
+/** Reads the PEM in `text` (PKCS#1 or PKCS#8), however it arrived. Throws `invalid-key`, also for what is no RSA key of 2048 bits or more. */
+export const readPrivateKey = (text: string): AppKey => {
+  const privateKey = parseKey(findPrivatePem(text))
+  if (privateKey.asymmetricKeyType !== 'rsa')
+    throw invalid(notRsa((privateKey.asymmetricKeyType ?? 'unknown').toUpperCase()))
+  const bits = privateKey.asymmetricKeyDetails?.modulusLength ?? 0
+  if (bits < 2048) throw invalid(`the RSA key has ${bits} bits, GitHub's have 2048`)
+  const publicKey = proveKey(privateKey)
+  const der = publicKey.export({ type: 'spki', format: 'der' })
+  return {
+    fingerprint: `SHA256:${createHash('sha256').update(der).digest('base64')}`,
+    privateKey,
+    pem: new Secret(privateKey.export({ type: 'pkcs8', format: 'pem' })),
+  }
+}
+
+const isYoung = (leftS: number): boolean => leftS > REUSE_S && leftS <= LIFE_S
+
+const signJwt = (issuer: string, key: AppKey, nowS: number): string => {
+  const claims = { iat: nowS - BACKDATE_S, exp: nowS + LIFE_S, iss: issuer }
+  const head = `${encode({ alg: 'RS256', typ: 'JWT' })}.${encode(claims)}`
+  return `${head}.${sign('sha256', Buffer.from(head), key.privateKey).toString('base64url')}`
+}
+
+const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+
+const parseKey = (pem: string): KeyObject => {
+  try {
+    return createPrivateKey(pem)
+  } catch (error) {
+    throw invalid('the PEM does not hold a readable private key', error)
+  }
+}
+
+/** A number of the key that was damaged shows only in use. Returns the public half. */
+const proveKey = (privateKey: KeyObject): KeyObject => {
+  const sample = Buffer.from('ghconnectd')
+  try {
+    const publicKey = createPublicKey(privateKey)
+    if (verify('sha256', sample, publicKey, sign('sha256', sample, privateKey))) return publicKey
+  } catch (error) {
+    throw invalid('the private key is damaged: it does not sign', error)
+  }
+  throw invalid('the private key is damaged: its signatures do not hold')
+}
+
+/** What GitHub last said of a key. */
+export type KeyState = 'works' | 'rejected' | 'unknown'
+
+/** GitHub answers many wrong signatures by refusing the right ones, too: a rejected key is not tried with each call. */
+const REST_MS = 60_000
+/** An App has at most 25 keys at a time; more entries are leftovers of rotations. */
+const MOST_VERDICTS = 64
+
+/** What GitHub last said of each private key, so that the one that works is tried first. */
+export const createKeyVerdicts = (monotonic: () => number) => {
+  const verdicts = new Map<string, { state: 'works' | 'rejected'; atMs: number }>()
+  const rests = ({ fingerprint }: AppKey): boolean => {
+    const verdict = verdicts.get(fingerprint)
+    return verdict?.state === 'rejected' && monotonic() - verdict.atMs < REST_MS
+  }
+  return {
+    /** The keys in the order in which to try them: as given, but a key that was rejected a moment ago comes last. */
+    inOrder: (keys: readonly AppKey[]): readonly AppKey[] =>
+      keys.some(rests) ? [...keys.filter(key => !rests(key)), ...keys.filter(rests)] : keys,
+    note({ fingerprint }: AppKey, state: 'works' | 'rejected'): void {
+      if (verdicts.size >= MOST_VERDICTS && !verdicts.has(fingerprint)) verdicts.clear()
+      verdicts.set(fingerprint, { state, atMs: monotonic() })
+    },
+    find: (fingerprint: string): KeyState => verdicts.get(fingerprint)?.state ?? 'unknown',
+  }
+}
 
 /** The longest PEM of an RSA key that anyone makes (16384 bits) is 13 kB. */
 const LONGEST_TEXT = 64 * 1024
@@ -12,7 +124,7 @@ const MOST_LAYERS = 4
  * The PEM of a private key, however other tools wrapped or damaged it. Throws `invalid-key`, which names what the text is and the
  * command that converts it, and never repeats any of it.
  */
-export const findPrivatePem = (text: string): string => {
+const findPrivatePem = (text: string): string => {
   if (text.length > LONGEST_TEXT) throw invalid('the text is too long for a PEM file')
   const layers = unwrap(text)
   const blocks = layers.flatMap(layer => [...layer.matchAll(BLOCK)])
@@ -31,10 +143,10 @@ export const findPrivatePem = (text: string): string => {
   return `-----BEGIN ${label}-----\n${base64.replaceAll(/.{64}(?=.)/g, '$&\n')}\n-----END ${label}-----\n`
 }
 
-export const notRsa = (kind: string): string =>
+const notRsa = (kind: string): string =>
   `this is an ${kind} key, and keys of an App are RSA: generate one on the App's settings page ("Generate a private key")`
 
-export const invalid = (detail: string, cause?: unknown): Failure =>
+const invalid = (detail: string, cause?: unknown): Failure =>
   new Failure('invalid-key', detail, cause === undefined ? {} : { cause })
 
 /** The text as it is, and what it holds where it is wrapped as a whole. */
