@@ -27,15 +27,15 @@ export const TOKENS_MORE: readonly Mutant[] = [
   {
     file: 'core/tokens/token-issuer.ts',
     what: 'the list that explains a refusal takes no allowance',
-    find: 'names.explain(error, grant.scope, peer)',
-    put: 'names.explain(error, grant.scope)',
+    find: 'names.explain(error, made.grant.scope, peer)',
+    put: 'names.explain(error, made.grant.scope)',
     test: 'core/tokens/token-issuer-told.test.ts',
   },
   {
     file: 'core/tokens/token-issuer.ts',
     what: 'the row of a grant has the first ten of its repositories',
-    find: 'const text = describeScope(grant.scope)',
-    put: 'const text = describeScope({ ...grant.scope, ...(grant.scope.repositories && { repositories: grant.scope.repositories.slice(0, 10) }) })',
+    find: 'scope: describeScope(grant.scope) }',
+    put: 'scope: describeScope({ ...grant.scope, ...(grant.scope.repositories && { repositories: grant.scope.repositories.slice(0, 10) }) }) }',
     test: 'core/tokens/token-issuer-told.test.ts',
   },
   {

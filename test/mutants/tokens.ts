@@ -90,8 +90,8 @@ export const TOKENS: readonly Mutant[] = [
   {
     file: 'core/tokens/token-issuer.ts',
     what: 'a decision of admin.sock serves token.sock',
-    find: ' && known.socket === caller.socket) {',
-    put: ') {',
+    find: ' && known.socket === socket) return known',
+    put: ') return known',
     test: 'core/tokens/token-issuer.test.ts',
   },
   {

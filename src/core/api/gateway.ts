@@ -6,7 +6,13 @@ import { pipeline } from 'node:stream/promises'
 import { Failure } from '../../protocol/errors.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Account } from '../peers/holder.ts'
-import { GATEWAY_PREFIX, leadBack, leadLinksBack, readGatewayTarget, type Way } from '../tokens/gateway-target.ts'
+import {
+  GATEWAY_PREFIX,
+  rewriteAddress,
+  rewriteLinks,
+  readGatewayTarget,
+  type Rewrite,
+} from '../tokens/gateway-target.ts'
 import type { RequestBody } from '../tokens/gateway.ts'
 import type { Caller } from '../tokens/token-issuer.ts'
 import { hasBody, noRoom } from './body.ts'
@@ -46,7 +52,7 @@ export const passOn = async (
   const answer = await api.operations().gateway.forward(request, caller)
   try {
     caller.attested.assertAlive()
-    const way = {
+    const rewrite = {
       apiUrl: api.backend.apiUrl(),
       ours: ours ?? `http://${headers.host || 'localhost'}${GATEWAY_PREFIX}`,
       ...(answer.profile !== undefined && { profile: answer.profile }),
@@ -54,7 +60,7 @@ export const passOn = async (
     }
     // GitHub may answer before it has read everything: what is left of the body is not worth reading.
     if (!incoming.complete) outgoing.shouldKeepAlive = false
-    outgoing.writeHead(answer.status, headersBack(answer.headers, way))
+    outgoing.writeHead(answer.status, headersBack(answer.headers, rewrite))
   } catch (error) {
     answer.body.destroy()
     throw error
@@ -167,12 +173,12 @@ const headersOut = (headers: IncomingHttpHeaders): Record<string, string> => {
   }
 }
 
-const headersBack = (headers: IncomingHttpHeaders, way: Way): Record<string, string> => {
+const headersBack = (headers: IncomingHttpHeaders, rewrite: Rewrite): Record<string, string> => {
   const back = Object.fromEntries(keep(headers, NOT_BACK))
   const { link, location } = back
   return {
     ...back,
-    ...(link !== undefined && { link: leadLinksBack(link, way) }),
-    ...(location !== undefined && { location: leadBack(location, way) }),
+    ...(link !== undefined && { link: rewriteLinks(link, rewrite) }),
+    ...(location !== undefined && { location: rewriteAddress(location, rewrite) }),
   }
 }

@@ -19,7 +19,7 @@ export type GatewayTarget = {
 }
 
 /**
- * Throws `invalid-request` for a path that somebody on the way could read as another one, `not-permitted` for what is the
+ * Throws `invalid-request` for a path that something between could read as another one, `not-permitted` for what is the
  * daemon's own: the App, and the end of the token. A path is decoded once, and sent on as it came.
  */
 export const readGatewayTarget = (path: string, query: string): GatewayTarget => {
@@ -123,7 +123,7 @@ export const addressOf = ({ path, query }: GatewayTarget, apiUrl: string): strin
 }
 
 /**
- * The gateway's path for a request that a client sends as if the socket were GitHub, the way `gh` does it. Undefined where the
+ * The gateway's path for a request that a client sends as if the socket were GitHub, as `gh` does. Undefined where the
  * host is not the API's; throws `unknown-route` where the path is not below it.
  */
 export const readGitHubRequest = (
@@ -139,7 +139,7 @@ export const readGitHubRequest = (
   return GATEWAY_PREFIX + path.slice(base.length)
 }
 
-export type Way = {
+export type Rewrite = {
   readonly apiUrl: string
   /** Where the caller finds the API. */
   readonly ours: string
@@ -149,7 +149,7 @@ export type Way = {
 }
 
 /** An address of GitHub's API as the caller is to write it; any other as it is. */
-export const leadBack = (address: string, { apiUrl, ours, profile }: Way): string => {
+export const rewriteAddress = (address: string, { apiUrl, ours, profile }: Rewrite): string => {
   const base = apiUrl.replace(/\/+$/, '')
   if (!address.startsWith(base) || !/^(?:[/?#]|$)/.test(address.slice(base.length))) return address
   const back = `${ours}${address.slice(base.length)}`
@@ -160,8 +160,8 @@ export const leadBack = (address: string, { apiUrl, ours, profile }: Way): strin
 }
 
 /** The same for each address in a `Link` header (RFC 8288). GitHub words further pages by id: they are of the repository asked for. */
-export const leadLinksBack = (header: string, way: Way): string => {
-  const { apiUrl, repository } = way
+export const rewriteLinks = (header: string, rewrite: Rewrite): string => {
+  const { apiUrl, repository } = rewrite
   const byId = `${apiUrl.replace(/\/+$/, '')}/repositories/`
   const named = (address: string): string => {
     const rest = address.startsWith(byId) ? /^\d+(\/.*)$/.exec(address.slice(byId.length))?.[1] : undefined
@@ -169,5 +169,5 @@ export const leadLinksBack = (header: string, way: Way): string => {
     const [owner, name] = [repository.owner, repository.name].map(encodeURIComponent)
     return `${byId.replace(/repositories\/$/, 'repos')}/${owner}/${name}${rest}`
   }
-  return header.replaceAll(/<([^<>]*)>/g, (_, address: string) => `<${leadBack(named(address), way)}>`)
+  return header.replaceAll(/<([^<>]*)>/g, (_, address: string) => `<${rewriteAddress(named(address), rewrite)}>`)
 }

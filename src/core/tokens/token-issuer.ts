@@ -29,7 +29,6 @@ export const createTokenIssuer = (
   // A large request goes with its answer: its decision must not keep it.
   const decided = new WeakMap<Attested, WeakMap<TokenRequest, Decided>>()
   const answers = new WeakMap<StoredToken, TokenAnswer>()
-  const descriptions = new WeakMap<Grant, string>()
 
   const authorizeFor = (wanted: TokenRequest, { socket, attested }: Caller): Grant => {
     const asked = { wanted, installations: connectionState.read().installations }
@@ -37,17 +36,17 @@ export const createTokenIssuer = (
   }
 
   /** Decided again as soon as anything that it is made of is another object: request, connection, policy, installations. */
-  const decide = (request: TokenRequest, caller: Caller): Grant => {
+  const decide = (request: TokenRequest, caller: Caller): Decided => {
     const policy = deps.policy()
     const { installations } = connectionState.read()
-    const known = decided.get(caller.attested)?.get(request)
-    if (known?.policy === policy && known.installations === installations && known.socket === caller.socket) {
-      return known.grant
-    }
+    const { socket, attested } = caller
+    const known = decided.get(attested)?.get(request)
+    if (known?.policy === policy && known.installations === installations && known.socket === socket) return known
     const grant = authorizeFor(request, caller)
-    const ofCaller = decided.get(caller.attested) ?? new WeakMap<TokenRequest, Decided>()
-    decided.set(caller.attested, ofCaller.set(request, { policy, installations, socket: caller.socket, grant }))
-    return grant
+    const made = { policy, installations, socket, grant, scope: describeScope(grant.scope) }
+    const ofCaller = decided.get(attested) ?? new WeakMap<TokenRequest, Decided>()
+    decided.set(attested, ofCaller.set(request, made))
+    return made
   }
 
   /** Whose repositories an id may be of: GitHub is asked of nothing that no profile of the caller's reaches. */
@@ -87,14 +86,6 @@ export const createTokenIssuer = (
     throw failed ?? notPermitted()
   }
 
-  const describe = (grant: Grant): string => {
-    const known = descriptions.get(grant)
-    if (known !== undefined) return known
-    const text = describeScope(grant.scope)
-    descriptions.set(grant, text)
-    return text
-  }
-
   /** The state may have changed since: a disable stops serving at once. */
   const assertServed = ({ attested }: Caller): void => {
     connectionState.requireServing()
@@ -102,14 +93,18 @@ export const createTokenIssuer = (
   }
 
   /** The last steps, the same for a cached token and for one that was minted. */
-  const handOver = (grant: Grant, token: StoredToken, caller: Caller): TokenAnswer | Promise<TokenAnswer> => {
+  const handOver = (
+    { grant, scope }: Decided,
+    token: StoredToken,
+    caller: Caller,
+  ): TokenAnswer | Promise<TokenAnswer> => {
     assertServed(caller)
     const { attested } = caller
     const written = audit.granted({
       connection: attested,
       peer: attested.peer,
       profile: grant.profile,
-      scope: describe(grant),
+      scope,
       token: token.token,
     })
     return written ? written.then(() => (assertServed(caller), answerWith(token))) : answerWith(token)
@@ -129,25 +124,25 @@ export const createTokenIssuer = (
     connectionState.requireServing()
     // Ids are authorized before they are looked up, and once more as names.
     if (request.repository_ids) return undefined
-    const grant = decide(request, caller)
+    const made = decide(request, caller)
     if (request.rejected !== undefined) return undefined
-    const token = tokens.find(grant, optionsOf(request), policyPeer(caller))
-    return token && handOver(grant, token, caller)
+    const token = tokens.find(made.grant, optionsOf(request), policyPeer(caller))
+    return token && handOver(made, token, caller)
   }
 
   const obtain = async (asked: TokenRequest, caller: Caller): Promise<TokenAnswer> => {
     const request = await nameRepositories(asked, caller)
     const peer = policyPeer(caller)
-    const grant = decide(request, caller)
+    const made = decide(request, caller)
     try {
-      return await handOver(grant, await tokens.obtain(grant, optionsOf(request), peer), caller)
+      return await handOver(made, await tokens.obtain(made.grant, optionsOf(request), peer), caller)
     } catch (error) {
       if (!(error instanceof Failure)) throw error
-      if (error.code === 'repository-not-accessible') throw await names.explain(error, grant.scope, peer)
+      if (error.code === 'repository-not-accessible') throw await names.explain(error, made.grant.scope, peer)
       // A reinstalled App has a new installation id: looked up once more, and authorized again.
       if (error.code !== 'installation-not-found' || !(await deps.drift.lookAgain())) throw error
       const renewed = decide(request, caller)
-      return handOver(renewed, await tokens.obtain(renewed, optionsOf(request), peer), caller)
+      return handOver(renewed, await tokens.obtain(renewed.grant, optionsOf(request), peer), caller)
     }
   }
 
@@ -187,6 +182,8 @@ type Decided = {
   readonly installations: readonly Installation[]
   readonly socket: Caller['socket']
   readonly grant: Grant
+  /** In the words of the audit log. */
+  readonly scope: string
 }
 
 /** Whom the policy and the allowances are for. Administrators obey neither, and have a share of the cache of their own. */

@@ -5,8 +5,8 @@ import fc from 'fast-check'
 import { Failure } from '../../../src/protocol/errors.ts'
 import {
   addressOf,
-  leadBack,
-  leadLinksBack,
+  rewriteAddress,
+  rewriteLinks,
   readGatewayTarget,
   readGitHubRequest,
 } from '../../../src/core/tokens/gateway-target.ts'
@@ -253,27 +253,30 @@ test("the address is GitHub's, with GraphQL beside the third version", t => {
 test('links lead back to the socket, with the profile; others stay', t => {
   const way = { apiUrl: API, ours: 'http://localhost/v1/github', profile: 'c i' }
   t.is(
-    leadLinksBack(`<${API}/repositories/1/issues?page=2>; rel="next", <https://example.com/x>; rel="x"`, way),
+    rewriteLinks(`<${API}/repositories/1/issues?page=2>; rel="next", <https://example.com/x>; rel="x"`, way),
     '<http://localhost/v1/github/repositories/1/issues?page=2&profile=c%20i>; rel="next", <https://example.com/x>; rel="x"',
   )
-  t.is(leadBack(`${API}/repositories/1#f`, way), 'http://localhost/v1/github/repositories/1?profile=c%20i#f')
-  t.is(leadBack(`${API}/x`, { apiUrl: `${API}/`, ours: 'http://ghconnect/v1/github' }), 'http://ghconnect/v1/github/x')
+  t.is(rewriteAddress(`${API}/repositories/1#f`, way), 'http://localhost/v1/github/repositories/1?profile=c%20i#f')
+  t.is(
+    rewriteAddress(`${API}/x`, { apiUrl: `${API}/`, ours: 'http://ghconnect/v1/github' }),
+    'http://ghconnect/v1/github/x',
+  )
   for (const other of [`${API}.evil.example/x`, 'https://codeload.github.com/x', '/relative', `${API}:8443/x`])
-    t.is(leadBack(other, way), other)
+    t.is(rewriteAddress(other, way), other)
 })
 
 test('further pages are of the repository asked for, whose name leads to a profile where an id would have to be looked up', t => {
   const way = { apiUrl: API, ours: API, profile: 'ci', repository: { owner: 'octo-org', name: 'web' } }
   t.is(
-    leadLinksBack(`<${API}/repositories/1/issues?page=2>; rel="next", <${API}/repositories/2>; rel="x"`, way),
+    rewriteLinks(`<${API}/repositories/1/issues?page=2>; rel="next", <${API}/repositories/2>; rel="x"`, way),
     `<${API}/repos/octo-org/web/issues?page=2&profile=ci>; rel="next", <${API}/repositories/2?profile=ci>; rel="x"`,
   )
-  t.is(leadBack(`${API}/repositories/1/issues`, way), `${API}/repositories/1/issues?profile=ci`)
+  t.is(rewriteAddress(`${API}/repositories/1/issues`, way), `${API}/repositories/1/issues?profile=ci`)
   t.is(
-    leadLinksBack(`<${API}/repositories/1/issues>`, { ...way, apiUrl: `${API}/` }),
+    rewriteLinks(`<${API}/repositories/1/issues>`, { ...way, apiUrl: `${API}/` }),
     `<${API}/repos/octo-org/web/issues?profile=ci>`,
   )
-  t.is(leadBack(API, { apiUrl: API, ours: 'http://localhost/v1/github' }), 'http://localhost/v1/github')
+  t.is(rewriteAddress(API, { apiUrl: API, ours: 'http://localhost/v1/github' }), 'http://localhost/v1/github')
 })
 
 test("a request for the host of GitHub's API is the gateway's, whichever GitHub it is", t => {
