@@ -6,7 +6,7 @@ import { createChildRunner, findProgram } from './cli/child.ts'
 import type { CliDeps } from './cli/command.ts'
 import type { Sink } from './cli/output.ts'
 import { buildProgram } from './cli/program.ts'
-import { askForRecoveryKey } from './cli/recovery-key.ts'
+import { askForRecoveryKey } from './cli/commands/recovery.ts'
 import { createClock } from './service/clock.ts'
 import { VERSION } from './service/version.ts'
 

@@ -100,7 +100,7 @@ test('each command has its row, with all of its options', t => {
     COMMANDS.map(command => command.name),
   )
   for (const command of COMMANDS) {
-    for (const { flags } of command.options) {
+    for (const flags of Object.keys(command.options ?? {})) {
       const [flag = ''] = flags.split(' ')
       if (flag !== '--json') t.true(options.get(command.name)?.includes(`\`${flag}`), `${command.name} ${flag}`)
     }

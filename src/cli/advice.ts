@@ -14,51 +14,19 @@ export type Asked = {
 }
 
 /** Who may run which command with success. `root`: a sealed key or the database key is root's alone. */
-export const MAY_RUN: Readonly<Record<string, Who>> = {
-  enable: 'admin',
-  import: 'admin',
-  disable: 'admin',
-  status: 'user',
-  token: 'user',
-  exec: 'user',
-  sink: 'user',
-  'git-credential': 'user',
-  refresh: 'admin',
-  revoke: 'admin',
-  installations: 'admin',
-  profiles: 'user',
-  explain: 'admin',
-  features: 'admin',
-  'features enable': 'root',
-  'features disable': 'root',
-  audit: 'admin',
-  'audit verify': 'admin',
-  'snapshot export': 'admin',
-  'snapshot restore': 'admin',
-  'snapshot inspect': 'user',
-  'snapshot verify': 'user',
-  'recovery-key create': 'admin',
-  unlock: 'root',
-  adopt: 'admin',
-  'keys list': 'admin',
-  'keys add': 'admin',
-  'keys retire': 'admin',
-  'store-key': 'root',
-  'store-key rotate': 'root',
-  check: 'admin',
-  ui: 'admin',
-  'cluster status': 'admin',
-  'cluster join': 'admin',
-  'cluster leave': 'admin',
-  'cluster promote': 'admin',
-  'cluster rotate-secret': 'admin',
-  'config check': 'user',
-  'debug bundle': 'user',
-  reload: 'admin',
-  daemon: 'root',
-  sandbox: 'user',
-  completion: 'user',
+const COMMANDS_OF: Readonly<Record<Who, readonly string[]>> = {
+  user: `status, token, exec, sink, git-credential, profiles, snapshot inspect, snapshot verify, config check, debug bundle,
+    sandbox, completion`.split(/,\s+/),
+  admin:
+    `enable, import, disable, refresh, revoke, installations, explain, features, audit, audit verify, snapshot export,
+    snapshot restore, recovery-key create, adopt, keys list, keys add, keys retire, check, ui, cluster status, cluster join,
+    cluster leave, cluster promote, cluster rotate-secret, reload`.split(/,\s+/),
+  root: ['features enable', 'features disable', 'unlock', 'store-key', 'store-key rotate', 'daemon'],
 }
+
+export const MAY_RUN: Readonly<Record<string, Who>> = Object.fromEntries(
+  (['user', 'admin', 'root'] as const).flatMap(who => COMMANDS_OF[who].map(name => [name, who])),
+)
 
 const RANK: Readonly<Record<Who, number>> = { user: 0, admin: 1, root: 2 }
 

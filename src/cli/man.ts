@@ -1,7 +1,7 @@
 // Writes the manual page of the command line, in the man macros of troff, from the commands' own definitions.
 
-import type { CATALOGUE } from '../protocol/errors.ts'
-import { type CommandSpec, GLOBAL_OPTIONS, type OptionSpec } from './command.ts'
+import type { Exit } from '../protocol/errors.ts'
+import { type CommandSpec, GLOBAL_OPTIONS, type OptionTable, readFlags } from './command.ts'
 
 /** ghconnect(1). */
 export const manPage = (commands: readonly CommandSpec[], version: string): string =>
@@ -12,7 +12,7 @@ export const manPage = (commands: readonly CommandSpec[], version: string): stri
     '.SH SYNOPSIS',
     String.raw`.B ghconnect\fR [\fIOPTIONS\fR] \fICOMMAND\fR [\fIARGUMENTS\fR]`,
     '.SH OPTIONS',
-    ...GLOBAL_OPTIONS.flatMap(option),
+    ...options(GLOBAL_OPTIONS),
     '.SH COMMANDS',
     ...commands.flatMap(section),
     '.SH EXIT STATUS',
@@ -26,7 +26,7 @@ const section = (command: CommandSpec): string[] => [
   `.SS ${escape([`ghconnect ${command.name}`, ...(command.arguments ?? []).map(a => a.name.toUpperCase())].join(' '))}`,
   text(`${command.summary.charAt(0).toUpperCase()}${command.summary.slice(1)}.`),
   ...(command.details === undefined ? [] : ['.PP', ...command.details.split('\n').map(text)]),
-  ...command.options.flatMap(option),
+  ...options(command.options),
   '.PP',
   command.examples.length > 1 ? 'Examples:' : 'Example:',
   '.PP',
@@ -37,11 +37,12 @@ const section = (command: CommandSpec): string[] => [
   '.fi',
 ]
 
-const option = ({ flags, description }: OptionSpec): string[] => {
-  const [name = '', value] = flags.split(' ')
-  const shown = value === undefined ? '' : String.raw` \fI${escape(value)}\fR`
-  return ['.TP', String.raw`\fB${escape(name)}\fR${shown}`, text(description)]
-}
+const options = (table: OptionTable = {}): string[] =>
+  Object.entries(table).flatMap(([flags, description]) => {
+    const { long, value } = readFlags(flags)
+    const shown = value === undefined ? '' : String.raw` \fI${escape(value)}\fR`
+    return ['.TP', String.raw`\fB${escape(long)}\fR${shown}`, text(description)]
+  })
 
 /** troff takes a backslash for a command, and a hyphen for one that may be set as a dash. */
 const escape = (plain: string): string => plain.replaceAll('\\', String.raw`\e`).replaceAll('-', String.raw`\-`)
@@ -49,7 +50,7 @@ const escape = (plain: string): string => plain.replaceAll('\\', String.raw`\e`)
 /** A line that begins with a dot or an apostrophe would be a command. */
 const text = (line: string): string => escape(line).replace(/^(?=[.'])/, String.raw`\&`)
 
-const MEANINGS: Readonly<Record<(typeof CATALOGUE)[keyof typeof CATALOGUE]['exit'], string>> = {
+const MEANINGS: Readonly<Record<Exit, string>> = {
   64: 'Wrong usage.',
   65: 'The data are bad.',
   69: 'Something is unavailable: the daemon, the connection, the proxy.',

@@ -8,44 +8,41 @@ export type Sink = { write(text: string): void; readonly isTTY: boolean }
 
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow'
 
-export type Output = {
-  /** One line of data, whatever the text holds: see `escapeText`. */
-  line(text?: string): void
-  json(value: unknown): void
-  table(rows: readonly (readonly string[])[], header?: readonly string[]): void
-  /** Something that the person has to know, on standard error. */
-  note(text: string): void
-  /** What is going on, on standard error, where that is a terminal. */
-  progress(text: string): void
-  /** Asks for a line; for terminals only. No line end is written. */
-  prompt(text: string): void
-  /** `forBackups`: in lines that backup programs count. */
-  failure(failure: Failure, options: { json: boolean; forBackups?: boolean; advice?: string }): void
-  paint(style: Style, text: string): string
-}
+export type Output = ReturnType<typeof createOutput>
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-export const createOutput = (streams: { stdout: Sink; stderr: Sink; env: Environment }): Output => {
+export const createOutput = (streams: { stdout: Sink; stderr: Sink; env: Environment }) => {
   const { stdout, stderr, env } = streams
   const coloured = stdout.isTTY && !env['NO_COLOR'] && env['TERM'] !== 'dumb'
   const paint = (style: Style, text: string): string => (coloured ? `${OWN}${CODES[style]};${text}${OWN}0;` : text)
+  /** One line of data, whatever the text holds: see `escapeText`. */
   const line = (text = ''): void => stdout.write(`${printable(text)}\n`)
+  /** Something that the person has to know, on standard error. */
   const note = (text: string): void => stderr.write(`${plain(text)}\n`)
+  const table = (rows: readonly (readonly string[])[], header?: readonly string[]): void => {
+    const all = header ? [header, ...rows] : rows
+    for (const [at, text] of alignColumns(all).entries()) line(header && at === 0 ? paint('bold', text) : text)
+  }
   return {
     line,
     paint,
     note,
-    json: value => stdout.write(`${escapeJson(JSON.stringify(value, undefined, stdout.isTTY ? 2 : 0))}\n`),
-    table(rows, header) {
-      const all = header ? [header, ...rows] : rows
-      for (const [at, text] of alignColumns(all).entries()) line(header && at === 0 ? paint('bold', text) : text)
-    },
-    progress(text) {
+    table,
+    /** Labels, each with the lines beside it. */
+    fields: (rows: readonly (readonly string[])[]): void =>
+      table(rows.flatMap(([label = '', ...lines]) => lines.map((text, at) => [at === 0 ? label : '', text]))),
+    json: (value: unknown): void =>
+      stdout.write(`${escapeJson(JSON.stringify(value, undefined, stdout.isTTY ? 2 : 0))}\n`),
+    /** What is going on, on standard error, where that is a terminal. */
+    progress(text: string): void {
       if (stderr.isTTY) note(text)
     },
-    prompt: text => stderr.write(plain(text)),
-    failure(failure, { json, forBackups = false, advice = failure.next }) {
+    /** Asks for a line; for terminals only. No line end is written. */
+    prompt: (text: string): void => stderr.write(plain(text)),
+    /** `forBackups`: in lines that backup programs count. */
+    failure(failure: Failure, options: { json: boolean; forBackups?: boolean; advice?: string }): void {
+      const { json, forBackups = false, advice = failure.next } = options
       if (json) {
         stderr.write(`${escapeJson(JSON.stringify({ ...toProblem(failure), next: advice }))}\n`)
         return

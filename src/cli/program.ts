@@ -1,19 +1,14 @@
 // Turns a command line into a command and its exit code. Owns commander.
 
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
 import { Command, CommanderError, Option } from 'commander'
+import { createClient } from '../protocol/client.ts'
 import { asFailure, Failure } from '../protocol/errors.ts'
 import { adviceOn } from './advice.ts'
-import {
-  type CliDeps,
-  type CommandSpec,
-  type Context,
-  GLOBAL_OPTIONS,
-  type Options,
-  type OptionSpec,
-} from './command.ts'
+import { type CliDeps, type CommandSpec, type Context, GLOBAL_OPTIONS, type Options, readFlags } from './command.ts'
 import { COMMANDS, topicOf } from './commands.ts'
-import { complete } from './commands/complete.ts'
-import { createContext } from './context.ts'
+import { complete } from './completion.ts'
 import { createOutput, type Output } from './output.ts'
 
 export type Program = {
@@ -28,15 +23,11 @@ export const buildProgram = (deps: CliDeps, commands: readonly CommandSpec[] = C
       // An option's value never begins here: a program that is run once has no memory of the run before.
       let exitCode = 0
       const root = createRoot(deps)
-      for (const spec of [...commands, complete]) {
-        addCommand(root, {
-          spec,
-          hidden: spec === complete,
-          act: async (options, args) => {
-            exitCode = await runCommand(spec, { deps, output, options, args, commands })
-          },
-        })
+      const act = async (spec: CommandSpec, options: Options, args: readonly string[]): Promise<void> => {
+        exitCode = await runCommand(spec, createContext({ deps, output, options, args, commands }))
       }
+      for (const spec of commands) addCommand(root, spec, { act })
+      addCommand(root, complete, { act, hidden: true })
       try {
         const bare = argv.length === 0 ? root : argv.length === 1 ? root.commands.find(isGroup(argv[0])) : undefined
         if (bare) bare.outputHelp()
@@ -57,25 +48,68 @@ const isGroup =
   (command: Command): boolean =>
     command.name() === name && GROUPS.has(command.name()) && command.commands.length > 0
 
-type Running = {
-  deps: CliDeps
-  output: Output
-  options: Options
-  args: readonly string[]
-  commands: readonly CommandSpec[]
+/** Where nobody names another one; the same path as in service/config.ts, which is loaded only when it is needed. */
+const DEFAULT_CONFIG_FILE = '/etc/ghconnectd/config.toml'
+
+const createContext = (given: Pick<Context, 'deps' | 'output' | 'options' | 'args' | 'commands'>): Context => {
+  const { deps, output, options } = given
+  const named = options.text('socket') ?? (deps.env['GHCONNECT_SOCKET'] || undefined)
+  const configGiven = options.text('config') ?? (deps.env['GHCONNECT_CONFIG'] || undefined)
+  const configFile = configGiven ?? DEFAULT_CONFIG_FILE
+  const json = options.flag('json')
+  const client: Context['client'] = async socket => {
+    if (named !== undefined && !isFolder(named)) return createClient(named)
+    const folder = named ?? (await runtimeFolder(configFile, { given: configGiven !== undefined, output }))
+    return createClient(join(folder, `${socket}.sock`))
+  }
+  return {
+    ...given,
+    configFile,
+    socketGiven: named !== undefined && !isFolder(named),
+    json,
+    client,
+    ask: async (name, asked) => (await client('admin')).ask(name, asked),
+    print(answer, show) {
+      if (json) output.json(answer)
+      else show()
+    },
+  }
 }
 
-const runCommand = async (spec: CommandSpec, running: Running): Promise<number> => {
-  const { deps, output, options, args, commands } = running
-  const context = createContext(deps, { options, output, commands })
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
+
+/** Only paths are read here: whether users exist is for the daemon and for `config check`. */
+const SURROUNDINGS = { hostname: 'localhost', findUser: () => 0, findGroup: () => 0 }
+
+/**
+ * A file that was named must be good. The default one may be closed to this user, or broken by an edit while the daemon
+ * runs on: neither may take the tokens from local clients, so the default folder serves, with a word on the second.
+ */
+const runtimeFolder = async (file: string, { given, output }: { given: boolean; output: Output }): Promise<string> => {
+  const { loadConfig, parseConfig } = await import('../service/config.ts')
   try {
-    return await spec.run(context, { options, args })
+    return loadConfig(file, SURROUNDINGS).paths.runtime
   } catch (error) {
-    const failure = await explained(asFailure(error), context)
+    if (given || !(error instanceof Failure)) throw error
+    if (!isDenied(error.cause)) output.note(`ghconnect: warning: ${error.message}`)
+    return parseConfig('', { file, surroundings: SURROUNDINGS }).paths.runtime
+  }
+}
+
+const isDenied = (cause: unknown): boolean => cause instanceof Error && 'code' in cause && cause.code === 'EACCES'
+
+const runCommand = async (spec: CommandSpec, context: Context): Promise<number> => {
+  const { deps, output, configFile } = context
+  try {
+    return (await spec.run(context)) ?? 0
+  } catch (error) {
+    const thrown = asFailure(error)
+    const isAbsent = thrown.code === 'daemon-absent' && !context.socketGiven
+    const failure = isAbsent ? await withStartError(thrown, configFile) : thrown
     const { forBackups = false } = spec
-    const socketGiven = options.has('socket') || Boolean(deps.env['GHCONNECT_SOCKET'])
+    const socketGiven = context.options.text('socket') !== undefined || Boolean(deps.env['GHCONNECT_SOCKET'])
     const advice = adviceOn(failure, { command: spec.name, who: await deps.who(), socketGiven })
-    output.failure(failure, { json: options.flag('json'), forBackups, advice })
+    output.failure(failure, { json: context.json, forBackups, advice })
     if (failure.code === 'internal' && failure.cause instanceof Error) {
       const { describeError, redact } = await import('../service/log.ts')
       const cause = redact(describeError(failure.cause))
@@ -85,10 +119,20 @@ const runCommand = async (spec: CommandSpec, running: Running): Promise<number> 
   }
 }
 
-const explained = async (failure: Failure, { configFile, socketGiven }: Context): Promise<Failure> => {
-  if (failure.code !== 'daemon-absent' || socketGiven) return failure
-  const { withStartError } = await import('./last-start.ts')
-  return withStartError(failure, configFile)
+/** The same problem with the reason of the daemon's last start, where it failed: to start it again as it is would fail as well. */
+const withStartError = async (absent: Failure, configFile: string): Promise<Failure> => {
+  const { examineTexts } = await import('../service/config.ts')
+  const { findStartError } = await import('../service/start-error.ts')
+  const { config } = examineTexts(configFile, SURROUNDINGS)
+  const runtime = config?.paths.runtime ?? '/run/ghconnectd'
+  const found = findStartError(runtime, { isService: configFile === DEFAULT_CONFIG_FILE })
+  if (!found) return absent
+  const detail = `${absent.message}; its last start failed with exit code ${found.exit}: ${found.detail}`
+  const next =
+    found.exit === 78
+      ? 'Correct the configuration (`ghconnect config check` shows all that is wrong), then start it: `systemctl start ghconnectd`.'
+      : 'See why the last start failed, then start it: `systemctl start ghconnectd`.'
+  return new Failure('daemon-absent', detail, { cause: absent.cause, next })
 }
 
 /** 75 is a soft skip to borgmatic, 74 no code of the contract with Backup Utilities: both mean that the store cannot be had. */
@@ -112,7 +156,7 @@ const createRoot = (deps: CliDeps): Command => {
     .version(`ghconnect ${deps.version}`, '-V, --version', 'show the version')
     .enablePositionalOptions()
     .addHelpText('after', examples(['ghconnect enable --organization octo-org', 'ghconnect status']))
-  for (const option of GLOBAL_OPTIONS) root.addOption(toOption(option))
+  addOptions(root, GLOBAL_OPTIONS)
   return root
 }
 
@@ -130,11 +174,12 @@ const configure = (command: Command, deps: CliDeps): Command =>
       getOutHasColors: () => false,
     })
 
-type Act = (options: Options, args: readonly string[]) => Promise<void>
+type Addition = {
+  act: (spec: CommandSpec, options: Options, args: readonly string[]) => Promise<void>
+  hidden?: boolean
+}
 
-type Addition = { spec: CommandSpec; act: Act; hidden: boolean }
-
-const addCommand = (root: Command, { spec, act, hidden }: Addition): void => {
+const addCommand = (root: Command, spec: CommandSpec, { act, hidden = false }: Addition): void => {
   const words = spec.name.split(' ')
   const parent = words.length > 1 ? groupOf(root, words[0] ?? '', topicOf(spec)) : root
   const command = parent.createCommand(words.at(-1)).copyInheritedSettings(parent)
@@ -148,9 +193,9 @@ const addCommand = (root: Command, { spec, act, hidden }: Addition): void => {
     const optional = argument.variadic === true
     command.argument(optional ? `[${argument.name}...]` : `<${argument.name}>`, argument.description)
   }
-  for (const option of [...spec.options, ...GLOBAL_OPTIONS]) command.addOption(toOption(option))
+  addOptions(command, { ...spec.options, ...GLOBAL_OPTIONS })
   if (spec.passThrough) command.passThroughOptions()
-  command.action(() => act(readOptions(command), command.args))
+  command.action(() => act(spec, readOptions(command), command.args))
   parent.addCommand(command, { hidden })
 }
 
@@ -176,10 +221,13 @@ const GROUPS = new Map([
   ['recovery-key', 'manage recovery keys'],
 ])
 
-const toOption = (spec: OptionSpec): Option => {
-  const option = new Option(spec.flags.replace(/ (\S+)$/, ' <$1>'), spec.description)
-  if (!spec.repeatable) return option
-  return option.argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value])
+const addOptions = (command: Command, options: Readonly<Record<string, string>>): void => {
+  for (const [flags, description] of Object.entries(options)) {
+    const { long, value, repeatable } = readFlags(flags)
+    const option = new Option(value === undefined ? long : `${long} <${value}>`, description)
+    if (repeatable) option.argParser((one: string, before: readonly string[] | undefined) => [...(before ?? []), one])
+    command.addOption(option)
+  }
 }
 
 /** The command's own options, then those that stood before the command's name. */
@@ -194,7 +242,6 @@ const readOptions = (command: Command): Options => {
       if (value === '') throw new Failure('usage', `the value of --${dashed(name)} is empty`)
       return typeof value === 'string' ? value : undefined
     },
-    has: name => values.get(name) !== undefined,
     flag: name => values.get(name) === true,
     list(name) {
       const value = values.get(name)

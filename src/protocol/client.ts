@@ -8,15 +8,6 @@ import { type BodyOf, type EndpointName, endpointOf, type QueryOf, type SeenOf }
 import { Failure, isCode, PROBLEM_PREFIX } from './errors.ts'
 import { EventBody, ProblemBody } from './wire.ts'
 
-export type Call<T> = {
-  readonly method: string
-  readonly path: string
-  readonly body?: unknown
-  readonly answer: z.ZodType<T>
-  /** How long the daemon may be silent, if not two minutes. */
-  readonly silenceMs?: number
-}
-
 /** What an endpoint of the table is given. */
 export type Given<N extends EndpointName> = {
   readonly body?: BodyOf<N>
@@ -42,37 +33,34 @@ export const createClient = (socket: string) => ({
   ): Promise<SeenOf<N>> {
     const { answer, seenAnswer = answer } = endpointOf(name)
     if (!seenAnswer) throw new Error(`${name} does not answer in JSON`)
-    const answerOf = seenAnswer as z.ZodType<SeenOf<N>>
-    return this.call({ ...startOf(name, query), body, answer: answerOf, silenceMs })
-  },
-  async call<T>({ method, path, body, answer, silenceMs = SILENCE_MS }: Call<T>): Promise<T> {
     const text = body === undefined ? undefined : JSON.stringify(body)
-    const response = await send(socket, { method, path, timeout: silenceMs, accept: JSON_TYPE, text })
+    const response = await send(socket, { ...startOf(name, query), timeout: silenceMs, accept: JSON_TYPE, text })
     const { statusCode: status = 0 } = response
     const bytes = await bodyOf(response, socket)
     const value =
       status >= 200 && status < 300 && isOfType(response, JSON_TYPE) ? parseJson(bytes.toString()) : undefined
     if (value === undefined) throw failureOf(response, { bytes, socket })
-    return tolerantly(answer, value)
+    return tolerantly(seenAnswer as z.ZodType<SeenOf<N>>, value)
   },
   /** The same for an answer that is bytes. */
-  async fetchBytes({ method, path, silenceMs = SILENCE_MS }: Omit<Call<unknown>, 'answer'>): Promise<Buffer> {
-    const response = await send(socket, { method, path, timeout: silenceMs, accept: BYTES_TYPE })
+  async fetchBytes<N extends EndpointName>(name: N, { query, silenceMs = SILENCE_MS }: Given<N>): Promise<Buffer> {
+    const response = await send(socket, { ...startOf(name, query), timeout: silenceMs, accept: BYTES_TYPE })
     const bytes = await bodyOf(response, socket)
     if (response.statusCode === 200 && isOfType(response, BYTES_TYPE)) return bytes
     throw failureOf(response, { bytes, socket })
   },
   /** The same in the other media type of the endpoint, a language of texts; empty where the daemon has nothing to say (204). */
-  async exchangeText({ path, type: media, text }: { path: string; type: string; text: string }): Promise<string> {
-    const response = await send(socket, { method: 'POST', path, timeout: SILENCE_MS, accept: media, type: media, text })
+  async exchangeText(name: EndpointName, text: string): Promise<string> {
+    const { media = '' } = endpointOf(name)
+    const response = await send(socket, { ...startOf(name), timeout: SILENCE_MS, accept: media, type: media, text })
     const bytes = await bodyOf(response, socket)
     if (response.statusCode === 204) return ''
     if (response.statusCode === 200 && isOfType(response, media)) return bytes.toString()
     throw failureOf(response, { bytes, socket })
   },
   /** The data of each event of a stream, until its end. */
-  async stream(path: string, onData: (data: string) => void): Promise<void> {
-    const response = await send(socket, { method: 'GET', path, timeout: 0, accept: EVENTS_TYPE })
+  async stream<N extends EndpointName>(name: N, query: QueryOf<N>, onData: (data: string) => void): Promise<void> {
+    const response = await send(socket, { ...startOf(name, query), timeout: 0, accept: EVENTS_TYPE })
     if (response.statusCode !== 200 || !isOfType(response, EVENTS_TYPE)) {
       throw failureOf(response, { bytes: await bodyOf(response, socket), socket })
     }

@@ -13,7 +13,7 @@ test('each command, option and exit code is in the page', t => {
   const plain = page.replaceAll('\\-', '-')
   for (const { name, options } of COMMANDS) {
     t.true(plain.includes(`.SS ghconnect ${name}`), name)
-    for (const { flags } of options) t.true(plain.includes(`\\fB${flags.split(' ')[0]}\\fR`), flags)
+    for (const flags of Object.keys(options ?? {})) t.true(plain.includes(`\\fB${flags.split(' ')[0]}\\fR`), flags)
   }
   for (const { exit } of Object.values(CATALOGUE)) t.true(plain.includes(`.B ${exit}\n`), String(exit))
 })

@@ -322,6 +322,7 @@ test('the scripts of zsh and fish name each command and option', async t => {
   for (const { name, options } of COMMANDS) {
     for (const word of name.split(' ')) t.true(fish.includes(` -a ${word}`), word)
     t.true(zsh.includes(`"${name}")`), name)
-    for (const { flags } of options) t.true(fish.includes(` -l ${flags.split(' ')[0]?.slice(2)} `), flags)
+    for (const flags of Object.keys(options ?? {}))
+      t.true(fish.includes(` -l ${flags.split(' ')[0]?.slice(2)} `), flags)
   }
 })

@@ -5,8 +5,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { assertWritable } from '../../src/cli/bundle-files.ts'
-import { createTokenFile } from '../../src/cli/token-file.ts'
+import { assertWritable, createTokenFile } from '../../src/cli/token-file.ts'
 import { asFailure, Failure } from '../../src/protocol/errors.ts'
 import { writeDurably } from '../../src/service/files.ts'
 

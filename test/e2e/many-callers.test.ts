@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import test from 'ava'
 import { createClient } from '../../src/protocol/client.ts'
-import { followToken } from '../../src/cli/follow.ts'
+import { followToken } from '../../src/cli/watch.ts'
 import { type Clock, createClock } from '../../src/service/clock.ts'
 import { enabled, shell } from '../support/probes.ts'
 import { until } from '../support/processes.ts'

@@ -10,7 +10,6 @@ import * as fc from 'fast-check'
 import { createClient, createEventReader, pathOf } from '../../src/protocol/client.ts'
 import { adviceOn } from '../../src/cli/advice.ts'
 import { CATALOGUE, Failure, isCode, toProblem } from '../../src/protocol/errors.ts'
-import { StateAnswer, Status } from '../../src/protocol/wire.ts'
 import { CONNECTED, type Reply, runCli, startDaemon } from '../cli/rig.ts'
 
 const CODES = Object.keys(CATALOGUE).filter(isCode)
@@ -145,7 +144,7 @@ test('a refusal that came, and a connection that was closed, before the request 
   ])
   t.teardown(() => void server.kill())
   await once(server.stdout, 'data')
-  const calling = createClient(path).call({ method: 'POST', path: '/v1/refresh', body: {}, answer: StateAnswer })
+  const calling = createClient(path).ask('POST /v1/refresh')
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
   const thrown = await t.throwsAsync(calling, { instanceOf: Failure })
   t.is(thrown.code, 'rate-limited')
@@ -166,30 +165,24 @@ test('what speaks another protocol is not taken for the daemon', async t => {
 test('fields of a newer daemon are left out; a missing one is an error that names it', async t => {
   const installation = { ...CONNECTED.installations[0], added: { by: 'newer' } }
   const newer = { ...CONNECTED, added: true, installations: [installation] }
-  const { hostname: _, ...older } = CONNECTED
+  const { meaning: _, ...older } = CONNECTED
   const daemon = await startDaemon(t, {
     'admin GET /v1/status': { body: newer },
     'token GET /v1/status': { body: older },
   })
-  const call = { method: 'GET', path: '/v1/status', answer: Status } as const
-  t.deepEqual(await createClient(join(daemon.folder, 'admin.sock')).call(call), CONNECTED)
-  const thrown = await t.throwsAsync(createClient(join(daemon.folder, 'token.sock')).call(call), {
+  t.deepEqual(await createClient(join(daemon.folder, 'admin.sock')).ask('GET /v1/status'), CONNECTED)
+  const thrown = await t.throwsAsync(createClient(join(daemon.folder, 'token.sock')).ask('GET /v1/status'), {
     instanceOf: Failure,
   })
   t.is(thrown.code, 'internal')
-  t.regex(thrown.message, /hostname/)
+  t.regex(thrown.message, /meaning/)
 })
 
 test('requests bear no mark of a browser, and a host that is local', async t => {
   const body = { state: 'disconnected', meaning: 'm', next: 'n' }
   const daemon = await startDaemon(t, { 'POST /v1/connection/completion': { body } })
   const client = createClient(join(daemon.folder, 'admin.sock'))
-  await client.call({
-    method: 'POST',
-    path: '/v1/connection/completion',
-    body: { redirected: 'ü' },
-    answer: StateAnswer,
-  })
+  await client.ask('POST /v1/connection/completion', { body: { redirected: 'ü' } })
   const [seen] = daemon.seen
   t.is(seen?.headers.host, 'localhost')
   t.is(seen?.headers.origin, undefined)

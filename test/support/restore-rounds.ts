@@ -65,7 +65,7 @@ export const runRestoreRounds = async ({ rounds, seed, onRound }: RestoreOptions
       return { bytes, pems, tokens }
     }
     const exportBundle = async (): Promise<Bundle> => {
-      const bundle = await take(await client.fetchBytes({ method: 'POST', path: '/v1/snapshots' }))
+      const bundle = await take(await client.fetchBytes('POST /v1/snapshots', {}))
       bundles.push(bundle)
       if (bundles.length > KEPT) bundles.shift()
       counts.bundles += 1

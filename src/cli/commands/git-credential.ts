@@ -3,10 +3,9 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import type { Readable } from 'node:stream'
 import { Failure } from '../../protocol/errors.ts'
-import { GIT_CREDENTIAL } from '../../protocol/token-texts.ts'
-import type { CommandSpec, Context, Options } from '../command.ts'
+import type { CommandSpec, Context } from '../command.ts'
+import { readAll } from '../input.ts'
 
 const MAX_INPUT_BYTES = 65_536
 /** The package's helper: the same protocol in sh, and three times as fast to start. */
@@ -20,34 +19,34 @@ The package has the same as ${HELPER}, which starts three times as fast.
 "setup" makes it git's only helper for GitHub's host, so that no other helper stores the token. --undo removes what setup added.
 With --system the helpers in a user's own ~/.gitconfig still come after it: git 2.46 and later does not hand them the token.`,
   arguments: [{ name: 'action', description: 'get, store or erase, as git says it; or setup' }],
-  options: [
-    { flags: '--profile NAME', description: 'the profile to ask under; needed where several would do' },
-    { flags: '--global', description: "setup: in this user's ~/.gitconfig (the default)" },
-    { flags: '--system', description: "setup: in the machine's /etc/gitconfig" },
-    { flags: '--undo', description: 'setup: remove what it added' },
-  ],
+  options: {
+    '--profile NAME': 'the profile to ask under; needed where several would do',
+    '--global': "setup: in this user's ~/.gitconfig (the default)",
+    '--system': "setup: in the machine's /etc/gitconfig",
+    '--undo': 'setup: remove what it added',
+  },
   examples: ['ghconnect git-credential setup --global', 'sudo ghconnect git-credential setup --system --undo'],
-  async run(context, { options, args }) {
-    const [action = ''] = args
-    if (action === 'setup') return setUp(context, options)
-    if (action !== 'get' && action !== 'erase') return 0
-    const { password, attributes } = split(await readAll(context.deps.stdin))
-    if (action === 'erase' && password === undefined) return 0
-    const profile = options.text('profile')
+  async run(context) {
+    const [action = ''] = context.args
+    if (action === 'setup') return setUp(context)
+    if (action !== 'get' && action !== 'erase') return
+    const input = await readAll(context.deps.stdin, MAX_INPUT_BYTES)
+    if (input.length > MAX_INPUT_BYTES) throw new Failure('usage', 'standard input is no credential of git')
+    const { password, attributes } = split(input.toString('utf8'))
+    if (action === 'erase' && password === undefined) return
+    const profile = context.options.text('profile')
     const text = [
       ...(profile === undefined ? [] : [`profile=${profile}`]),
       ...attributes,
       ...(action === 'erase' && password !== undefined ? [`rejected=${hash(password)}`] : []),
     ].join('\n')
     const client = await context.client('token')
-    const answer = await client.exchangeText({ path: '/v1/tokens', type: GIT_CREDENTIAL, text: `${text}\n` })
-    context.deps.stdout.write(answer)
-    return 0
+    context.deps.stdout.write(await client.exchangeText('POST /v1/tokens', `${text}\n`))
   },
 }
 
 /** An empty entry resets the list that git has read so far, so that ours is the only helper for the host. */
-const setUp = async ({ deps, output, configFile }: Context, options: Options): Promise<number> => {
+const setUp = async ({ deps, output, configFile, options }: Context): Promise<void> => {
   if (options.flag('global') && options.flag('system')) throw new Failure('usage', '--global and --system: choose one')
   const { loadConfig } = await import('../../service/config.ts')
   const { github } = loadConfig(configFile, { hostname: 'localhost', findUser: () => 0, findGroup: () => 0 })
@@ -69,7 +68,6 @@ const setUp = async ({ deps, output, configFile }: Context, options: Options): P
       ? `git no longer asks ghconnect for ${origin} (${level}).`
       : `git asks ghconnect, and no other helper, for ${origin} (${level}).`,
   )
-  return 0
 }
 
 /** Without our helper, and without the empty entry right before it. */
@@ -111,12 +109,3 @@ const split = (input: string): { password?: string; attributes: string[] } => {
 }
 
 const hash = (password: string): string => createHash('sha256').update(password).digest('base64')
-
-const readAll = async (stdin: Readable): Promise<string> => {
-  let text = ''
-  for await (const chunk of stdin) {
-    text += String(chunk)
-    if (text.length > MAX_INPUT_BYTES) throw new Failure('usage', 'standard input is no credential of git')
-  }
-  return text
-}

@@ -2,12 +2,11 @@
 
 import { Failure } from '../../protocol/errors.ts'
 import type { CommandSpec } from '../command.ts'
-import { completionScript, isShell, SHELLS } from '../completion.ts'
+import { completionScript, SHELLS } from '../completion.ts'
 
 export const daemon: CommandSpec = {
   name: 'daemon',
   summary: 'run the daemon in the foreground',
-  options: [],
   examples: ['ghconnect daemon --config ./config.toml'],
   run: ({ deps, configFile }) => deps.runDaemon({ configFile }),
 }
@@ -15,18 +14,16 @@ export const daemon: CommandSpec = {
 export const sandbox: CommandSpec = {
   name: 'sandbox',
   summary: 'run a stand-in for GitHub on loopback, for development and tests',
-  options: [
-    { flags: '--listen ADDRESS', description: 'address and port, on loopback (127.0.0.1:0 takes any free port)' },
-    { flags: '--seed N', description: 'makes ids and tokens the same in each run' },
-    { flags: '--tls-cert FILE', description: 'serve https with this certificate (PEM)' },
-    { flags: '--tls-key FILE', description: "the certificate's key (PEM)" },
-  ],
+  options: {
+    '--listen ADDRESS': 'address and port, on loopback (127.0.0.1:0 takes any free port)',
+    '--seed N': 'makes ids and tokens the same in each run',
+    '--tls-cert FILE': 'serve https with this certificate (PEM)',
+    '--tls-key FILE': "the certificate's key (PEM)",
+  },
   examples: ['ghconnect sandbox --listen 127.0.0.1:8471'],
-  async run({ deps }, { options }) {
+  async run({ deps, options }) {
     const listen = options.text('listen') ?? '127.0.0.1:8471'
-    const seed = options.text('seed')
-    const tlsCert = options.text('tlsCert')
-    const tlsKey = options.text('tlsKey')
+    const [seed, tlsCert, tlsKey] = [options.text('seed'), options.text('tlsCert'), options.text('tlsKey')]
     if (!/^.+:\d{1,5}$/.test(listen)) throw new Failure('usage', `--listen ${listen}: must be ADDRESS:PORT`)
     if (seed !== undefined && !/^\d{1,9}$/.test(seed)) throw new Failure('usage', `--seed ${seed}: must be a number`)
     if ((tlsCert === undefined) !== (tlsKey === undefined)) {
@@ -42,7 +39,6 @@ export const sandbox: CommandSpec = {
       // The sandbox knows nothing of our catalogue: an address in use, a host that is not loopback, a file it cannot read.
       throw error instanceof Error ? new Failure('io', error.message, { cause: error }) : error
     }
-    return 0
   },
 }
 
@@ -50,12 +46,10 @@ export const completion: CommandSpec = {
   name: 'completion',
   summary: 'print the completion script of a shell',
   arguments: [{ name: 'shell', description: 'the shell', choices: SHELLS }],
-  options: [],
   examples: ['ghconnect completion bash > /etc/bash_completion.d/ghconnect', 'source <(ghconnect completion zsh)'],
-  async run({ deps, commands }, { args }) {
-    const [shell = ''] = args
-    if (!isShell(shell)) throw new Failure('usage', `${shell}: must be one of ${SHELLS.join(', ')}`)
+  async run({ deps, commands, args: [given = ''] }) {
+    const shell = SHELLS.find(known => known === given)
+    if (!shell) throw new Failure('usage', `${given}: must be one of ${SHELLS.join(', ')}`)
     deps.stdout.write(completionScript(shell, commands))
-    return 0
   },
 }

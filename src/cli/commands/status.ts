@@ -1,36 +1,33 @@
-// `ghconnect status`: what the connection is in, why, and what to do next.
+// `ghconnect status`: the state of the connection, why, and what to do next; `ghconnect ui`: the link to the page that shows the same.
 
 import { asFailure } from '../../protocol/errors.ts'
 import type { SeenStatus, Status } from '../../protocol/wire.ts'
 import { forPerson } from '../advice.ts'
 import { type CommandSpec, type Context, JSON_OPTION } from '../command.ts'
 import { alignColumns, count, describeTime, type Output, relativeTime, type Style } from '../output.ts'
-import { getStatus } from '../watch.ts'
+import { showLink } from './connect.ts'
 
 export const status: CommandSpec = {
   name: 'status',
   summary: 'show the state of the connection and what to do next',
   details: `Whoever may not open the admin socket sees state, meaning and next step alone.
 The exit code is 0 whenever the daemon answers, in every state; scripts read \`state\` with --json.`,
-  options: [JSON_OPTION],
+  options: JSON_OPTION,
   examples: ['ghconnect status', 'ghconnect status --json | jq -r .state'],
-  async run(context, { options }) {
+  async run(context) {
     const answer = await ask(context)
-    if (options.flag('json')) context.output.json(answer)
-    else show(context, { ...answer, next: forPerson(answer.next, { who: await context.deps.who(), isTheirs: false }) })
-    return 0
+    const next = forPerson(answer.next, { who: await context.deps.who(), isTheirs: false })
+    context.print(answer, () => show(context, { ...answer, next }))
   },
 }
 
-const ask = async (context: Context): Promise<SeenStatus> => {
-  const client = await context.client('admin')
-  return getStatus(client).catch(async (error: unknown) => {
+const ask = (context: Context): Promise<SeenStatus> =>
+  context.ask('GET /v1/status').catch(async (error: unknown) => {
     const failure = asFailure(error)
     // The socket that was named is the one that counts.
     if (failure.code !== 'not-permitted' || context.socketGiven) throw failure
-    return getStatus(await context.client('token'))
+    return (await context.client('token')).ask('GET /v1/status')
   })
-}
 
 /** Where the store is closed, the daemon has no more to say than on token.sock. */
 const isFull = (answer: SeenStatus): answer is Status => 'generation' in answer
@@ -44,7 +41,7 @@ const show = ({ output, deps }: Context, answer: SeenStatus): void => {
     ...(isFull(answer) ? fullRows(answer, { now, output }) : []),
     ['Version', answer.version],
   ]
-  output.table(rows.flatMap(([label, ...lines]) => lines.map((line, at) => [at === 0 ? label : '', line])))
+  output.fields(rows)
 }
 
 type Row = readonly [label: string, ...lines: string[]]
@@ -105,4 +102,20 @@ const describeClock = ({ clock_known: known, clock_offset_seconds: seconds }: St
   if (Math.abs(seconds) < 2) return "agrees with GitHub's"
   const apart = count(Math.round(Math.abs(seconds)), 'second')
   return seconds > 0 ? `${apart} behind GitHub's` : `${apart} ahead of GitHub's`
+}
+
+export const ui: CommandSpec = {
+  name: 'ui',
+  summary: 'print a one-time link to the settings page',
+  details: `The link is good once and for five minutes; whoever opens it may do what you may do on admin.sock, until he signs out or does
+nothing for 15 minutes. There is no password.`,
+  options: JSON_OPTION,
+  examples: ['ghconnect ui'],
+  async run(context) {
+    const answer = await context.ask('POST /v1/ui-links')
+    context.print(answer, () => {
+      context.output.line('Open this link in a browser, within five minutes. It works once:')
+      showLink(context, answer.url)
+    })
+  },
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import * as fc from 'fast-check'
-import { parseCopy } from '../../../src/cli/journal.ts'
+import { parseCopy } from '../../../src/cli/commands/audit.ts'
 import type { AuditRowBody, AuditVerdict } from '../../../src/protocol/wire-policy.ts'
 import { createLog } from '../../../src/service/log.ts'
 import { type Answer, runCli, startDaemon } from '../rig.ts'
@@ -130,7 +130,7 @@ test('--follow goes on, over an end of the stream, without a row twice', async t
       .map(line => JSON.parse(line).sequence),
     [1, 2, 3, 4],
   )
-  t.deepEqual(asked, ['/v1/audit?follow=true&', '/v1/audit?follow=true&after=2', '/v1/audit?follow=true&after=4'])
+  t.deepEqual(asked, ['/v1/audit?follow=true', '/v1/audit?follow=true&after=2', '/v1/audit?follow=true&after=4'])
 })
 
 const STOP = { type: 'urn:ghconnect:problem:not-permitted', title: '', status: 403, detail: 'enough', next: '' }

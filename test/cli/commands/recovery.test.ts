@@ -3,7 +3,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
-import { askForRecoveryKey } from '../../../src/cli/recovery-key.ts'
+import { askForRecoveryKey } from '../../../src/cli/commands/recovery.ts'
 import { Failure, toProblem } from '../../../src/protocol/errors.ts'
 import { createOffline } from '../../../src/core/offline.ts'
 import { RecoveryKeyRequest } from '../../../src/protocol/wire.ts'
