@@ -83,8 +83,8 @@ export const createMember = (of: Grpc, endpoint: string, { tls, auth, clock, dea
     const { promise, resolve, reject } = Promise.withResolvers<Reply<M>>()
     const done: grpc.requestCallback<Reply<M>> = (error, value) => {
       if (value !== undefined && !error) return resolve(value)
-      // A connection that is dead or hangs is not waited for.
-      if (client === used && isPassing(error)) disconnect()
+      // A connection that is dead or hangs is not waited for. A keepalive has less time than others: it says nothing of theirs.
+      if (client === used && isPassing(error) && method !== 'leaseKeepAlive') disconnect()
       reject(error ?? new Error('etcd sent no answer'))
     }
     const metadata = metadataOf(call.token)
@@ -196,7 +196,8 @@ export const createMembers = (
   return {
     /** Throws `cluster-unreachable`, `cluster-refused`. */
     async call<M extends Method>(method: M, request: () => Request<M>, mostMs = deadlineMs): Promise<Reply<M>> {
-      const until = clock.monotonic() + mostMs
+      const began = clock.monotonic()
+      const until = began + mostMs
       for (let tries = 1; ; tries++) {
         const member = memberAt(turn)
         const share = (until - clock.monotonic()) / Math.max(1, members.length - tries + 1)
@@ -216,7 +217,8 @@ export const createMembers = (
           if (tries <= members.length && left > 0) continue
           // A member that answers may have a leader in a moment; one that does not would not.
           if (!error.message.includes('etcdserver:') || left <= PAUSE_MS || closed) {
-            reached(false)
+            // Others were answered meanwhile: it is this one that was slow.
+            if (answeredAt <= began) reached(false)
             throw failureOf(error)
           }
           await clock.sleep(PAUSE_MS)

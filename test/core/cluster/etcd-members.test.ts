@@ -114,6 +114,22 @@ test('where nobody answers, each is tried and one once more, and etcd is out of 
   )
 })
 
+test('a call that no member answers in time says nothing of etcd where another one was answered meanwhile', async t => {
+  const scene = setUp(1)
+  const { clock, doing, call, reach } = scene
+  await call()
+  doing[0] = 'hangs'
+  const failed = t.throwsAsync(call(2_000))
+  await clock.advance(1_000)
+  doing[0] = undefined
+  await call()
+  doing[0] = 'hangs'
+  await clock.advance(1_000)
+  doing[0] = new Error('never asked again')
+  await failed
+  t.deepEqual(reach, [true])
+})
+
 test('members that have no leader for now are asked until the deadline, a moment apart', async t => {
   const scene = setUp(2)
   const { clock, doing, call } = scene
@@ -302,15 +318,17 @@ test('a token that a member has forgotten is asked for again, once a call, which
   }
 })
 
-test('a connection on which a call failed is left for a new one, but not where etcd answered', async t => {
+test('a connection on which a call failed is left for a new one, but not where etcd answered, nor for a keepalive, which has less time', async t => {
   const { member, sent, fails, closed } = memberOf()
-  fails.push(grpcError(GONE, grpc.status.NOT_FOUND), grpcError('deadline', grpc.status.DEADLINE_EXCEEDED))
+  const late = grpcError('deadline', grpc.status.DEADLINE_EXCEEDED)
+  fails.push(grpcError(GONE, grpc.status.NOT_FOUND), late, late)
   await t.throwsAsync(member.call('leaseRevoke', {}, 0), { message: GONE })
+  await t.throwsAsync(member.call('leaseKeepAlive', {}, 0))
   await t.throwsAsync(member.call('range', {}, 0))
   await member.call('range', {}, 0)
   t.deepEqual(
     sent.map(({ connection }) => connection),
-    [1, 1, 2],
+    [1, 1, 1, 2],
   )
   member.close()
   t.deepEqual(closed, [1, 2])
