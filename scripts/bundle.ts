@@ -17,7 +17,6 @@ const BESIDE = [
   'hono',
   'koffi',
   'node-cron',
-  'prom-client',
   'proxy-agent',
 ]
 

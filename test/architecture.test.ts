@@ -53,7 +53,6 @@ const OWNERS: Record<string, string> = {
   koffi: 'src/service/libc.ts',
   'node-cron': 'src/service/clock.ts',
   pino: 'src/service/log.ts',
-  'prom-client': 'src/core/api/metrics.ts',
   'proxy-agent': 'src/core/outbound/pool.ts',
   'smol-toml': 'src/service/config-parse.ts',
   tar: 'src/core/snapshot/archive.ts',

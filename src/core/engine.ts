@@ -13,7 +13,7 @@ import { findHiding, HIDING_NEXT } from '../service/proc-hiding.ts'
 import { freeBytes, stateSizes } from '../service/sizes.ts'
 import { unitDoubts } from '../service/unit-files.ts'
 import { VERSION } from '../service/version.ts'
-import { createFigures } from './api/figures.ts'
+import { createMetricValues } from './api/metrics.ts'
 import { createAuditLog } from './audit/audit.ts'
 import { createAuditArchive } from './audit/audit-archive.ts'
 import { type AuditStore, openAudit } from './audit/audit-store.ts'
@@ -249,7 +249,7 @@ const buildEngine = (context: Context, { store, auditStore }: { store: Store; au
     cluster: place.commands,
     features,
     history,
-    figures: createFigures({ ...linked, calls, facts: store.facts, sizes }),
+    metricValues: createMetricValues({ ...linked, calls, facts: store.facts, sizes }),
     heartbeat,
     refresh: heartbeat.force,
     appForm,

@@ -135,7 +135,7 @@ test('each call is counted, under the name of this program', async t => {
   const engine = engineOf(createPlace(t), { outbound: { ...closedWay(), fetch } }).open()
   t.teardown(() => engine.close())
   t.is((await failureOf(engine.link.findPagesUrl())).code, 'unreachable')
-  t.is(engine.figures().calls.unanswered, 1)
+  t.is(engine.metricValues().calls.unanswered, 1)
   t.regex(sent.join(), /^ghconnectd\/\d+\.\d+\.\d+/)
 })
 
@@ -282,15 +282,15 @@ test('an App that is imported is connected with its key on the disk, and proven 
   const { fetch, asked } = githubOf(() => scene.clock.now())
   const { open, clock } = engineOf(place, { outbound: { ...closedWay(), fetch } })
   const engine = open()
-  const { importApp, connectionState, keys, figures } = engine
+  const { importApp, connectionState, keys, metricValues } = engine
   await importApp({ appId: 42, pem: new Secret(TEST_PEM) })
-  for (let tries = 0; tries < 200 && figures().live === 0; tries += 1) await clock.advance(0)
+  for (let tries = 0; tries < 200 && metricValues().live === 0; tries += 1) await clock.advance(0)
   t.is(connectionState.read().connection.kind, 'connected')
   t.deepEqual(
     asked.filter(call => call.startsWith('POST')),
     ['POST /app/installations/1/access_tokens {"permissions":{"metadata":"read"}}'],
   )
-  t.is(figures().live, 1)
+  t.is(metricValues().live, 1)
   const second = makePem()
   const { added } = await keys.add(new Secret(second))
   t.deepEqual(

@@ -2,7 +2,7 @@
 
 import { spawnSync } from 'node:child_process'
 import test from 'ava'
-import { METRICS } from '../../src/core/api/metric-table.ts'
+import { METRICS } from '../../src/core/api/metrics.ts'
 import { type Appliance, createAppliance } from '../support/appliance.ts'
 
 type Sample = { readonly name: string; readonly labels: string; readonly value: number }

@@ -88,7 +88,7 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
     auditLog,
     explain: never,
     features: { list: never, warnings: () => [] },
-    figures: never,
+    metricValues: never,
     membership: () => undefined,
     appForm: never,
     formUrl: never,

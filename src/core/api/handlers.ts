@@ -158,9 +158,8 @@ export const createHandlers = (api: Api): Handlers => {
       const reasons = reasonsNotReady(api)
       return sendJson(outgoing, reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons })
     },
-    async 'GET /metrics'({ outgoing }) {
-      const text = await metrics.text()
-      outgoing.writeHead(200, { 'content-type': metrics.contentType }).end(text)
+    'GET /metrics'({ outgoing }) {
+      outgoing.writeHead(200, { 'content-type': metrics.contentType }).end(metrics.text())
       return undefined
     },
   }

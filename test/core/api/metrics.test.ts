@@ -1,12 +1,10 @@
 // The metrics: each figure under its name, with its labels and in its unit, and no sample of what is not known.
 
 import test from 'ava'
-import { METRICS } from '../../../src/core/api/metric-table.ts'
-import { createMetrics } from '../../../src/core/api/metrics.ts'
+import { createMetrics, METRICS, type MetricValues } from '../../../src/core/api/metrics.ts'
 import { createHistogram } from '../../../src/protocol/histogram.ts'
 import type { Status } from '../../../src/protocol/wire.ts'
 import { createEvents } from '../../../src/core/audit/events.ts'
-import type { FigureReadings } from '../../../src/core/api/figures.ts'
 import type { Engine } from '../../../src/core/engine.ts'
 import { createFakeClock, createFakeLog, START_MS } from '../../support/fakes.ts'
 
@@ -37,7 +35,7 @@ const STATUS: Partial<Status> = {
 const call = createHistogram([0.1, 1])
 for (const seconds of [0.25, 0.5, 4]) call.observe(seconds)
 
-const FIGURES: FigureReadings = {
+const VALUES: MetricValues = {
   live: 11,
   minting: 12,
   waiting: 13,
@@ -67,13 +65,13 @@ const FIGURES: FigureReadings = {
   lastExportAtMs: START_MS - 36 * SECOND,
 }
 
-const setUp = (status: Partial<Status> = STATUS, figures: FigureReadings = FIGURES) => {
+const setUp = (status: Partial<Status> = STATUS, values: MetricValues = VALUES) => {
   const clock = createFakeClock()
   const events = createEvents({ clock, log: createFakeLog() })
   const now = { state: 'connected', reasons: [] as string[] }
   const operations = {
     status: { whole: () => status, reasonsNotReady: () => now.reasons },
-    figures: () => figures,
+    metricValues: () => values,
   } as unknown as Engine
   const metrics = createMetrics({
     clock,
@@ -86,8 +84,11 @@ const setUp = (status: Partial<Status> = STATUS, figures: FigureReadings = FIGUR
     version: '1.2.3',
   })
   /** Each sample by its name and labels. */
-  const read = async (): Promise<Record<string, number>> => {
-    const lines = (await metrics.text()).split('\n').filter(line => line !== '' && !line.startsWith('#'))
+  const read = (): Record<string, number> => {
+    const lines = metrics
+      .text()
+      .split('\n')
+      .filter(line => line !== '' && !line.startsWith('#'))
     return Object.fromEntries(lines.map(line => [line.replace(/ \S+$/, ''), Number(/\S+$/.exec(line)?.[0])]))
   }
   return { clock, events, metrics, now, read }
@@ -102,9 +103,9 @@ const STATES_OF_ALL = [
 const statesWith = (is: string): Record<string, number> =>
   Object.fromEntries(STATES_OF_ALL.map(state => [`ghconnect_state{state="${state}"}`, Number(state === is)]))
 
-test('each figure has its sample, under its name and labels, times as seconds by the clock of this machine', async t => {
+test('each figure has its sample, under its name and labels, times as seconds by the clock of this machine', t => {
   const { read } = setUp()
-  t.deepEqual(NO_PROCESS(await read()), {
+  t.deepEqual(NO_PROCESS(read()), {
     'ghconnect_build_info{version="1.2.3"}': 1,
     ...statesWith('connected'),
     ghconnect_state_since_timestamp_seconds: START - 100,
@@ -158,25 +159,25 @@ test('each figure has its sample, under its name and labels, times as seconds by
   })
 })
 
-test('what is not known has no sample, and a daemon that serves nothing is not ready', async t => {
-  const { oldestMintedAtMs: _o, newestMintedAtMs: _n, oldestExpiresAtMs: _e, inUseExpiresAtMs: _u, ...rest } = FIGURES
+test('what is not known has no sample, and a daemon that serves nothing is not ready', t => {
+  const { oldestMintedAtMs: _o, newestMintedAtMs: _n, oldestExpiresAtMs: _e, inUseExpiresAtMs: _u, ...rest } = VALUES
   const { read, now } = setUp(
     { ...STATUS, tokens: { live: 0 } },
     { ...rest, calls: { durations: [], unanswered: 0 }, quotas: [], lastExportAtMs: 0 },
   )
   now.reasons = ['not-connected: enable it']
-  const samples = await read()
+  const samples = read()
   t.is(samples['ghconnect_ready'], 0)
   t.is(samples['ghconnect_last_export_timestamp_seconds'], 0, 'which says that none ever left')
   for (const name of Object.keys(samples))
     t.notRegex(name, /_minted_|_expiry_|next_refresh|last_answer|quota_(?:limit|remaining)|duration/)
 })
 
-test('while the store is closed there is little to say: the state, that it is not ready, and what was counted', async t => {
+test('while the store is closed there is little to say: the state, that it is not ready, and what was counted', t => {
   const { read, metrics, now } = setUp()
   now.state = 'locked'
   metrics.refused('locked')
-  t.deepEqual(NO_PROCESS(await read()), {
+  t.deepEqual(NO_PROCESS(read()), {
     'ghconnect_build_info{version="1.2.3"}': 1,
     ...statesWith('locked'),
     ghconnect_ready: 0,
@@ -185,10 +186,10 @@ test('while the store is closed there is little to say: the state, that it is no
   })
 })
 
-test('the process is shown by its memory and its start', async t => {
+test('the process is shown by its memory and its start', t => {
   const { read } = setUp()
   const before = process.uptime()
-  const { process_resident_memory_bytes: memory = 0, process_start_time_seconds: start = 0 } = await read()
+  const { process_resident_memory_bytes: memory = 0, process_start_time_seconds: start = 0 } = read()
   t.true(memory > 10_000_000)
   t.true(start <= START - before && start >= START - process.uptime())
 })
@@ -206,7 +207,7 @@ test('a request is counted and timed once it is answered, for both sockets toget
   first()
   second()
   token()()
-  const samples = await read()
+  const samples = read()
   const of = (name: string): number | undefined => samples[`${name}{method="POST",path="/v1/tokens"}`]
   const within = (le: string): number | undefined =>
     samples[`ghconnect_request_duration_seconds_bucket{method="POST",path="/v1/tokens",le="${le}"}`]
@@ -223,15 +224,15 @@ test('a request is counted and timed once it is answered, for both sockets toget
   )
 })
 
-test('refusals are counted by problem and class, refreshes that failed by their events, and both stay counted', async t => {
+test('refusals are counted by problem and class, refreshes that failed by their events, and both stay counted', t => {
   const { events, metrics, read } = setUp()
   for (const code of ['rate-limited', 'rate-limited', 'not-permitted', 'invalid-request', 'internal'] as const)
     metrics.refused(code)
   events.emit({ event: 'refresh-failed', scope: 'x', detail: 'x' })
   events.emit({ event: 'token-refreshed', scope: 'x' })
-  await read()
+  read()
   events.emit({ event: 'refresh-failed', scope: 'x', detail: 'x' })
-  const samples = await read()
+  const samples = read()
   t.is(samples['ghconnect_refresh_failures_total'], 2)
   t.deepEqual(
     Object.entries(samples).filter(([name]) => name.startsWith('ghconnect_refusals_total')),
@@ -244,13 +245,13 @@ test('refusals are counted by problem and class, refreshes that failed by their 
   )
 })
 
-test('each metric that is shown says its type and what it means, and text within a label cannot end it', async t => {
+test('each metric that is shown says its type and what it means, and text within a label cannot end it', t => {
   const { metrics } = setUp(STATUS, {
-    ...FIGURES,
+    ...VALUES,
     calls: { durations: [{ route: 'a "b"\\\nc', tally: call.read() }], unanswered: 0 },
   })
   metrics.timer('GET /v1/status')()()
-  const text = await metrics.text()
+  const text = metrics.text()
   t.is(metrics.contentType, 'text/plain; version=0.0.4; charset=utf-8')
   for (const [name, { type, help }] of Object.entries(METRICS)) {
     if (name === 'ghconnect_refusals_total' || name === 'ghconnect_github_last_answer_timestamp_seconds') continue
