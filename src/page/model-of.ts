@@ -5,6 +5,7 @@ import { Failure } from '../protocol/errors.ts'
 import { assessFeature, explainAssessment, FEATURE_NAMES, FEATURES } from '../protocol/features.ts'
 import { allowNames } from '../protocol/profile.ts'
 import { isoTime } from '../protocol/wire.ts'
+import type { Engine } from '../core/engine.ts'
 import type { ConfirmModel, Frame, PageModel, Said } from './model.ts'
 import type { WebDeps } from './requests.ts'
 
@@ -39,23 +40,23 @@ export const modelOf = (deps: WebDeps, frame: Frame, said: Said & Pick<PageModel
     profiles: policy.profiles.map(profile => ({ ...profile, allow: allowNames(profile) })),
   }
   if (!('keys' in status)) return { ...CLOSED, ...status, ...always, state: 'locked' }
-  const { connectionState, history, auditLog, keys } = deps.operations()
+  const { connectionState, history, auditLog, keys, formUrl, wantedPermissions } = deps.operations()
   const { connection } = connectionState.read()
   return {
     ...status,
     ...always,
-    ...detailsOf(deps, connection),
+    ...detailsOf(connection, formUrl),
     // Of an open store it is one of these.
     state: status.state as DaemonState,
     keys: keys.list(),
     features: featuresOf(deps),
     audit: auditLog.read({ limit: AUDIT_ROWS }).toReversed(),
     refreshHistory: history.hours(),
-    wantedPermissions: deps.wantedPermissions(),
+    wantedPermissions: wantedPermissions(),
   }
 }
 
-const detailsOf = (deps: WebDeps, connection: Connection) => ({
+const detailsOf = (connection: Connection, formUrl: Engine['formUrl']) => ({
   ...('evidence' in connection && { evidence: connection.evidence }),
   ...(connection.kind === 'disconnected' && connection.remark !== undefined && { evidence: connection.remark }),
   ...(isLive(connection) && {
@@ -69,7 +70,7 @@ const detailsOf = (deps: WebDeps, connection: Connection) => ({
       converting: connection.conversion !== undefined,
     },
     // For an enterprise: the form on which its owner makes the App, filled in.
-    ...(connection.account.type === 'enterprise' && { createUrl: deps.formUrl(connection.account, connection.state) }),
+    ...(connection.account.type === 'enterprise' && { createUrl: formUrl(connection.account, connection.state) }),
   }),
   ...(connection.kind === 'disconnecting' && {
     disabling: { step: connection.step, deadline: isoTime(connection.deadlineMs) },
@@ -101,14 +102,15 @@ const hostsOf = (githubUrl: string, apiUrl: string): string[] => {
 
 /** The last page before GitHub: what will be created there, and the form that takes it along. Throws `no-enable-pending`. */
 export const confirmModelOf = (deps: WebDeps, frame: Frame, state: string): ConfirmModel => {
-  const pending = deps.operations().enable.findPending(state)
+  const { enable, appForm } = deps.operations()
+  const pending = enable.findPending(state)
   if (!pending || pending.conversion || pending.account.type === 'enterprise')
     throw new Failure('no-enable-pending', 'the link was used or has run out')
-  const { action, manifest, permissions } = deps.appForm(pending.account, state)
+  const { action, manifest, permissions } = appForm(pending.account, state)
   return {
     ...frame,
     account: pending.account,
-    appName: String(manifest['name']),
+    appName: manifest.name,
     permissions,
     expiresAt: isoTime(pending.expiresAtMs),
     nowMs: deps.clock.now(),

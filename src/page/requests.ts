@@ -2,11 +2,9 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Context } from 'hono'
-import type { Account } from '../protocol/connection.ts'
 import { asFailure, Failure } from '../protocol/errors.ts'
 import type { FeatureName } from '../protocol/features.ts'
 import type { Peer, Policy } from '../protocol/profile.ts'
-import type { Permissions } from '../protocol/scope.ts'
 import { sameText, type Secret } from '../protocol/secret.ts'
 import type { PublicStatus, Status } from '../protocol/wire.ts'
 import type { CheckReport, CheckRow } from '../protocol/wire-check.ts'
@@ -17,13 +15,6 @@ import type { Log } from '../service/log.ts'
 import type { Front } from './guards.ts'
 import type { Frame, Language } from './model.ts'
 import type { Links, Session, Visitor } from './sessions.ts'
-
-/** What GitHub is asked to create, as its form takes it. */
-export type AppForm = {
-  readonly action: string
-  readonly manifest: Readonly<Record<string, unknown>>
-  readonly permissions: Permissions
-}
 
 export type WebSettings = {
   /** Addresses by which a browser may reach this page; any other name was made to point here (DNS rebinding). */
@@ -40,13 +31,9 @@ export type WebSettings = {
 /** Everything that the page shows and does goes through these. */
 export type WebDeps = {
   readonly links: Links
-  /** Throws while the store is closed, as `appForm`, `formUrl` and `wantedPermissions` do. */
+  /** Throws while the store is closed. */
   readonly operations: () => Engine
   readonly status: () => Status | PublicStatus
-  readonly appForm: (account: Account, state: string) => AppForm
-  /** GitHub's form for an enterprise, our page for others. */
-  readonly formUrl: (account: Account, state: string) => string
-  readonly wantedPermissions: () => Permissions
   /** Throws `invalid-request`. */
   readonly readIdentities: (text: string) => Promise<readonly Secret[]>
   /** The doctor; `tell` is called with each row as it is known. Also where the store is closed. */

@@ -4,7 +4,7 @@ import { type Context, Hono } from 'hono'
 import { getCookie } from 'hono/cookie'
 import { asFailure, Failure } from '../protocol/errors.ts'
 import type { CheckReport } from '../protocol/wire-check.ts'
-import { createForms, type FormRoute } from './forms.ts'
+import { createForms, type FormRoute, PAGE_OF } from './forms.ts'
 import { assertFromHere } from './guards.ts'
 import { createLive } from './live.ts'
 import { confirmModelOf, modelOf } from './model-of.ts'
@@ -73,15 +73,16 @@ export const addSessionRoutes = (app: Hono<Env>, deps: WebDeps, sessions: Sessio
       return show(c, route, said)
     })
   }
-  for (const [route, { page, act }] of Object.entries(createForms(deps))) {
-    const { path } = ROUTES[route as FormRoute]
+  const forms = createForms(deps)
+  for (const route of Object.keys(forms) as FormRoute[]) {
+    const { path } = ROUTES[route]
     inside.post(path, async c => {
       const session = c.get('session')
       const fields = await readFields(c)
       const note = (): boolean => noteAction(deps, session.visitor, path.slice(1))
       const noted = note()
       try {
-        const { to, notice } = await act(fields, session)
+        const { to, notice } = await forms[route](fields, session)
         // The log was closed until now, as with an unlock.
         if (!noted) note()
         if (notice) session.said = { notice }
@@ -90,7 +91,7 @@ export const addSessionRoutes = (app: Hono<Env>, deps: WebDeps, sessions: Sessio
         const failure = asFailure(error)
         if (failure.code === 'internal') deps.log.error('a form failed', { path: route, error: failure })
         c.status(failure.entry.status)
-        return show(c, page, { failure, typed: fields.typed })
+        return show(c, PAGE_OF[route] ?? 'overview', { failure, typed: fields.typed })
       }
     })
   }

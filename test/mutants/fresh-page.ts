@@ -34,15 +34,15 @@ export const FRESH_PAGE: readonly Mutant[] = [
   {
     file: 'page/forms.ts',
     what: "the form that finishes a disable disables a connection that stands, without the account's name and without waiting",
-    find: "        if (isLive(connection) && connection.kind !== 'disconnecting')\n          throw new Failure('already-connected', 'there is no disable under way')",
+    find: "      if (isLive(connection) && connection.kind !== 'disconnecting')\n        throw new Failure('already-connected', 'there is no disable under way')",
     put: '',
     test: 'page/forms.test.ts',
   },
   {
     file: 'page/forms.ts',
     what: 'a refresh of which one scope failed is told as done',
-    find: '        if (first) throw new Failure(',
-    put: '        if (first && failed.length > 1) throw new Failure(',
+    find: '      if (first) throw new Failure(',
+    put: '      if (first && failed.length > 1) throw new Failure(',
     test: 'page/deeds.test.ts',
   },
   {

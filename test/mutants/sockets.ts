@@ -443,7 +443,7 @@ export const SOCKETS: readonly Mutant[] = [
   {
     file: 'page/forms.ts',
     what: 'whoever has a link adds a recovery key',
-    find: "        if (visitor.peer.uid !== 0 && visitor.peer.uid !== deps.ownUid)\n          throw new Failure('not-permitted', 'recovery keys are added by root only: with a link that root asked for')\n",
+    find: "      if (visitor.peer.uid !== 0 && visitor.peer.uid !== deps.ownUid)\n        throw new Failure('not-permitted', 'recovery keys are added by root only: with a link that root asked for')\n",
     put: '',
     test: 'page/forms.test.ts',
   },

@@ -99,7 +99,7 @@ test('an address that nobody else knows is in no log', async t => {
   await post('/enable', ENABLE)
   const { connection } = rig.connectionState.read()
   const state = connection.kind === 'awaiting-app' ? connection.state : ''
-  Object.assign(deps, {
+  Object.assign(deps.operations(), {
     appForm() {
       throw new Error('broken')
     },

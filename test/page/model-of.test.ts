@@ -67,7 +67,7 @@ test('a connected machine shows its account, App, keys and tokens, and where the
     warnings: [{ code: 'clock', detail: 'It is off.', next: 'Set it.' }],
     hosts: ['api.github.com', 'github.com', 'uploads.github.com'],
     clock_offset_seconds: -94,
-    wantedPermissions: deps.wantedPermissions(),
+    wantedPermissions: deps.operations().wantedPermissions(),
   })
   t.like(model.keys, [{ fingerprint: pem, added_at: isoTime(START_MS), signs: true }])
   for (const absent of ['evidence', 'createUrl', 'pendingEnable', 'disabling'] as const)

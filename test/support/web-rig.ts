@@ -90,9 +90,13 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
     features: { list: never, warnings: () => [] },
     metricValues: never,
     membership: () => undefined,
-    appForm: never,
-    formUrl: never,
-    wantedPermissions: never,
+    appForm: ({ login }, state) => ({
+      action: `https://github.com/organizations/${login}/settings/apps/new?state=${state}`,
+      manifest: { name: 'ghe-example-com', redirect_url: `http://${host}/callback` } as never,
+      permissions: { metadata: 'read' },
+    }),
+    formUrl: (_account, state) => `https://github.com/enterprises/form?${state}`,
+    wantedPermissions: () => ({ metadata: 'read' }),
     readKey: never,
     whyNotCalling: () => undefined,
     probe: never,
@@ -123,13 +127,6 @@ export const createWebRig = async (options: WebRigOptions = {}) => {
       closed
         ? { state: 'locked', since: '2026-05-01T12:00:00.000Z', meaning: 'Closed.', next: 'Unlock.', version: '0.0.0' }
         : rig.status.whole(),
-    appForm: ({ login }, state) => ({
-      action: `https://github.com/organizations/${login}/settings/apps/new?state=${state}`,
-      manifest: { name: 'ghe-example-com', redirect_url: `http://${host}/callback` },
-      permissions: { metadata: 'read' },
-    }),
-    formUrl: (_account, state) => `https://github.com/enterprises/form?${state}`,
-    wantedPermissions: () => ({ metadata: 'read' }),
     readIdentities: async text => {
       unlocked.push(text)
       return []

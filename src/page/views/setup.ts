@@ -1,7 +1,8 @@
 // Not connected yet: what GitHub Connect does and needs, the form that begins it, the steps to the first token, and the import of an App.
 
-import { type PageModel, to } from '../model.ts'
-import { dateTime, type Html, html, type Part, textIn } from './html.ts'
+import type { AccountType } from '../../protocol/connection.ts'
+import { type Language, type PageModel, to } from '../model.ts'
+import { dateTime, type Html, html, type Part, type Text, textIn } from './html.ts'
 import { sessionPage } from './layout.ts'
 import {
   ACCOUNT_TYPES,
@@ -33,118 +34,119 @@ export const enableBody = (model: PageModel): Html => {
   const t = textIn(model.language)
   const { evidence, proxy, language } = model
   const ended = t('The last connection ended:', '前回の接続は終了しました:')
-  return html`${evidence !== undefined && banner('accent', html`<p>${ended}</p>${quoted(evidence, language)}`)}
-${enableBox(model)}
-${box({ id: 'does', title: t('What it does', 'できること') }, [
-  pictured(
-    'plug',
-    t(
+  const asked = t(
+    'The App asks for these permissions, on the repositories that you choose when you install it:',
+    'App は、インストール時に選んだリポジトリに対して次のアクセス許可を求めます:',
+  )
+  const shared = t(
+    'GitHub learns the name and address of this server and the address from which it calls. No users, repositories or license data are sent by GitHub Connect itself; what a local service sends with its token is its own.',
+    'GitHub に伝わるのは、このサーバーの名前とアドレス、および接続元のアドレスです。GitHub Connect 自体がユーザー、リポジトリ、ライセンスの情報を送ることはありません。ローカルサービスがトークンを使って送る内容は、そのサービスによります。',
+  )
+  const does = pictured(language, [
+    [
+      'plug',
       'Creates a GitHub App that your account owns. Its private key is stored encrypted, on this machine only.',
       'お使いのアカウントが所有する GitHub App を作成します。秘密鍵は暗号化され、このマシンだけに保存されます。',
-    ),
-  ),
-  pictured(
-    'key',
-    t(
+    ],
+    [
+      'key',
       'Gives short-lived tokens of a narrow scope to the local services that you allow, and refreshes them ahead of their end.',
       '許可したローカルサービスに、範囲を絞った短期間のトークンを渡し、期限が来る前に更新します。',
-    ),
-  ),
-  pictured(
-    'globe',
+    ],
     proxy === undefined
-      ? t(
+      ? [
+          'globe',
           'Calls GitHub directly: no web proxy is configured.',
           'GitHub に直接接続します (Web プロキシは設定されていません)。',
-        )
-      : t(`Sends every call through the web proxy ${proxy}.`, `すべての通信は Web プロキシ ${proxy} を経由します。`),
-  ),
-  pictured(
-    'shield',
-    t(
+        ]
+      : [
+          'globe',
+          `Sends every call through the web proxy ${proxy}.`,
+          `すべての通信は Web プロキシ ${proxy} を経由します。`,
+        ],
+    [
+      'shield',
       'Writes each grant and each change to an audit log that cannot be altered unnoticed.',
       'トークンの提供と変更をすべて、気づかれずに書き換えることのできない監査ログに記録します。',
-    ),
-  ),
-])}
+    ],
+  ])
+  return html`${evidence !== undefined && banner('accent', html`<p>${ended}</p>${quoted(evidence, language)}`)}
+${enableBox(model)}
+${box({ id: 'does', title: t('What it does', 'できること') }, does)}
 ${prerequisitesBox(model)}
 ${box({ id: 'data', title: t('Data and permissions', 'データとアクセス許可') }, [
-  row(
-    t(
-      'GitHub learns the name and address of this server and the address from which it calls. No users, repositories or license data are sent by GitHub Connect itself; what a local service sends with its token is its own.',
-      'GitHub に伝わるのは、このサーバーの名前とアドレス、および接続元のアドレスです。GitHub Connect 自体がユーザー、リポジトリ、ライセンスの情報を送ることはありません。ローカルサービスがトークンを使って送る内容は、そのサービスによります。',
-    ),
-  ),
-  row(
-    html`<p>${t('The App asks for these permissions, on the repositories that you choose when you install it:', 'App は、インストール時に選んだリポジトリに対して次のアクセス許可を求めます:')}</p>${permissionList(model.wantedPermissions, language)}`,
-  ),
+  row(shared),
+  row(html`<p>${asked}</p>${permissionList(model.wantedPermissions, language)}`),
 ])}`
 }
 
-const pictured = (picture: IconName, text: string, alert = false): Html =>
-  html`<div class="row row-icon"><span class="row-picture${alert && ' tone-attention'}">${icon(picture)}</span><p>${text}</p></div>`
+/** A row with a picture each. */
+const pictured = (language: Language, rows: readonly (readonly [IconName, ...Text, more?: Html])[]): Html[] =>
+  rows.map(([picture, en, ja, more]) => {
+    const text = html`<p>${textIn(language)(en, ja)}</p>`
+    return html`<div class="row row-icon"><span class="row-picture${picture === 'alert' && ' tone-attention'}">${icon(picture)}</span>${more ? html`<div>${text}${more}</div>` : text}</div>`
+  })
 
 const prerequisitesBox = (model: PageModel): Html => {
   const t = textIn(model.language)
   const seconds = Math.round(Math.abs(model.clock_offset_seconds))
   const isOff = Math.abs(model.clock_offset_seconds) >= CLOCK_TOLERANCE_S
   const verify = linkButton(to(model, 'checkPage'), t('Check connection', '接続を診断する'))
+  const browser = t('So does your browser.', 'お使いのブラウザーからも接続できる必要があります。')
   const hosts = chips(model.hosts.map(host => html`<code>${host}</code>`))
-  return box({ id: 'before', title: t('Before you begin', '始める前に'), aside: verify }, [
-    pictured(
+  const rows = pictured(model.language, [
+    [
       'person',
-      t(
-        'You own the organization, or the enterprise, on GitHub.',
-        'GitHub で Organization または Enterprise の所有者であること。',
-      ),
-    ),
-    html`<div class="row row-icon"><span class="row-picture">${icon('server')}</span><div><p>${t('This machine reaches these hosts on port 443:', 'このマシンから次のホストの 443 番ポートに接続できること:')}</p>${hosts}<p class="hint">${t('So does your browser.', 'お使いのブラウザーからも接続できる必要があります。')}</p></div></div>`,
-    pictured(
+      'You own the organization, or the enterprise, on GitHub.',
+      'GitHub で Organization または Enterprise の所有者であること。',
+    ],
+    [
+      'server',
+      'This machine reaches these hosts on port 443:',
+      'このマシンから次のホストの 443 番ポートに接続できること:',
+      html`${hosts}<p class="hint">${browser}</p>`,
+    ],
+    [
       'shield',
-      t(
-        'If the account has an IP allow list, it admits the address from which this machine calls out.',
-        'アカウントに IP 許可リストがある場合、このマシンの外向きのアドレスが含まれていること。',
-      ),
-    ),
+      'If the account has an IP allow list, it admits the address from which this machine calls out.',
+      'アカウントに IP 許可リストがある場合、このマシンの外向きのアドレスが含まれていること。',
+    ],
     isOff
-      ? pictured(
+      ? [
           'alert',
-          t(
-            `The clock of this machine is ${seconds} seconds off GitHub’s. Set it (NTP).`,
-            `このマシンの時計が GitHub と ${seconds} 秒ずれています。NTP で合わせてください。`,
-          ),
-          true,
-        )
-      : pictured('clock', t('The clock of this machine is right.', 'このマシンの時計が合っていること。')),
+          `The clock of this machine is ${seconds} seconds off GitHub’s. Set it (NTP).`,
+          `このマシンの時計が GitHub と ${seconds} 秒ずれています。NTP で合わせてください。`,
+        ]
+      : ['clock', 'The clock of this machine is right.', 'このマシンの時計が合っていること。'],
   ])
+  return box({ id: 'before', title: t('Before you begin', '始める前に'), aside: verify }, rows)
 }
+
+const KINDS: readonly (readonly [AccountType, ...Text])[] = [
+  [
+    'organization',
+    'The App is created for you; you confirm it on GitHub.',
+    'App は自動で作成されます。GitHub で承認してください。',
+  ],
+  [
+    'enterprise',
+    'You create the App from a form that is filled in, and import its key here.',
+    '入力済みのフォームから App を作成し、その鍵をここに取り込みます。',
+  ],
+  ['user', 'For trying things out.', 'お試し用です。'],
+]
 
 const enableBox = (model: PageModel): Html => {
   const t = textIn(model.language)
   const { type: chosen = 'organization', login = '' } = model.typed ?? {}
-  const choice = (type: keyof typeof ACCOUNT_TYPES, hint: string): Html =>
-    html`<div class="choice"><input type="radio" name="type" value="${type}" id="type-${type}"${type === chosen && ' checked'} aria-describedby="type-${type}-hint"><div><label for="type-${type}">${t(...ACCOUNT_TYPES[type])}</label><p class="hint" id="type-${type}-hint">${hint}</p></div></div>`
   const terms = t(
     'I may connect this account, and accept that the local services named in the configuration act in its name under GitHub’s terms.',
     'このアカウントを接続する権限があり、設定ファイルに記載したローカルサービスが GitHub の利用規約のもとでアカウントの名義で動作することに同意します。',
   )
-  const kinds = [
-    choice(
-      'organization',
-      t(
-        'The App is created for you; you confirm it on GitHub.',
-        'App は自動で作成されます。GitHub で承認してください。',
-      ),
-    ),
-    choice(
-      'enterprise',
-      t(
-        'You create the App from a form that is filled in, and import its key here.',
-        '入力済みのフォームから App を作成し、その鍵をここに取り込みます。',
-      ),
-    ),
-    choice('user', t('For trying things out.', 'お試し用です。')),
-  ]
+  const kinds = KINDS.map(
+    ([type, ...hint]) =>
+      html`<div class="choice"><input type="radio" name="type" value="${type}" id="type-${type}"${type === chosen && ' checked'} aria-describedby="type-${type}-hint"><div><label for="type-${type}">${t(...ACCOUNT_TYPES[type])}</label><p class="hint" id="type-${type}-hint">${t(...hint)}</p></div></div>`,
+  )
   return box(
     { id: 'enable', title: t('Enable', '有効にする') },
     row(
