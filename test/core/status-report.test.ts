@@ -5,7 +5,7 @@ import { Failure } from '../../src/protocol/errors.ts'
 import { isoTime, parseWith, Status } from '../../src/protocol/wire.ts'
 import type { Membership } from '../../src/core/connection/membership.ts'
 import { createStatusReport } from '../../src/core/status.ts'
-import type { BundleHeader } from '../../src/core/snapshot/header.ts'
+import type { BundleHeader } from '../../src/core/snapshot/bundle.ts'
 import { failureOf } from '../support/fakes.ts'
 import { connectedRig, HERE, NO_RECOVERY, NO_SNAPSHOTS } from '../support/operations-rig.ts'
 

@@ -7,7 +7,7 @@ import { Secret } from '../../src/protocol/secret.ts'
 import { createRecovery } from '../../src/core/snapshot/recovery.ts'
 import { createSnapshots, type BundleTools } from '../../src/core/snapshot/snapshots.ts'
 import type { BundleContent } from '../../src/core/snapshot/content.ts'
-import type { BundleHeader } from '../../src/core/snapshot/header.ts'
+import type { BundleHeader } from '../../src/core/snapshot/bundle.ts'
 import { openMemoryAudit } from './fakes.ts'
 import { HERE, readFakeKey, type Rig } from './operations-rig.ts'
 

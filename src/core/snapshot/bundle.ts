@@ -1,21 +1,91 @@
-// The bundle: one signed tar that is written, proven, described and opened, all in memory.
+// The bundle: one signed tar that is written, read back, described without a key and opened, all in memory. The header is canonical JSON, so
+// that its signed bytes have one spelling.
 
+import { z } from 'zod'
+import { canonicalJson } from '../../protocol/canonical-json.ts'
+import { type ConnectionKind, TROUBLES } from '../../protocol/connection.ts'
 import { Failure } from '../../protocol/errors.ts'
-import { storedTime } from '../store/records.ts'
 import type { Secret } from '../../protocol/secret.ts'
-import { digestOf, memoryBefore, pack, unpack } from './archive.ts'
-import { type BundleContent, contentToPayload, payloadToContent } from './content.ts'
+import { generationSchema, storedTime } from '../store/records.ts'
+import { corrupt, digestOf, pack, unpack } from './archive.ts'
 import {
-  type BundleHeader,
-  CLEAR,
-  decodeHeader,
-  encodeHeader,
-  FORMAT,
-  isSealed,
-  MAX_HEADER_BYTES,
-  SEALED,
-} from './header.ts'
-import { type Signer, verifySignature } from './signing.ts'
+  type BundleContent,
+  contentToPayload,
+  MAX_RECIPIENTS,
+  parseJson,
+  parseShape,
+  payloadToContent,
+} from './content.ts'
+import { isSignerName, type Signer, verifySignature } from './signing.ts'
+
+const FORMAT = 1
+const MAX_HEADER_BYTES = 64 * 1024
+
+/** The payload's name tells whether it is encrypted. */
+const SEALED = 'payload.age'
+const CLEAR = 'payload.tar'
+
+const STATES = [
+  'disconnected',
+  'awaiting-app',
+  'key-lost',
+  'awaiting-installation',
+  'connected',
+  ...TROUBLES,
+  'quarantined',
+  'disconnecting',
+] as const satisfies readonly ConnectionKind[]
+
+/** Whatever is printed of an unknown signer's bundle must not steer a terminal. */
+const printable = z.lazy(() => z.string().regex(/^\P{C}{1,255}$/u))
+
+const headerSchema = z.lazy(() =>
+  z.strictObject({
+    account: z.exactOptional(
+      z.strictObject({ login: printable, type: z.enum(['organization', 'user', 'enterprise']) }),
+    ),
+    app_id: z.exactOptional(z.int().positive()),
+    /** ISO 8601 in UTC, milliseconds included. */
+    created: z.iso.datetime({ precision: 3 }),
+    format: z.literal(FORMAT),
+    generation: generationSchema,
+    hostname: printable,
+    payload: z.strictObject({
+      name: z.enum([SEALED, CLEAR]),
+      sha256: z.string().regex(/^[0-9a-f]{64}$/),
+      size: z.int().nonnegative(),
+    }),
+    /** age recipients that open the payload; none where it is in clear. */
+    recipients: z.array(z.string().regex(/^age1[0-9a-z]{58}$/)).max(MAX_RECIPIENTS),
+    /** The public key that made `signature`. */
+    signer: z.string().refine(isSignerName),
+    state: z.enum(STATES),
+  }),
+)
+
+/** As it stands in `header.json`. */
+export type BundleHeader = Readonly<z.infer<typeof headerSchema>>
+
+const isSealed = (header: BundleHeader): boolean => header.payload.name === SEALED
+
+export const encodeHeader = (header: BundleHeader): Uint8Array => Buffer.from(`${canonicalJson(header)}\n`)
+
+/** Throws `bundle-newer` for any format above ours, whatever else it holds, and `bundle-corrupt`. */
+export const decodeHeader = (bytes: Uint8Array): BundleHeader => {
+  const value = parseJson(bytes, 'header.json')
+  const format = z.object({ format: z.int() }).safeParse(value).data?.format
+  if (format !== undefined && format > FORMAT) {
+    throw new Failure('bundle-newer', `the bundle has format ${format}, and this program knows format ${FORMAT}`)
+  }
+  const header = parseShape(headerSchema, value, 'header.json')
+  if (!Buffer.from(bytes).equals(encodeHeader(header))) {
+    throw corrupt('header.json is not spelled canonically')
+  }
+  if (isSealed(header) !== header.recipients.length > 0) {
+    throw corrupt(`header.json names ${header.recipients.length} recipients for ${header.payload.name}`)
+  }
+  return header
+}
 
 export type BundleOptions = {
   /** None: the payload stands in clear. */
@@ -31,45 +101,49 @@ const age = () => import('./encryption.ts')
 export const MAX_BUNDLE_BYTES = 16 * 1024 * 1024
 
 /**
- * The same content and options give the same bytes, but for age's randomness. What is returned was read back. Throws `configuration` for a
- * recipient that is none, `internal` for content that would not restore, such as a live connection without a readable key.
+ * The same content and options give the same bytes, but for age's randomness. What is returned was read back: nothing of it is encrypted to
+ * a recipient of our own, so the payload is read before it is encrypted. Throws `configuration` for a recipient that is none, `internal`
+ * for content that would not restore, such as a live connection without a readable key.
  */
 export const writeBundle = async (content: BundleContent, options: BundleOptions): Promise<Uint8Array> => {
   const { recipients, signer, createdMs, hostname } = options
   const subject = subjectOf(content)
-  assertReadable(content, subject)
-  const plain = proving(() => contentToPayload(content))
-  // In the place of the plain one: there is no second of this size.
-  const { file, sha256 } =
-    recipients.length > 0
-      ? await (await age()).sealTo(recipients, plain, memoryBefore(plain))
-      : { file: plain, sha256: digestOf(plain) }
-  const payload = { name: recipients.length > 0 ? SEALED : CLEAR, bytes: file, isRoomy: true } as const
-  const header: BundleHeader = {
+  const plain = proving(() => {
+    const written = contentToPayload(content)
+    if (!contentToPayload(readPayload(written, subject)).equals(written)) throw corrupt(OTHERWISE)
+    return written
+  })
+  const sealed = recipients.length > 0
+  const payload = {
+    name: sealed ? SEALED : CLEAR,
+    bytes: sealed ? await (await age()).encryptTo(recipients, plain) : plain,
+  } as const
+  const header = encodeHeader({
     ...subject,
     created: new Date(storedTime(createdMs)).toISOString(),
     format: FORMAT,
     hostname,
-    payload: { name: payload.name, sha256, size: file.length },
+    payload: { name: payload.name, sha256: digestOf(payload.bytes), size: payload.bytes.length },
     recipients: [...recipients],
     signer: signer.publicKey,
-  }
-  const headerBytes = encodeHeader(header)
+  })
   const bundle = pack([
-    { name: 'header.json', bytes: headerBytes },
-    { name: 'signature', bytes: signer.sign(headerBytes) },
+    { name: 'header.json', bytes: header },
+    { name: 'signature', bytes: signer.sign(header) },
     payload,
   ])
-  assertWritten(bundle, file)
+  proving(() => {
+    if (Buffer.compare(readBundle(bundle).payload, payload.bytes) !== 0) throw corrupt(OTHERWISE)
+  })
   return bundle
 }
 
 /** Needs no key: signature and digest of the payload are verified. Whether `signer` is to be trusted is for the caller. Throws `bundle-newer`, `bundle-corrupt`. */
-export const readHeader = (bundle: Uint8Array): BundleHeader => readOuter(bundle).header
+export const readHeader = (bundle: Uint8Array): BundleHeader => readBundle(bundle).header
 
 /** Throws as `readHeader`, and `bundle-sealed` (no identity given for an encrypted one), `bundle-wrong-identity`. */
 export const openBundle = async (bundle: Uint8Array, identities: readonly Secret[] = []): Promise<BundleContent> => {
-  const { header, payload } = readOuter(bundle)
+  const { header, payload } = readBundle(bundle)
   if (!isSealed(header)) return readPayload(payload, header)
   if (identities.length === 0) {
     throw new Failure('bundle-sealed', `the bundle is encrypted to ${header.recipients.join(', ')}`)
@@ -77,52 +151,19 @@ export const openBundle = async (bundle: Uint8Array, identities: readonly Secret
   return readPayload(await (await age()).decryptWith(identities, payload), header)
 }
 
-/**
- * All that has to come back, keys and connection, is written, parsed and written again; of the tokens, each a row by itself,
- * `TOKENS_PROVEN` are. No recipient is ever added for our own sake.
- */
-const assertReadable = (content: BundleContent, subject: Subject): void =>
-  proving(() => {
-    const step = Math.ceil(content.tokens.length / TOKENS_PROVEN)
-    const sample = { ...content, tokens: content.tokens.filter((_, at) => at % step === 0) }
-    const written = contentToPayload(sample)
-    if (!contentToPayload(readPayload(written, subject)).equals(written)) throw corrupt(OTHERWISE)
-  })
-
-/** The outer tar is read back with its signature; the digest in its header is that of these very bytes of a payload. */
-const assertWritten = (bundle: Uint8Array, payload: Uint8Array): void =>
-  proving(() => {
-    const read = readSigned(bundle).payload
-    const isInPlace =
-      read.buffer === payload.buffer && read.byteOffset === payload.byteOffset && read.length === payload.length
-    if (!isInPlace && Buffer.compare(read, payload) !== 0) throw corrupt(OTHERWISE)
-  })
-
 const OTHERWISE = 'what was read back is not what was written'
 
 const proving = <T>(work: () => T): T => {
   try {
     return work()
   } catch (error) {
-    throw doubtful(error instanceof Error ? error.message : 'unknown', error)
+    const why = error instanceof Error ? error.message : 'unknown'
+    throw new Failure('internal', `the bundle would not restore: ${why}`, { cause: error })
   }
 }
 
-const doubtful = (why: string, cause?: unknown): Failure =>
-  new Failure('internal', `the bundle would not restore: ${why}`, { cause })
-
-const TOKENS_PROVEN = 50
-
-const readOuter = (bundle: Uint8Array): { header: BundleHeader; payload: Uint8Array } => {
-  const { header, payload } = readSigned(bundle)
-  if (payload.length !== header.payload.size || digestOf(payload) !== header.payload.sha256) {
-    throw corrupt(`${header.payload.name} is not as header.json describes it`)
-  }
-  return { header, payload }
-}
-
-/** Format first: of a newer one nothing more is known. The payload's digest is not looked at. */
-const readSigned = (bundle: Uint8Array): { header: BundleHeader; payload: Uint8Array } => {
+/** Format first: of a newer one nothing more is known. */
+const readBundle = (bundle: Uint8Array): { header: BundleHeader; payload: Uint8Array } => {
   if (bundle.length === 0) throw corrupt('the bundle is empty')
   if (bundle.length > MAX_BUNDLE_BYTES) throw corrupt(`the bundle has more than ${MAX_BUNDLE_BYTES} bytes`)
   const bytes = Buffer.from(bundle.buffer, bundle.byteOffset, bundle.length)
@@ -139,6 +180,9 @@ const readSigned = (bundle: Uint8Array): { header: BundleHeader; payload: Uint8A
   }
   if (!verifySignature(header.signer, first.bytes, signature.bytes)) {
     throw corrupt(`the signature is not that of ${header.signer} over header.json`)
+  }
+  if (payload.bytes.length !== header.payload.size || digestOf(payload.bytes) !== header.payload.sha256) {
+    throw corrupt(`${header.payload.name} is not as header.json describes it`)
   }
   return { header, payload: payload.bytes }
 }
@@ -184,5 +228,3 @@ const findOuterLimit = (name: string): number | undefined => {
   if (name === 'signature') return 64
   return name === SEALED || name === CLEAR ? MAX_BUNDLE_BYTES : undefined
 }
-
-const corrupt = (detail: string, cause?: unknown): Failure => new Failure('bundle-corrupt', detail, { cause })

@@ -3,52 +3,33 @@
 import { createPrivateKey } from 'node:crypto'
 import { z } from 'zod'
 import { canonicalJson } from '../../protocol/canonical-json.ts'
-import { type Connection, type Installation, isLive } from '../../protocol/connection.ts'
-import { Failure } from '../../protocol/errors.ts'
+import { isLive } from '../../protocol/connection.ts'
+import { scopeKey } from '../../protocol/scope.ts'
+import { Secret } from '../../protocol/secret.ts'
 import {
+  type ConnectionRecord,
   connectionSchema,
   generationSchema,
-  grantedSchema,
   installationsSchema,
   isTokenLife,
-  scopeSchema,
+  slotSchema,
+  type StoredToken,
   timeSchema,
+  tokenSchema,
 } from '../store/records.ts'
-import { type Granted, type Scope, type ScopeKey, scopeKey } from '../../protocol/scope.ts'
-import { Secret } from '../../protocol/secret.ts'
-import { digestOf, type Entry, FIRST_CONTENT, pack, roomFor, unpack } from './archive.ts'
-import { parseJson, parseShape } from './header.ts'
-
-/** A private key of the App in PEM. The first signs. */
-export type BundleKey = { readonly fingerprint: string; readonly pem: Secret; readonly addedAtMs: number }
-
-export type BundleToken = {
-  /** Not in the file: made of profile and scope on reading. */
-  readonly key: ScopeKey
-  readonly slot: 'current' | 'next'
-  readonly profile: string
-  readonly scope: Scope
-  readonly token: Secret
-  readonly granted: Granted
-  readonly mintedAtMs: number
-  readonly expiresAtMs: number
-}
+import { corrupt, digestOf, type Entry, pack, unpack } from './archive.ts'
 
 /** Facts and settings are JSON values. A live connection has a key at least; a `disconnected` one needs nothing. */
-export type BundleContent = {
-  readonly generation: number
-  readonly connection: Connection
-  readonly installations: readonly Installation[]
+export type BundleContent = ConnectionRecord & {
   readonly facts: Readonly<Record<string, unknown>>
-  readonly keys: readonly BundleKey[]
-  readonly tokens: readonly BundleToken[]
-  readonly settings: BundleSettings
+  readonly tokens: readonly StoredToken[]
+  /** Other names are left aside. */
+  readonly settings: Readonly<z.infer<typeof settingsFile>>
 }
 
-/** Other names are left aside. */
-export type BundleSettings = Readonly<z.infer<typeof settingsFile>>
-
 export const MAX_KEYS = 25
+/** More would not fit the header of an age file that we are ready to read. */
+export const MAX_RECIPIENTS = 20
 const KIB = 1024
 const LIMITS: Readonly<Record<string, number>> = {
   'inventory.json': 16 * KIB,
@@ -65,47 +46,29 @@ const findPayloadLimit = (name: string): number | undefined => {
   return Object.hasOwn(LIMITS, name) ? LIMITS[name] : undefined
 }
 
-/**
- * The payload: one tar. Its inventory tells of what unpacking gives. Tokens that find no room are left out, the shortest-lived first:
- * they can be had again, and no backup is to fail for them.
- */
-export const contentToPayload = (content: BundleContent): Buffer => {
-  const tokens = encodeTokens(content.tokens)
+/** The payload: one tar, whose first file is an inventory of the others. */
+export const contentToPayload = ({ keys, tokens, settings, ...record }: BundleContent): Buffer => {
+  const rows = writeTokens(tokens)
   const files = [
     toEntry('connection.json', {
-      connection: content.connection,
-      facts: content.facts,
-      generation: content.generation,
-      installations: content.installations,
-      keys: content.keys.map(({ fingerprint, addedAtMs }, index) => ({
-        addedAtMs,
-        file: keyName(index),
-        fingerprint,
-      })),
+      connection: record.connection,
+      facts: record.facts,
+      generation: record.generation,
+      installations: record.installations,
+      keys: keys.map(({ fingerprint, addedAtMs }, index) => ({ addedAtMs, file: keyName(index), fingerprint })),
     }),
-    ...content.keys.map(({ pem }, index) => ({ name: keyName(index), bytes: Buffer.from(pem.reveal()) })),
-    ...(tokens === undefined ? [] : [{ name: 'token.json', bytes: tokens, isRoomy: true }]),
-    toEntry('settings.json', content.settings),
+    ...keys.map(({ pem }, index) => ({ name: keyName(index), bytes: Buffer.from(pem.reveal()) })),
+    ...(rows === undefined ? [] : [{ name: 'token.json', bytes: rows }]),
+    toEntry('settings.json', settings),
   ]
-  const blank = toEntry(INVENTORY, {
-    files: files.map(({ name, bytes }) => ({ name, sha256: NO_DIGEST, size: bytes.length })),
-  })
-  const payload = pack([blank, ...files])
-  const [, ...packed] = readPacked(payload)
-  const inventory = toEntry(INVENTORY, { files: packed.map(describe) })
-  if (inventory.bytes.length !== blank.bytes.length) throw corrupt('the inventory does not fit its place')
-  payload.set(inventory.bytes, FIRST_CONTENT)
-  return payload
+  return pack([toEntry(INVENTORY, { files: files.map(describe) }), ...files])
 }
 
 const INVENTORY = 'inventory.json'
-const NO_DIGEST = '0'.repeat(64)
-
-const readPacked = (payload: Uint8Array): Entry[] => [...unpack(payload, 'the payload', findPayloadLimit)]
 
 /** Throws `bundle-corrupt`. */
 export const payloadToContent = (payload: Uint8Array): BundleContent => {
-  const [inventory, ...files] = readPacked(payload)
+  const [inventory, ...files] = [...unpack(payload, 'the payload', findPayloadLimit)]
   assertInventory(inventory, files)
   const record = readFile(connectionFile, files, 'connection.json')
   const hasTokens = files.some(({ name }) => name === 'token.json')
@@ -121,19 +84,18 @@ export const payloadToContent = (payload: Uint8Array): BundleContent => {
   if (isLive(record.connection) && record.keys.length === 0) {
     throw corrupt(`the connection is ${record.connection.kind}, and there is no private key`)
   }
-  const keys = record.keys.map(({ fingerprint, addedAtMs, file }, index) => {
-    if (file !== keyName(index)) throw corrupt(`connection.json names ${keyName(index)} otherwise`)
-    return { fingerprint, pem: readPem(getFile(files, file)), addedAtMs }
-  })
-  const { connection, facts, generation, installations } = record
-  const tokens = hasTokens ? readFile(tokenFile, files, 'token.json').map(toToken) : []
   return {
-    generation,
-    connection,
-    installations,
-    facts,
-    keys,
-    tokens,
+    ...record,
+    keys: record.keys.map(({ fingerprint, addedAtMs, file }, index) => {
+      if (file !== keyName(index)) throw corrupt(`connection.json names ${keyName(index)} otherwise`)
+      return { fingerprint, pem: readPem(getFile(files, file)), addedAtMs }
+    }),
+    tokens: hasTokens
+      ? readFile(tokenFile, files, 'token.json').map(token => ({
+          ...token,
+          key: scopeKey(token.profile, token.scope),
+        }))
+      : [],
     settings: readFile(settingsFile, files, 'settings.json'),
   }
 }
@@ -141,8 +103,6 @@ export const payloadToContent = (payload: Uint8Array): BundleContent => {
 const keyName = (index: number): string => `private-key-${index + 1}.pem`
 
 const toEntry = (name: string, value: unknown): Entry => ({ name, bytes: Buffer.from(`${canonicalJson(value)}\n`) })
-
-const object = z.lazy(() => z.record(z.string(), z.unknown()))
 
 const settingsFile = z.lazy(() =>
   z.looseObject({
@@ -158,7 +118,7 @@ const inventoryFile = z.lazy(() => z.strictObject({ files: z.array(fileSchema) }
 const connectionFile = z.lazy(() =>
   z.strictObject({
     connection: connectionSchema,
-    facts: object,
+    facts: z.record(z.string(), z.unknown()),
     generation: generationSchema,
     installations: installationsSchema,
     keys: z.array(z.strictObject({ addedAtMs: timeSchema, file: z.string(), fingerprint: z.string() })).max(MAX_KEYS),
@@ -167,85 +127,26 @@ const connectionFile = z.lazy(() =>
 
 const tokenFile = z.lazy(() =>
   z.array(
-    z
-      .strictObject({
-        slot: z.enum(['current', 'next']),
-        profile: z.string(),
-        scope: scopeSchema,
-        token: z.string().min(1),
-        granted: grantedSchema,
-        mintedAtMs: z.number(),
-        expiresAtMs: z.number(),
-      })
+    tokenSchema
+      .extend({ slot: slotSchema })
+      .refine(({ token }) => token.length > 0, { path: ['token'] })
       .refine(isTokenLife, { path: ['expiresAtMs'] }),
   ),
 )
 
-const toToken = (row: z.infer<typeof tokenFile>[number]): BundleToken => ({
-  ...row,
-  key: scopeKey(row.profile, row.scope),
-  token: new Secret(row.token),
-})
-
-/** Fields in the order of the schema, so that what was read is written alike; canonical spelling would cost ten thousand tokens too much. */
-const toRow = ({ slot, profile, scope, token, granted, mintedAtMs, expiresAtMs }: BundleToken) => ({
-  slot,
-  profile,
-  scope: { installation: scope.installation, repositories: scope.repositories, permissions: scope.permissions },
-  token: token.reveal(),
-  granted: { repositories: granted.repositories, permissions: granted.permissions },
-  mintedAtMs,
-  expiresAtMs,
-})
-
-/** Undefined: there are none, or no room for any. */
-const encodeTokens = (tokens: readonly BundleToken[]): Uint8Array | undefined => {
-  const limit = findPayloadLimit('token.json') ?? 0
-  return writeRows(tokens, limit) ?? writeRows(longestLived(tokens, limit), limit)
-}
-
-const BATCH = 100
-const END = '\n]\n'
-const COMMA = 0x2c
-const OPENING = 0x5b
-const NEW_LINE = 0x0a
-
-/** A list of JSON, a batch of rows a line: ten thousand at once would keep the collector busy longer than the writing takes. Undefined where it is too long, or empty. */
-const writeRows = (tokens: readonly BundleToken[], limit: number): Uint8Array | undefined => {
-  if (tokens.length === 0) return undefined
-  let buffer = roomFor(0)
-  let size = 0
-  for (let at = 0; at < tokens.length; at += BATCH) {
-    const batch = tokens.slice(at, at + BATCH)
-    const list = JSON.stringify(batch.map(toRow))
-    const bytes = Buffer.byteLength(list)
-    const end = size + bytes + END.length
-    if (end > limit) return undefined
-    if (end > buffer.length) {
-      // As if all others were like these.
-      const larger = roomFor(Math.min(limit, Math.ceil(end * (tokens.length / (at + batch.length)) * 1.1)))
-      buffer.copy(larger, 0, 0, size)
-      buffer = larger
-    }
-    // The list's own brackets are written over: a text without them would be another copy.
-    // What is all ASCII is copied as it is.
-    buffer.write(list, size + 1, bytes === list.length ? 'latin1' : 'utf8')
-    buffer.set([at === 0 ? OPENING : COMMA, NEW_LINE], size)
-    size += bytes
+/** A list of JSON, a row a line. Undefined: there are none, or no room for any. Those that find no room, the shortest-lived, can be minted again. */
+const writeTokens = (tokens: readonly StoredToken[]): Buffer | undefined => {
+  const rows = new Map<StoredToken, string>()
+  let room = (LIMITS['token.json'] ?? 0) - '[\n\n]\n'.length
+  for (const one of tokens.toSorted((a, b) => b.expiresAtMs - a.expiresAtMs)) {
+    const { key: _, token, ...rest } = one
+    const row = canonicalJson({ ...rest, token: token.reveal() })
+    room -= Buffer.byteLength(row) + ',\n'.length
+    if (room < 0) break
+    rows.set(one, row)
   }
-  return buffer.subarray(0, size + buffer.write(END, size))
-}
-
-const longestLived = (tokens: readonly BundleToken[], limit: number): BundleToken[] => {
-  const kept = new Set<BundleToken>()
-  let size = '[\n\n]\n'.length
-  for (const token of tokens.toSorted((a, b) => b.expiresAtMs - a.expiresAtMs)) {
-    // As if it began a batch: its separator and a new line.
-    size += Buffer.byteLength(JSON.stringify(toRow(token))) + ',\n'.length
-    if (size > limit) break
-    kept.add(token)
-  }
-  return tokens.filter(token => kept.has(token))
+  const kept = tokens.flatMap(token => rows.get(token) ?? [])
+  return kept.length === 0 ? undefined : Buffer.from(`[\n${kept.join(',\n')}\n]\n`)
 }
 
 const describe = ({ name, bytes }: Entry): z.infer<typeof fileSchema> => ({
@@ -278,6 +179,23 @@ const getFile = (files: readonly Entry[], name: string): Entry => {
 const readFile = <T>(shape: z.ZodType<T>, files: readonly Entry[], name: string): T =>
   parseShape(shape, parseJson(getFile(files, name).bytes, name), name)
 
+/** UTF-8 JSON. Throws `bundle-corrupt` without a cause, since JSON.parse quotes what it reads, secrets too. */
+export const parseJson = (bytes: Uint8Array, name: string): unknown => {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
+  } catch {
+    throw corrupt(`${name} is no JSON`)
+  }
+}
+
+/** Throws `bundle-corrupt`; names the place, never the content. */
+export const parseShape = <T>(shape: z.ZodType<T>, value: unknown, name: string): T => {
+  const result = shape.safeParse(value)
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  throw corrupt(`${name} is malformed at ${issue?.path.join('.') || 'its top'}`)
+}
+
 const readPem = ({ name, bytes }: Entry): Secret => {
   const pem = Buffer.from(bytes).toString()
   try {
@@ -287,5 +205,3 @@ const readPem = ({ name, bytes }: Entry): Secret => {
   }
   return new Secret(pem)
 }
-
-const corrupt = (detail: string, cause?: unknown): Failure => new Failure('bundle-corrupt', detail, { cause })

@@ -3,8 +3,7 @@
 import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption'
 import { Failure } from '../../protocol/errors.ts'
 import { Secret } from '../../protocol/secret.ts'
-import { MAX_RECIPIENTS } from './header.ts'
-import { openBody, type Sealed, sealFile } from './stream.ts'
+import { MAX_RECIPIENTS } from './content.ts'
 
 /** `identity` opens what is encrypted to `recipient`; X25519, which every version of age knows. */
 export type RecoveryKey = { readonly identity: Secret; readonly recipient: string }
@@ -57,10 +56,10 @@ export const readIdentities = (fileText: string): Secret[] => {
 }
 
 /**
- * Binary age v1, which stock `age -d` opens; it was opened again before it is returned. It takes the end of `place`, if it is large
- * enough, which may be that of `plain` too. Throws `configuration` for what is no recipient, for none and for too many.
+ * Binary age v1, which stock `age -d` opens; it was opened again before it is returned. Throws `configuration` for what is no recipient, for
+ * none and for too many.
  */
-export const sealTo = async (recipients: readonly string[], plain: Uint8Array, place?: Buffer): Promise<Sealed> => {
+export const encryptTo = async (recipients: readonly string[], plain: Uint8Array): Promise<Uint8Array> => {
   if (recipients.length === 0 || recipients.length > MAX_RECIPIENTS) {
     throw new Failure('configuration', `there are ${recipients.length} recipients; from 1 to ${MAX_RECIPIENTS} can be`)
   }
@@ -69,40 +68,37 @@ export const sealTo = async (recipients: readonly string[], plain: Uint8Array, p
     assertRecipient(recipient)
     encrypter.addRecipient(recipient)
   }
-  // A recipient that takes no part but learns the file's key: header by the library, body by ours.
-  let fileKey: Uint8Array = new Uint8Array()
+  // One that is no part of the file, but keeps its key, by which it is opened again.
+  let fileKey = new Uint8Array()
   encrypter.addRecipient({
     wrapFileKey(key) {
       fileKey = Uint8Array.from(key)
       return []
     },
   })
-  const empty = await attempt(encrypter)
-  try {
-    return sealFile(empty.subarray(0, headerSize(empty)), fileKey, plain, place)
-  } catch (error) {
-    throw new Failure('internal', 'what was encrypted does not open', { cause: error })
-  }
+  const file = await attempt(encrypter, plain)
+  const decrypter = new Decrypter()
+  decrypter.addIdentity({ unwrapFileKey: () => fileKey })
+  const opened = await decrypter.decrypt(file).catch((cause: unknown) => {
+    throw new Failure('internal', 'what was encrypted does not open', { cause })
+  })
+  if (Buffer.compare(opened, plain) !== 0) throw new Failure('internal', 'what was encrypted opens to something else')
+  return file
 }
-
-/** As `sealTo`, the file alone. */
-export const encryptTo = async (recipients: readonly string[], plain: Uint8Array): Promise<Uint8Array> =>
-  (await sealTo(recipients, plain)).file
 
 /**
  * Throws `bundle-wrong-identity` where no identity opens it, `bundle-corrupt` where it is damaged. A damage within the part that names
  * the recipients looks like a wrong identity: where it matters, a digest is checked before.
  */
 export const decryptWith = async (identities: readonly Secret[], bytes: Uint8Array): Promise<Uint8Array> => {
-  const size = headerSize(bytes)
+  assertHeader(bytes)
   const decrypter = new Decrypter()
   for (const identity of identities) {
     if (!isIdentity(identity.reveal())) throw new Failure('invalid-request', 'the text is no X25519 identity of age')
     decrypter.addIdentity(identity.reveal())
   }
   try {
-    const fileKey = await decrypter.decryptHeader(bytes.subarray(0, size))
-    return new Uint8Array(openBody(fileKey, bytes.subarray(size)).buffer)
+    return await decrypter.decrypt(bytes)
   } catch (error) {
     if (error instanceof Error && error.message === NO_MATCH) {
       const which = identities.length === 1 ? 'the identity' : `none of the ${identities.length} identities`
@@ -135,18 +131,18 @@ const accepts = (work: () => void): boolean => {
 }
 
 /** A recipient that is well spelled may still be no point that a key can be agreed with. */
-const attempt = async (encrypter: Encrypter): Promise<Uint8Array> => {
+const attempt = async (encrypter: Encrypter, plain: Uint8Array): Promise<Uint8Array> => {
   try {
-    return await encrypter.encrypt(new Uint8Array())
+    return await encrypter.encrypt(plain)
   } catch (error) {
     throw new Failure('configuration', 'one of the recipients cannot be encrypted to', { cause: error })
   }
 }
 
-/** The bytes up to the line of the MAC, inclusive. Throws `bundle-corrupt`. */
-const headerSize = (bytes: Uint8Array): number => {
+/** Throws `bundle-corrupt` for what is no age file, or has more stanzas than there can be recipients. */
+const assertHeader = (bytes: Uint8Array): void => {
   const head = Buffer.from(bytes.subarray(0, MAX_HEADER_BYTES)).toString('latin1')
-  const [found] = /^age-encryption\.org\/v1\n(?:[^]*?\n)?--- [^\n]*\n/.exec(head) ?? []
-  if (found === undefined) throw new Failure('bundle-corrupt', 'the encrypted part is no age file (binary, version 1)')
-  return found.length
+  if (!/^age-encryption\.org\/v1\n(?:[^]*?\n)?--- [^\n]*\n/.test(head)) {
+    throw new Failure('bundle-corrupt', 'the encrypted part is no age file (binary, version 1)')
+  }
 }

@@ -14,7 +14,8 @@ import type { Log } from '../../service/log.ts'
 import { createOutbound, type ProxySettings } from '../outbound/outbound.ts'
 import { VERSION } from '../../service/version.ts'
 import { openBundle, readHeader } from './bundle.ts'
-import type { BundleContent, BundleKey } from './content.ts'
+import type { StoredKey } from '../store/records.ts'
+import type { BundleContent } from './content.ts'
 import { readIdentities } from './encryption.ts'
 
 /** Throws `bundle-corrupt`, `bundle-newer`. */
@@ -68,7 +69,7 @@ export const proveBundle = async ({ bundle, identity, againstGithub }: ProofWish
 }
 
 /** The keys of a bundle, each with the fingerprint that its own numbers give. Throws `bundle-corrupt`. */
-export const readKeys = (keys: readonly BundleKey[]): AppKey[] =>
+export const readKeys = (keys: readonly StoredKey[]): AppKey[] =>
   keys.map(({ pem, fingerprint }) => {
     let key: AppKey
     try {

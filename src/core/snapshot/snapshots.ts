@@ -12,7 +12,7 @@ import { type ConfigText, configTextsForBundle } from '../../service/config-text
 import type { Log } from '../../service/log.ts'
 import type { BundleOptions } from './bundle.ts'
 import type { BundleContent } from './content.ts'
-import type { BundleHeader } from './header.ts'
+import type { BundleHeader } from './bundle.ts'
 import type { ConnectionRecord } from '../store/records.ts'
 import type { Store } from '../store/database.ts'
 import type { StoredToken } from '../store/records.ts'

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Failure } from '../../protocol/errors.ts'
 import { syncFolder, writeDurably } from '../../service/files.ts'
 import type { Log } from '../../service/log.ts'
-import type { BundleHeader } from './header.ts'
+import type { BundleHeader } from './bundle.ts'
 
 /** Where it is kept. */
 export type WaitingBundle = { find(): Uint8Array | undefined; put(bundle: Uint8Array): void; remove(): void }

@@ -1,6 +1,7 @@
 // age encryption: keys, identity files, and the difference between a wrong key and a damaged file; against stock age as well.
 
 import { execFileSync } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,7 +16,7 @@ import {
   readIdentities,
   recipientOf,
 } from '../../../src/core/snapshot/encryption.ts'
-import { MAX_RECIPIENTS } from '../../../src/core/snapshot/header.ts'
+import { MAX_RECIPIENTS } from '../../../src/core/snapshot/content.ts'
 import { codeOf, failureOf, OTHER_RECOVERY, RECOVERY } from './samples.ts'
 
 const IDENTITY = RECOVERY.identity.reveal()
@@ -160,4 +161,55 @@ test('stock age opens what is written here, and the other way round', async t =>
   const generated = execFileSync('age-keygen', { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
   const [identity] = readIdentities(generated)
   t.true(identity !== undefined && generated.includes(await recipientOf(identity)))
+})
+
+const CHUNK = 64 * 1024
+const SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 1, 5 * CHUNK + 17]
+const sampleOf = (size: number): Buffer => Buffer.alloc(size, createHash('sha256').update(String(size)).digest())
+
+test('stock age opens it, and writes the same, at each edge of a chunk', async t => {
+  const input = (bytes: Uint8Array) => ({ input: bytes, stdio: 'pipe', maxBuffer: 2 ** 24 }) as const
+  for (const size of SIZES) {
+    const plain = sampleOf(size)
+    const opened = execFileSync(
+      'sh',
+      ['-c', 'f=$(mktemp); echo "$0" > $f; age -d -i $f; rm $f', IDENTITY],
+      input(await encryptTo([RECOVERY.recipient], plain)),
+    )
+    t.deepEqual(opened, plain, `written ${size}`)
+    const sealed = execFileSync('age', ['-r', RECOVERY.recipient], input(plain))
+    t.deepEqual(Buffer.from(await decryptWith([RECOVERY.identity], sealed)), plain, `read ${size}`)
+  }
+})
+
+test('a body that was cut, extended, flipped or put in another order never opens', async t => {
+  const file = Buffer.from(await encryptTo([RECOVERY.recipient], sampleOf(2 * CHUNK + 100)))
+  const start = file.indexOf('\n', file.indexOf('\n---') + 1) + 1
+  const [header, body] = [file.subarray(0, start), file.subarray(start)]
+  const codeOfBody = (bytes: Uint8Array) =>
+    codeOf(() => decryptWith([RECOVERY.identity], Buffer.concat([header, bytes])))
+  t.is(await codeOfBody(body), undefined)
+  const sealed = CHUNK + 16
+  const first = body.subarray(16, 16 + sealed)
+  const second = body.subarray(16 + sealed, 16 + 2 * sealed)
+  const rest = body.subarray(16 + 2 * sealed)
+  const wrong: Record<string, Uint8Array> = {
+    'without its last chunk': body.subarray(0, -rest.length),
+    'without its last byte': body.subarray(0, -1),
+    'with a byte more': Buffer.concat([body, Buffer.alloc(1)]),
+    'with an empty chunk more': Buffer.concat([body, Buffer.alloc(16)]),
+    'with the chunks exchanged': Buffer.concat([body.subarray(0, 16), second, first, rest]),
+    'with a chunk twice': Buffer.concat([body.subarray(0, 16), first, first, second, rest]),
+    'with another nonce': Buffer.concat([randomBytes(16), body.subarray(16)]),
+    'nothing but a nonce': body.subarray(0, 16),
+    empty: new Uint8Array(),
+  }
+  for (const [what, bytes] of Object.entries(wrong)) t.is(await codeOfBody(bytes), 'bundle-corrupt', what)
+  for (let at = 0; at < body.length; at += 9_973) {
+    const copy = Buffer.from(body)
+    copy[at] = (copy[at] ?? 0) ^ 1
+    t.is(await codeOfBody(copy), 'bundle-corrupt', `flipped at ${at}`)
+  }
+  const whole = Buffer.from(await encryptTo([RECOVERY.recipient], sampleOf(CHUNK)))
+  t.is(await codeOf(() => decryptWith([RECOVERY.identity], whole.subarray(0, -16 - CHUNK))), 'bundle-corrupt')
 })

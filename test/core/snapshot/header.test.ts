@@ -3,7 +3,7 @@
 import test from 'ava'
 import * as fc from 'fast-check'
 import { canonicalJson } from '../../../src/protocol/canonical-json.ts'
-import { type BundleHeader, decodeHeader, encodeHeader } from '../../../src/core/snapshot/header.ts'
+import { type BundleHeader, decodeHeader, encodeHeader } from '../../../src/core/snapshot/bundle.ts'
 import { codeOf, failureOf, RECOVERY, SIGNER } from './samples.ts'
 
 const HEADER: BundleHeader = {

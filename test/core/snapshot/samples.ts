@@ -9,7 +9,8 @@ import { type Code, Failure } from '../../../src/protocol/errors.ts'
 import { type Scope, scopeKey } from '../../../src/protocol/scope.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
 import type { BundleOptions } from '../../../src/core/snapshot/bundle.ts'
-import type { BundleContent, BundleToken } from '../../../src/core/snapshot/content.ts'
+import type { StoredToken } from '../../../src/core/store/records.ts'
+import type { BundleContent } from '../../../src/core/snapshot/content.ts'
 import { createRecoveryKey } from '../../../src/core/snapshot/encryption.ts'
 import { createSigner, type Signer } from '../../../src/core/snapshot/signing.ts'
 
@@ -39,7 +40,7 @@ export const CONNECTED: Extract<Live, { kind: 'connected' }> = {
   enabledAtMs: 1_700_000_000_000,
 }
 
-export const tokenFor = (scope: Scope, more: Partial<BundleToken> = {}): BundleToken => ({
+export const tokenFor = (scope: Scope, more: Partial<StoredToken> = {}): StoredToken => ({
   key: scopeKey('actions', scope),
   slot: 'current',
   profile: 'actions',
@@ -98,7 +99,7 @@ const anyScope: fc.Arbitrary<Scope> = fc.record(
   { installation: fc.nat(), repositories: fc.array(anyText, { maxLength: 3 }), permissions: anyPermissions },
   { requiredKeys: ['installation'], noNullPrototype: true },
 )
-const anyToken: fc.Arbitrary<BundleToken> = fc
+const anyToken: fc.Arbitrary<StoredToken> = fc
   .record({ scope: anyScope, profile: anyText, token: anyText, expiresAtMs: fc.nat(), isNext: fc.boolean() })
   .map(({ scope, profile, token, expiresAtMs, isNext }) =>
     tokenFor(scope, {
