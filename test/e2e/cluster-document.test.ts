@@ -165,7 +165,7 @@ test.serial('three machines: certificates, etcd, nodes, a drill, a new secret, a
     t.regex((await run(three, 'ghconnect cluster status')).text, /This node .*\(replica\)/)
     t.regex(await type(t, three, { mark: 'promote' }), /\((follower|member)\)/)
 
-    // The drill: the leader's daemon ends, and hands its office over.
+    // The drill: the leader's daemon ends, and hands leadership over.
     await one.node.kill('SIGTERM')
     const drilled = await type(t, two, { mark: 'drill' })
     t.regex(drilled, /served all the while/)

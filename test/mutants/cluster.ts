@@ -5,14 +5,14 @@ import type { Mutant } from './mutant.ts'
 export const CLUSTER: readonly Mutant[] = [
   {
     file: 'core/cluster/election.ts',
-    what: 'a former leader takes the office of its successor away',
+    what: 'a former leader takes leadership of its successor away',
     find: "await etcd.commit([fence], [{ kind: 'delete', key: fence.key }])",
     put: "await etcd.commit([], [{ kind: 'delete', key: fence.key }])",
     test: 'core/cluster/election.test.ts',
   },
   {
     file: 'core/cluster/election.ts',
-    what: 'the office of a former process of the same name counts',
+    what: 'leadership of a former process of the same name counts',
     find: 'known?.holder === node && lease !== undefined && entry?.lease === lease.id',
     put: 'known?.holder === node && lease !== undefined',
     test: 'core/cluster/election.test.ts',
@@ -251,8 +251,8 @@ export const CLUSTER: readonly Mutant[] = [
   {
     file: 'core/cluster/memory.ts',
     what: 'a copy of the state is a member',
-    find: 'found.cluster !== cluster || isOtherHost(found.host, host())',
-    put: 'found.cluster !== cluster',
+    find: 'found?.cluster === cluster && !isOtherHost(found.host, host())',
+    put: 'found?.cluster === cluster',
     test: 'core/cluster/cluster.test.ts',
     slow: true,
   },
@@ -274,7 +274,7 @@ export const CLUSTER: readonly Mutant[] = [
   },
   {
     file: 'core/cluster/node.ts',
-    what: 'a leader upon a record that it cannot read keeps its office',
+    what: 'a leader upon a record that it cannot read keeps leading',
     find: 'if (isBehind() && link.leads()) void link.resign()',
     put: 'if (isBehind() && !link.leads()) void link.resign()',
     test: 'core/cluster/cluster.test.ts',

@@ -75,7 +75,7 @@ export const FIXED: readonly Mutant[] = [
   },
   {
     file: 'core/cluster/link.ts',
-    what: 'a node that stops takes the office that it gives up',
+    what: 'a node that stops takes the leadership that it gives up',
     find: 'mayLead = (): boolean => !stopped && handlers',
     put: 'mayLead = (): boolean => handlers',
     test: 'core/cluster/link.test.ts',

@@ -20,7 +20,7 @@ export type LinkNode = {
   readonly log: ReturnType<typeof createFakeLog>
   /** What it was told of the asks of others. */
   readonly asked: readonly Ask[]
-  /** What it was told of touch and office, in order. */
+  /** What it was told of touch and leadership, in order. */
   readonly told: readonly string[]
   readonly tokensTold: readonly TokenOf[]
 }

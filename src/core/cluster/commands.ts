@@ -28,6 +28,11 @@ export const createClusterCommands = (
   },
 ) => {
   const { cluster, link, memory, isolation, changes, membership, connectionState, audit, recovery } = deps
+  const requireMember = () => {
+    const member = memory.find()
+    if (!member) throw new Failure('cluster-member', `this node is not in ${cluster}`)
+    return member
+  }
   const signer = (): string => recovery.signer().publicKey
 
   const assertFits = (force: boolean, replica: boolean): void => {
@@ -49,10 +54,8 @@ export const createClusterCommands = (
     )
   }
 
-  const enter = async (role: NodeRole, force: boolean): Promise<void> => {
-    const held = await link.lock(`joining`)
-    try {
-      await link.readRecord()
+  const enter = (role: NodeRole, force: boolean): Promise<void> =>
+    link.underLock('joining', async held => {
       assertFits(force, role === 'replica')
       const former = { held: connectionState.read(), recipients: recovery.created(), signers: memory.signers() }
       const first = link.record().kind === 'absent'
@@ -62,18 +65,13 @@ export const createClusterCommands = (
         undo(former)
         throw error
       }
-    } finally {
-      await held.release()
-    }
-  }
+    })
 
   const agree = async (role: NodeRole, held: Held, first: boolean): Promise<void> => {
     const made = { recipients: recovery.created(), signers: [...memory.signers(), signer()] }
     memory.join(role)
-    memory.agree({
-      ...NOTHING_AGREED,
-      version: { ...NOTHING_AGREED.version, generation: first ? connectionState.read().generation : 0 },
-    })
+    const generation = first ? connectionState.read().generation : 0
+    memory.agree({ ...NOTHING_AGREED, version: { ...NOTHING_AGREED.version, generation } })
     memory.setUnsent(false)
     if (first) memory.setSigners([signer()])
     await changes.settleUnder(held)
@@ -175,7 +173,7 @@ export const createClusterCommands = (
     },
     leave: ({ keep }: { keep: boolean }): Promise<void> =>
       connectionState.serially(async () => {
-        if (!memory.find()) throw new Failure('cluster-member', `this node is not in ${cluster}`)
+        requireMember()
         audit.record({ event: 'cluster.leave', detail: keep ? 'with the credentials' : 'without the credentials' })
         await membership.end()
         const { connection } = connectionState.read()
@@ -185,19 +183,15 @@ export const createClusterCommands = (
           return memory.forget()
         }
         const remark = `This node left the cluster ${cluster}, and kept nothing.`
+        const gone = { kind: 'disconnected', sinceMs: deps.clock.now(), remark } as const
         // In one step with the membership: a node that is killed meanwhile is a member with, or none without credentials.
-        connectionState.shred(
-          { kind: 'disconnected', sinceMs: deps.clock.now(), remark },
-          { facts: memory.factsOfLeaving() },
-        )
+        connectionState.shred(gone, { facts: memory.factsOfLeaving() })
         memory.forget()
         deps.tokens.drop()
       }),
     /** Throws `cluster-member` where this node is in no cluster. */
     async promote(): Promise<void> {
-      const member = memory.find()
-      if (!member) throw new Failure('cluster-member', `this node is not in ${cluster}`)
-      if (member.role === 'member') return
+      if (requireMember().role === 'member') return
       audit.record({ event: 'cluster.promote', detail: link.node })
       memory.join('member')
       await link.announce()
@@ -206,16 +200,12 @@ export const createClusterCommands = (
     /** Seals all values with the first of this node's secrets. Throws `cluster-secret` where a member does not know it. */
     reseal: (): Promise<number> =>
       connectionState.serially(async () => {
-        if (!memory.find()) throw new Failure('cluster-member', `this node is not in ${cluster}`)
-        const held = await link.lock('sealing anew')
-        try {
-          await link.readRecord()
+        requireMember()
+        return link.underLock('sealing anew', async held => {
           await changes.settleUnder(held)
           audit.record({ event: 'cluster.reseal', detail: cluster })
-          return await link.reseal(held)
-        } finally {
-          await held.release()
-        }
+          return link.reseal(held)
+        })
       }),
   }
 }

@@ -5,12 +5,7 @@ import type { Host } from '../../protocol/connection.ts'
 import { asFailure, Failure } from '../../protocol/errors.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
-import type { AuditWriter } from '../audit/audit-writer.ts'
-import type { Events } from '../audit/events.ts'
-import type { AppLink } from '../connection/app-link.ts'
-import type { ConnectionState } from '../connection/connection-state.ts'
-import type { GitHubClock } from '../github/clock.ts'
-import type { Store } from '../store/database.ts'
+import type { TokenDeps } from '../tokens/minting.ts'
 import type { Heartbeat } from '../tokens/refresh.ts'
 import type { RevokeAll } from '../tokens/revoke-all.ts'
 import type { Tokens } from '../tokens/tokens.ts'
@@ -32,11 +27,8 @@ export type LinkHandlers = Pick<ViewHandlers, 'onRecord' | 'onToken'> & {
 }
 
 /** What of the engine the cluster works upon. */
-export type ClusterParts = {
-  readonly store: Store
-  readonly connectionState: ConnectionState
+export type ClusterParts = Readonly<Omit<TokenDeps, 'membership'>> & {
   readonly tokens: Tokens
-  readonly link: AppLink
   readonly revokeAll: Pick<RevokeAll, 'join'>
   /** The recovery keys that were made here, and the key with which this node signs its bundles. */
   readonly recovery: {
@@ -46,11 +38,6 @@ export type ClusterParts = {
     ensureWrap(): Promise<unknown>
   }
   readonly heartbeat: Pick<Heartbeat, 'soon'>
-  readonly audit: AuditWriter
-  readonly events: Events
-  readonly githubClock: GitHubClock
-  readonly clock: Clock
-  readonly log: Log
   readonly host: () => Host
   readonly memory: Memory
 }
@@ -58,7 +45,7 @@ export type ClusterParts = {
 /** What a node's part in its cluster is made of. */
 export type ClusterContext = Omit<ClusterParts, 'link'> & {
   readonly cluster: string
-  readonly appLink: AppLink
+  readonly appLink: ClusterParts['link']
   readonly link: ClusterLink
   readonly isolation: Isolation
 }
@@ -201,6 +188,16 @@ export const createLink = (deps: {
     /** Stands for leader where nobody leads: what kept it from it may be over. */
     stand: (): void => void election.stand(),
     lock: lock.acquire,
+    /** Runs `task` under the lock, once the newest record is known. Throws what `lock` and `readRecord` throw. */
+    async underLock<T>(what: string, task: (held: Held) => Promise<T>): Promise<T> {
+      const held = await lock.acquire(what)
+      try {
+        await view.readRecord()
+        return await task(held)
+      } finally {
+        await held.release()
+      }
+    },
     /** Seals all values with the first secret of this node. Throws `cluster-secret` where a member does not know it. */
     async reseal(held: Held): Promise<number> {
       const [wanted = ''] = keyring.secrets

@@ -1,20 +1,30 @@
 // What a node remembers of its cluster: that it is a member, what was agreed upon, and when the cluster was heard of last. Bound to the machine, so a copy of its state is no member.
 
 import { randomBytes } from 'node:crypto'
+import { z } from 'zod'
 import { type Host, isOtherHost } from '../../protocol/connection.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
 import type { FactStore } from '../store/database.ts'
-import type { NodeRole, Version } from './values.ts'
+import type { NodeRole } from './values.ts'
 
-export type Agreed = {
-  readonly version: Version
+/** What this node and the cluster held alike, last. */
+const agreedSchema = z.object({
+  version: z.object({ generation: z.number(), sequence: z.number(), id: z.string() }),
   /** Of the record's content. */
-  readonly digest: string
-  readonly floor: number
+  digest: z.string(),
+  floor: z.number(),
   /** Of App and enablement: where it changes, tokens of before are void. */
-  readonly identity: string
-}
+  identity: z.string(),
+})
+export type Agreed = Readonly<z.infer<typeof agreedSchema>>
+
+const memberSchema = z.object({
+  cluster: z.string(),
+  node: z.string(),
+  role: z.enum(['member', 'replica']),
+  host: z.object({ machineId: z.string(), hostname: z.string() }),
+})
 
 export type Memory = ReturnType<typeof createMemory>
 
@@ -32,19 +42,14 @@ const SIGNERS = 'cluster.signers'
 
 const LEFT = { [MEMBER]: null, [AGREED]: null, [UNSENT]: false }
 
-type Member = { readonly cluster: string; readonly node: string; readonly role: NodeRole; readonly host: Host }
-
 export const createMemory = (deps: { facts: FactStore; cluster: string; host: () => Host }) => {
   const { facts, cluster, host } = deps
   let fresh: string | undefined
 
-  const read = (): Member | undefined => {
-    const found = facts.find(MEMBER)
-    if (!isMember(found) || found.cluster !== cluster || isOtherHost(found.host, host())) return undefined
-    return found
-  }
-  let member = read()
-  let agreed = readAgreed(facts.find(AGREED))
+  // Written by this program alone; anything else counts as nothing, and the cluster's record is taken.
+  const found = memberSchema.safeParse(facts.find(MEMBER)).data
+  let member = found?.cluster === cluster && !isOtherHost(found.host, host()) ? found : undefined
+  let agreed: Agreed = agreedSchema.safeParse(facts.find(AGREED)).data ?? NOTHING_AGREED
   let unsent = facts.find(UNSENT) === true
 
   /** Readable in etcd's own listings. */
@@ -83,30 +88,11 @@ export const createMemory = (deps: { facts: FactStore; cluster: string; host: ()
       unsent = next
     },
     signers(): readonly string[] {
-      const found = facts.find(SIGNERS)
-      return Array.isArray(found) ? found.filter(text => typeof text === 'string') : []
+      const list = facts.find(SIGNERS)
+      return Array.isArray(list) ? list.filter(text => typeof text === 'string') : []
     },
     setSigners: (signers: readonly string[]): void => facts.put(SIGNERS, signers),
   }
-}
-
-const isMember = (found: unknown): found is Member =>
-  typeof found === 'object' &&
-  found !== null &&
-  'cluster' in found &&
-  'node' in found &&
-  'host' in found &&
-  'role' in found &&
-  typeof found.node === 'string' &&
-  typeof found.host === 'object' &&
-  found.host !== null
-
-/** Written by this program alone; anything else counts as nothing, and the cluster's record is taken. */
-const readAgreed = (found: unknown): Agreed => {
-  const parsed = found as Partial<Agreed> | null | undefined
-  return typeof parsed?.digest === 'string' && typeof parsed.version?.sequence === 'number'
-    ? { ...NOTHING_AGREED, ...parsed }
-    : NOTHING_AGREED
 }
 
 const LIMIT_MS = 24 * 60 * 60_000

@@ -924,8 +924,8 @@ test('a leader without a way to GitHub lets the others try; where nobody gets th
   t.true(led(b) + led(c) > 0)
   await rig.clock.advance(4 * HOUR)
   t.is(nodes.filter(node => node.role() === 'leader').length, 1)
-  const offices = led(a) + led(b) + led(c)
-  t.true(offices < 30, `${offices} changes of office in four hours`)
+  const terms = led(a) + led(b) + led(c)
+  t.true(terms < 30, `${terms} changes of leader in four hours`)
   rig.world.outage = undefined
   await rig.clock.advance(HOUR)
   t.is(nodes.filter(node => node.role() === 'leader').length, 1)

@@ -77,7 +77,7 @@ test('a leader that was stopped does not believe itself, and its fence holds not
   t.false(late.committed)
 })
 
-test('an office that was won, and whose answer never came, is known by the watch', async t => {
+test('leadership that was won, and whose answer never came, is known by the watch', async t => {
   const { clock, a } = await setUp()
   const gate = Promise.withResolvers<void>()
   const { commit } = a.client
@@ -126,23 +126,23 @@ test('an entry that somebody else put there makes nobody a leader', async t => {
   t.false(a.election.leads(), 'a value of another key is none of this one')
 })
 
-test('a leader that resigns too late does not take the office of the next one away', async t => {
+test('a leader that resigns too late does not take leadership of the next one away', async t => {
   const { clock, etcd, a, b } = await setUp()
   await a.election.stand()
   a.client.pause()
   const late = a.election.resign()
   await clock.advance(6_000)
   t.deepEqual(leading(a, b), [false, true])
-  const office = () => etcd.entries().find(({ key }) => key === KEYS.leader)?.createRevision
-  const won = office()
+  const leadership = () => etcd.entries().find(({ key }) => key === KEYS.leader)?.createRevision
+  const won = leadership()
   a.client.resume()
   await late
   await clock.advance(10)
   t.deepEqual(leading(a, b), [false, true])
-  t.is(office(), won, 'it was not taken away for a moment either')
+  t.is(leadership(), won, 'it was not taken away for a moment either')
 })
 
-test('the office of a former process of the same node is not that of the next one', async t => {
+test('leadership of a former process of the same node is not that of the next one', async t => {
   const { clock, etcd, a } = await setUp()
   const former = await etcd.client().lease(5)
   const value = codecs.holder.write(KEYS.leader, { node: 'a', what: 'leader' })
@@ -184,7 +184,7 @@ test('a leader that resigns does not lead from that moment on, whatever becomes 
   )
 })
 
-test('a leader whose office was taken away knows and says so', async t => {
+test('a leader whose leadership was taken away knows and says so', async t => {
   const { clock, etcd, a, b } = await setUp()
   await a.election.stand()
   a.mayLead = false
@@ -201,16 +201,16 @@ test('a leader whose office was taken away knows and says so', async t => {
   )
 })
 
-test('an office that is written anew stays what it was, leased and of the same birth; a former leader writes none', async t => {
+test('leadership that is written anew stays what it was, leased and of the same birth; a former leader writes none', async t => {
   const { clock, etcd, a, b } = await setUp()
   await a.election.stand()
   await clock.advance(0)
-  const office = () => etcd.entries().find(({ key }) => key === KEYS.leader)
-  const before = office()
+  const leadership = () => etcd.entries().find(({ key }) => key === KEYS.leader)
+  const before = leadership()
   await a.election.renew()
   await b.election.renew()
   await clock.advance(0)
-  const after = office()
+  const after = leadership()
   t.true(before && after && after.modRevision > before.modRevision)
   t.deepEqual([after?.lease, after?.createRevision], [a.lease.id, before?.createRevision])
   t.deepEqual(leading(a, b), [true, false])
@@ -224,10 +224,10 @@ test('an office that is written anew stays what it was, leased and of the same b
   a.mayLead = false
   etcd.delete(KEYS.leader)
   await clock.advance(0)
-  const won = office()
+  const won = leadership()
   gate.resolve()
   await late
   await clock.advance(0)
   t.deepEqual(leading(a, b), [false, true])
-  t.deepEqual(office(), won)
+  t.deepEqual(leadership(), won)
 })

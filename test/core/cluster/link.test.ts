@@ -228,7 +228,7 @@ test('what a leader answers arrives only while it leads', async t => {
   const gate = Promise.withResolvers<void>()
   a.client.delayCommits(gate.promise)
   const late = a.link.answer(ask, { kind: 'working' })
-  // Its lease goes on, and its office does not.
+  // Its lease goes on, and its leadership does not.
   etcd.delete(KEYS.leader)
   a.client.delayCommits(undefined)
   gate.resolve()
@@ -325,7 +325,7 @@ test('tokens are written, renamed and taken away in parts that one transaction o
   )
 })
 
-test('where the office ends between two parts of the tokens, the writer is told that not all were written', async t => {
+test('where leadership ends between two parts of the tokens, the writer is told that not all were written', async t => {
   const { a, etcd, clock, keysOf } = await setUp()
   const { commit } = a.client
   let parts = 0
@@ -395,7 +395,7 @@ test('a follower neither writes tokens as the leader nor takes any away', async 
   t.deepEqual([a, b].map(textsOf), [['ghs_1'], ['ghs_1']])
 })
 
-test('entry and office of a node are sealed with the first secret that every member knows, and stay leased', async t => {
+test('entry and leadership of a node are sealed with the first secret that every member knows, and stay leased', async t => {
   const clock = createFakeClock()
   const etcd = createFakeEtcd(clock)
   const next = Buffer.from('the next secret of the same cluster')
@@ -449,7 +449,7 @@ test('a member whose entry is written anew so that nobody here can open it is no
   t.deepEqual(await names(), ['a', 'b'])
 })
 
-test('a node that stops does not stand for the office that it gave up, also where that is told before etcd answers', async t => {
+test('a node that stops does not stand for leadership that it gave up, also where that is told before etcd answers', async t => {
   const { a, b, clock } = await setUp()
   const { commit } = a.client
   const answer = Promise.withResolvers<void>()
