@@ -5,16 +5,16 @@ import { userInfo } from 'node:os'
 import { createMetrics } from '../src/core/api/metrics.ts'
 import type { Backend } from '../src/core/api/context.ts'
 import { createBodyBudgets } from '../src/core/api/body.ts'
-import { createHolderTurns } from '../src/core/peers/turns.ts'
+import { createHolderTurns } from '../src/core/peers/holder.ts'
 import { createApi } from '../src/core/api/dispatcher.ts'
-import { attestPeers, createHttpServer, type Handler, listenUnix } from '../src/core/api/sockets.ts'
+import { createHttpServer, type Handler } from '../src/core/api/http-server.ts'
+import { attestPeers, listenUnix } from '../src/core/api/sockets.ts'
 import type { Policy } from '../src/protocol/profile.ts'
 import type { Engine } from '../src/core/engine.ts'
 import { createRateLimit } from '../src/core/peers/rate-limit.ts'
 import { createTokenIssuer } from '../src/core/tokens/token-issuer.ts'
 import { createClock } from '../src/service/clock.ts'
 import { createAttest } from '../src/core/peers/peer.ts'
-import { LISTENING } from '../test/support/listening.ts'
 import { callerOf, connectedRig, peerOf } from '../test/support/operations-rig.ts'
 import { quietLog } from './bench-parts.ts'
 
@@ -77,5 +77,5 @@ const handler: Handler = createApi({
   log: quietLog,
   version: '0.0.0',
 })
-await listenUnix(server, { path, mode: 0o600 }, LISTENING)
+await listenUnix(server, { path, mode: 0o600 })
 process.stdout.write('ready\n')

@@ -16,7 +16,6 @@ import { scopeKey } from '../src/protocol/scope.ts'
 import { Secret } from '../src/protocol/secret.ts'
 import { parseConfig } from '../src/service/config.ts'
 import { openStore } from '../src/core/store/database.ts'
-import { LISTENING } from './support/listening.ts'
 import { type Appliance, createAppliance, PROFILE } from './support/appliance.ts'
 import { failureOf } from './support/fakes.ts'
 import { callerOf, connectedRig, ORG, peerOf } from './support/operations-rig.ts'
@@ -164,7 +163,7 @@ test.serial(
     let born = 0
     // Told as soon as it is bound, ahead of whoever waits for the promise.
     server.prependListener('listening', () => (born = statSync(path).mode & 0o777))
-    await listenUnix(server, { path, mode: 0o660 }, LISTENING)
+    await listenUnix(server, { path, mode: 0o660 })
     t.is(born, 0o660)
     t.is(process.umask(), 0, 'and the umask is as it was')
   },

@@ -6,21 +6,13 @@ import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { createBodyBudgets } from './api/body.ts'
-import { createHolderTurns } from './peers/turns.ts'
+import { createHolderTurns } from './peers/holder.ts'
 import { createCredentialsServer } from './api/credentials-socket.ts'
 import { createMetrics } from './api/metrics.ts'
 import type { Backend } from './api/context.ts'
 import { createApi } from './api/dispatcher.ts'
-import {
-  attestPeers,
-  closeServer,
-  createHttpServer,
-  type Handler,
-  type Listening,
-  listenUnix,
-  stopListening,
-  type UnixAddress,
-} from './api/sockets.ts'
+import { attestPeers, closeServer, listenUnix, stopListening, type UnixAddress } from './api/sockets.ts'
+import { createHttpServer, type Handler } from './api/http-server.ts'
 import { loadUsableConfig } from './config-check.ts'
 import { SLOWED_MS } from '../service/allowance.ts'
 import type { Host } from '../protocol/connection.ts'
@@ -35,19 +27,11 @@ import { createRateLimit } from './peers/rate-limit.ts'
 import { createClock, type Timer } from '../service/clock.ts'
 import type { Config, Surroundings } from '../service/config.ts'
 import { describeFinding, doubtsIn, type Finding } from '../service/config-findings.ts'
-import {
-  duplicate,
-  findGroup,
-  findUser,
-  hasHungUp,
-  peerCredentials,
-  peerName,
-  setNonDumpable,
-} from '../service/libc.ts'
+import { findGroup, findUser, hasHungUp, peerCredentials, peerName, setNonDumpable } from '../service/libc.ts'
 import { lockStateFolder } from '../service/lock.ts'
 import { createLog, type Log, type LogLevel } from '../service/log.ts'
 import { createOutbound } from './outbound/outbound.ts'
-import { createAttest } from './peers/peer.ts'
+import { createAttest, fdOf } from './peers/peer.ts'
 import {
   activatedSockets,
   createNotifier,
@@ -140,7 +124,6 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     readIdentities,
     check,
     activated,
-    listening,
     clock,
     log,
   })
@@ -204,7 +187,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     const fd = activated.get(socket)
     const address: UnixAddress =
       fd === undefined ? { path: join(config.paths.runtime, `${socket}.sock`), mode } : { fd }
-    await listenUnix(server, address, listening)
+    await listenUnix(server, address)
     servers.push(server)
   }
 
@@ -222,7 +205,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
       log,
     })
     const path = join(config.paths.runtime, 'credentials.sock')
-    await listenUnix(server, fd === undefined ? { path, mode: CREDENTIALS_SOCKET_MODE } : { fd }, listening)
+    await listenUnix(server, fd === undefined ? { path, mode: CREDENTIALS_SOCKET_MODE } : { fd })
     credentials = { close: () => stopListening(server) }
   }
 
@@ -342,16 +325,4 @@ export const surroundingsOf = (): Surroundings => ({
   findGroup,
 })
 
-const listening: Listening = {
-  ownerOf: accepted => `process ${peerCredentials(fdOf(accepted)).pid}`,
-  duplicate: server => duplicate(fdOf(server)),
-}
-
 const isGone = (socket: Socket): boolean => hasHungUp(fdOf(socket))
-
-/** Of a socket or a server: Node has no call for it. */
-const fdOf = (socket: object): number => {
-  const handle: unknown = Reflect.get(socket, '_handle')
-  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
-  return typeof fd === 'number' ? fd : -1
-}

@@ -1,17 +1,9 @@
 // Serves the settings page: binds its address, and loads its code with the first request, as the page is opened a few times in the life of an appliance.
 
 import type { Server } from 'node:http'
-import {
-  attestPeers,
-  createHttpServer,
-  type Handler,
-  LIMITS,
-  limitConnections,
-  type Listening,
-  listenUnix,
-  NOBODY,
-} from './api/sockets.ts'
-import type { HolderTurns } from './peers/turns.ts'
+import { attestPeers, LIMITS, limitConnections, listenUnix, NOBODY } from './api/sockets.ts'
+import { createHttpServer, type Handler } from './api/http-server.ts'
+import type { HolderTurns } from './peers/holder.ts'
 import { fullLevel, take } from '../service/allowance.ts'
 import { Failure } from '../protocol/errors.ts'
 import type { Peer } from '../protocol/profile.ts'
@@ -53,7 +45,6 @@ export const createSettingsPage = (deps: {
   check: WebDeps['check']
   /** What the service manager passed, if it passed any sockets at all. */
   activated: ReadonlyMap<string, number>
-  listening: Listening
   clock: Clock
   log: Log
 }): SettingsPage => {
@@ -120,11 +111,7 @@ export const createSettingsPage = (deps: {
       const wanted = 'path' in listen ? listen.path : `${listen.host}:${listen.port}`
       try {
         if ('path' in listen)
-          await listenUnix(
-            server,
-            fd === undefined ? { path: listen.path, mode: WEB_SOCKET_MODE } : { fd },
-            deps.listening,
-          )
+          await listenUnix(server, fd === undefined ? { path: listen.path, mode: WEB_SOCKET_MODE } : { fd })
         else await listenTcp(server, fd === undefined ? listen : { fd })
       } catch (cause) {
         const failure =

@@ -8,12 +8,13 @@ import test, { type ExecutionContext } from 'ava'
 import { closeServer } from '../../src/core/api/sockets.ts'
 import type { Peer } from '../../src/protocol/profile.ts'
 import { Secret } from '../../src/protocol/secret.ts'
-import { createHolderTurns } from '../../src/core/peers/turns.ts'
+import { createHolderTurns } from '../../src/core/peers/holder.ts'
 import { createClock } from '../../src/service/clock.ts'
 import { createSettingsPage } from '../../src/core/settings-page.ts'
 import { failureOf, START_MS, thrownBy } from '../support/fakes.ts'
 import { engineStateOf } from '../support/engine-state-rig.ts'
-import { LISTENING } from '../support/listening.ts'
+import { fdOf } from '../../src/core/peers/peer.ts'
+import { duplicate } from '../../src/service/libc.ts'
 import { peerOf } from '../support/operations-rig.ts'
 import { freePort } from '../support/ports.ts'
 import { CHECKED } from '../support/web-rig.ts'
@@ -36,7 +37,6 @@ const pageOf = (t: ExecutionContext, toml: string, activated = new Map<string, n
       return CHECKED
     },
     activated,
-    listening: LISTENING,
     clock: rig.clock,
     log: rig.log,
   })
@@ -217,7 +217,7 @@ test('where the service manager passed the other sockets, the daemon goes on wit
 test('a socket that was passed is the one, and another place than the configuration names is told', async t => {
   for (const isElsewhere of [true, false]) {
     const { server, port } = await occupy(t)
-    const fd = LISTENING.duplicate(server)
+    const fd = duplicate(fdOf(server))
     const named = isElsewhere ? await freePort() : port
     const { listen, log } = pageOf(t, `[web]\nlisten = "127.0.0.1:${named}"\n`, new Map([['web', fd]]))
     await listen()

@@ -98,7 +98,7 @@ export const SOCKETS: readonly Mutant[] = [
     test: 'core/api/sockets.test.ts',
   },
   {
-    file: 'core/api/sockets.ts',
+    file: 'core/api/http-server.ts',
     what: 'a silent connection stays for ever',
     find: '  server.timeout = times.silenceMs\n',
     put: '',
@@ -106,7 +106,7 @@ export const SOCKETS: readonly Mutant[] = [
     slow: true,
   },
   {
-    file: 'core/api/sockets.ts',
+    file: 'core/api/http-server.ts',
     what: 'a request that never ends is waited for',
     find: '      requestTimeout: times.requestMs,\n',
     put: '      requestTimeout: 0,\n',
@@ -114,7 +114,7 @@ export const SOCKETS: readonly Mutant[] = [
     slow: true,
   },
   {
-    file: 'core/api/sockets.ts',
+    file: 'core/api/http-server.ts',
     what: 'a head that never ends is waited for',
     find: '      headersTimeout: times.headersMs,\n',
     put: '      headersTimeout: 0,\n',
@@ -322,21 +322,21 @@ export const SOCKETS: readonly Mutant[] = [
     test: 'core/api/dispatcher.test.ts',
   },
   {
-    file: 'core/api/pipelining.ts',
+    file: 'core/api/http-server.ts',
     what: 'a connection that was read no further is never read again',
     find: 'if (line.held && !hasEnough(line)) letGo(line)',
     put: 'if (line.held && line.waiting.length < 0) letGo(line)',
-    test: 'core/api/pipelining.test.ts',
+    test: 'core/api/http-server.test.ts',
   },
   {
-    file: 'core/api/connections.ts',
+    file: 'core/api/sockets.ts',
     what: 'a connection with a request under way is closed before an idle one',
     find: 'one.usedAt < other.usedAt : isBusy(other)',
     put: 'one.usedAt < other.usedAt : isBusy(one)',
     test: 'core/api/connections.test.ts',
   },
   {
-    file: 'core/api/connections.ts',
+    file: 'core/api/sockets.ts',
     what: 'connections of a uid are counted, and never counted down',
     find: '    countUid(group.holder, -1)\n',
     put: '',

@@ -10,8 +10,7 @@ import type { Config, Sink } from '../../service/config.ts'
 import type { Log } from '../../service/log.ts'
 import { holderOf } from '../peers/holder.ts'
 import type { Attest, Attested } from '../peers/peer.ts'
-import { createConnections, type Limits } from './connections.ts'
-import { NOBODY } from './sockets.ts'
+import { createConnections, type Limits, NOBODY } from './sockets.ts'
 
 export type CredentialsDeps = {
   readonly attest: Attest

@@ -14,7 +14,8 @@ import { hasBody, readJson, readText, sendJson, sendText } from './body.ts'
 import type { Api, Exchange } from './context.ts'
 import { passOn } from './gateway.ts'
 import { answerGit, type Call, createHandlers, type HandledName, isRootOrDaemon } from './handlers.ts'
-import { type Handler, NOBODY } from './sockets.ts'
+import type { Handler } from './http-server.ts'
+import { NOBODY } from './sockets.ts'
 
 type Serve = (exchange: Exchange, caller: Caller) => Promise<void>
 

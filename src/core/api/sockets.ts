@@ -2,32 +2,15 @@
 
 import { once } from 'node:events'
 import { chmodSync, lstatSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { connect, Server as NetServer, type Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
-import { SLOWED_MS } from '../../service/allowance.ts'
 import { Failure, toProblem } from '../../protocol/errors.ts'
 import { type Holder, holderOf } from '../peers/holder.ts'
 import type { Peer } from '../../protocol/profile.ts'
-import type { Attest, Attested } from '../peers/peer.ts'
-import { createConnections, type Limits, type Place } from './connections.ts'
-import { createPipelines, type Handler } from './pipelining.ts'
+import { type Attest, type Attested, fdOf } from '../peers/peer.ts'
+import type { Clock } from '../../service/clock.ts'
+import { duplicate, peerCredentials } from '../../service/libc.ts'
 
-export type { Handler } from './pipelining.ts'
-
-/** What a slow or silent client can hold: a connection, for this long, and nothing else. */
-export const TIMES = {
-  headersMs: 10_000,
-  requestMs: 30_000,
-  idleMs: 60_000,
-  /** Nothing that is answered here is silent for so long; event streams have their ping. */
-  silenceMs: 120_000,
-  /** How often these are looked at: Node's own 30 s would let silent clients stay three times as long. */
-  checkMs: 5_000,
-}
-const MAX_HEADER_BYTES = 16_384
-/** A header of three bytes takes a hundred once it is parsed. */
-const MAX_HEADERS = 100
 /** One that is idle takes some 25 KB. */
 export const LIMITS: Limits = { all: 2_048, ofHolder: 768, ofUid: 1_024 }
 /** A burst of callers waits its turn; with Node's own 511 the kernel turns the rest of it away. */
@@ -37,95 +20,11 @@ const BACKLOG = 4_096
  * seconds.
  */
 const LISTENERS = 4
-/** Who sent what is no request has a moment to read the answer. */
-const LINGER_MS = 500
 /** The kernel takes no longer path for a unix socket. */
 const MAX_PATH_BYTES = 107
 
-/** An HTTP server without an address yet. */
-export const createHttpServer = (handler: Handler, after: After, times = TIMES): Server => {
-  const pipelines = createPipelines(handler)
-  const server = createServer(
-    {
-      headersTimeout: times.headersMs,
-      requestTimeout: times.requestMs,
-      keepAliveTimeout: times.idleMs,
-      connectionsCheckingInterval: times.checkMs,
-      maxHeaderSize: MAX_HEADER_BYTES,
-    },
-    (incoming, outgoing) => {
-      // Whatever is written after its end, or after the caller's: that answer is over, and the process is not.
-      outgoing.on('error', giveUp)
-      closeAfterUpgrade(incoming, outgoing)
-      pipelines.handle(incoming, outgoing)
-    },
-  )
-  server.on('connection', pipelines.open)
-  server.timeout = times.silenceMs
-  server.maxHeadersCount = MAX_HEADERS
-  // Node puts "100 Continue" behind the head of an answer that still waits for the one before it: there, it is left out.
-  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    if (outgoing.socket) outgoing.writeContinue()
-    server.emit('request', incoming, outgoing)
-  })
-  server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    closeAfterUpgrade(incoming, outgoing)
-    outgoing.writeHead(417).end()
-  })
-  server.on('clientError', (error: Error & { code?: string }, socket) => {
-    if (error.code === TIMED_OUT && pipelines.isHeld(socket)) return
-    refuse(error, socket, after)
-  })
-  return server
-}
-
-/**
- * Node answers a request that asks for another protocol, and drops the bytes that were received behind it. The requests in them are never
- * answered, so the connection ends, which tells the client.
- */
-const closeAfterUpgrade = ({ headers }: IncomingMessage, outgoing: ServerResponse): void => {
-  if (headers.upgrade !== undefined) outgoing.shouldKeepAlive = false
-}
-
-function giveUp(this: ServerResponse): void {
-  this.destroy()
-}
-
-type After = (ms: number, task: () => void) => { cancel(): void }
-
 /** Runs the task after a moment, and few in one turn of the event loop: many that were refused together would hold up the others. */
 export type Slowly = (task: () => void) => { cancel(): void }
-
-/**
- * What is no request ends with a status that can be read: closed at once, with something unread, it would look like a reset. A socket
- * that is not read any more does not show that the client hung up, so it is closed a little later in any case.
- */
-const refuse = (error: Error & { code?: string }, socket: Duplex, after: After): void => {
-  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
-  const status = STATUS_OF[error.code ?? ''] ?? '400 Bad Request'
-  const answer = `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`
-  // A client that ended within a request sends nothing more, and has mostly gone: kept, it would only take memory.
-  const waitMs = error.code === ENDED ? 0 : SLOWED_MS
-  const timers = [after(waitMs + LINGER_MS, () => socket.destroy())]
-  if (waitMs === 0) socket.end(answer)
-  else {
-    socket.pause()
-    timers.push(after(waitMs, () => socket.end(answer)))
-  }
-  // For as long as they run they keep all that hangs on the connection.
-  socket.once('close', () => {
-    for (const timer of timers) timer.cancel()
-  })
-}
-
-const ENDED = 'HPE_INVALID_EOF_STATE'
-const TIMED_OUT = 'ERR_HTTP_REQUEST_TIMEOUT'
-
-const STATUS_OF: Readonly<Record<string, string>> = {
-  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
-  [TIMED_OUT]: '408 Request Timeout',
-}
 
 /** Who is behind each connection, attested when it is accepted. */
 export type Peers = {
@@ -278,22 +177,121 @@ const answerOf = (failure: Failure): Buffer => {
   return bytes
 }
 
+export type Limits = {
+  readonly all: number
+  readonly ofHolder: number
+  /** Over all units of one uid. */
+  readonly ofUid: number
+}
+
+/** What can be closed: a socket. */
+export type Closable = { destroy(): unknown }
+/** The answer to the last request of a connection. */
+export type Answering = { readonly writableEnded: boolean }
+
+export type Place = {
+  /** For each request: the connection is in use now, and busy until the answer has ended. */
+  use(answering: Answering): void
+  /** The connection is closed. Idempotent. */
+  leave(): void
+}
+
+type Taken = { readonly connection: Closable; readonly group: Group; usedAt: number; answering: Answering | undefined }
+type Group = { readonly holder: Holder; readonly taken: Set<Taken> }
+
+/** Who has how many connections of one server: no holder more than its share, and a newcomer is served although others came first. */
+export const createConnections = (limits: Limits) => {
+  const groups = new Map<string, Group>()
+  const uids = new Map<number, number>()
+  let size = 0
+  /** Counts requests: who has the lowest number has been idle for longest. */
+  let uses = 0
+
+  const countUid = ({ uid }: Holder, change: 1 | -1): void => {
+    if (uid === undefined) return
+    const now = (uids.get(uid) ?? 0) + change
+    if (now > 0) uids.set(uid, now)
+    else uids.delete(uid)
+  }
+  /** What a holder is judged by: a uid that takes several units is as large as all of them together. */
+  const weightOf = ({ holder: { uid }, taken }: Group): number =>
+    uid === undefined ? taken.size : (uids.get(uid) ?? 0)
+
+  const leave = (one: Taken): void => {
+    const { group } = one
+    if (!group.taken.delete(one)) return
+    size -= 1
+    countUid(group.holder, -1)
+    if (group.taken.size === 0) groups.delete(group.holder.name)
+  }
+  const closeIdlest = (group: Group | undefined): void => {
+    let idlest: Taken | undefined
+    for (const one of group?.taken ?? []) if (!idlest || isIdler(one, idlest)) idlest = one
+    if (!idlest) return
+    leave(idlest)
+    idlest.connection.destroy()
+  }
+  const largest = (among: (group: Group) => boolean): Group | undefined => {
+    let found: Group | undefined
+    let weight = 0
+    for (const group of groups.values()) {
+      if (!among(group)) continue
+      const own = weightOf(group)
+      if (found && (own < weight || (own === weight && group.taken.size <= found.taken.size))) continue
+      found = group
+      weight = own
+    }
+    return found
+  }
+  const makeRoom = ({ name, uid }: Holder): void => {
+    const own = groups.get(name)
+    if (own && own.taken.size >= limits.ofHolder) closeIdlest(own)
+    else if (uid !== undefined && (uids.get(uid) ?? 0) >= limits.ofUid)
+      closeIdlest(largest(({ holder }) => holder.uid === uid))
+    else if (size >= limits.all) closeIdlest(largest(() => true))
+  }
+
+  return {
+    /**
+     * Counts one more. Where its holder, its uid or all have as many as they may, the idlest connection is closed: that of the same
+     * holder, of the uid's largest holder, of the largest holder of all. One with a request under way is closed only where all have one.
+     */
+    enter(connection: Closable, holder: Holder): Place {
+      makeRoom(holder)
+      const group = groups.get(holder.name) ?? { holder, taken: new Set() }
+      groups.set(holder.name, group)
+      const one: Taken = { connection, group, usedAt: ++uses, answering: undefined }
+      group.taken.add(one)
+      size += 1
+      countUid(holder, 1)
+      return {
+        use(answering) {
+          one.usedAt = ++uses
+          one.answering = answering
+        },
+        leave: () => leave(one),
+      }
+    },
+    get size(): number {
+      return size
+    },
+  }
+}
+
+const isBusy = ({ answering }: Taken): boolean => answering !== undefined && !answering.writableEnded
+
+const isIdler = (one: Taken, other: Taken): boolean =>
+  isBusy(one) === isBusy(other) ? one.usedAt < other.usedAt : isBusy(other)
+
 /** Where a server listens: a path of our own, or a socket that the service manager made and keeps. */
 export type UnixAddress = { readonly path: string; readonly mode: number } | { readonly fd: number }
 
-export type Listening = {
-  /** Names the process behind a socket. */
-  readonly ownerOf: (socket: Socket) => string
-  /** Another descriptor of the socket on which a server listens. */
-  readonly duplicate: (server: NetServer) => number
-}
-
 /** Throws `socket-in-use` where a live process owns the path; a dead one's socket is replaced. `configuration` for a path that is too long. */
-export const listenUnix = async (server: NetServer, address: UnixAddress, deps: Listening): Promise<void> => {
+export const listenUnix = async (server: NetServer, address: UnixAddress): Promise<void> => {
   if (!('fd' in address)) {
     if (Buffer.byteLength(address.path) > MAX_PATH_BYTES)
       throw new Failure('configuration', `[paths] runtime: ${address.path} is longer than ${MAX_PATH_BYTES} bytes`)
-    await removeStale(address.path, deps.ownerOf)
+    await removeStale(address.path)
   }
   // bind(2) takes the mode from the umask: there is no moment in which the socket has another one.
   const umask = 'fd' in address ? undefined : process.umask(0o777 & ~address.mode)
@@ -308,7 +306,7 @@ export const listenUnix = async (server: NetServer, address: UnixAddress, deps: 
   await listening.promise
   server.off('error', listening.reject)
   if (!('fd' in address)) chmodSync(address.path, address.mode)
-  const beside = await listenWith(server, deps)
+  const beside = await listenWith(server)
   helpers.set(server, beside)
   server.once('close', () => {
     for (const helper of beside) helper.close()
@@ -318,24 +316,24 @@ export const listenUnix = async (server: NetServer, address: UnixAddress, deps: 
 /** Those that listen beside a server, and pass on to it what connects to them. */
 const helpers = new WeakMap<NetServer, readonly NetServer[]>()
 
-const listenWith = (server: NetServer, { duplicate }: Listening): Promise<readonly NetServer[]> => {
+const listenWith = (server: NetServer): Promise<readonly NetServer[]> => {
   const listen = async (): Promise<NetServer> => {
     const helper = new NetServer({ allowHalfOpen: true }, socket => server.emit('connection', socket))
-    helper.listen({ fd: duplicate(server) }, BACKLOG)
+    helper.listen({ fd: duplicate(fdOf(server)) }, BACKLOG)
     await once(helper, 'listening')
     return helper
   }
   return Promise.all(Array.from({ length: LISTENERS - 1 }, listen))
 }
 
-const removeStale = async (path: string, ownerOf: (socket: Socket) => string): Promise<void> => {
+const removeStale = async (path: string): Promise<void> => {
   const found = lstatSync(path, { throwIfNoEntry: false })
   if (!found) return
   if (!found.isSocket()) throw new Failure('socket-in-use', `${path} exists and is not a socket`)
   const socket = connect(path)
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   socket.once('connect', () => {
-    reject(new Failure('socket-in-use', `${path} belongs to ${ownerOf(socket)}`))
+    reject(new Failure('socket-in-use', `${path} belongs to process ${peerCredentials(fdOf(socket)).pid}`))
     socket.destroy()
   })
   socket.once('error', error => {
@@ -356,7 +354,7 @@ export const stopListening = (server: NetServer): Promise<unknown> =>
   )
 
 /** Ends a server: no new connections, requests under way finish, idle ones are closed, also those that become so. */
-export const closeServer = async (server: Server, graceMs: number, after: After): Promise<void> => {
+export const closeServer = async (server: Server, graceMs: number, after: Clock['after']): Promise<void> => {
   const closed = stopListening(server)
   server.prependListener('request', (_incoming: IncomingMessage, outgoing: ServerResponse) => {
     outgoing.shouldKeepAlive = false

@@ -1,4 +1,4 @@
-// Who is charged: connections, requests, mints, entries, streams and audit rows are counted by holder, nowhere by anything finer.
+// Who is charged, and what each may hold at once: connections, requests, mints, entries, streams and audit rows are counted by holder.
 
 import type { Peer } from '../../protocol/profile.ts'
 
@@ -68,5 +68,63 @@ export const createBudget = (limits: BudgetLimits & { costOf?(amount: number): n
         taken = 0
       },
     }
+  }
+}
+
+/** Some 300 us. A turn costs 10 us itself, so a holder that is alone loses little. What costs more is paid for in the turns after it. */
+const SHARE = 4
+
+type Share = { used: number; readonly waiting: { task: () => void; cost: number }[] }
+
+export type HolderTurns = ReturnType<typeof createHolderTurns>
+
+/**
+ * Who is served when; one for all servers. In each turn of the event loop no holder has more than a few requests: a caller that asks
+ * over a thousand connections waits behind its own requests.
+ */
+export const createHolderTurns = () => {
+  /** Of those who were served in this turn, or wait for a later one. */
+  const shares = new Map<string, Share>()
+  let begun = false
+
+  const begin = (): void => {
+    if (begun) return
+    begun = true
+    setImmediate(nextTurn)
+  }
+  const nextTurn = (): void => {
+    begun = false
+    for (const [holder, share] of shares) {
+      share.used = Math.max(0, share.used - SHARE)
+      if (share.used === 0 && share.waiting.length === 0) shares.delete(holder)
+    }
+    if (shares.size === 0) return
+    begin()
+    for (const share of shares.values()) serve(share)
+  }
+  const serve = (share: Share): void => {
+    while (share.used < SHARE) {
+      const next = share.waiting.shift()
+      if (!next) return
+      share.used += next.cost
+      next.task()
+    }
+  }
+
+  return {
+    /**
+     * Runs the task at once where the holder has its share of this turn left, else in a later one, after what the holder asked for before.
+     * `cost`: 1 for a token in the cache. The task never throws.
+     */
+    take(holder: string, task: () => void, cost = 1): void {
+      const share = shares.get(holder) ?? { used: 0, waiting: [] }
+      shares.set(holder, share)
+      begin()
+      if (share.used >= SHARE || share.waiting.length > 0) share.waiting.push({ task, cost })
+      else {
+        share.used += cost
+        task()
+      }
+    },
   }
 }

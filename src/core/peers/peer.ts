@@ -31,7 +31,8 @@ export type AttestDeps = {
 export const createAttest =
   (deps: AttestDeps): Attest =>
   socket => {
-    const fd = descriptorOf(socket)
+    const fd = fdOf(socket)
+    if (fd < 0) throw new Failure('peer-gone', 'the connection is closed already')
     const acceptedMs = (deps.bootTimeMs ?? bootTimeMs)()
     const { credentials, groups, pidfd } = ask(fd, deps.peerPidFd ?? peerPidFd)
     const life = pidfd === undefined ? watchStartTime(credentials.pid, acceptedMs) : watchPidFd(pidfd)
@@ -183,9 +184,9 @@ const readProc = (pid: number, file: 'stat' | 'status' | 'cgroup'): string | und
   }
 }
 
-const descriptorOf = (socket: Socket): number => {
+/** The descriptor of a socket or a server, for which Node has no call; -1 once it is closed. */
+export const fdOf = (socket: object): number => {
   const handle: unknown = Reflect.get(socket, '_handle')
   const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
-  if (typeof fd !== 'number' || fd < 0) throw new Failure('peer-gone', 'the connection is closed already')
-  return fd
+  return typeof fd === 'number' ? fd : -1
 }

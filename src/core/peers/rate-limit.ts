@@ -6,29 +6,7 @@ import { holderOf } from './holder.ts'
 import type { Peer } from '../../protocol/profile.ts'
 import type { Clock } from '../../service/clock.ts'
 
-export type RateLimit = {
-  /**
-   * For each request on token.sock. Throws `rate-limited` where the holder has used up its share while others ask as well: it may
-   * use any capacity that others leave idle. `cost`: 1 for a token in the cache.
-   */
-  takeAnswer(peer: Peer, cost?: number): void
-  /**
-   * For each connection to token.sock, like `takeAnswer`: `rate-limited` where it is refused, made once and not for each. Processes that
-   * ended before they were attested have a share together.
-   */
-  takeConnection(peer: Peer | undefined): Failure | undefined
-  /**
-   * Where a connection of this process was refused a moment ago, and its holder's share is used up. The pid may be that of another process
-   * of this uid since: it is refused, too, for the rest of that moment. `of` is called only where somebody was refused.
-   */
-  findRefusal(of: () => Pick<Peer, 'pid' | 'uid'>): Failure | undefined
-  /** For each request that GitHub may have to be asked for. Throws `rate-limited`. */
-  takeMint(peer: Peer): void
-  /** For each piece of a gateway body, in both directions. Returns the milliseconds to wait before reading the next: 0 while no other holder asks. */
-  takeBytes(peer: Peer, bytes: number): number
-  /** For a look at the daemon's health by the service manager. False where this share, which all of them have together, is used up. */
-  takeProbe(): boolean
-}
+export type RateLimit = ReturnType<typeof createRateLimit>
 
 /** A job that asks once a second for each of 500 repositories is within it. */
 export const ANSWERS: Allowance = { perSecond: 500, burst: 2_000 }
@@ -53,8 +31,7 @@ type Account = Readonly<Record<(typeof LEVELS)[number], Level>> & { readonly nam
 /** Its own, and that of its uid where units of it share one. */
 type Accounts = { readonly own: Account; readonly ofUid: Account | undefined }
 
-export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): RateLimit => {
-  const { clock } = deps
+export const createRateLimit = ({ clock }: { clock: Pick<Clock, 'monotonic'> }) => {
   const accounts = new Map<string, Account>()
   /** A connection's peer is one object: its accounts are looked up once. */
   const known = new WeakMap<Peer, Accounts>()
@@ -125,11 +102,19 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
   }
 
   return {
-    takeAnswer(peer, cost) {
+    /**
+     * For each request on token.sock. Throws `rate-limited` where the holder has used up its share while others ask as well: it may
+     * use any capacity that others leave idle. `cost`: 1 for a token in the cache.
+     */
+    takeAnswer(peer: Peer, cost?: number): void {
       const empty = takeShared(accountsOf(peer), 'answers', cost)
       if (empty) throw refusal('requests', empty)
     },
-    takeConnection(peer) {
+    /**
+     * For each connection to token.sock, like `takeAnswer`: `rate-limited` where it is refused, made once and not for each. Processes that
+     * ended before they were attested have a share together.
+     */
+    takeConnection(peer: Peer | undefined): Failure | undefined {
       const empty = takeShared(peer ? accountsOf(peer) : ofNobody(), 'connections')
       if (!empty) return undefined
       const { burst } = empty.allowance
@@ -139,25 +124,32 @@ export const createRateLimit = (deps: { clock: Pick<Clock, 'monotonic'> }): Rate
       if (peer && peer.pid > 0 && empty === accountsOf(peer).own.connections) remember(peer, refused)
       return refused
     },
-    findRefusal(of) {
+    /**
+     * Where a connection of this process was refused a moment ago, and its holder's share is used up. The pid may be that of another process
+     * of this uid since: it is refused, too, for the rest of that moment. `of` is called only where somebody was refused.
+     */
+    findRefusal(of: () => Pick<Peer, 'pid' | 'uid'>): Failure | undefined {
       const nowMs = clock.monotonic()
       if (nowMs - refusedAtMs >= REFUSED_MS) return undefined
       const { pid, uid } = of()
       const found = refusedProcesses.get(pid)
       return found?.uid === uid && nowMs - found.atMs < REFUSED_MS ? found.refused : undefined
     },
-    takeMint(peer) {
+    /** For each request that GitHub may have to be asked for. Throws `rate-limited`. */
+    takeMint(peer: Peer): void {
       const { own, ofUid } = accountsOf(peer)
       const empty = take(own.mints, ofUid?.mints, clock.monotonic())
       if (empty) throw refusal('requests for new tokens', empty)
     },
-    takeBytes(peer, bytes) {
+    /** For each piece of a gateway body, in both directions. Returns the milliseconds to wait before reading the next: 0 while no other holder asks. */
+    takeBytes(peer: Peer, bytes: number): number {
       const { own, ofUid } = accountsOf(peer)
       const nowMs = clock.monotonic()
       if (!isContended(own.name, nowMs)) return 0
       return Math.max(owe(own.bytes, nowMs, bytes), ofUid ? owe(ofUid.bytes, nowMs, bytes) : 0)
     },
-    takeProbe: () => take(probes, undefined, clock.monotonic()) === undefined,
+    /** For a look at the daemon's health by the service manager. False where this share, which all of them have together, is used up. */
+    takeProbe: (): boolean => take(probes, undefined, clock.monotonic()) === undefined,
   }
 }
 

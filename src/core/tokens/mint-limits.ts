@@ -4,7 +4,7 @@ import { Failure } from '../../protocol/errors.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { AppLink } from '../connection/app-link.ts'
 import type { GitHubClock } from '../github/clock.ts'
-import { createHolderTurns } from '../peers/turns.ts'
+import { createHolderTurns } from '../peers/holder.ts'
 
 /** GitHub accepts 100 requests at once. */
 const AT_ONCE = 64

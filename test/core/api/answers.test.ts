@@ -8,7 +8,7 @@ import { createBodyBudgets } from '../../../src/core/api/body.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import type { Engine } from '../../../src/core/engine.ts'
 import { ANSWERS } from '../../../src/core/peers/rate-limit.ts'
-import type { HolderTurns } from '../../../src/core/peers/turns.ts'
+import type { HolderTurns } from '../../../src/core/peers/holder.ts'
 import { type ApiRigOptions, createApiRig } from '../../support/api-rig.ts'
 import { peerOf } from '../../support/operations-rig.ts'
 

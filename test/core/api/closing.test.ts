@@ -6,9 +6,9 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { closeServer, createHttpServer, type Handler, listenUnix } from '../../../src/core/api/sockets.ts'
+import { createHttpServer, type Handler } from '../../../src/core/api/http-server.ts'
+import { closeServer, listenUnix } from '../../../src/core/api/sockets.ts'
 import { createClock } from '../../../src/service/clock.ts'
-import { LISTENING } from '../../support/listening.ts'
 import { createFakeClock } from '../../support/fakes.ts'
 
 const { after } = createClock()
@@ -98,7 +98,7 @@ test('connections are taken several in a turn of the event loop, and after the c
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const path = join(folder, 'x.sock')
   const server = createHttpServer((_incoming, outgoing) => void outgoing.end('answer'), after)
-  await listenUnix(server, { path, mode: 0o600 }, LISTENING)
+  await listenUnix(server, { path, mode: 0o600 })
   let taken = 0
   server.on('connection', () => void (taken += 1))
   const clients = Array.from({ length: 1_000 }, () => connect(path))

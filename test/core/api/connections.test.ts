@@ -2,7 +2,7 @@
 
 import fc from 'fast-check'
 import test from 'ava'
-import { createConnections, type Limits, type Place } from '../../../src/core/api/connections.ts'
+import { createConnections, type Limits, type Place } from '../../../src/core/api/sockets.ts'
 import type { Holder } from '../../../src/core/peers/holder.ts'
 
 const LIMITS: Limits = { all: 12, ofHolder: 4, ofUid: 6 }

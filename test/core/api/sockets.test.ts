@@ -8,11 +8,11 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { attestPeers, createHttpServer, LIMITS, listenUnix, TIMES } from '../../../src/core/api/sockets.ts'
+import { createHttpServer, TIMES } from '../../../src/core/api/http-server.ts'
+import { attestPeers, LIMITS, listenUnix } from '../../../src/core/api/sockets.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import type { Peer } from '../../../src/protocol/profile.ts'
 import { createClock } from '../../../src/service/clock.ts'
-import { LISTENING } from '../../support/listening.ts'
 import { failureOf } from '../../support/fakes.ts'
 import { peerOf } from '../../support/operations-rig.ts'
 
@@ -39,13 +39,13 @@ test('the socket of a daemon that is too busy to accept is not a stale one', asy
   const busy = spawn('python3', ['-c', BUSY, path], { stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = once(busy, 'exit')
   await once(busy.stdout, 'data')
-  const failure = await failureOf(listenUnix(createServer(), { path, mode: 0o600 }, LISTENING))
+  const failure = await failureOf(listenUnix(createServer(), { path, mode: 0o600 }))
   t.is(failure.code, 'socket-in-use')
   t.true(existsSync(path))
   busy.stdin.end()
   await ended
   const server = createServer()
-  await listenUnix(server, { path, mode: 0o600 }, LISTENING)
+  await listenUnix(server, { path, mode: 0o600 })
   t.true(server.listening, 'the dead one is replaced')
   server.close()
 })

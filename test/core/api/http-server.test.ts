@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
-import { createHttpServer, type Handler, TIMES } from '../../../src/core/api/sockets.ts'
+import { createHttpServer, type Handler, TIMES } from '../../../src/core/api/http-server.ts'
 import { createApiRig } from '../../support/api-rig.ts'
 
 const answer = ({ url }: IncomingMessage, outgoing: ServerResponse): void => {

@@ -1,11 +1,28 @@
-// Pipelining: the requests of one connection are served in turn, and of what it has sent only a few requests are parsed before that.
+// The HTTP server of every socket and of the page: how long and how much a client may hold, and how many of its requests are parsed at once.
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { SLOWED_MS } from '../../service/allowance.ts'
+import type { Clock } from '../../service/clock.ts'
 
 export type Handler = (incoming: IncomingMessage, outgoing: ServerResponse) => void
 
+/** What a slow or silent client can hold: a connection, for this long, and nothing else. */
+export const TIMES = {
+  headersMs: 10_000,
+  requestMs: 30_000,
+  idleMs: 60_000,
+  /** Nothing that is answered here is silent for so long; event streams have their ping. */
+  silenceMs: 120_000,
+  /** How often these are looked at: Node's own 30 s would let silent clients stay three times as long. */
+  checkMs: 5_000,
+}
+const MAX_HEADER_BYTES = 16_384
+/** A header of three bytes takes a hundred once it is parsed. */
+const MAX_HEADERS = 100
+/** Who sent what is no request has a moment to read the answer. */
+const LINGER_MS = 500
 /** Node parses at once what it has read, 64 KB: some hundreds of requests, which take milliseconds and a megabyte. */
 const PIECE_BYTES = 1_024
 /** Within a body there are no requests but behind its end. */
@@ -17,6 +34,86 @@ const CROWD = 2_048
 const SMALL_PIECE_BYTES = 128
 /** Of all connections of a server together, not parsed yet. Beyond it, one that has more than a piece of its own is closed. */
 const MOST_UNPARSED_BYTES = 2 ** 23
+
+/** An HTTP server without an address yet. */
+export const createHttpServer = (handler: Handler, after: Clock['after'], times = TIMES): Server => {
+  const pipelines = createPipelines(handler)
+  const server = createServer(
+    {
+      headersTimeout: times.headersMs,
+      requestTimeout: times.requestMs,
+      keepAliveTimeout: times.idleMs,
+      connectionsCheckingInterval: times.checkMs,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    },
+    (incoming, outgoing) => {
+      // Whatever is written after its end, or after the caller's: that answer is over, and the process is not.
+      outgoing.on('error', giveUp)
+      closeAfterUpgrade(incoming, outgoing)
+      pipelines.handle(incoming, outgoing)
+    },
+  )
+  server.on('connection', pipelines.open)
+  server.timeout = times.silenceMs
+  server.maxHeadersCount = MAX_HEADERS
+  // Node puts "100 Continue" behind the head of an answer that still waits for the one before it: there, it is left out.
+  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    if (outgoing.socket) outgoing.writeContinue()
+    server.emit('request', incoming, outgoing)
+  })
+  server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    closeAfterUpgrade(incoming, outgoing)
+    outgoing.writeHead(417).end()
+  })
+  server.on('clientError', (error: Error & { code?: string }, socket) => {
+    if (error.code === TIMED_OUT && pipelines.isHeld(socket)) return
+    refuse(error, socket, after)
+  })
+  return server
+}
+
+/**
+ * Node answers a request that asks for another protocol, and drops the bytes that were received behind it. The requests in them are never
+ * answered, so the connection ends, which tells the client.
+ */
+const closeAfterUpgrade = ({ headers }: IncomingMessage, outgoing: ServerResponse): void => {
+  if (headers.upgrade !== undefined) outgoing.shouldKeepAlive = false
+}
+
+function giveUp(this: ServerResponse): void {
+  this.destroy()
+}
+
+/**
+ * What is no request ends with a status that can be read: closed at once, with something unread, it would look like a reset. A socket
+ * that is not read any more does not show that the client hung up, so it is closed a little later in any case.
+ */
+const refuse = (error: Error & { code?: string }, socket: Duplex, after: Clock['after']): void => {
+  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
+  const status = STATUS_OF[error.code ?? ''] ?? '400 Bad Request'
+  const answer = `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`
+  // A client that ended within a request sends nothing more, and has mostly gone: kept, it would only take memory.
+  const waitMs = error.code === ENDED ? 0 : SLOWED_MS
+  const timers = [after(waitMs + LINGER_MS, () => socket.destroy())]
+  if (waitMs === 0) socket.end(answer)
+  else {
+    socket.pause()
+    timers.push(after(waitMs, () => socket.end(answer)))
+  }
+  // For as long as they run they keep all that hangs on the connection.
+  socket.once('close', () => {
+    for (const timer of timers) timer.cancel()
+  })
+}
+
+const ENDED = 'HPE_INVALID_EOF_STATE'
+const TIMED_OUT = 'ERR_HTTP_REQUEST_TIMEOUT'
+
+const STATUS_OF: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
+  [TIMED_OUT]: '408 Request Timeout',
+}
 
 type Line = {
   readonly socket: Socket
@@ -32,16 +129,8 @@ type Line = {
   held: boolean
 }
 
-export type Pipelines = {
-  /** In place of the handler. */
-  readonly handle: Handler
-  /** Before Node has received anything on it. */
-  open(socket: Socket): void
-  /** Whether it waits for answers of its own: that what it sends is not complete is not its fault. */
-  isHeld(socket: Duplex): boolean
-}
-
-export const createPipelines = (handler: Handler): Pipelines => {
+/** The requests of one connection are served in turn, and of what it has sent only a few requests are parsed before that. */
+const createPipelines = (handler: Handler) => {
   // Not weak: V8 would keep all that a closed connection has for the next large collection, and that one would be soon.
   const lines = new Map<Duplex, Line>()
   let unparsedInAll = 0
@@ -102,7 +191,8 @@ export const createPipelines = (handler: Handler): Pipelines => {
   }
 
   return {
-    handle(incoming, outgoing) {
+    /** In place of the handler. */
+    handle(incoming: IncomingMessage, outgoing: ServerResponse): void {
       const line = lines.get(incoming.socket)
       if (!line || incoming.socket.destroyed) return
       if (line.waiting.length === 0 && (line.current?.writableEnded ?? true)) begin(line, incoming, outgoing)
@@ -111,7 +201,8 @@ export const createPipelines = (handler: Handler): Pipelines => {
         waitingInAll += 1
       }
     },
-    open(socket) {
+    /** Before Node has received anything on it. */
+    open(socket: Socket): void {
       const [stop, start] = [listenerOf(socket, 'pause'), listenerOf(socket, 'resume')]
       const line: Line = {
         socket,
@@ -144,7 +235,8 @@ export const createPipelines = (handler: Handler): Pipelines => {
         lines.delete(socket)
       })
     },
-    isHeld: socket => lines.get(socket)?.held ?? false,
+    /** Whether it waits for answers of its own: that what it sends is not complete is not its fault. */
+    isHeld: (socket: Duplex): boolean => lines.get(socket)?.held ?? false,
   }
 }
 
