@@ -1,7 +1,7 @@
 // The engine: everything that works over one open store. Built by the daemon, which runs on without it while the store is closed.
 
 import { join } from 'node:path'
-import type { Host } from '../protocol/connection.ts'
+import type { Account, Host } from '../protocol/connection.ts'
 import type { Failure } from '../protocol/errors.ts'
 import { ADMIN_PROFILE, type Peer } from '../protocol/profile.ts'
 import type { Clock } from '../service/clock.ts'
@@ -17,7 +17,7 @@ import { createMetricValues } from './api/metrics.ts'
 import { createAuditLog } from './audit/audit.ts'
 import { createAuditArchive } from './audit/audit-archive.ts'
 import { type AuditStore, openAudit } from './audit/audit-store.ts'
-import { createAuditWriter, nameOf } from './audit/audit-writer.ts'
+import { type AuditWriter, createAuditWriter, nameOf } from './audit/audit-writer.ts'
 import type { Events } from './audit/events.ts'
 import { createAppLink } from './connection/app-link.ts'
 import { type ConnectionState, createConnectionState, quarantineIfMoved } from './connection/connection-state.ts'
@@ -26,12 +26,13 @@ import { createDrift } from './connection/drift.ts'
 import { createEnable } from './connection/enable.ts'
 import { createFeatures } from './connection/features.ts'
 import { createKeys } from './connection/keys.ts'
+import type { Membership } from './connection/membership.ts'
 import { createEngineMembership } from './engine-membership.ts'
-import { readPrivateKey } from './github/app-key.ts'
+import { type AppKey, readPrivateKey } from './github/app-key.ts'
 import { createForms } from './github/app-manifest.ts'
 import { createCallTally } from './github/calls.ts'
-import { createGitHubClock } from './github/clock.ts'
-import { createGitHub } from './github/github.ts'
+import { createGitHubClock, type GitHubClock } from './github/clock.ts'
+import { createGitHub, type GitHub } from './github/github.ts'
 import type { Outbound } from './outbound/outbound.ts'
 import { findProcess } from './peers/peer.ts'
 import { createRateLimit } from './peers/rate-limit.ts'
@@ -39,7 +40,7 @@ import { createExplain, type Directory } from './policy/explain.ts'
 import { openBundle, readHeader, writeBundle } from './snapshot/bundle.ts'
 import { createRecovery } from './snapshot/recovery.ts'
 import { createSigner, readSigner } from './snapshot/signing.ts'
-import { createSnapshots, snapshotSettings } from './snapshot/snapshots.ts'
+import { createSnapshots, type Snapshots, snapshotSettings } from './snapshot/snapshots.ts'
 import { waitingBundleAt } from './snapshot/waiting-bundle.ts'
 import { createStatusReport } from './status.ts'
 import { openStore, type Store } from './store/database.ts'
@@ -49,6 +50,7 @@ import { createGateway } from './tokens/gateway.ts'
 import { createHeartbeat, createRefreshHistory } from './tokens/refresh.ts'
 import { createRevokeAll } from './tokens/revoke-all.ts'
 import { createTokenIssuer } from './tokens/token-issuer.ts'
+import type { CacheLimits } from './tokens/token-shares.ts'
 import { createTokens, type Tokens } from './tokens/tokens.ts'
 
 /** What the process gives to everything that it runs: tests build the same engine with another clock, way out and disk. */
@@ -95,7 +97,6 @@ const USER_AGENT = `ghconnectd/${VERSION}`
 const buildEngine = (context: Context, { store, auditStore }: { store: Store; auditStore: AuditStore }) => {
   const { config, host, outbound, events, clock, log } = context
   const { state } = config().paths
-  const policy = () => config().policy
   const addresses = () => config().github
   const calls = createCallTally({ clock })
   const { githubClock, keepTime } = rememberTime(context, store.facts)
@@ -132,43 +133,13 @@ const buildEngine = (context: Context, { store, auditStore }: { store: Store; au
     offline: context.offline === true,
   })
   const { membership } = place
-  const isHome = (home: Host): boolean => membership()?.isHome(home) ?? false
-  const whyNotCalling = (): Failure | undefined => membership()?.whyNotCalling()
-  const shared = { ...context, store, github, githubClock, audit, auditStore, membership, isHome, policy, addresses }
-  const connectionState = createConnectionState({
-    ...shared,
-    githubUrl: () => addresses().url,
-    findWaiting: () => snapshots.findWaiting(),
-  })
-  quarantineIfMoved({ ...shared, connectionState })
-  const link = createAppLink({ ...shared, readKey: readPrivateKey, whyNotCalling })
-  const rateLimit = createRateLimit({ clock })
-  const settings = () => {
-    const { refresh } = config()
-    return { ...refresh, beforeExpiryMs: membership()?.marginMs(refresh.beforeExpiryMs) ?? refresh.beforeExpiryMs }
-  }
-  const tokens = createTokens({ ...shared, connectionState, link, settings, takeMint: rateLimit.takeMint })
-  const linked = { ...shared, connectionState, link, tokens, rateLimit }
-  const drift = createDrift(linked)
-  const { formUrl, appForm, wantedPermissions } = createForms(config)
-  const changing = { ...linked, formUrl, readKey: readPrivateKey }
-  const enable = createEnable({ ...changing, onConnected: () => proveTokens(linked) })
-  const keys = createKeys({ ...changing, findInstallations: enable.resume, check: drift.check })
-  const disable = createDisable({ ...linked, dropWaiting: () => snapshots.dropWaiting() })
-  const revokeAll = createRevokeAll(linked)
-  const heartbeat = createHeartbeat({
-    ...linked,
-    enable,
-    disable,
-    drift,
-    revokeAll,
-    prove: () => snapshots.prove(),
-    leads: () => membership()?.leads() ?? true,
-    schedule: () => config().refresh.schedule,
-    onBeat: keepTime,
-  })
+  const { appForm, formUrl, wantedPermissions } = createForms(config)
+  const ground = { ...context, store, audit, github, githubClock, membership, readKey: readPrivateKey, formUrl }
+  const parts = composeConnection({ ...ground, keepTime, snapshots: () => snapshots })
+  const { connectionState, tokens, heartbeat, policy } = parts
   const recovery = createRecovery({
-    ...shared,
+    ...ground,
+    auditStore,
     configured: () => config().snapshot.recipients,
     assertRecipient: async text => (await age()).assertRecipient(text),
     encryptTo: async (recipients, bytes) => (await age()).encryptTo(recipients, bytes),
@@ -176,7 +147,7 @@ const buildEngine = (context: Context, { store, auditStore }: { store: Store; au
     readSigner,
   })
   const snapshots = createSnapshots({
-    ...linked,
+    ...parts,
     recovery,
     tools: {
       writeBundle,
@@ -197,12 +168,10 @@ const buildEngine = (context: Context, { store, auditStore }: { store: Store; au
     void recovery.ensureWrap().catch(error => log.error('the recovery wrap was not written', { error }))
   wrap()
   const unsubscribe = events.subscribe(({ event }) => event === 'state' && wrap())
-  const features = createFeatures({ ...linked, drift, switched: () => config().features })
-  const history = createRefreshHistory({ ...shared, facts: store.facts })
+  const features = createFeatures({ ...parts, switched: () => config().features })
+  const history = createRefreshHistory({ ...context, facts: store.facts })
   const status = createStatusReport({
-    ...linked,
-    drift,
-    revokeAll,
+    ...parts,
     recovery,
     snapshots,
     settings: () => ({
@@ -215,31 +184,17 @@ const buildEngine = (context: Context, { store, auditStore }: { store: Store; au
     doubts: () => ({ settings: context.doubts(), units: unitDoubts(policy()) }),
     version: VERSION,
   })
-  const issuer = createTokenIssuer({ ...linked, drift })
   const sizes = () => {
     const { store: ofStore, audit: ofAudit } = stateSizes(state)
     return { store: ofStore, audit: { ...ofAudit, most: maxBytes() } }
   }
 
-  place.begin({ ...linked, revokeAll, recovery, heartbeat })
+  place.begin({ ...context, ...parts, recovery })
 
   return {
-    store,
-    connectionState,
-    link,
-    tokens,
-    githubClock,
-    audit,
+    ...parts,
     auditLog,
-    drift,
-    membership,
-    enable,
-    importApp: keys.importApp,
-    disable,
-    revokeAll,
-    keys,
-    issuer,
-    gateway: createGateway({ issuer, outbound, clock, settings: addresses, userAgent: USER_AGENT }),
+    gateway: createGateway({ issuer: parts.issuer, outbound, clock, settings: addresses, userAgent: USER_AGENT }),
     explain: createExplain({ policy, connectionState, directory: DIRECTORY }),
     status,
     snapshots,
@@ -249,16 +204,11 @@ const buildEngine = (context: Context, { store, auditStore }: { store: Store; au
     cluster: place.commands,
     features,
     history,
-    metricValues: createMetricValues({ ...linked, calls, facts: store.facts, sizes }),
-    heartbeat,
+    metricValues: createMetricValues({ ...parts, calls, facts: store.facts, sizes }),
     refresh: heartbeat.force,
     appForm,
-    formUrl,
     /** What the App is asked to have. */
     wantedPermissions,
-    readKey: readPrivateKey,
-    /** Why this node of a cluster calls nobody, if it does not. */
-    whyNotCalling,
     /** Who asked for a change, before it is made; what cannot be written is noted later, as the change may be the remedy. */
     noteRequest: (peer: Peer, detail: string): void =>
       audit.owe({ event: 'admin.request', peer: nameOf(peer), detail }),
@@ -283,6 +233,65 @@ const buildEngine = (context: Context, { store, auditStore }: { store: Store; au
       }
     },
   }
+}
+
+type Ground = Pick<Context, 'config' | 'host' | 'events' | 'clock' | 'random' | 'log' | 'pageFault'> & {
+  readonly store: Store
+  readonly audit: AuditWriter
+  readonly github: GitHub
+  readonly githubClock: GitHubClock
+  readonly membership: () => Membership | undefined
+  readonly readKey: (pem: string) => AppKey
+  /** Where an enable goes on: our page, or GitHub's form for an enterprise. */
+  readonly formUrl: (account: Account, state: string) => string
+  /** At the end of each beat: writes down what time GitHub told. */
+  readonly keepTime: () => void
+  /** Asked once all is built: they stand on what is built here. */
+  readonly snapshots: () => Pick<Snapshots, 'findWaiting' | 'dropWaiting' | 'prove'>
+  readonly limits?: CacheLimits
+}
+
+/** The connection and its tokens, over any store, log, clock and GitHub. */
+export const composeConnection = (ground: Ground) => {
+  const { config, clock, membership, snapshots } = ground
+  const isHome = (home: Host): boolean => membership()?.isHome(home) ?? false
+  /** Why this node of a cluster calls nobody, if it does not. */
+  const whyNotCalling = (): Failure | undefined => membership()?.whyNotCalling()
+  const policy = () => config().policy
+  const addresses = () => config().github
+  const shared = { ...ground, isHome, whyNotCalling, policy, addresses }
+  const connectionState = createConnectionState({
+    ...shared,
+    githubUrl: () => addresses().url,
+    findWaiting: () => snapshots().findWaiting(),
+  })
+  quarantineIfMoved({ ...shared, connectionState })
+  const link = createAppLink(shared)
+  const rateLimit = createRateLimit({ clock })
+  const settings = () => {
+    const { refresh } = config()
+    return { ...refresh, beforeExpiryMs: membership()?.marginMs(refresh.beforeExpiryMs) ?? refresh.beforeExpiryMs }
+  }
+  const tokens = createTokens({ ...shared, connectionState, link, settings, takeMint: rateLimit.takeMint })
+  const linked = { ...shared, connectionState, link, tokens, rateLimit }
+  const drift = createDrift(linked)
+  const enable = createEnable({ ...linked, onConnected: () => proveTokens(linked) })
+  const keys = createKeys({ ...linked, findInstallations: enable.resume, check: drift.check })
+  const disable = createDisable({ ...linked, dropWaiting: () => snapshots().dropWaiting() })
+  const revokeAll = createRevokeAll(linked)
+  const heartbeat = createHeartbeat({
+    ...linked,
+    enable,
+    disable,
+    drift,
+    revokeAll,
+    prove: () => snapshots().prove(),
+    leads: () => membership()?.leads() ?? true,
+    schedule: () => config().refresh.schedule,
+    onBeat: ground.keepTime,
+  })
+  const issuer = createTokenIssuer({ ...linked, drift })
+  return { ...linked, drift, enable, keys, importApp: keys.importApp, disable, revokeAll, heartbeat, issuer }
 }
 
 const CLOCK_OFFSET = 'clock-offset-ms'

@@ -7,8 +7,12 @@ import { createMemory } from '../../src/core/cluster/memory.ts'
 import { createFakeEtcd, type FakeClient } from './fake-etcd.ts'
 import { type Disk, emptyDisk, settle } from './fakes.ts'
 import { createPremises, createRig, ORG, type Rig } from './operations-rig.ts'
+import { QUIET_SEAT } from './quiet-membership.ts'
 
 export const SECRET = Buffer.from('a secret that all nodes of the cluster know')
+
+/** As in a daemon whose part of the cluster is not loaded yet: whose the credentials are is not known. */
+const NOT_KNOWN_YET = { ...QUIET_SEAT, isHome: () => true }
 
 export type Running = { readonly rig: Rig; readonly node: ClusterNode; readonly client: FakeClient }
 
@@ -32,7 +36,10 @@ export const createClusterRig = async () => {
       paused = false
       known = options.secrets ?? known
       let node: ClusterNode | undefined
-      const rig = createRig({ ...premises, disk }, { host, membership: () => node?.membership, isPaused: () => paused })
+      const rig = createRig(
+        { ...premises, disk },
+        { host, membership: () => node?.membership ?? NOT_KNOWN_YET, isPaused: () => paused },
+      )
       const client = etcd.client()
       if (options.cut) client.cut()
       const memory = createMemory({ facts: rig.store.facts, cluster: 'test', host: () => host })

@@ -3,30 +3,22 @@
 import { createSecretKey } from 'node:crypto'
 import type { Account, Host } from '../../src/protocol/connection.ts'
 import { Failure } from '../../src/protocol/errors.ts'
-import { ADMIN_PROFILE, type Peer, type Policy } from '../../src/protocol/profile.ts'
+import type { Peer, Policy } from '../../src/protocol/profile.ts'
 import { Secret } from '../../src/protocol/secret.ts'
 import type { EventBody, TokenRequest } from '../../src/protocol/wire.ts'
 import { createGitHubClock } from '../../src/core/github/clock.ts'
 import type { AppKey } from '../../src/core/github/app-key.ts'
-import { createAppLink } from '../../src/core/connection/app-link.ts'
-import { createDisable } from '../../src/core/connection/disable.ts'
-import { createDrift } from '../../src/core/connection/drift.ts'
-import { createEnable } from '../../src/core/connection/enable.ts'
 import { createEvents } from '../../src/core/audit/events.ts'
-import { createConnectionState } from '../../src/core/connection/connection-state.ts'
-import { createKeys } from '../../src/core/connection/keys.ts'
 import type { Recovery } from '../../src/core/snapshot/recovery.ts'
-import { createRateLimit } from '../../src/core/peers/rate-limit.ts'
-import { createHeartbeat } from '../../src/core/tokens/refresh.ts'
-import { createRevokeAll } from '../../src/core/tokens/revoke-all.ts'
 import type { Membership } from '../../src/core/connection/membership.ts'
 import type { Snapshots } from '../../src/core/snapshot/snapshots.ts'
 import { createStatusReport } from '../../src/core/status.ts'
-import { type Caller, createTokenIssuer } from '../../src/core/tokens/token-issuer.ts'
+import type { Caller } from '../../src/core/tokens/token-issuer.ts'
 import type { CacheLimits } from '../../src/core/tokens/token-shares.ts'
-import { createTokens } from '../../src/core/tokens/tokens.ts'
 import { createAuditWriter } from '../../src/core/audit/audit-writer.ts'
 import type { Clock } from '../../src/service/clock.ts'
+import { type Config, parseConfig } from '../../src/service/config.ts'
+import { composeConnection } from '../../src/core/engine.ts'
 import type { Store } from '../../src/core/store/database.ts'
 import { createFakeGitHub, World } from './fake-github.ts'
 import {
@@ -42,6 +34,10 @@ import {
 export const ORG: Account = { type: 'organization', login: 'Octo-Org' }
 export const HERE: Host = { machineId: 'machine-1', hostname: 'ghe.example.com' }
 const GITHUB_URL = 'https://github.com'
+const CONFIG = parseConfig('', {
+  file: 'config.toml',
+  surroundings: { hostname: HERE.hostname, findUser: () => 0, findGroup: () => 0 },
+})
 
 /** The fake GitHub knows a key by its text. */
 export const readFakeKey = (pem: string): AppKey => {
@@ -108,106 +104,53 @@ export const createRig = (premises: Premises, options: RigOptions = {}) => {
   const githubClock = createGitHubClock({ clock, offsetMs: 0, onChange() {} })
   const github = createFakeGitHub({ world, githubClock, wallNow: () => clock.now(), isDead: () => dead })
   const audit = createAuditWriter({ auditStore: openMemoryAudit(disk), clock, log })
-  const connectionState = createConnectionState({
-    store: guarded,
-    events,
-    audit,
-    githubUrl: () => GITHUB_URL,
-    membership,
+  const host = () => options.host ?? HERE
+  const { url, apiUrl } = options.addresses ?? { url: GITHUB_URL, apiUrl: 'https://api.github.com' }
+  const config = (): Config => ({
+    ...CONFIG,
+    github: { ...CONFIG.github, url, apiUrl },
+    refresh: { ...CONFIG.refresh, ...options.refresh },
+    policy: { ...policy, weakPid: false },
   })
-  const whyNotCalling = () => membership()?.whyNotCalling()
-  const link = createAppLink({ github, store: guarded, clock, readKey: readFakeKey, whyNotCalling })
-  const { beforeExpiryMs = 40 * 60_000, settleMs = 30_000 } = options.refresh ?? {}
-  const rateLimit = createRateLimit({ clock })
-  const parts = { store: guarded, link, connectionState, audit, events, clock, githubClock, log, membership }
-  const tokens = createTokens({
-    ...parts,
-    settings: () => ({ beforeExpiryMs: membership()?.marginMs(beforeExpiryMs) ?? beforeExpiryMs, settleMs }),
+  const parts = composeConnection({
+    config,
+    host,
+    events,
+    clock,
     random: options.random ?? (() => 0),
-    takeMint: rateLimit.takeMint,
+    log,
+    pageFault: () => undefined,
+    store: guarded,
+    audit,
+    github,
+    githubClock,
+    membership,
+    readKey: readFakeKey,
+    formUrl: (account, state) =>
+      account.type === 'enterprise' ? `${GITHUB_URL}/enterprises/form` : `http://127.0.0.1:8470/enable/${state}`,
+    keepTime() {},
+    snapshots: () => ({ ...NO_SNAPSHOTS, dropWaiting: () => options.dropWaiting?.() }),
     ...(options.limits && { limits: options.limits }),
   })
-  const drift = createDrift({ store: guarded, connectionState, link, tokens, audit, events, clock, log })
-  const host = () => options.host ?? HERE
-  const onConnected = async (): Promise<void> => {
-    for (const { id } of connectionState.read().installations) {
-      await tokens.obtain({ profile: ADMIN_PROFILE, scope: { installation: id, permissions: { metadata: 'read' } } })
-    }
-  }
-  const formUrl = (account: Account, state: string) =>
-    account.type === 'enterprise' ? `${GITHUB_URL}/enterprises/form` : `http://127.0.0.1:8470/enable/${state}`
-  const addresses = () => options.addresses ?? { url: GITHUB_URL, apiUrl: 'https://api.github.com' }
-  const shared = { connectionState, link, audit, events, clock, log, readKey: readFakeKey, host }
-  const enable = createEnable({ ...shared, addresses, formUrl, onConnected })
-  const keys = createKeys({ ...shared, findInstallations: enable.resume, check: drift.check })
-  const disable = createDisable({
-    connectionState,
-    link,
-    tokens,
-    events,
-    clock,
-    log,
-    ...(options.dropWaiting && { dropWaiting: options.dropWaiting }),
-  })
-  const schedule = () => '*/5 * * * *'
-  const revokeAll = createRevokeAll({ ...parts, tokens })
-  const heartbeat = createHeartbeat({
-    revokeAll,
-    connectionState,
-    tokens,
-    enable,
-    disable,
-    drift,
-    clock,
-    log,
-    host,
-    schedule,
-    isHome: home => membership()?.isHome(home) ?? false,
-    leads: () => membership()?.leads() ?? true,
-  })
+  const { connectionState, issuer } = parts
   const status = createStatusReport({
-    revokeAll,
-    connectionState,
-    tokens,
-    link,
-    drift,
-    policy: () => policy,
+    ...parts,
     recovery: NO_RECOVERY,
-    audit,
     snapshots: NO_SNAPSHOTS,
-    clock,
-    githubClock,
-    settings: () => ({ githubUrl: GITHUB_URL, apiUrl: addresses().apiUrl, beforeExpiryMs }),
+    settings: () => ({ githubUrl: url, apiUrl, beforeExpiryMs: config().refresh.beforeExpiryMs }),
     proxyFor: () => undefined,
     featureWarnings: () => [],
     doubts: () => ({ settings: [], units: [] }),
-    host,
     version: '0.0.0',
-    membership,
   })
-  const issuer = createTokenIssuer({ ...parts, policy: () => policy, tokens, drift, rateLimit })
   return {
+    ...parts,
     ...premises,
+    log,
     /** The node's own: no timer of a dead process fires. */
     ownClock: clock,
     resume,
-    events,
-    host,
-    log,
-    store: guarded,
     told,
-    audit,
-    connectionState,
-    link,
-    githubClock,
-    tokens,
-    drift,
-    enable,
-    importApp: keys.importApp,
-    disable,
-    revokeAll,
-    keys,
-    heartbeat,
     status,
     /** Whatever is thrown, at once or later, is a rejection. */
     issuer: {
