@@ -144,14 +144,14 @@ export const CLUSTER: readonly Mutant[] = [
     what: 'a node that was never in touch serves',
     find: '      contactMs === undefined ||\n',
     put: '      contactMs !== undefined &&\n',
-    test: 'core/cluster/isolation.test.ts',
+    test: 'core/cluster/memory.test.ts',
   },
   {
     file: 'core/cluster/memory.ts',
     what: 'a clock that is stopped prolongs isolation',
     find: '      now() - contactMs >= LIMIT_MS ||\n      clock.monotonic() - contactMonotonicMs >= LIMIT_MS,\n',
     put: '      now() - contactMs >= LIMIT_MS,\n',
-    test: 'core/cluster/isolation.test.ts',
+    test: 'core/cluster/memory.test.ts',
   },
   {
     file: 'core/cluster/election.ts',
@@ -224,14 +224,14 @@ export const CLUSTER: readonly Mutant[] = [
     what: 'a contact after the clock was set back is not written down',
     find: 'Math.abs(contactMs - writtenMs) >= WRITE_EVERY_MS',
     put: 'contactMs - writtenMs >= WRITE_EVERY_MS',
-    test: 'core/cluster/isolation.test.ts',
+    test: 'core/cluster/memory.test.ts',
   },
   {
     file: 'core/cluster/memory.ts',
     what: 'a new contact is measured like one of a former process',
     find: '      isOfBefore = false\n',
     put: '',
-    test: 'core/cluster/isolation.test.ts',
+    test: 'core/cluster/memory.test.ts',
   },
   {
     file: 'core/cluster/link.ts',
@@ -364,7 +364,7 @@ export const CLUSTER: readonly Mutant[] = [
     what: 'whoever was too late takes the lock of its successor away',
     find: "await etcd.commit([fence], [{ kind: 'delete', key: fence.key }])",
     put: "await etcd.commit([], [{ kind: 'delete', key: fence.key }])",
-    test: 'core/cluster/lock.test.ts',
+    test: 'core/cluster/election.test.ts',
   },
   {
     file: 'core/cluster/etcd.ts',

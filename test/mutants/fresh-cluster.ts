@@ -22,7 +22,7 @@ export const FRESH_CLUSTER: readonly Mutant[] = [
     what: 'a leader that loses touch is not told that it leads no more',
     find: '      noteLead()\n      handlers.onTouch(inTouch)',
     put: '      handlers.onTouch(inTouch)',
-    test: 'core/cluster/link-touch.test.ts',
+    test: 'core/cluster/link.test.ts',
   },
   {
     file: 'core/cluster/etcd.ts',

@@ -295,7 +295,7 @@ export const TOKENS_MORE: readonly Mutant[] = [
     what: 'a contact that could not be written counts as written',
     find: '      facts.put(CONTACT, contactMs)\n      writtenMs = contactMs\n',
     put: '      writtenMs = contactMs\n      facts.put(CONTACT, contactMs)\n',
-    test: 'core/cluster/isolation.test.ts',
+    test: 'core/cluster/memory.test.ts',
   },
   {
     file: 'core/snapshot/recovery.ts',

@@ -24,7 +24,11 @@ export type ViewHandlers = {
   onAnswer(id: string, answer: Answer): void
 }
 
+/** As many as one transaction of etcd takes. */
 const AT_ONCE = 60
+const partsOf = <T>(list: readonly T[]): readonly T[][] =>
+  Array.from({ length: Math.ceil(list.length / AT_ONCE) }, (_, at) => list.slice(at * AT_ONCE, (at + 1) * AT_ONCE))
+
 const ABSENT: Seen = { kind: 'absent', modRevision: 0n }
 
 type Kept = { readonly name: string; readonly modRevision: bigint; readonly of: TokenOf; readonly seal: string }
@@ -164,8 +168,7 @@ export const createView = (
 
   /** False: the fence does not hold any more, and not all were written. */
   const putUnder = async (fence: Condition, list: readonly TokenOf[]): Promise<boolean> => {
-    for (let at = 0; at < list.length; at += AT_ONCE) {
-      const part = list.slice(at, at + AT_ONCE)
+    for (const part of partsOf(list)) {
       const drawn = part.map(drawUp)
       const { committed, revision } = await etcd.commit(
         [fence],
@@ -228,8 +231,7 @@ export const createView = (
       const fence = leaderFence()
       if (!fence) return
       const over = [...tokens.values()].filter(({ of }) => isOver(of)).map(({ name }) => name)
-      for (let at = 0; at < over.length; at += AT_ONCE) {
-        const part = over.slice(at, at + AT_ONCE)
+      for (const part of partsOf(over)) {
         await etcd.commit(
           [fence],
           part.map(key => ({ kind: 'delete', key })),
