@@ -72,7 +72,7 @@ const configOf = ({ state, github }: Place) =>
 const engineOver = (t: ExecutionContext, place: Place): Engine => {
   const clock = createClock()
   const config = configOf(place)
-  const outbound = createOutbound({ proxy: undefined, exclude: [], ca: undefined })
+  const outbound = createOutbound({ proxy: undefined, exclude: [], ca: undefined }, { clock })
   const engine = openEngine({
     config: () => config,
     host: () => FIXTURE_HOST,

@@ -81,7 +81,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   mkdirSync(config.paths.state, { recursive: true, mode: 0o700 })
   const lock = lockStateFolder(config.paths.state)
   const events = createEvents({ clock, log })
-  const outbound = createOutbound(first.proxy)
+  const outbound = createOutbound(first.proxy, { clock })
   const host = (): Host => ({
     machineId: machineId(env['GHCONNECT_MACHINE_ID_FILE'] || undefined) ?? '',
     hostname: config.appliance.hostname,

@@ -102,7 +102,7 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     const engine = openEngine({
       config: () => config,
       host,
-      outbound: createOutbound(NO_PROXY),
+      outbound: createOutbound(NO_PROXY, { clock }),
       random: Math.random,
       refused: () => undefined,
       doubts: () => [],
@@ -359,7 +359,7 @@ export const checkOffline = async (options: {
     if (refusal) throw refusal
     config = loadConfig(configFile, surroundings)
     proxy = proxyWithoutDaemon(config.proxy, env)
-    outbound = createOutbound(proxy.unknown === undefined ? proxy.settings : NO_PROXY)
+    outbound = createOutbound(proxy.unknown === undefined ? proxy.settings : NO_PROXY, { clock })
   } catch (error) {
     const unseen = ['store', 'recovery-key', 'backup', ...OF_NETWORK, ...OF_GITHUB, 'cluster'] as const
     return {

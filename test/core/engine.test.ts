@@ -35,7 +35,10 @@ const ORG = { type: 'organization', login: 'octo-org' } as const
 const ENTERPRISE = { type: 'enterprise', login: 'octo-corp' } as const
 
 const closedWay = () => {
-  const outbound = createOutbound({ ...NO_PROXY, proxy: parseProxyAddress('http://u:secret@proxy.example.com:3128') })
+  const outbound = createOutbound(
+    { ...NO_PROXY, proxy: parseProxyAddress('http://u:secret@proxy.example.com:3128') },
+    { clock: createFakeClock() },
+  )
   outbound.close()
   return outbound
 }

@@ -84,7 +84,7 @@ export const FRESH_CLUSTER: readonly Mutant[] = [
   {
     file: 'core/outbound/fetch.ts',
     what: 'who goes away while an answer is read is told that the answer broke off',
-    find: '    if (hop.signal?.aborted) throw hop.signal.reason\n',
+    find: '    if (signal?.aborted) throw signal.reason\n',
     put: '',
     test: 'core/outbound/fetch.test.ts',
   },

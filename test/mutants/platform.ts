@@ -13,7 +13,7 @@ export const PLATFORM: readonly Mutant[] = [
   {
     file: 'core/outbound/fetch.ts',
     what: 'each redirect has the whole time',
-    find: 'deadlineMs: Math.max(1, endMs - performance.now())',
+    find: 'deadlineMs: Math.max(1, endMs - deps.clock.monotonic())',
     put: 'deadlineMs: deps.deadlineMs',
     test: 'core/outbound/fetch.test.ts',
   },
@@ -41,8 +41,8 @@ export const PLATFORM: readonly Mutant[] = [
   {
     file: 'core/outbound/fetch.ts',
     what: 'an answer of any size is read into memory',
-    find: '      if (size > deps.maxBytes) {',
-    put: '      if (chunk.length > deps.maxBytes) {',
+    find: '      if (size > maxBytes && !options.isCut) {',
+    put: '      if (chunk.length > maxBytes && !options.isCut) {',
     test: 'core/outbound/fetch.test.ts',
   },
   {

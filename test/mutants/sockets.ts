@@ -189,8 +189,8 @@ export const SOCKETS: readonly Mutant[] = [
   {
     file: 'core/outbound/outbound.ts',
     what: 'connections of former settings never end',
-    find: '      onIdle = () => (destroy(), onEnd())\n',
-    put: '      onIdle = onEnd\n',
+    find: '      route = routeOf(next)\n      pool?.endIdle()\n',
+    put: '      route = routeOf(next)\n',
     test: 'core/outbound/outbound.test.ts',
     slow: true,
   },

@@ -31,7 +31,7 @@ export const engineStateOf = (t: ExecutionContext, options: Parameters<typeof cr
   }
   const log = createFakeLog()
   const events = createEvents({ clock, log })
-  const outbound = createOutbound(NO_PROXY)
+  const outbound = createOutbound(NO_PROXY, { clock })
   // Nothing may leave the machine, whatever is restored.
   outbound.close()
   let { config } = place

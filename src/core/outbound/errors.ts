@@ -1,9 +1,11 @@
 // What went wrong on the way out, named: the proxy's fault, the resolver's, the certificate's, or that of the far end.
 
+import type { DetailedPeerCertificate } from 'node:tls'
 import { Failure } from '../../protocol/errors.ts'
+import type { ProxyAddress } from '../../service/proxy-address.ts'
 
 /** Where a call has come to, so that an error can be laid at the right door. */
-export type ConnectionState = {
+export type Progress = {
   /** Host and port of the target. */
   readonly host: string
   /** The proxy's address as `ProxyAddress` prints it; undefined: direct. */
@@ -14,30 +16,45 @@ export type ConnectionState = {
   issuer: string | undefined
   /** The proxy opened the way with the words of a page: most likely a portal's, and no way at all. */
   hasPage: boolean
+  /** Monotonic times. To the target: where there is a tunnel, once it is open. */
+  connectedAtMs?: number
+  securedAtMs?: number
+  /** This machine's end of the connection. */
+  from?: string
+  /** Also of a certificate that is refused. */
+  chain?: DetailedPeerCertificate
 }
 
+export const progressOf = ({ host }: URL, proxy: ProxyAddress | undefined): Progress => ({
+  host,
+  proxy: proxy?.toString(),
+  stage: proxy === undefined ? 'target' : 'proxy',
+  issuer: undefined,
+  hasPage: false,
+})
+
 /** The deadline passed. Only what lies behind an open way is GitHub's delay. */
-export const explainDelay = (connectionState: ConnectionState, deadlineMs: number): Failure => {
+export const explainDelay = (progress: Progress, deadlineMs: number): Failure => {
   // What a redirect left of it is an odd number.
   const seconds = `${Math.round(deadlineMs / 100) / 10} s`
-  if (connectionState.stage === 'proxy') {
+  if (progress.stage === 'proxy') {
     return new Failure(
       'proxy-unreachable',
-      `the proxy ${connectionState.proxy} opened no way to ${connectionState.host} in ${seconds}`,
+      `the proxy ${progress.proxy} opened no way to ${progress.host} in ${seconds}`,
     )
   }
-  if (isPage(connectionState)) return explainPage(connectionState)
-  return new Failure('timeout', `${connectionState.host} did not answer in ${seconds}`)
+  if (isPage(progress)) return explainPage(progress)
+  return new Failure('timeout', `${progress.host} did not answer in ${seconds}`)
 }
 
 /** A CONNECT that the proxy did not answer with 200, or its 407 to a request without a tunnel. */
 export const explainRefusal = (
-  connectionState: ConnectionState,
+  progress: Progress,
   answer: { status: number; reason: string; squid?: string; offers?: readonly string[] },
 ): Failure => {
   const { status, reason, squid, offers = [] } = answer
-  const said = `the proxy ${connectionState.proxy} answered ${[status, reason, squid && `(${squid})`].filter(Boolean).join(' ')}`
-  const detail = `${said} when asked for ${connectionState.host}`
+  const said = `the proxy ${progress.proxy} answered ${[status, reason, squid && `(${squid})`].filter(Boolean).join(' ')}`
+  const detail = `${said} when asked for ${progress.host}`
   switch (status) {
     case 407:
       // With the right password too: an administrator who tries others may lock the account.
@@ -75,53 +92,49 @@ export const schemesOf = (header: string | readonly string[] | undefined): reado
   return [...new Set(schemes)].slice(0, 10)
 }
 
-export const explainError = (connectionState: ConnectionState, error: unknown): Failure => {
+export const explainError = (progress: Progress, error: unknown): Failure => {
   if (error instanceof Failure) return error
   const message = error instanceof Error ? error.message : String(error)
   const [, lookUp, name] = /^getaddrinfo (ENOTFOUND|EAI_\w+) (\S+)$/.exec(message) ?? []
   const code = lookUp ?? codeOf(error)
-  const atProxy = connectionState.stage === 'proxy'
-  const who = atProxy ? `the proxy ${connectionState.proxy}` : connectionState.host
+  const atProxy = progress.stage === 'proxy'
+  const who = atProxy ? `the proxy ${progress.proxy}` : progress.host
   const options = { cause: error }
   if (code === 'ENOTFOUND' || code.startsWith('EAI_')) {
     return new Failure('dns', `the name ${name ?? who}${atProxy ? ' of the proxy' : ''} has no address`, options)
   }
-  if (isPage(connectionState)) return explainPage(connectionState, options)
+  if (isPage(progress)) return explainPage(progress, options)
   if (isTls(code) && NO_TLS.test(`${code} ${message}`)) {
     const said = `${who} does not speak TLS: ${message.split('\n')[0]}`
     return new Failure(atProxy ? 'proxy-unreachable' : 'portal', said, options)
   }
   if (isTls(code)) {
-    const issuer = !atProxy && connectionState.issuer ? `, issued by ${connectionState.issuer}` : ''
+    const issuer = !atProxy && progress.issuer ? `, issued by ${progress.issuer}` : ''
     // Behind the semicolon is what Node advises to its own users.
     return new Failure('tls', `the certificate of ${who}${issuer}: ${message.split(/[\n;]/)[0]}`, options)
   }
   if (code.startsWith('HPE_')) return new Failure('portal', `${who} answered with what is no HTTP: ${message}`, options)
-  const socks = explainSocks(connectionState, message)
+  const socks = explainSocks(progress, message)
   if (socks) return socks
-  const way = !atProxy && connectionState.proxy ? ` by way of ${connectionState.proxy}` : ''
+  const way = !atProxy && progress.proxy ? ` by way of ${progress.proxy}` : ''
   return new Failure(atProxy ? 'proxy-unreachable' : 'unreachable', `${who}${way}: ${message}`, options)
 }
 
 /** The package `socks` gives its errors no codes, only messages. */
-const explainSocks = (connectionState: ConnectionState, message: string): Failure | undefined => {
+const explainSocks = (progress: Progress, message: string): Failure | undefined => {
   const [, reply] = /^Socks5 proxy rejected connection - (\w+)$/.exec(message) ?? []
   if (reply !== undefined) {
     const code = reply === 'NotAllowed' || reply === 'CommandNotSupported' ? 'proxy-refused' : 'unreachable'
-    return new Failure(
-      code,
-      `the proxy ${connectionState.proxy} answered ${reply} when asked for ${connectionState.host}`,
-    )
+    return new Failure(code, `the proxy ${progress.proxy} answered ${reply} when asked for ${progress.host}`)
   }
   if (!/Socks5 Authentication failed|no accepted authentication type/i.test(message)) return undefined
-  return new Failure('proxy-authentication', `the proxy ${connectionState.proxy} does not accept the user or password`)
+  return new Failure('proxy-authentication', `the proxy ${progress.proxy} does not accept the user or password`)
 }
 
 /** Before a certificate was seen; behind it GitHub itself speaks. */
-const isPage = ({ hasPage, stage, issuer }: ConnectionState): boolean =>
-  hasPage && stage === 'target' && issuer === undefined
+const isPage = ({ hasPage, stage, issuer }: Progress): boolean => hasPage && stage === 'target' && issuer === undefined
 
-const explainPage = ({ proxy, host }: ConnectionState, options: { cause?: unknown } = {}): Failure =>
+const explainPage = ({ proxy, host }: Progress, options: { cause?: unknown } = {}): Failure =>
   new Failure('portal', `the proxy ${proxy} answered with a page of its own when asked for ${host}`, options)
 
 /** What OpenSSL calls the words of a server that speaks something else. */

@@ -3,6 +3,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import { Failure } from '../../protocol/errors.ts'
+import type { Clock } from '../../service/clock.ts'
 
 /**
  * As much of the standard `fetch` as Octokit uses, and a `Response` has: the runtime's own classes would take 12 MB of memory.
@@ -41,6 +42,7 @@ export type FetchDeps = {
   readonly send: (
     hop: Hop & { deadlineMs: number },
   ) => Promise<{ status: number; headers: IncomingHttpHeaders; body: Readable }>
+  readonly clock: Clock
   readonly deadlineMs: number
   readonly maxBytes: number
 }
@@ -55,7 +57,7 @@ export const createFetch =
     // The body is handed on as it comes: nothing here unpacks it.
     const { 'accept-encoding': _, ...kept } = headers
     const first: Hop = { method, url, headers: kept, ...(body !== undefined && { body }), ...(signal && { signal }) }
-    return follow(deps, first, { redirect, endMs: performance.now() + deps.deadlineMs })
+    return follow(deps, first, { redirect, endMs: deps.clock.monotonic() + deps.deadlineMs })
   }
 
 /** `endMs` is monotonic. */
@@ -64,11 +66,19 @@ type Limits = { readonly redirect: NonNullable<FetchInit['redirect']>; readonly 
 const follow = async (deps: FetchDeps, first: Hop, { redirect, endMs }: Limits): Promise<FetchAnswer> => {
   let hop = first
   for (let count = 0; ; count++) {
-    const answer = await deps.send({ ...hop, deadlineMs: Math.max(1, endMs - performance.now()) })
-    const location = answer.headers.location
-    const isRedirect = REDIRECTS.has(answer.status) && location !== undefined && redirect !== 'manual'
-    if (!isRedirect || (hop.method !== 'GET' && hop.method !== 'HEAD')) {
-      return toAnswer(hop, answer, await readWhole(deps, { hop, body: answer.body, endMs }))
+    const answer = await deps.send({ ...hop, deadlineMs: Math.max(1, endMs - deps.clock.monotonic()) })
+    const { location } = answer.headers
+    const isRedirect = REDIRECTS.has(answer.status) && location !== undefined
+    const isFollowed =
+      redirect === 'error' || (redirect === 'follow' && (hop.method === 'GET' || hop.method === 'HEAD'))
+    if (!isRedirect || !isFollowed) {
+      const late = `the answer was not whole in ${deps.deadlineMs / 1000} s`
+      const deadlineMs = endMs - deps.clock.monotonic()
+      return toAnswer(
+        hop,
+        answer,
+        await readWhole(answer.body, { ...deps, ...hop, host: hostOf(hop), deadlineMs, late }),
+      )
     }
     answer.body.destroy()
     if (redirect === 'error')
@@ -107,29 +117,42 @@ const toAnswer = ({ url }: Hop, { status, headers }: Answer, bytes: Buffer<Array
   arrayBuffer: async () => Uint8Array.from(bytes).buffer,
 })
 
-const readWhole = async (
-  deps: FetchDeps,
-  { hop, body, endMs }: { hop: Hop; body: Readable; endMs: number },
+/** All of a body. Throws `timeout`, `unreachable` where it breaks off, `github-unexpected` where it is larger, and the reason of `signal`. */
+export const readWhole = async (
+  body: Readable,
+  options: {
+    clock: Pick<Clock, 'after'>
+    host: string
+    deadlineMs: number
+    /** What is said where the deadline passes. */
+    late: string
+    maxBytes: number
+    /** What is more is left, and no failure. */
+    isCut?: boolean
+    signal?: AbortSignal
+  },
 ): Promise<Buffer<ArrayBuffer>> => {
-  const late = new Failure('timeout', `${hostOf(hop)}: the answer was not whole in ${deps.deadlineMs / 1000} s`)
-  const timer = setTimeout(() => body.destroy(late), endMs - performance.now())
+  const { host, maxBytes, signal } = options
+  const late = new Failure('timeout', `${host}: ${options.late}`)
+  const timer = options.clock.after(Math.max(0, options.deadlineMs), () => body.destroy(late))
   const chunks: Uint8Array[] = []
   let size = 0
   try {
     for await (const chunk of body) {
       if (!(chunk instanceof Uint8Array)) throw new TypeError('the body is not bytes')
       size += chunk.length
-      if (size > deps.maxBytes) {
-        throw new Failure('github-unexpected', `${hostOf(hop)}: the answer is over ${deps.maxBytes} bytes`)
+      if (size > maxBytes && !options.isCut) {
+        throw new Failure('github-unexpected', `${host}: the answer is over ${maxBytes} bytes`)
       }
       chunks.push(chunk)
+      if (size > maxBytes) break
     }
   } catch (error) {
-    if (hop.signal?.aborted) throw hop.signal.reason
+    if (signal?.aborted) throw signal.reason
     if (error instanceof Failure) throw error
-    throw new Failure('unreachable', `${hostOf(hop)}: the answer broke off`, { cause: error })
+    throw new Failure('unreachable', `${host}: the answer broke off`, { cause: error })
   } finally {
-    clearTimeout(timer)
+    timer.cancel()
   }
   return Buffer.concat(chunks, size)
 }

@@ -6,7 +6,11 @@ import { isIP } from 'node:net'
 import { type DetailedPeerCertificate, getCACertificates } from 'node:tls'
 import { Failure, asFailure } from '../../protocol/errors.ts'
 import type { Passage, PassageAnswer, Root, Stage } from '../../protocol/passage.ts'
-import { type OutboundResponse, travel, type Way, type Witness } from './request.ts'
+import type { Clock } from '../../service/clock.ts'
+import { type Progress, progressOf } from './errors.ts'
+import { readWhole } from './fetch.ts'
+import type { Route } from './pool.ts'
+import type { OutboundRequest, OutboundResponse } from './request.ts'
 
 export type Examination = {
   readonly url: string
@@ -18,13 +22,19 @@ export type Examination = {
   readonly onLookUp?: () => void
 }
 
+/** Never throws. */
 export type Probe = (examination: Examination) => Promise<Passage>
 
 /** More is not read: what is asked for is short. */
 const MOST_BYTES = 65_536
 
-/** `open` gives a way of its own for each passage, ended with it. Never throws. */
-export const createProbe = (open: () => Way & { readonly ca: string | undefined; destroy(): void }): Probe => {
+type ProbeDeps = {
+  readonly send: (request: OutboundRequest) => Promise<OutboundResponse>
+  readonly clock: Clock
+  readonly route: () => Route
+}
+
+export const createProbe = (deps: ProbeDeps): Probe => {
   /** A look-up that hangs holds a thread until the resolver gives up: whoever comes meanwhile waits for the same one. */
   const lookUps = new Map<string, Promise<readonly string[]>>()
   const find = (name: string): Promise<readonly string[]> => {
@@ -36,29 +46,22 @@ export const createProbe = (open: () => Way & { readonly ca: string | undefined;
     found.then(forget, forget)
     return found
   }
-
-  return async examination => {
-    const way = open()
-    try {
-      return await pass(way, examination, find)
-    } finally {
-      way.destroy()
-    }
-  }
+  return examination => pass(deps, examination, find)
 }
 
 type Steps = { -readonly [Key in keyof Passage]: Passage[Key] }
 
 const pass = async (
-  way: Way & { readonly ca: string | undefined },
+  { send, clock, route }: ProbeDeps,
   { url: text, method, deadlineMs, userAgent, onLookUp }: Examination,
   find: (name: string) => Promise<readonly string[]>,
 ): Promise<Passage> => {
-  const beganMs = performance.now()
-  const sinceMs = (fromMs: number): number => Math.round(performance.now() - fromMs)
-  const left = (): number => Math.max(1, deadlineMs - (performance.now() - beganMs))
+  const beganMs = clock.monotonic()
+  const sinceMs = (fromMs: number): number => Math.round(clock.monotonic() - fromMs)
+  const left = (): number => Math.max(1, deadlineMs - (clock.monotonic() - beganMs))
   const url = new URL(text)
-  const proxy = way.proxyFor(url)
+  const { proxyFor, ca } = route()
+  const proxy = proxyFor(url)
   const steps: Steps = { host: url.host, isTls: url.protocol === 'https:', proxy: proxy?.toString(), tookMs: 0 }
   const end = (ending: Partial<Steps> = {}): Passage => ({ ...steps, ...ending, tookMs: sinceMs(beganMs) })
 
@@ -66,7 +69,7 @@ const pass = async (
   if (isIP(name) === 0) {
     steps.name = name
     try {
-      const addresses = await timely(find(name), left())
+      const addresses = await timely(clock, find(name), left())
       if (!addresses) throw new Failure('dns', `the look-up of ${name} had no answer in ${seconds(deadlineMs)}`)
       steps.lookUp = { addresses, tookMs: sinceMs(beganMs) }
     } catch (error) {
@@ -75,42 +78,44 @@ const pass = async (
   }
   onLookUp?.()
 
-  const witness: Witness = {}
-  const sentAtMs = Date.now()
-  const connectsAtMs = performance.now()
+  const progress = progressOf(url, proxy)
+  const sentAtMs = clock.now()
+  const connectsAtMs = clock.monotonic()
   const note = (): void => {
-    const { connectedAtMs, securedAtMs, from, chain } = witness
+    const { connectedAtMs, securedAtMs, from, chain } = progress
     if (connectedAtMs !== undefined) {
       steps.connect = { tookMs: Math.round(connectedAtMs - connectsAtMs), ...(from !== undefined && { from }) }
     }
-    const seen = chain && describeChain(chain, way.ca)
+    const seen = chain && describeChain(chain, ca)
     if (seen && connectedAtMs !== undefined) {
-      steps.tls = { ...seen, tookMs: Math.round((securedAtMs ?? performance.now()) - connectedAtMs) }
+      steps.tls = { ...seen, tookMs: Math.round((securedAtMs ?? clock.monotonic()) - connectedAtMs) }
     }
   }
   try {
     const headers = { 'user-agent': userAgent, accept: 'application/json' }
-    const response = await travel(way, { method, url: text, headers, deadlineMs: left(), witness })
-    const body = await readBody(response, { host: url.host, deadlineMs: left() })
+    const response = await send({ method, url: text, headers, deadlineMs: left(), progress })
+    const late = 'the answer was not whole in time'
+    const limits = { clock, host: url.host, deadlineMs: left(), late, maxBytes: MOST_BYTES, isCut: true }
+    const body = await readWhole(response.body, limits)
     note()
-    return end({ answer: toAnswer(response, { body, method, sentAtMs }) })
+    return end({ answer: toAnswer(response, { body, method, sentAtMs, receivedAtMs: clock.now() }) })
   } catch (error) {
     note()
     const failure = asFailure(error)
-    const stage = stageOf(failure, { witness, isTls: steps.isTls })
+    const stage = stageOf(failure, { progress, isTls: steps.isTls })
     return end({ failure: { stage, failure: explainHang(failure, { stage, host: url.host, deadlineMs }) } })
   }
 }
 
-const stageOf = ({ code }: Failure, { witness, isTls }: { witness: Witness; isTls: boolean }): Stage => {
+const stageOf = ({ code }: Failure, { progress, isTls }: { progress: Progress; isTls: boolean }): Stage => {
   if (code === 'dns') return 'dns'
   if (code.startsWith('proxy-')) return 'proxy'
-  if (witness.securedAtMs !== undefined) return 'host'
+  if (progress.securedAtMs !== undefined) return 'host'
   // A page in place of a tunnel is the proxy's.
-  if (code === 'portal' && witness.hasPage) return 'proxy'
+  if (code === 'portal' && progress.hasPage) return 'proxy'
   if (code === 'tls') return 'tls'
   // Without a tunnel the proxy said that it did not get there; with one, it is the handshake that broke off.
-  return isTls && witness.connectedAtMs !== undefined ? 'tls' : 'host'
+  return isTls && progress.connectedAtMs !== undefined ? 'tls' : 'host'
 }
 
 const explainHang = (failure: Failure, at: { stage: Stage; host: string; deadlineMs: number }): Failure => {
@@ -128,49 +133,24 @@ const explainLookUp = (name: string, error: unknown): Failure => {
 const seconds = (ms: number): string => `${Math.round(ms / 100) / 10} s`
 
 /** Undefined where it takes longer. */
-const timely = async <T>(promise: Promise<T>, ms: number): Promise<T | undefined> => {
-  const late = Promise.withResolvers<undefined>()
-  const timer = setTimeout(() => late.resolve(undefined), ms)
+const timely = async <T>(clock: Clock, promise: Promise<T>, ms: number): Promise<T | undefined> => {
+  const answered = new AbortController()
   try {
-    return await Promise.race([promise, late.promise])
+    return await Promise.race([promise, clock.sleep(ms, answered.signal).then(() => undefined)])
   } finally {
-    clearTimeout(timer)
-  }
-}
-
-const readBody = async (
-  { body }: OutboundResponse,
-  { host, deadlineMs }: { host: string; deadlineMs: number },
-): Promise<Buffer> => {
-  const late = new Failure('timeout', `${host}: the answer was not whole in time`)
-  const timer = setTimeout(() => body.destroy(late), deadlineMs)
-  const chunks: Buffer[] = []
-  let size = 0
-  try {
-    for await (const chunk of body) {
-      chunks.push(Buffer.from(chunk))
-      size += chunks.at(-1)?.length ?? 0
-      if (size > MOST_BYTES) break
-    }
-    return Buffer.concat(chunks)
-  } catch (error) {
-    if (error instanceof Failure) throw error
-    throw new Failure('unreachable', `${host}: the answer broke off`, { cause: error })
-  } finally {
-    clearTimeout(timer)
+    answered.abort()
   }
 }
 
 const toAnswer = (
   { status, headers }: OutboundResponse,
-  { body, method, sentAtMs }: { body: Buffer; method: string; sentAtMs: number },
+  { body, method, ...times }: { body: Buffer; method: string; sentAtMs: number; receivedAtMs: number },
 ): PassageAnswer => {
   const requestId = headers['x-github-request-id']
   const contentType = headers['content-type']
   return {
     status,
-    sentAtMs,
-    receivedAtMs: Date.now(),
+    ...times,
     ...(typeof requestId === 'string' && { requestId }),
     ...(headers.date !== undefined && { date: headers.date }),
     ...(contentType !== undefined && { contentType }),

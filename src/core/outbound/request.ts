@@ -1,21 +1,15 @@
 // One request on its way out: deadline, abort, and each failure laid at the right door.
 
-import {
-  type Agent,
-  type ClientRequest,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  request as requestHttp,
-} from 'node:http'
+import { type IncomingHttpHeaders, type IncomingMessage, request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
+import { isIP, type Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { Socket } from 'node:net'
-import { type DetailedPeerCertificate, TLSSocket } from 'node:tls'
+import { checkServerIdentity, TLSSocket } from 'node:tls'
 import { Failure } from '../../protocol/errors.ts'
-import { explainDelay, explainError, explainRefusal, type ConnectionState, schemesOf } from './errors.ts'
-import { MOST_IDLE } from './pool.ts'
-import type { ProxyAddress } from '../../service/proxy-address.ts'
+import type { Clock } from '../../service/clock.ts'
+import { explainDelay, explainError, explainRefusal, type Progress, progressOf, schemesOf } from './errors.ts'
+import type { Connector, Pool } from './pool.ts'
 
 export type OutboundRequest = {
   readonly method: string
@@ -25,7 +19,8 @@ export type OutboundRequest = {
   readonly signal?: AbortSignal
   /** For connection, TLS and the head of the answer together; 30 s where it is not given. */
   readonly deadlineMs?: number
-  readonly witness?: Witness
+  /** Filled in on the way, for whoever wants to know how far the call came. Makes the call over a connection of its own. */
+  readonly progress?: Progress
 }
 
 /**
@@ -33,19 +28,6 @@ export type OutboundRequest = {
  * iterates it as soon as it exists, and what it throws is what `send` throws.
  */
 export type StreamedBody = () => AsyncIterable<Uint8Array>
-
-/** Filled in while a request makes its way over a fresh connection, for whoever wants to know how far it came. Monotonic times. */
-export type Witness = {
-  /** To the target: where there is a tunnel, once it is open. */
-  connectedAtMs?: number
-  securedAtMs?: number
-  /** The proxy opened the way with a page. */
-  hasPage?: boolean
-  /** This machine's end of the connection. */
-  from?: string
-  /** Also of a certificate that is refused. */
-  chain?: DetailedPeerCertificate
-}
 
 export type OutboundResponse = {
   readonly status: number
@@ -56,75 +38,72 @@ export type OutboundResponse = {
 
 /** What the request is made over. */
 export type Way = {
-  agent(): Promise<Agent>
-  /** Undefined: direct. */
-  proxyFor(url: URL): ProxyAddress | undefined
-  /** Ends a connection to the proxy that is still being made for this request: the agent alone would leave it open. */
-  abandon(request: ClientRequest): void
+  readonly pool: Pool
+  readonly clock: Clock
   /** Aborted when everything is to end. */
   readonly closing: AbortSignal
 }
 
-/** Once more, where a connection kept alive turned out to be closed and the method may be repeated. */
+/** Once more over a new connection, where one that was kept turned out to be closed and the method may be repeated. */
 export const travel = async (
   way: Way,
   request: OutboundRequest & { deadlineMs: number },
 ): Promise<OutboundResponse> => {
-  const agent = await way.agent()
+  const url = parseTarget(request.url)
   const isRepeatable = REPEATABLE.has(request.method.toUpperCase()) && typeof request.body !== 'function'
-  for (let tries = 1; ; tries++) {
+  const attempt = async (fresh: boolean): Promise<OutboundResponse> => {
+    const connector = way.pool.take(url, { fresh })
     const trip = { isStale: false }
     try {
-      return await travelOnce({ ...way, agent }, request, trip)
+      return await travelOnce(way, request, { url, connector, trip })
     } catch (error) {
-      if (!trip.isStale || !isRepeatable || tries === MAX_TRIES) throw error
+      connector.end()
+      if (fresh || !trip.isStale || !isRepeatable) throw error
+      return attempt(true)
     }
   }
+  return attempt(request.progress !== undefined)
 }
 
 const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
-/** All idle connections may have been closed meanwhile, as many as the pool keeps; behind them a new one is made. */
-const MAX_TRIES = MOST_IDLE + 1
 /** Ours to set, or the proxy's to see. */
 const DROPPED = new Set(['host', 'connection', 'transfer-encoding', 'proxy-authorization', 'proxy-connection'])
 
 const travelOnce = (
-  way: Omit<Way, 'agent'> & { readonly agent: Agent },
+  { closing, clock }: Way,
   request: OutboundRequest & { deadlineMs: number },
-  trip: { isStale: boolean },
+  { url, connector, trip }: { url: URL; connector: Connector; trip: { isStale: boolean } },
 ): Promise<OutboundResponse> => {
-  const { signal, body, deadlineMs, witness } = request
+  const { signal, body, deadlineMs } = request
   signal?.throwIfAborted()
-  if (way.closing.aborted) throw new Failure('unreachable', `${request.url}: the daemon is stopping`)
-  const url = parseTarget(request.url)
-  const proxy = way.proxyFor(url)
-  const isTunnel = proxy !== undefined && (url.protocol === 'https:' || proxy.isSocks)
-  const connectionState: ConnectionState = {
-    host: url.host,
-    proxy: proxy?.toString(),
-    stage: proxy === undefined ? 'target' : 'proxy',
-    issuer: undefined,
-    hasPage: false,
-  }
+  const { proxy } = connector
+  const isTls = url.protocol === 'https:'
+  const isTunnel = proxy !== undefined && (isTls || proxy.isSocks)
+  const progress = request.progress ?? progressOf(url, proxy)
   const given = Object.fromEntries(Object.entries(request.headers).filter(([name]) => !DROPPED.has(name.toLowerCase())))
   const headers = { ...given, ...framingOf(body, given) }
-  const start = url.protocol === 'https:' ? requestHttps : requestHttp
   const { promise, resolve, reject } = Promise.withResolvers<OutboundResponse>()
-  const call = start(url, { method: request.method, headers, agent: way.agent })
+  const options = { method: request.method, headers, agent: connector.agent }
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  // In a tunnel Node knows an address by no name, and would look for the proxy's in the certificate. A connection with a check of its own is not kept.
+  const isChecked = isTls && isTunnel && isIP(host) !== 0
+  const call = isChecked
+    ? requestHttps(url, { ...options, checkServerIdentity: (_, certificate) => checkServerIdentity(host, certificate) })
+    : (isTls ? requestHttps : requestHttp)(url, options)
 
   let answer: IncomingMessage | undefined
   let isSettled = false
+  let isKept = false
   const settle = (): boolean => {
     const isFirst = !isSettled
     isSettled = true
-    clearTimeout(timer)
+    timer.cancel()
     return isFirst
   }
   const fail = (error: unknown): void => {
     if (!settle()) return
     reject(error)
     call.destroy()
-    way.abandon(call)
   }
   const abort = (reason: unknown): void => {
     fail(reason)
@@ -132,43 +111,45 @@ const travelOnce = (
   }
   const onAbort = (): void => abort(signal?.reason)
   const onClosing = (): void => abort(new Failure('unreachable', `${url.host}: the daemon is stopping`))
-  const timer = setTimeout(() => fail(explainDelay(connectionState, deadlineMs)), deadlineMs)
+  const timer = clock.after(deadlineMs, () => fail(explainDelay(progress, deadlineMs)))
   signal?.addEventListener('abort', onAbort)
-  way.closing.addEventListener('abort', onClosing)
+  closing.addEventListener('abort', onClosing)
   call.once('close', () => {
     signal?.removeEventListener('abort', onAbort)
-    way.closing.removeEventListener('abort', onClosing)
+    closing.removeEventListener('abort', onClosing)
   })
 
   // What the agents of proxy-agent say of their CONNECT; for a plain request through a proxy there is no status.
   call.on('proxyConnect', (connect: { statusCode?: number; statusText?: string; headers?: IncomingHttpHeaders }) => {
     if (connect.statusCode === undefined) return
     if (connect.statusCode === 200) {
-      connectionState.stage = 'target'
-      connectionState.hasPage = /^text\/html\b/i.test(connect.headers?.['content-type'] ?? '')
-      if (witness) witness.hasPage = connectionState.hasPage
-    } else fail(explainRefusal(connectionState, refusalOf(connect.statusCode, connect.statusText, connect.headers)))
+      progress.stage = 'target'
+      progress.hasPage = /^text\/html\b/i.test(connect.headers?.['content-type'] ?? '')
+    } else fail(explainRefusal(progress, refusalOf(connect.statusCode, connect.statusText, connect.headers)))
   })
   call.once('socket', socket => {
-    if (isTunnel) connectionState.stage = 'target'
-    if (witness && connectionState.stage === 'target') attend(witness, socket)
-    // Before the certificate is judged: a socket that was refused tells nothing any more.
-    if (!(socket instanceof TLSSocket) || call.reusedSocket || connectionState.stage === 'proxy') return
-    socket.prependOnceListener('secure', () => {
-      connectionState.issuer = nameOf(socket.getPeerCertificate().issuer)
-    })
+    if (isTunnel) progress.stage = 'target'
+    if (progress.stage === 'target' && !call.reusedSocket) attend(progress, { socket, clock })
   })
   call.on('error', error => {
     trip.isStale = !isSettled && call.reusedSocket && (isCode(error, 'ECONNRESET') || isCode(error, 'EPIPE'))
-    fail(explainError(connectionState, error))
+    fail(explainError(progress, error))
   })
   call.once('response', response => {
     if (proxy !== undefined && !isTunnel && response.statusCode === 407) {
-      fail(explainRefusal(connectionState, refusalOf(407, response.statusMessage, response.headers)))
+      fail(explainRefusal(progress, refusalOf(407, response.statusMessage, response.headers)))
       return
     }
     answer = response
     if (!settle()) return
+    // Before whoever reads the body goes on, so that the next call finds the connection.
+    response.once('end', () => {
+      isKept = call.writableFinished && !isChecked
+      if (isKept) connector.release()
+    })
+    response.once('close', () => {
+      if (!isKept) connector.end()
+    })
     resolve({ status: response.statusCode ?? 0, headers: response.headers, body: response })
   })
   // An answer that comes before the body is read ends the pipeline, too; nothing is left to say then.
@@ -190,16 +171,21 @@ const framingOf = (
   return headers['content-length'] === undefined ? { 'transfer-encoding': 'chunked' } : {}
 }
 
-const attend = (witness: Witness, socket: Socket): void => {
+const attend = (progress: Progress, { socket, clock }: { socket: Socket; clock: Clock }): void => {
   const onConnect = (): void => {
-    witness.connectedAtMs = performance.now()
-    if (socket.localAddress !== undefined) witness.from = socket.localAddress
+    progress.connectedAtMs = clock.monotonic()
+    if (socket.localAddress !== undefined) progress.from = socket.localAddress
   }
   if (socket.connecting) socket.once('connect', onConnect)
   else onConnect()
   if (!(socket instanceof TLSSocket)) return
-  socket.prependOnceListener('secure', () => (witness.chain = socket.getPeerCertificate(true)))
-  socket.once('secureConnect', () => (witness.securedAtMs = performance.now()))
+  // Before the certificate is judged: a socket that was refused tells nothing.
+  socket.prependOnceListener('secure', () => {
+    const certificate = socket.getPeerCertificate(true)
+    progress.chain = certificate
+    progress.issuer = nameOf(certificate.issuer)
+  })
+  socket.once('secureConnect', () => (progress.securedAtMs = clock.monotonic()))
 }
 
 const parseTarget = (text: string): URL => {

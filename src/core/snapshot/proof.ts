@@ -88,7 +88,7 @@ const askGitHub = async (
 ): Promise<string> => {
   if (!isLive(connection)) throw new Failure('not-connected', `the bundle is of a machine that was ${connection.kind}`)
   const { clock, log, config, keys } = deps
-  const outbound = createOutbound(deps.settings)
+  const outbound = createOutbound(deps.settings, { clock })
   try {
     const github = createGitHub({
       outbound,

@@ -6,11 +6,11 @@ import {
   explainDelay,
   explainError,
   explainRefusal,
-  type ConnectionState,
+  type Progress,
   schemesOf,
 } from '../../../src/core/outbound/errors.ts'
 
-const connectionState = (more: Partial<ConnectionState> = {}): ConnectionState => ({
+const progress = (more: Partial<Progress> = {}): Progress => ({
   host: 'api.github.com',
   proxy: undefined,
   stage: 'target',
@@ -19,25 +19,25 @@ const connectionState = (more: Partial<ConnectionState> = {}): ConnectionState =
   ...more,
 })
 const PROXY = 'http://robot@proxy:3128'
-const toProxy = connectionState({ proxy: PROXY, stage: 'proxy' })
-const behind = connectionState({ proxy: PROXY })
-const page = connectionState({ proxy: PROXY, hasPage: true })
+const toProxy = progress({ proxy: PROXY, stage: 'proxy' })
+const behind = progress({ proxy: PROXY })
+const page = progress({ proxy: PROXY, hasPage: true })
 
 const error = (code: string, message = `connect ${code}`): Error => Object.assign(new Error(message), { code })
 const told = ({ code, message }: Failure): string => `${code}: ${message}`
 
 test('what the system says is told with its code and who it concerns', t => {
-  const cases: readonly (readonly [ConnectionState, unknown, string])[] = [
-    [connectionState(), error('ECONNREFUSED'), 'unreachable: api.github.com: connect ECONNREFUSED'],
+  const cases: readonly (readonly [Progress, unknown, string])[] = [
+    [progress(), error('ECONNREFUSED'), 'unreachable: api.github.com: connect ECONNREFUSED'],
     [behind, error('ECONNRESET'), `unreachable: api.github.com by way of ${PROXY}: connect ECONNRESET`],
     [toProxy, error('ECONNREFUSED'), `proxy-unreachable: the proxy ${PROXY}: connect ECONNREFUSED`],
-    [connectionState(), 'odd', 'unreachable: api.github.com: odd'],
-    [connectionState(), error('ENOTFOUND'), 'dns: the name api.github.com has no address'],
-    [connectionState(), error('EAI_AGAIN'), 'dns: the name api.github.com has no address'],
-    [connectionState(), new Error('getaddrinfo EAI_AGAIN other.test'), 'dns: the name other.test has no address'],
+    [progress(), 'odd', 'unreachable: api.github.com: odd'],
+    [progress(), error('ENOTFOUND'), 'dns: the name api.github.com has no address'],
+    [progress(), error('EAI_AGAIN'), 'dns: the name api.github.com has no address'],
+    [progress(), new Error('getaddrinfo EAI_AGAIN other.test'), 'dns: the name other.test has no address'],
     [toProxy, new Error('getaddrinfo ENOTFOUND proxy'), 'dns: the name proxy of the proxy has no address'],
     [
-      connectionState(),
+      progress(),
       error('HPE_INVALID_CONSTANT', 'Expected HTTP/'),
       'portal: api.github.com answered with what is no HTTP: Expected HTTP/',
     ],
@@ -51,10 +51,10 @@ test('what the system says is told with its code and who it concerns', t => {
   const known = new Failure('timeout', 'x')
   t.is(explainError(toProxy, known), known)
   const cause = error('ECONNREFUSED')
-  t.is(explainError(connectionState(), cause).cause, cause)
+  t.is(explainError(progress(), cause).cause, cause)
   // Several addresses tried in turn: the first speaks for all.
   const both = new AggregateError([error('CERT_HAS_EXPIRED'), error('ECONNREFUSED')], 'certificate has expired')
-  t.is(explainError(connectionState(), both).code, 'tls')
+  t.is(explainError(progress(), both).code, 'tls')
 })
 
 test('a certificate that is refused is named with its issuer, and what Node advises to others is left out', t => {
@@ -73,7 +73,7 @@ test('a certificate that is refused is named with its issuer, and what Node advi
     'ERR_OSSL_EVP_UNSUPPORTED',
     'EPROTO',
   ]) {
-    const seen = connectionState({ issuer: 'Firm CA' })
+    const seen = progress({ issuer: 'Firm CA' })
     const says = 'tls: the certificate of api.github.com, issued by Firm CA: it is bad'
     t.is(told(explainError(seen, error(code, 'it is bad; try --use-system-ca\nmore'))), says, code)
   }
@@ -89,7 +89,7 @@ test('a certificate that is refused is named with its issuer, and what Node advi
 test('whoever does not speak TLS is a portal, or no proxy', t => {
   for (const message of ['wrong version number', 'packet length too long', 'http request']) {
     t.is(
-      told(explainError(connectionState(), error('EPROTO', `${message}\nmore`))),
+      told(explainError(progress(), error('EPROTO', `${message}\nmore`))),
       `portal: api.github.com does not speak TLS: ${message}`,
     )
     t.is(explainError(toProxy, error('ERR_SSL_WRONG_VERSION_NUMBER', message)).code, 'proxy-unreachable')

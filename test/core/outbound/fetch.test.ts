@@ -3,6 +3,7 @@
 import { Readable } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
 import test from 'ava'
+import { createClock } from '../../../src/service/clock.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import { createFetch, type FetchDeps } from '../../../src/core/outbound/fetch.ts'
 
@@ -21,6 +22,7 @@ const setUp = (answer: (sent: Sent, count: number) => Answer | Promise<Answer>, 
   const sent: Sent[] = []
   const fetch = createFetch({
     send: async hop => answer(hop, sent.push(hop)),
+    clock: createClock(),
     deadlineMs: 10_000,
     maxBytes: 1_000,
     ...limits,

@@ -5,6 +5,7 @@ import { createServer, type RequestListener } from 'node:http'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
+import { createClock } from '../../../src/service/clock.ts'
 import { createOutbound } from '../../../src/core/outbound/outbound.ts'
 import { settingsOf } from '../../support/way-out.ts'
 
@@ -26,7 +27,7 @@ const startTarget = async (t: ExecutionContext, handler: RequestListener) => {
 }
 
 const outboundOf = (t: ExecutionContext) => {
-  const outbound = createOutbound(settingsOf({}))
+  const outbound = createOutbound(settingsOf({}), { clock: createClock() })
   t.teardown(() => outbound.close())
   return outbound
 }

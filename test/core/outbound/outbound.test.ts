@@ -5,6 +5,7 @@ import { connect, createServer as createTcpServer, type Server, type Socket } fr
 import { Readable } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
 import { Failure } from '../../../src/protocol/errors.ts'
+import { createClock } from '../../../src/service/clock.ts'
 import { createOutbound, type OutboundDeps } from '../../../src/core/outbound/outbound.ts'
 import { type Certificate, createAuthority } from '../../support/certificates.ts'
 import { freePort } from '../../support/ports.ts'
@@ -30,8 +31,8 @@ const withLogin = (url: string, user: string, password: string): string => {
   return parsed.href
 }
 
-const outboundOf = (t: ExecutionContext, settings: WayOut = {}, deps: OutboundDeps = {}) => {
-  const outbound = createOutbound(settingsOf({ ca: authority.ca, ...settings }), deps)
+const outboundOf = (t: ExecutionContext, settings: WayOut = {}, deps: Omit<OutboundDeps, 'clock'> = {}) => {
+  const outbound = createOutbound(settingsOf({ ca: authority.ca, ...settings }), { clock: createClock(), ...deps })
   t.teardown(() => outbound.close())
   return outbound
 }
@@ -344,6 +345,7 @@ test('new settings serve the next call, while the one under way ends as it began
   await failing(t, outbound.fetch(target.url), 'proxy-unreachable')
   finish.resolve()
   t.is(await text(first.body), 'begun ended')
+  await failing(t, outbound.fetch(target.url), 'proxy-unreachable')
   outbound.reload(settingsOf({}))
   await failing(t, outbound.fetch(target.url), 'tls')
 })
@@ -494,7 +496,8 @@ test('redirects end: after five, at plain http, at a POST, or where the caller f
   t.is(await (await outbound.fetch(`${target.url}/5`)).text(), 'arrived')
   await failing(t, outbound.fetch(`${target.url}/6`), 'github-unexpected')
   await failing(t, outbound.fetch(`${target.url}/plain`), 'github-unexpected')
-  await failing(t, outbound.fetch(`${target.url}/1`, { redirect: 'error' }), 'github-unexpected')
+  for (const method of ['GET', 'POST'])
+    await failing(t, outbound.fetch(`${target.url}/1`, { method, redirect: 'error' }), 'github-unexpected')
   t.is((await outbound.fetch(`${target.url}/1`, { method: 'POST', body: 'x' })).status, 307)
   t.is((await outbound.fetch(`${target.url}/1`, { redirect: 'manual' })).status, 307)
   t.is((await outbound.send({ method: 'GET', url: `${target.url}/1`, headers: {} })).status, 307)

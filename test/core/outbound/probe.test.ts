@@ -7,6 +7,7 @@ import { createServer as createHttpsServer } from 'node:https'
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import type { Passage } from '../../../src/protocol/passage.ts'
+import { createClock } from '../../../src/service/clock.ts'
 import { createOutbound } from '../../../src/core/outbound/outbound.ts'
 import { type Certificate, createAuthority } from '../../support/certificates.ts'
 import { startMeddlingProxy } from '../../support/meddling-proxy.ts'
@@ -51,7 +52,7 @@ const examine = async (
   url: string,
   { settings = {}, deadlineMs = 10_000 }: { settings?: WayOut; deadlineMs?: number } = {},
 ): Promise<Passage & { lookUps: number }> => {
-  const outbound = createOutbound(settingsOf({ ca: authority.ca, ...settings }))
+  const outbound = createOutbound(settingsOf({ ca: authority.ca, ...settings }), { clock: createClock() })
   t.teardown(() => outbound.close())
   let lookUps = 0
   const passage = await outbound.examine({
@@ -173,7 +174,9 @@ test('an answer that breaks off, is no JSON, has no end, or comes too slowly is 
 
 test('new settings hold for the next look', async t => {
   const url = await startTarget(t)
-  const outbound = createOutbound(settingsOf({ url: `http://127.0.0.1:${await freePort()}`, ca: authority.ca }))
+  const outbound = createOutbound(settingsOf({ url: `http://127.0.0.1:${await freePort()}`, ca: authority.ca }), {
+    clock: createClock(),
+  })
   t.teardown(() => outbound.close())
   const look = () => outbound.examine({ url, method: 'GET', deadlineMs: 2_000, userAgent: 'test' })
   t.is((await look()).failure?.stage, 'proxy')
