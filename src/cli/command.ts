@@ -8,7 +8,7 @@ import type { Secret } from '../protocol/secret.ts'
 import type { RestoreAnswer, StateAnswer } from '../protocol/wire.ts'
 import type { CheckReport } from '../protocol/wire-check.ts'
 import type { Clock } from '../service/clock.ts'
-import type { Surroundings } from '../service/config.ts'
+import type { Config, Surroundings } from '../service/config.ts'
 import type { Finding } from '../service/config-findings.ts'
 import type { Who } from './advice.ts'
 import type { ChildOutcome, ChildRequest } from './child.ts'
@@ -79,6 +79,8 @@ export type Context = {
   /** The caller named the socket, so there is no other to fall back to. */
   readonly socketGiven: boolean
   readonly json: boolean
+  /** The configuration, read for its paths and names: whether its users exist is for the daemon and for `config check`. */
+  config(): Promise<Config>
   client(socket: SocketName): Promise<Client>
   /** An endpoint on admin.sock. */
   ask<N extends EndpointName>(name: N, given?: Given<N>): Promise<SeenOf<N>>

@@ -287,9 +287,8 @@ const FIND: Readonly<Record<Completion, (context: Context) => Promise<readonly C
     const { installations } = await context.ask('GET /v1/installations', BRIEFLY)
     return installations.map(({ account, id }) => [account.login, `installation ${id}`])
   },
-  async sinks({ configFile }) {
-    const { loadConfig } = await import('../service/config.ts')
-    const { sinks } = loadConfig(configFile, { hostname: 'localhost', findUser: () => 0, findGroup: () => 0 })
+  async sinks(context) {
+    const { sinks } = await context.config()
     return sinks.map(({ name, path, profile }) => [name, `${path}, profile ${profile}`])
   },
   async keys(context) {

@@ -38,57 +38,50 @@ const whole = (rule: Rule, effect: Change['effect']): Change[] =>
 
 const compareRules = (old: Rule, next: Rule): Change[] => {
   if (admitsNobody(old) || admitsNobody(next)) return [...whole(old, 'loses'), ...whole(next, 'gains')]
-  return [...LISTS.flatMap(list => compareLists(list, { old, next })), ...compareScopes(old, next)]
-}
-
-/** Of a list that is not empty one name must match; an empty one excludes nobody. */
-const compareLists = (list: List, { old, next }: { old: Rule; next: Rule }): Change[] => {
-  const [had, has] = [old.allow[list], next.allow[list]]
-  const gains = (who: string): Change => ({ effect: 'gains', who, what: describeScope(next) })
-  const loses = (who: string): Change => ({ effect: 'loses', who, what: describeScope(old) })
-  if (had.length === 0 && has.length === 0) return []
-  if (had.length === 0) return [loses(`callers outside ${list} ${has.join(', ')}`)]
-  if (has.length === 0) return [gains(`callers outside ${list} ${had.join(', ')}`)]
-  return [
-    ...had.filter(name => !has.includes(name)).map(name => loses(`${list.slice(0, -1)} ${name}`)),
-    ...has.filter(name => !had.includes(name)).map(name => gains(`${list.slice(0, -1)} ${name}`)),
-  ]
-}
-
-const compareScopes = (old: Rule, next: Rule): Change[] => {
+  const sides = [['loses', old, next] as const, ['gains', next, old] as const]
+  const callers = LISTS.flatMap(list =>
+    sides.flatMap(([effect, rule, other]) =>
+      callersBeyond(rule.allow[list], other.allow[list], list).map(who => ({ effect, who, what: describeScope(rule) })),
+    ),
+  )
   const who = describeCallers(next)
-  const gains = (what: string): Change => ({ effect: 'gains', who, what })
-  const loses = (what: string): Change => ({ effect: 'loses', who, what })
-  if (old.installation !== next.installation) return [loses(describeScope(old)), gains(describeScope(next))]
-  const changes: Change[] = []
-  const [had, has] = [old.repositories ?? [EVERY], next.repositories ?? [EVERY]]
-  const lost = had.filter(name => !has.includes(name))
-  const won = has.filter(name => !had.includes(name))
-  if (lost.length > 0) changes.push(loses(`repositories ${lost.join(', ')}`))
-  if (won.length > 0) changes.push(gains(`repositories ${won.join(', ')}`))
-  return [
-    ...changes,
-    ...comparePermissions(old.permissions, next.permissions).map(([sign, what]) => (sign ? gains : loses)(what)),
-  ]
+  if (old.installation !== next.installation) {
+    return [...callers, ...sides.map(([effect, rule]) => ({ effect, who, what: describeScope(rule) }))]
+  }
+  const scopes = [repositoriesBeyond, permissionsBeyond].flatMap(beyond =>
+    sides.flatMap(([effect, rule, other]) => beyond(rule, other, effect).map(what => ({ effect, who, what }))),
+  )
+  return [...callers, ...scopes]
+}
+
+/** Whom the first list admits and the second does not. Of a list that is not empty one name must match; an empty one excludes nobody. */
+const callersBeyond = (names: readonly string[], others: readonly string[], list: List): string[] => {
+  if (others.length === 0) return []
+  if (names.length === 0) return [`callers outside ${list} ${others.join(', ')}`]
+  return names.filter(name => !others.includes(name)).map(name => `${list.slice(0, -1)} ${name}`)
 }
 
 const EVERY = '(all)'
 
+const repositoriesBeyond = (rule: Rule, other: Rule): string[] => {
+  const names = (rule.repositories ?? [EVERY]).filter(name => !(other.repositories ?? [EVERY]).includes(name))
+  return names.length > 0 ? [`repositories ${names.join(', ')}`] : []
+}
+
 /** None named: all that the installation has. */
-const comparePermissions = (
-  had: Permissions | undefined,
-  has: Permissions | undefined,
-): (readonly [isGain: boolean, what: string])[] => {
-  if (had === undefined && has === undefined) return []
-  if (had === undefined) return [[false, `all permissions but ${describePermissions(has)}`]]
-  if (has === undefined) return [[true, 'all permissions of the installation']]
-  const beyond = (a: Permissions, b: Permissions): Permissions =>
-    Object.fromEntries(Object.entries(a).filter(([name, access]) => !permissionsCover(b, { [name]: access })))
-  const [lost, won] = [beyond(had, has), beyond(has, had)]
-  return [
-    ...(Object.keys(lost).length > 0 ? [[false, describePermissions(lost)] as const] : []),
-    ...(Object.keys(won).length > 0 ? [[true, describePermissions(won)] as const] : []),
-  ]
+const permissionsBeyond = (
+  { permissions }: Rule,
+  { permissions: others }: Rule,
+  effect: Change['effect'],
+): string[] => {
+  if (others === undefined) return []
+  if (permissions === undefined) {
+    return [
+      effect === 'gains' ? 'all permissions of the installation' : `all permissions but ${describePermissions(others)}`,
+    ]
+  }
+  const beyond = Object.entries(permissions).filter(([name, access]) => !permissionsCover(others, { [name]: access }))
+  return beyond.length > 0 ? [describePermissions(Object.fromEntries(beyond))] : []
 }
 
 const admitsNobody = ({ allow }: Rule): boolean => LISTS.every(list => allow[list].length === 0)

@@ -67,6 +67,7 @@ const createContext = (given: Pick<Context, 'deps' | 'output' | 'options' | 'arg
     configFile,
     socketGiven: named !== undefined && !isFolder(named),
     json,
+    config: async () => (await import('../service/config.ts')).loadConfig(configFile, SURROUNDINGS),
     client,
     ask: async (name, asked) => (await client('admin')).ask(name, asked),
     print(answer, show) {

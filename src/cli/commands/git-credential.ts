@@ -46,11 +46,10 @@ With --system the helpers in a user's own ~/.gitconfig still come after it: git 
 }
 
 /** An empty entry resets the list that git has read so far, so that ours is the only helper for the host. */
-const setUp = async ({ deps, output, configFile, options }: Context): Promise<void> => {
+const setUp = async (context: Context): Promise<void> => {
+  const { deps, output, options } = context
   if (options.flag('global') && options.flag('system')) throw new Failure('usage', '--global and --system: choose one')
-  const { loadConfig } = await import('../../service/config.ts')
-  const { github } = loadConfig(configFile, { hostname: 'localhost', findUser: () => 0, findGroup: () => 0 })
-  const { origin } = new URL(github.url)
+  const { origin } = new URL((await context.config()).github.url)
   const level = options.flag('system') ? '--system' : '--global'
   const git = createGitConfig({ level, key: `credential.${origin}.helper`, env: deps.env })
   const now = git.read()

@@ -126,10 +126,8 @@ A path that is a link, a folder, a mount of its own or another user's is refused
   async run(context) {
     const { deps, configFile } = context
     const [name = ''] = context.args
-    const { loadConfig } = await import('../../service/config.ts')
     const { createNotifier } = await import('../../service/systemd.ts')
-    // Whether the users of profiles exist is for the daemon to say.
-    const config = loadConfig(configFile, { hostname: 'localhost', findUser: () => 0, findGroup: () => 0 })
+    const config = await context.config()
     const found = config.sinks.find(known => known.name === name)
     if (!found) throw new Failure('configuration', `${configFile}: sinks: there is none of the name ${name}`)
     const file = createTokenFile(found.path, found.mode)
