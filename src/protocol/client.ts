@@ -35,35 +35,25 @@ export const createClient = (socket: string) => ({
     if (!seenAnswer) throw new Error(`${name} does not answer in JSON`)
     const text = body === undefined ? undefined : JSON.stringify(body)
     const response = await send(socket, { ...startOf(name, query), timeout: silenceMs, accept: JSON_TYPE, text })
-    const { statusCode: status = 0 } = response
     const bytes = await bodyOf(response, socket)
-    const value =
-      status >= 200 && status < 300 && isOfType(response, JSON_TYPE) ? parseJson(bytes.toString()) : undefined
-    if (value === undefined) throw failureOf(response, { bytes, socket })
+    const value = parseJson(bytes.toString())
+    if (value === undefined) throw failureOf(response, bytes, socket)
     return tolerantly(seenAnswer as z.ZodType<SeenOf<N>>, value)
   },
   /** The same for an answer that is bytes. */
   async fetchBytes<N extends EndpointName>(name: N, { query, silenceMs = SILENCE_MS }: Given<N>): Promise<Buffer> {
     const response = await send(socket, { ...startOf(name, query), timeout: silenceMs, accept: BYTES_TYPE })
-    const bytes = await bodyOf(response, socket)
-    if (response.statusCode === 200 && isOfType(response, BYTES_TYPE)) return bytes
-    throw failureOf(response, { bytes, socket })
+    return bodyOf(response, socket)
   },
   /** The same in the other media type of the endpoint, a language of texts; empty where the daemon has nothing to say (204). */
   async exchangeText(name: EndpointName, text: string): Promise<string> {
     const { media = '' } = endpointOf(name)
-    const response = await send(socket, { ...startOf(name), timeout: SILENCE_MS, accept: media, type: media, text })
-    const bytes = await bodyOf(response, socket)
-    if (response.statusCode === 204) return ''
-    if (response.statusCode === 200 && isOfType(response, media)) return bytes.toString()
-    throw failureOf(response, { bytes, socket })
+    const opening = { ...startOf(name), timeout: SILENCE_MS, accept: media, type: media, text, mayBeEmpty: true }
+    return (await bodyOf(await send(socket, opening), socket)).toString()
   },
   /** The data of each event of a stream, until its end. */
   async stream<N extends EndpointName>(name: N, query: QueryOf<N>, onData: (data: string) => void): Promise<void> {
     const response = await send(socket, { ...startOf(name, query), timeout: 0, accept: EVENTS_TYPE })
-    if (response.statusCode !== 200 || !isOfType(response, EVENTS_TYPE)) {
-      throw failureOf(response, { bytes: await bodyOf(response, socket), socket })
-    }
     const feed = createEventReader(onData)
     try {
       for await (const chunk of response) feed(chunk)
@@ -87,7 +77,7 @@ export const createClient = (socket: string) => ({
     outgoing.once('close', () => onEnd(refused))
     outgoing.on('response', response => {
       response.on('error', close)
-      refused = response.statusCode !== 200 || !isOfType(response, EVENTS_TYPE)
+      refused = !isGood(response, EVENTS_TYPE)
       if (refused) close()
       else response.on('data', feed)
     })
@@ -144,11 +134,10 @@ const AGENT = new AnswerFirstAgent()
 
 const isClosedPipe = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'EPIPE'
 
-/** Gives the head of the answer. */
-const send = (
-  socket: string,
-  { text, ...opening }: Opening & { text?: string | undefined },
-): Promise<IncomingMessage> => {
+type Sending = Opening & { text?: string | undefined; mayBeEmpty?: boolean }
+
+/** The head of a good answer, of the type that was asked for; 204 where it may be empty. */
+const send = async (socket: string, { text, mayBeEmpty, ...opening }: Sending): Promise<IncomingMessage> => {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   const outgoing = open(socket, opening)
   outgoing.once('response', resolve)
@@ -157,8 +146,13 @@ const send = (
     outgoing.destroy(new Failure('daemon-absent', `${socket}: no answer in time`))
   })
   outgoing.end(text)
-  return promise
+  const response = await promise
+  if (isGood(response, opening.accept) || (mayBeEmpty && response.statusCode === 204)) return response
+  throw failureOf(response, await bodyOf(response, socket), socket)
 }
+
+const isGood = (response: IncomingMessage, type: string): boolean =>
+  /^2\d\d$/.test(String(response.statusCode)) && mediaType(response) === type
 
 const bodyOf = async (response: IncomingMessage, socket: string): Promise<Buffer> => {
   const chunks: Buffer[] = []
@@ -189,18 +183,12 @@ const connectionFailure = (error: Error, socket: string): Failure => {
       return new Failure('daemon-absent', `nothing listens on ${socket}`, { cause: error })
     case 'EACCES':
     case 'EPERM':
-      return new Failure(
-        'not-permitted',
-        socket.endsWith('admin.sock')
-          ? `only root and members of the group ghconnect-admin may open ${socket}`
-          : `this user may not open ${socket}`,
-        {
-          cause: error,
-          next: socket.endsWith('admin.sock')
-            ? 'Run it with sudo, or join the group ghconnect-admin.'
-            : 'Run it with sudo.',
-        },
-      )
+      return socket.endsWith('admin.sock')
+        ? new Failure('not-permitted', `only root and members of the group ghconnect-admin may open ${socket}`, {
+            cause: error,
+            next: 'Run it with sudo, or join the group ghconnect-admin.',
+          })
+        : new Failure('not-permitted', `this user may not open ${socket}`, { cause: error, next: 'Run it with sudo.' })
     case 'ENAMETOOLONG':
     case 'EINVAL':
       return new Failure('usage', `${socket}: this cannot be the path of a socket`, { cause: error })
@@ -212,26 +200,23 @@ const connectionFailure = (error: Error, socket: string): Failure => {
 }
 
 /** What an answer that is not the one that was asked for says. */
-const failureOf = (response: IncomingMessage, { bytes, socket }: { bytes: Buffer; socket: string }): Failure => {
+const failureOf = (response: IncomingMessage, bytes: Buffer, socket: string): Failure => {
   const type = mediaType(response)
-  const problem = type === 'application/problem+json' ? ProblemBody.safeParse(parseJson(bytes.toString())) : undefined
-  if (problem?.success) return toFailure(problem.data, response.headers['retry-after'])
-  const status = response.statusCode ?? 0
-  return notTheDaemon(socket, `what listens there is not ghconnectd (HTTP ${status}, ${type || 'no content type'})`)
+  const parsed = type === 'application/problem+json' ? ProblemBody.safeParse(parseJson(bytes.toString())) : undefined
+  if (!parsed?.success) {
+    const what = `HTTP ${response.statusCode}, ${type || 'no content type'}`
+    return notTheDaemon(socket, `what listens there is not ghconnectd (${what})`)
+  }
+  const { type: urn, title, detail, next } = parsed.data
+  const code = urn.startsWith(PROBLEM_PREFIX) ? urn.slice(PROBLEM_PREFIX.length) : ''
+  // A code that only a newer daemon knows: its own words are all there is.
+  if (!isCode(code)) return new Failure('internal', `${title}: ${detail} ${next}`)
+  const retryAfter = response.headers['retry-after'] ?? ''
+  const wait = /^\d{1,6}$/.test(retryAfter) ? { retryAfterSeconds: Number(retryAfter) } : {}
+  return new Failure(code, detail, { next: next || undefined, ...wait })
 }
 
 const notTheDaemon = (socket: string, what: string): Failure => new Failure('daemon-absent', `${socket}: ${what}`)
-
-const toFailure = (problem: z.infer<typeof ProblemBody>, retryAfter: string | undefined): Failure => {
-  const code = problem.type.startsWith(PROBLEM_PREFIX) ? problem.type.slice(PROBLEM_PREFIX.length) : ''
-  const retryAfterSeconds = retryAfter !== undefined && /^\d{1,6}$/.test(retryAfter) ? Number(retryAfter) : undefined
-  // A code that only a newer daemon knows: its own words are all there is.
-  if (!isCode(code)) return new Failure('internal', `${problem.title}: ${problem.detail} ${problem.next}`)
-  return new Failure(code, problem.detail, {
-    next: problem.next || undefined,
-    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
-  })
-}
 
 /** During an upgrade the daemon may be the newer one: fields that it added are left out, anything else is an error. */
 const tolerantly = <T>(schema: z.ZodType<T>, body: unknown): T => {
@@ -255,8 +240,6 @@ const isObject = (value: unknown): value is object => typeof value === 'object' 
 
 const mediaType = (response: IncomingMessage): string =>
   (response.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
-
-const isOfType = (response: IncomingMessage, type: string): boolean => mediaType(response) === type
 
 const parseJson = (text: string): unknown => {
   try {
