@@ -2,7 +2,7 @@
 
 import { appSettingsUrl, type Connection, type DaemonState, isLive } from '../protocol/connection.ts'
 import { Failure } from '../protocol/errors.ts'
-import { assessFeature, explainAssessment, FEATURE_NAMES, FEATURES } from '../protocol/features.ts'
+import { assessFeature, FEATURE_NAMES, FEATURES } from '../protocol/features.ts'
 import { allowNames } from '../protocol/profile.ts'
 import { isoTime } from '../protocol/wire.ts'
 import type { Engine } from '../core/engine.ts'
@@ -89,7 +89,7 @@ const featuresOf = (deps: WebDeps): PageModel['features'] => {
       name,
       title: FEATURES[name].title,
       state,
-      ...(!isSettled && { detail: explainAssessment(assessment).detail }),
+      ...(!isSettled && { detail: assessment.detail }),
     }
   })
 }

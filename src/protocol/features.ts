@@ -104,13 +104,16 @@ export const FEATURES: Readonly<Record<FeatureName, Feature>> = {
 export const appPermissionsUrl = (app: Parameters<typeof appSettingsUrl>[0]): string =>
   `${appSettingsUrl(app)}/permissions`
 
-export type FeatureAssessment =
-  | { readonly state: 'off' | 'on' }
-  /** There is no App yet: it will be asked for when it is created. */
-  | { readonly state: 'awaiting-connection' }
-  | { readonly state: 'no-installation'; readonly detail: string }
-  | { readonly state: 'app-lacks'; readonly missing: Permissions; readonly link: string }
-  | { readonly state: 'awaiting-approval'; readonly missing: Permissions; readonly link: string }
+export type FeatureAssessment = {
+  readonly state: 'off' | 'on' | 'awaiting-connection' | 'no-installation' | 'app-lacks' | 'awaiting-approval'
+  /** Where it stands, in a sentence. */
+  readonly detail: string
+  /** What to do; NAME stands for the feature. */
+  readonly next: string
+  readonly missing?: Permissions
+  /** The page of GitHub where the owner gives what is missing. */
+  readonly link?: string
+}
 
 /** How far a feature is, by what the App asks for and what the owner of its installation granted. */
 export const assessFeature = (
@@ -118,56 +121,38 @@ export const assessFeature = (
   profile: Profile | undefined,
   { connection, installations }: { connection: Connection; installations: readonly Installation[] },
 ): FeatureAssessment => {
-  if (!profile) return { state: 'off' }
-  if (!isLive(connection)) return { state: 'awaiting-connection' }
+  if (!profile) return { state: 'off', detail: 'It is switched off.', next: 'Run `ghconnect features enable NAME`.' }
+  if (!isLive(connection)) {
+    const detail = 'It is switched on, and its permissions will be asked for when the App is created.'
+    return { state: 'awaiting-connection', detail, next: 'Run `ghconnect enable`.' }
+  }
   const installation = findInstallation(installations, profile.installation)
   const lacks = missingFrom(installation?.permissions ?? {}, feature.permissions)
-  if (installation && !lacks) return { state: 'on' }
+  if (installation && !lacks) {
+    return { state: 'on', detail: 'It is switched on, and its permissions are granted.', next: 'Nothing to do.' }
+  }
   const missing = missingFrom(connection.app.permissions, feature.permissions)
-  if (missing) return { state: 'app-lacks', missing, link: appPermissionsUrl(connection.app) }
-  if (installation && lacks) return { state: 'awaiting-approval', missing: lacks, link: installation.htmlUrl }
-  const detail =
+  if (missing) {
+    const link = appPermissionsUrl(connection.app)
+    const detail = `The App does not ask for ${describePermissions(missing)}.`
+    const next = `Let the owner of the App add it, as GitHub has no API for that: ${link}; then approve it on the installation.`
+    return { state: 'app-lacks', detail, next, missing, link }
+  }
+  if (installation && lacks) {
+    const link = installation.htmlUrl
+    const detail = `The owner of the installation has not approved ${describePermissions(lacks)} yet.`
+    const next = `Let the owner accept the new permissions: ${link}; it is noticed by itself.`
+    return { state: 'awaiting-approval', detail, next, missing: lacks, link }
+  }
+  const why =
     profile.installation === undefined
       ? `the App has ${installations.length} installations, and the feature names none`
       : `the App has no installation ${profile.installation}`
-  return { state: 'no-installation', detail }
+  const next = 'Name one of `ghconnect installations` with `ghconnect features enable NAME --installation ACCOUNT`.'
+  return { state: 'no-installation', detail: `It is switched on, but ${why}.`, next }
 }
 
 const missingFrom = (held: Permissions, wanted: Permissions): Permissions | undefined => {
   const missing = Object.entries(wanted).filter(([name, access]) => !permissionsCover(held, { [name]: access }))
   return missing.length === 0 ? undefined : Object.fromEntries(missing)
-}
-
-/** One sentence on where it stands, one on what to do. */
-export const explainAssessment = (
-  assessment: FeatureAssessment,
-): { readonly detail: string; readonly next: string } => {
-  switch (assessment.state) {
-    case 'off':
-      return { detail: 'It is switched off.', next: 'Run `ghconnect features enable NAME`.' }
-    case 'on':
-      return { detail: 'It is switched on, and its permissions are granted.', next: 'Nothing to do.' }
-    case 'awaiting-connection':
-      return {
-        detail: 'It is switched on, and its permissions will be asked for when the App is created.',
-        next: 'Run `ghconnect enable`.',
-      }
-    case 'no-installation':
-      return {
-        detail: `It is switched on, but ${assessment.detail}.`,
-        next: 'Name one of `ghconnect installations` with `ghconnect features enable NAME --installation ACCOUNT`.',
-      }
-    case 'app-lacks':
-      return {
-        detail: `The App does not ask for ${describePermissions(assessment.missing)}.`,
-        next: `Let the owner of the App add it, as GitHub has no API for that: ${assessment.link}; then approve it on the installation.`,
-      }
-    case 'awaiting-approval':
-      return {
-        detail: `The owner of the installation has not approved ${describePermissions(assessment.missing)} yet.`,
-        next: `Let the owner accept the new permissions: ${assessment.link}; it is noticed by itself.`,
-      }
-    default:
-      return assessment satisfies never
-  }
 }

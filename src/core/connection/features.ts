@@ -2,7 +2,6 @@
 
 import {
   assessFeature,
-  explainAssessment,
   FEATURE_NAMES,
   FEATURES,
   type FeatureAssessment,
@@ -42,15 +41,12 @@ export const createFeatures = (deps: {
   const toBody = (name: FeatureName): FeatureBody => {
     const assessment = assess(name)
     const profile = profileOf(name)
-    const { detail, next } = explainAssessment(assessment)
     const file = deps.switched().find(one => one.name === name)?.file
     return {
       name,
       ...FEATURES[name],
-      state: assessment.state,
-      detail,
-      next: next.replace('NAME', name),
-      ...('missing' in assessment && { missing: assessment.missing, link: assessment.link }),
+      ...assessment,
+      next: assessment.next.replace('NAME', name),
       ...(file !== undefined && { file }),
       ...(profile?.installation !== undefined && { installation: profile.installation }),
       ...(profile?.repositories && { repositories: [...profile.repositories] }),
@@ -69,9 +65,8 @@ export const createFeatures = (deps: {
     },
     warnings: () =>
       deps.switched().flatMap(({ name }) => {
-        const assessment = assess(name)
-        if (assessment.state !== 'app-lacks') return []
-        const { detail, next } = explainAssessment(assessment)
+        const { state, detail, next } = assess(name)
+        if (state !== 'app-lacks') return []
         return [{ code: 'feature-permissions', detail: `${FEATURES[name].title} is switched on. ${detail}`, next }]
       }),
   }
