@@ -140,7 +140,7 @@ export const ENDPOINTS = {
   },
   'POST /v1/recovery-keys': {
     sockets: ADMIN,
-    // Whoever adds one reads every later snapshot with it: that is for those who could read the store anyway.
+    // A recovery key opens every later snapshot: to add one is for those who could read the store anyway.
     rootOnly: 'recovery keys are added by root only',
     summary: 'Add a recovery key by its public half; the identity never reaches the daemon',
     body: wire.RecoveryKeyRequest,

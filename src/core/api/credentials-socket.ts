@@ -1,4 +1,4 @@
-// credentials.sock: systemd's LoadCredential= protocol (systemd.exec(5)). Who connects gets one credential, and says by the name of his socket which.
+// credentials.sock: systemd's LoadCredential= protocol (systemd.exec(5)). A client gets one credential, which the name of its own socket says.
 
 import { createServer, type Server, type Socket } from 'node:net'
 import { asFailure } from '../../protocol/errors.ts'
@@ -48,16 +48,11 @@ export const createCredentialsServer = (deps: CredentialsDeps): Server => {
       refuse(socket, error, deps)
     }
     socket.once('close', connections.enter(socket, attested ? holderOf(attested.peer) : NOBODY).leave)
-    if (attested) void serve(socket, attested, deps)
+    if (attested)
+      answer(socket, attested, deps)
+        .then(text => socket.end(text))
+        .catch((error: unknown) => refuse(socket, error, deps))
   })
-}
-
-const serve = async (socket: Socket, attested: Attested, deps: CredentialsDeps): Promise<void> => {
-  try {
-    socket.end(await answer(socket, attested, deps))
-  } catch (error) {
-    refuse(socket, error, deps)
-  }
 }
 
 const refuse = (socket: Socket, error: unknown, { log }: CredentialsDeps): void => {

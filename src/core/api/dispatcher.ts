@@ -19,7 +19,7 @@ import { NOBODY } from './sockets.ts'
 
 type Serve = (exchange: Exchange, caller: Caller) => Promise<void>
 
-/** Whoever asks too often or sends too much waits for the refusal, and so do further requests on that connection. */
+/** A caller that asks too often or sends too much waits for the refusal, and so do further requests on that connection. */
 const SLOWED = new Set<Code>(['rate-limited', 'body-too-large'])
 
 /**

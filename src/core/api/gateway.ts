@@ -68,7 +68,7 @@ export const passOn = async (
   await stream(answer.body, { paced, to: outgoing, clock: api.clock })
 }
 
-/** Nothing can be told any more once the head is gone: what breaks off breaks off. */
+/** Once the head is sent no problem can follow: an answer that breaks off ends the connection. */
 const stream = async (
   from: Readable,
   {

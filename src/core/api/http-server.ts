@@ -21,7 +21,7 @@ export const TIMES = {
 const MAX_HEADER_BYTES = 16_384
 /** A header of three bytes takes a hundred once it is parsed. */
 const MAX_HEADERS = 100
-/** Who sent what is no request has a moment to read the answer. */
+/** A client that sent what is not a request has a moment to read the answer. */
 const LINGER_MS = 500
 /** Node parses at once what it has read, 64 KB: some hundreds of requests, which take milliseconds and a megabyte. */
 const PIECE_BYTES = 1_024

@@ -1,6 +1,6 @@
 // Metrics for Prometheus: one table of what there is and where it is read, and the text in its exposition format.
 
-import { type Account, TROUBLES } from '../../protocol/connection.ts'
+import { TROUBLES } from '../../protocol/connection.ts'
 import { CATALOGUE, type Code } from '../../protocol/errors.ts'
 import { createHistogram, type Histogram, type Tally } from '../../protocol/histogram.ts'
 import type { Status } from '../../protocol/wire.ts'
@@ -14,21 +14,9 @@ import type { FactStore } from '../store/database.ts'
 import { LAST_EXPORT } from '../store/records.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 
-/** In bytes. */
-export type Sizes = {
-  readonly store: { readonly db: number; readonly wal: number }
-  readonly audit: { readonly db: number; readonly wal: number; readonly archive: number; readonly most: number }
-}
+export type MetricValues = ReturnType<ReturnType<typeof createMetricValues>>
 
 /** What an open store has to say. Times of tokens are by this machine's clock, and not by GitHub's. */
-export type MetricValues = ReturnType<Tokens['counts']> & {
-  readonly calls: ReturnType<CallTally['read']>
-  readonly quotas: readonly { readonly installation: number; readonly account: Account; readonly quota: Quota }[]
-  readonly sizes: Sizes
-  /** 0 where there was none. */
-  readonly lastExportAtMs: number
-}
-
 export const createMetricValues =
   (deps: {
     tokens: Pick<Tokens, 'counts'>
@@ -37,8 +25,12 @@ export const createMetricValues =
     connectionState: Pick<ConnectionState, 'read'>
     githubClock: Pick<GitHubClock, 'offsetMs'>
     facts: Pick<FactStore, 'find'>
-    sizes: () => Sizes
-  }): (() => MetricValues) =>
+    /** In bytes. */
+    sizes: () => {
+      readonly store: Readonly<Record<'db' | 'wal', number>>
+      readonly audit: Readonly<Record<'db' | 'wal' | 'archive' | 'most', number>>
+    }
+  }) =>
   () => {
     const offset = deps.githubClock.offsetMs()
     const counts = deps.tokens.counts()
@@ -57,6 +49,7 @@ export const createMetricValues =
         return quota ? [{ installation: id, account, quota }] : []
       }),
       sizes: deps.sizes(),
+      /** 0 where there was none. */
       lastExportAtMs: isTimed && typeof exported.atMs === 'number' ? exported.atMs : 0,
     }
   }

@@ -23,29 +23,25 @@ const LISTENERS = 4
 /** The kernel takes no longer path for a unix socket. */
 const MAX_PATH_BYTES = 107
 
-/** Runs the task after a moment, and few in one turn of the event loop: many that were refused together would hold up the others. */
-export type Slowly = (task: () => void) => { cancel(): void }
-
-/** Who is behind each connection, attested when it is accepted. */
-export type Peers = {
-  /** Throws `peer-gone` where the kernel did not tell. */
-  of(incoming: IncomingMessage): Attested
-}
-
 export type AttestOptions = {
   readonly limits?: Limits
   /** Why the peer may not open another connection now. Undefined: a process that ended before it was attested. */
   readonly refusalOf?: (peer: Peer | undefined) => Failure | undefined
   /** The same where its process was refused a moment ago, and need not be looked at again. */
   readonly refusalAgain?: (socket: Socket) => Failure | undefined
-  /** Those that are refused wait for it, but for some where many are; without it all are told at once. */
-  readonly slowly?: Slowly
+  /**
+   * Runs the answer to those that are refused after a moment, and few in one turn of the event loop: many that were refused together would
+   * hold up the others. Without it all are told at once.
+   */
+  readonly slowly?: (task: () => void) => { cancel(): void }
   /** Whether the peer has closed it already. */
   readonly hasHungUp?: (socket: Socket) => boolean
 }
 
-/** To be called when all listeners to a connection are there. */
-export const attestPeers = (server: Server, attest: Attest, options: AttestOptions = {}): Peers => {
+export type Peers = ReturnType<typeof attestPeers>
+
+/** Attests the peer of each connection when it is accepted. To be called when all listeners to a connection are there. */
+export const attestPeers = (server: Server, attest: Attest, options: AttestOptions = {}) => {
   const { limits = LIMITS, refusalOf, refusalAgain, hasHungUp } = options
   // Maps, and nothing weak: a closed connection would be kept, with all that hangs on it, until the next large collection.
   const known = new Map<Socket, Attested | Failure>()
@@ -59,7 +55,7 @@ export const attestPeers = (server: Server, attest: Attest, options: AttestOptio
   const holderFor = (socket: Socket): Holder | Failure | undefined => {
     let attested: Attested
     try {
-      // It waited for the server, and not long enough: nobody hears an answer, and who asked is not to be had.
+      // It waited for the server, and not long enough: nobody hears an answer, and the kernel no longer knows who asked.
       if (hasHungUp?.(socket)) return undefined
       const again = refusalAgain?.(socket)
       if (again) return again
@@ -81,7 +77,8 @@ export const attestPeers = (server: Server, attest: Attest, options: AttestOptio
   }
   limitConnections(server, limits, holderFor, options)
   return {
-    of({ socket }) {
+    /** Throws `peer-gone` where the kernel did not tell. */
+    of({ socket }: IncomingMessage): Attested {
       const found = known.get(socket)
       if (found === undefined || found instanceof Failure)
         throw found ?? new Failure('peer-gone', 'the connection is closed')
@@ -126,8 +123,8 @@ export const limitConnections = (
 }
 
 /**
- * Told why a moment later, so that who connects in a loop waits for it. What comes meanwhile is read: unread, it would cost the answer.
- * What is more than a request has stays where it is. Who has hung up is not waited for.
+ * Tells the client why a moment later, so that one that connects in a loop waits for it. What comes meanwhile is read: unread, it would
+ * cost the answer. What is more than a request has stays where it is. A client that has hung up is not waited for.
  */
 const turnAway = (socket: Socket, failure: Failure, { slowly, hasHungUp }: TurnAway): void => {
   const close = (): void => void socket.destroy()

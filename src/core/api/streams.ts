@@ -186,7 +186,7 @@ const streamAudit = (
         outgoing.once('drain', pump)
       } else if (rows.length === ROWS_AT_ONCE) pumpSoon()
     } catch {
-      // The log is closed or damaged: whoever listens connects again, and is told.
+      // The log is closed or damaged: the listener connects again, and is told.
       outgoing.destroy()
     }
   }
