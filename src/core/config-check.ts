@@ -16,7 +16,7 @@ import { credentialFile, readCredential } from '../service/systemd.ts'
 import { doubtfulUnits } from '../service/unit-files.ts'
 import { storeKeyOf } from './store/machine-key.ts'
 
-export type ConfigWish = {
+export type ConfigOptions = {
   readonly configFile: string
   readonly surroundings: Surroundings
   readonly env: NodeJS.ProcessEnv
@@ -29,7 +29,7 @@ export type Examination = {
 }
 
 /** As the user of this process, with all files that the configuration names. Never throws for what it is to find. */
-export const examineConfig = ({ configFile, surroundings, env }: ConfigWish): Examination => {
+export const examineConfig = ({ configFile, surroundings, env }: ConfigOptions): Examination => {
   const { config, findings: texts, find } = examineTexts(configFile, surroundings)
   if (!config) return { findings: texts, usable: undefined }
   const findings = [...texts]
@@ -57,41 +57,34 @@ export const examineConfig = ({ configFile, surroundings, env }: ConfigWish): Ex
 
 /** `examineConfig`, or its refusal for all errors at once. Throws `configuration`. */
 export const loadUsableConfig = (
-  wish: ConfigWish,
+  options: ConfigOptions,
 ): NonNullable<Examination['usable']> & Pick<Examination, 'findings'> => {
-  const { findings, usable } = examineConfig(wish)
+  const { findings, usable } = examineConfig(options)
   if (usable) return { ...usable, findings }
   throw refusalOf(findings) ?? new Failure('internal', 'a configuration without errors has no settings')
 }
 
-/** `examineConfig` as the daemon's user: switches to it where this process is root. */
-export const checkConfig = async (wish: ConfigWish): Promise<CheckedConfig> => {
-  const user = daemonUser(wish)
-  if (user === undefined || user.uid === process.geteuid?.()) return checkedOf(examineConfig(wish))
-  if (isRoot()) return checkedOf(await actAs(user, async () => examineConfig(wish)))
-  // Files that are closed to this user may be open to the daemon's.
-  const { findings, config } = examineTexts(wish.configFile, wish.surroundings)
-  const message = `only the text was checked: run it with sudo to check the files as ${nameOf(user.uid)}, the daemon's user`
-  const unchecked: Finding = {
-    level: 'warning',
-    file: wish.configFile,
-    line: undefined,
-    key: '',
-    name: undefined,
-    message,
+/** `examineConfig` as the daemon's user: switches to it where this process is root. `profiles`: undefined where there is an error. */
+export const checkConfig = async (
+  options: ConfigOptions,
+): Promise<{ readonly findings: readonly Finding[]; readonly profiles: readonly Profile[] | undefined }> => {
+  const user = daemonUser(options)
+  const isOther = user !== undefined && user.uid !== process.geteuid?.()
+  if (!isOther || isRoot()) {
+    const examine = async (): Promise<Examination> => examineConfig(options)
+    const { findings, usable } = await (isOther ? actAs(user, examine) : examine())
+    return { findings, profiles: usable?.config.policy.profiles }
   }
+  // Files that are closed to this user may be open to the daemon's.
+  const { configFile: file, surroundings } = options
+  const { findings, config } = examineTexts(file, surroundings)
+  const message = `only the text was checked: run it with sudo to check the files as ${nameOf(user.uid)}, the daemon's user`
+  const unchecked: Finding = { level: 'warning', file, line: undefined, key: '', name: undefined, message }
   return { findings: [...findings, unchecked], profiles: refusalOf(findings) ? undefined : config?.policy.profiles }
 }
 
-export type CheckedConfig = Pick<Examination, 'findings'> & { readonly profiles: readonly Profile[] | undefined }
-
-const checkedOf = ({ findings, usable }: Examination): CheckedConfig => ({
-  findings,
-  profiles: usable?.config.policy.profiles,
-})
-
 /** That of the package for its own file, else the owner of the state folder; undefined: not known. */
-const daemonUser = ({ configFile, surroundings }: ConfigWish): Owner | undefined => {
+const daemonUser = ({ configFile, surroundings }: ConfigOptions): Owner | undefined => {
   const packaged = configFile === DEFAULT_CONFIG_FILE ? findUser('ghconnectd') : undefined
   if (packaged) return { uid: packaged.uid, gid: packaged.gid, groups: groupsOfUser('ghconnectd', packaged.gid) }
   const { config } = examineTexts(configFile, surroundings)

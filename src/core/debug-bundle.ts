@@ -12,7 +12,7 @@ import { freeBytes } from '../service/sizes.ts'
 import { VERSION } from '../service/version.ts'
 import { pack } from './snapshot/archive.ts'
 
-export type DebugWish = {
+export type DebugOptions = {
   readonly configFile: string
   readonly env: NodeJS.ProcessEnv
   /** By the name of their file: what the daemon, or this command in its place, says. */
@@ -21,7 +21,7 @@ export type DebugWish = {
 }
 
 /** What cannot be had says why in its file. Never throws. */
-export const debugBundle = ({ configFile, env, answers, readJournal = journal }: DebugWish): Uint8Array => {
+export const debugBundle = ({ configFile, env, answers, readJournal = journal }: DebugOptions): Uint8Array => {
   const surroundings = { hostname: 'localhost', findUser: () => 0, findGroup: () => 0 }
   const { config } = examineTexts(configFile, surroundings)
   const hide = hiderOf(config, env)

@@ -91,13 +91,13 @@ export const createEngineState = (context: Context) => {
         opened()
       }),
     /** Over a store that is damaged, or whose key is lost for good, too: that one is set aside. */
-    restore: (bundle: Uint8Array, wish: RestoreWish): Promise<Restored> =>
+    restore: (bundle: Uint8Array, options: RestoreWish): Promise<Restored> =>
       exclusively(async () => {
         if (!engine) {
-          await setAsideClosed(closed, { bundle, wish }, { ...place(), clock })
+          await setAsideClosed(closed, { bundle, options }, { ...place(), clock })
           open()
         }
-        return opened().snapshots.restore(bundle, wish)
+        return opened().snapshots.restore(bundle, options)
       }),
     engine: opened,
     kind: () => describe(status => status.brief()).state,

@@ -69,8 +69,8 @@ const CREDENTIALS_NEXT = 'systemctl enable --now ghconnectd-loadcredential.socke
 export const startDaemon = async ({ configFile, env, logLevel = 'info' }: DaemonOptions): Promise<Daemon> => {
   process.umask(0o077)
   const surroundings = surroundingsOf()
-  const wish = { configFile, surroundings, env }
-  const first = loadUsableConfig(wish)
+  const options = { configFile, surroundings, env }
+  const first = loadUsableConfig(options)
   let { config } = first
   setNonDumpable()
   const log = createLog({ level: logLevel, journal: isJournal(env), send: sendToJournal })
@@ -87,7 +87,6 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     hostname: config.appliance.hostname,
   })
 
-  const pageFault = (): Failure | undefined => page.findFault()
   const context: Context = {
     config: () => config,
     host,
@@ -99,7 +98,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     env,
     refused: () => refused,
     doubts: () => doubts,
-    pageFault,
+    pageFault: () => page.findFault(),
   }
   const state = createEngineState(context)
   const metrics = createMetrics({ clock, events, operations: state.engine, state: state.kind, version: VERSION })
@@ -115,18 +114,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const turns = createHolderTurns()
   const readIdentities: Backend['readIdentities'] = async text =>
     (await import('./snapshot/encryption.ts')).readIdentities(text)
-  const page = createSettingsPage({
-    config: () => config,
-    state,
-    events,
-    attest,
-    turns,
-    readIdentities,
-    check,
-    activated,
-    clock,
-    log,
-  })
+  const page = createSettingsPage({ ...context, state, attest, turns, readIdentities, check, activated })
   const backend: Backend = {
     ownUid: process.getuid?.() ?? 0,
     githubUrl: () => config.github.url,
@@ -197,12 +185,10 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
     if (activated.size > 0 && fd === undefined)
       return log.warn('there is no credentials.sock', { next: CREDENTIALS_NEXT })
     const server = createCredentialsServer({
+      ...context,
       attest,
       peerName: socket => peerName(fdOf(socket)),
       operations: state.engine,
-      config: () => config,
-      clock,
-      log,
     })
     const path = join(config.paths.runtime, 'credentials.sock')
     await listenUnix(server, fd === undefined ? { path, mode: CREDENTIALS_SOCKET_MODE } : { fd })
@@ -230,7 +216,7 @@ export const startDaemon = async ({ configFile, env, logLevel = 'info' }: Daemon
   const reload = (): Failure | undefined => {
     notifier.reloading()
     try {
-      const next = loadUsableConfig(wish)
+      const next = loadUsableConfig(options)
       assertReloadable(config, next.config)
       outbound.reload(next.proxy)
       config = next.config

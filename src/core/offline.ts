@@ -52,7 +52,7 @@ import { findRecoveryWrap, readDatabaseKey, readStore, type StoreContent } from 
 import { KEY_BYTES, WITHOUT_RECOVERY_KEY } from './store/keys.ts'
 import { sealedStoreKey, storeKeyWithoutDaemon } from './store/machine-key.ts'
 import { LAST_EXPORT, storedTime } from './store/records.ts'
-import { rotateStoreKey, type RotateWish } from './store/rotate-store-key.ts'
+import { rotateStoreKey, type RotateOptions } from './store/rotate-store-key.ts'
 
 export type OfflineOptions = {
   readonly configFile: string
@@ -138,14 +138,14 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     )
   }
 
-  const exportStored = async (content: StoreContent, wish: ExportWish): Promise<Uint8Array> => {
+  const exportStored = async (content: StoreContent, options: ExportWish): Promise<Uint8Array> => {
     const waiting = waitingBundleAt(state).find()
     // What waits for its identity is all there is: to back up anything else would be to lose it.
     if (waiting && content.record.connection.kind === 'disconnected') return waiting
     const recipients = recipientsOf(config.snapshot.recipients, content.findFact)
     if (recipients.length === 0) assertMayHaveClear(state)
     const signer = content.findFact(SIGNER)
-    return writeBundle(contentOf(content, snapshotSettings(config), wish), {
+    return writeBundle(contentOf(content, snapshotSettings(config), options), {
       recipients,
       signer: typeof signer === 'string' ? readSigner(new Secret(signer)) : createSigner(),
       createdMs: clock.now(),
@@ -158,30 +158,30 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     inspect: summarize,
     createRecoveryKey,
 
-    async export(wish: ExportWish) {
+    async export(options: ExportWish) {
       if (!hasStore(state)) {
         const nothing = { record: neverConnected(clock.now()), tokens: [], findFact: () => undefined }
-        return { bundle: await exportStored(nothing, wish), warnings: [] }
+        return { bundle: await exportStored(nothing, options), warnings: [] }
       }
       const storeKey = getStoreKey()
-      const bundle = await actAs(ownerOf(state), async () => exportStored(readPatiently(state, storeKey), wish))
+      const bundle = await actAs(ownerOf(state), async () => exportStored(readPatiently(state, storeKey), options))
       return { bundle, warnings: [UNAUDITED] }
     },
 
-    async restore(wish: { bundle: Uint8Array; identity?: Secret; force: boolean }): Promise<RestoreAnswer> {
-      const identities = wish.identity === undefined ? [] : readIdentities(wish.identity.reveal())
+    async restore(options: { bundle: Uint8Array; identity?: Secret; force: boolean }): Promise<RestoreAnswer> {
+      const identities = options.identity === undefined ? [] : readIdentities(options.identity.reveal())
       const storeKey = getStoreKey()
-      const restoreWish = { identities, force: wish.force }
+      const restoring = { identities, force: options.force }
       const restore = (): Promise<RestoreAnswer> =>
         withEngine(storeKey, async engine => {
-          const { outcome, warnings, configuration } = await engine.snapshots.restore(wish.bundle, restoreWish)
+          const { outcome, warnings, configuration } = await engine.snapshots.restore(options.bundle, restoring)
           const shown = configuration && { configuration: [...configuration] }
           return { outcome, warnings: [...warnings], ...stateOf(engine), ...shown }
         })
       return locked(async () => {
         if (hasStore(state)) {
           const closed = await withEngine(storeKey, async () => undefined).catch(asFailure)
-          const request = { bundle: wish.bundle, wish: restoreWish }
+          const request = { bundle: options.bundle, options: restoring }
           if (closed) await setAsideClosed(closed, request, { config, storeKey, clock, log })
         }
         return restore()
@@ -240,10 +240,10 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
       return key.toString('hex')
     },
 
-    rotateStoreKey: (wish: RotateWish) => rotateStoreKey(wish, { config, env }),
+    rotateStoreKey: (options: RotateOptions) => rotateStoreKey(options, { config, env }),
 
-    verify: (wish: { bundle: Uint8Array; identity?: Secret; againstGithub: boolean }) =>
-      proveBundle(wish, { clock, log, config, proxy: () => proxyWithoutDaemon(config.proxy, env) }),
+    verify: (options: { bundle: Uint8Array; identity?: Secret; againstGithub: boolean }) =>
+      proveBundle(options, { clock, log, config, proxy: () => proxyWithoutDaemon(config.proxy, env) }),
   }
 }
 

@@ -7,11 +7,8 @@ import type { HolderTurns } from './peers/holder.ts'
 import { fullLevel, take } from '../service/allowance.ts'
 import { Failure } from '../protocol/errors.ts'
 import type { Peer } from '../protocol/profile.ts'
+import type { Context } from './engine.ts'
 import type { EngineState } from './engine-state.ts'
-import type { Events } from './audit/events.ts'
-import type { Clock } from '../service/clock.ts'
-import type { Config } from '../service/config.ts'
-import type { Log } from '../service/log.ts'
 import type { Attest } from './peers/peer.ts'
 import type { WebDeps } from '../page/requests.ts'
 import { createLinks } from '../page/sessions.ts'
@@ -35,19 +32,16 @@ const PAGE_COST = 4
 /** Signing in takes a few requests. */
 const STRANGERS = { perSecond: 100, burst: 400 }
 
-export const createSettingsPage = (deps: {
-  config: () => Config
-  state: EngineState
-  events: Events
-  attest: Attest
-  turns: HolderTurns
-  readIdentities: WebDeps['readIdentities']
-  check: WebDeps['check']
-  /** What the service manager passed, if it passed any sockets at all. */
-  activated: ReadonlyMap<string, number>
-  clock: Clock
-  log: Log
-}): SettingsPage => {
+export const createSettingsPage = (
+  deps: Pick<Context, 'config' | 'events' | 'clock' | 'log'> &
+    Pick<WebDeps, 'readIdentities' | 'check'> & {
+      readonly state: EngineState
+      readonly attest: Attest
+      readonly turns: HolderTurns
+      /** What the service manager passed, if it passed any sockets at all. */
+      readonly activated: ReadonlyMap<string, number>
+    },
+): SettingsPage => {
   const { config, state, clock, log, activated } = deps
   const links = createLinks({ clock })
   let fault: Failure | undefined

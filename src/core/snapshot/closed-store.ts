@@ -58,19 +58,19 @@ const BEYOND_HELP = new Set<Code>(['store-corrupt', 'wrong-store-key'])
  */
 export const setAsideClosed = async (
   closed: Failure,
-  { bundle, wish }: { bundle: Uint8Array; wish: RestoreWish },
+  { bundle, options }: { bundle: Uint8Array; options: RestoreWish },
   place: Place & { readonly clock: Pick<Clock, 'now'> },
 ): Promise<void> => {
   if (!BEYOND_HELP.has(closed.code)) throw closed
   const { signer } = readHeader(bundle)
   const { snapshot, github } = place.config
-  if (!snapshot.trusted.includes(signer) && !wish.force) {
+  if (!snapshot.trusted.includes(signer) && !options.force) {
     throw new Failure(
       'bundle-untrusted',
       `the bundle was written by ${signer}, and whether a connection is alive here cannot be told: ${closed.message}`,
     )
   }
-  assertSameGithub(await openBundle(bundle, wish.identities), github, wish)
+  assertSameGithub(await openBundle(bundle, options.identities), github, options)
   setAside(place.config.paths.state, place)
 }
 

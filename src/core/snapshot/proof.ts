@@ -37,7 +37,7 @@ export const summarize = (bundle: Uint8Array) => {
   }
 }
 
-export type ProofWish = { readonly bundle: Uint8Array; readonly identity?: Secret; readonly againstGithub: boolean }
+export type ProofOptions = { readonly bundle: Uint8Array; readonly identity?: Secret; readonly againstGithub: boolean }
 
 export type ProofDeps = {
   readonly clock: Clock
@@ -48,7 +48,7 @@ export type ProofDeps = {
 }
 
 /** Throws what a restore would, and what GitHub answers where it is asked. */
-export const proveBundle = async ({ bundle, identity, againstGithub }: ProofWish, deps: ProofDeps) => {
+export const proveBundle = async ({ bundle, identity, againstGithub }: ProofOptions, deps: ProofDeps) => {
   const summary = summarize(bundle)
   const identities = identity === undefined ? [] : readIdentities(identity.reveal())
   const content = await openBundle(bundle, identities)

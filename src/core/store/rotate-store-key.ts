@@ -26,7 +26,7 @@ import { settleWrapped, wrapBeside } from './keys.ts'
 import { sealedStoreKey, storeKeyWithoutDaemon } from './machine-key.ts'
 
 /** `sealWith`: to what a sealed key is sealed, if not to the host, as `systemd-creds --with-key=` names it. */
-export type RotateWish = { readonly sealWith?: string }
+export type RotateOptions = { readonly sealWith?: string }
 
 /**
  * The database keys stay, and so does `key.age`; they are wrapped by the new store key, and the former one is overwritten. Returns where the
@@ -34,7 +34,7 @@ export type RotateWish = { readonly sealWith?: string }
  * nothing was changed.
  */
 export const rotateStoreKey = async (
-  { sealWith }: RotateWish,
+  { sealWith }: RotateOptions,
   { config, env }: { config: Config; env: NodeJS.ProcessEnv },
 ): Promise<string> => {
   const { state } = config.paths

@@ -37,7 +37,7 @@ test('what does not open gets another name, and what opens stays', async t => {
   damageStore()
   const before = digestsUnder(join(state, 'store'))
   const bundle = await writeBundle(LIVE, optionsFor([]))
-  await setAsideClosed(CORRUPT, { bundle, wish: asked }, trusting)
+  await setAsideClosed(CORRUPT, { bundle, options: asked }, trusting)
   t.false(existsSync(join(state, 'store')))
   t.deepEqual(digestsUnder(join(state, `store${ASIDE}`)), before, 'nothing is removed')
   t.true(existsSync(join(state, 'audit.db')))
@@ -51,7 +51,7 @@ test('a log whose key is lost is set aside with its key, beside the store', asyn
   const { state, deps } = sceneOf(t)
   const bundle = await writeBundle(LIVE, optionsFor([]))
   const wrong = new Failure('wrong-store-key', 'another key')
-  await setAsideClosed(wrong, { bundle, wish: FORCED }, { ...deps, storeKey: Buffer.alloc(32, 9) })
+  await setAsideClosed(wrong, { bundle, options: FORCED }, { ...deps, storeKey: Buffer.alloc(32, 9) })
   const names = readdirSync(state)
   for (const name of ['store', 'audit.db', 'audit.key']) {
     t.true(names.includes(name + ASIDE), name)
@@ -65,7 +65,7 @@ test('a store that is mended otherwise stays as it is', async t => {
   const bundle = await writeBundle(LIVE, optionsFor([]))
   for (const code of ['locked', 'store-newer', 'disk-full', 'io'] as const) {
     const closed = new Failure(code, 'closed')
-    t.is(await failureOf(setAsideClosed(closed, { bundle, wish: FORCED }, deps)), closed, code)
+    t.is(await failureOf(setAsideClosed(closed, { bundle, options: FORCED }, deps)), closed, code)
   }
   t.deepEqual(digestsUnder(state), before)
 })
@@ -75,7 +75,7 @@ test('a bundle that would not be restored makes no way', async t => {
   damageStore()
   const before = digestsUnder(state)
   const plain = await writeBundle(LIVE, optionsFor([]))
-  const untrusted = await failureOf(setAsideClosed(CORRUPT, { bundle: plain, wish: asked }, deps))
+  const untrusted = await failureOf(setAsideClosed(CORRUPT, { bundle: plain, options: asked }, deps))
   t.is(untrusted.code, 'bundle-untrusted')
   t.true(untrusted.message.includes(SIGNER.publicKey))
   t.true(untrusted.message.endsWith('a page is damaged'))
@@ -85,19 +85,19 @@ test('a bundle that would not be restored makes no way', async t => {
     [[], 'bundle-sealed'],
   ] as const) {
     const refused = await failureOf(
-      setAsideClosed(CORRUPT, { bundle: sealed, wish: { identities, force: false } }, trusting),
+      setAsideClosed(CORRUPT, { bundle: sealed, options: { identities, force: false } }, trusting),
     )
     t.is(refused.code, code)
   }
   const settings = { github_url: 'https://octo.ghe.com', api_url: 'https://api.octo.ghe.com' }
   const elsewhere = await writeBundle({ ...LIVE, settings }, optionsFor([]))
   t.is(
-    (await failureOf(setAsideClosed(CORRUPT, { bundle: elsewhere, wish: asked }, trusting))).code,
+    (await failureOf(setAsideClosed(CORRUPT, { bundle: elsewhere, options: asked }, trusting))).code,
     'bundle-other-github',
   )
   const broken = Buffer.from(plain)
   broken[broken.length - 2000] = (broken[broken.length - 2000] ?? 0) ^ 1
-  t.is((await failureOf(setAsideClosed(CORRUPT, { bundle: broken, wish: FORCED }, trusting))).code, 'bundle-corrupt')
+  t.is((await failureOf(setAsideClosed(CORRUPT, { bundle: broken, options: FORCED }, trusting))).code, 'bundle-corrupt')
   t.deepEqual(digestsUnder(state), before)
 })
 
