@@ -7,17 +7,6 @@ import { Failure } from '../../protocol/errors.ts'
 import { type Permissions, unitePermissions } from '../../protocol/scope.ts'
 import type { Config } from '../../service/config.ts'
 
-/** As GitHub takes it. No `hook_attributes` and no `default_events`: either would ask for a webhook URL. */
-export type AppManifest = {
-  readonly name: string
-  readonly url: string
-  readonly description: string
-  readonly redirect_url: string
-  readonly setup_url?: string
-  readonly public: false
-  readonly default_permissions: Permissions
-}
-
 export type AppOutline = {
   readonly name: string
   /** The appliance's own address, shown as the App's home page. */
@@ -28,7 +17,8 @@ export type AppOutline = {
   readonly setupUrl?: string
 }
 
-export const appManifest = (outline: AppOutline & { readonly redirectUrl: string }): AppManifest => ({
+/** As GitHub takes it. No `hook_attributes` and no `default_events`: either would ask for a webhook URL. */
+export const appManifest = (outline: AppOutline & { readonly redirectUrl: string }) => ({
   name: appName(outline.name),
   url: outline.url,
   description: outline.description,

@@ -2,16 +2,7 @@
 
 import type { Clock } from '../../service/clock.ts'
 
-export type GitHubClock = {
-  /** Milliseconds since the epoch by GitHub's clock, as well as it is known; errs late, so that no token seems younger than it is. */
-  now(): number
-  /** GitHub's clock minus this machine's, in milliseconds; 0 until the first answer. */
-  offsetMs(): number
-  /** The time by GitHub's own answers, where one came since the start: to be kept as `leastMs`. */
-  findTold(): number | undefined
-  /** Takes the `Date` of a genuine answer to a request sent at `sentAtMs` by this machine's clock. */
-  learn(date: string, sentAtMs: number): void
-}
+export type GitHubClock = ReturnType<typeof createGitHubClock>
 
 /** HTTP dates have whole seconds, so smaller differences say nothing. */
 const RESOLUTION_MS = 1_500
@@ -24,7 +15,7 @@ export const createGitHubClock = (deps: {
   leastMs?: number | undefined
   /** Called when the offset changes by more than the resolution. */
   onChange: (offsetMs: number) => void
-}): GitHubClock => {
+}) => {
   const { clock } = deps
   let offset = deps.offsetMs
   /** The last answer: what it said, and when by the monotonic clock, which no one can set back. */
@@ -32,14 +23,19 @@ export const createGitHubClock = (deps: {
   let learned = false
 
   return {
-    now() {
+    /** Milliseconds since the epoch by GitHub's clock, as well as it is known; errs late, so that no token seems younger than it is. */
+    now(): number {
       const byWall = clock.now() + offset
       // A wall clock that was set back must not make tokens young again; a machine that slept has a late monotonic clock.
       return anchor ? Math.max(byWall, anchor.githubMs + (clock.monotonic() - anchor.monotonicMs)) : byWall
     },
-    findTold: () => (learned && anchor ? anchor.githubMs + (clock.monotonic() - anchor.monotonicMs) : undefined),
-    offsetMs: () => offset,
-    learn(date, sentAtMs) {
+    /** The time by GitHub's own answers, where one came since the start: to be kept as `leastMs`. */
+    findTold: (): number | undefined =>
+      learned && anchor ? anchor.githubMs + (clock.monotonic() - anchor.monotonicMs) : undefined,
+    /** GitHub's clock minus this machine's, in milliseconds; 0 until the first answer. */
+    offsetMs: (): number => offset,
+    /** Takes the `Date` of a genuine answer to a request sent at `sentAtMs` by this machine's clock. */
+    learn(date: string, sentAtMs: number): void {
       const githubMs = Date.parse(date)
       if (Number.isNaN(githubMs)) return
       const receivedAtMs = clock.now()
