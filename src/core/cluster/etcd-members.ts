@@ -9,7 +9,7 @@ import type { Clock } from '../../service/clock.ts'
 import type { Log } from '../../service/log.ts'
 import { decode, encode, type Method, METHODS, type Reply, type Request } from './etcd-messages.ts'
 
-export type Grpc = typeof grpc
+type Grpc = typeof grpc
 
 export const loadGrpc = (): Promise<Grpc> => import('@grpc/grpc-js')
 

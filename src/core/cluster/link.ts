@@ -17,7 +17,7 @@ import { createSession } from './session.ts'
 import { type Answer, type Ask, createCodecs, KEYS, type Member } from './values.ts'
 import { createView, type ViewHandlers } from './view.ts'
 
-export type LinkHandlers = Pick<ViewHandlers, 'onRecord' | 'onToken'> & {
+type LinkHandlers = Pick<ViewHandlers, 'onRecord' | 'onToken'> & {
   /** Told to the leader only. */
   onAsk(ask: Ask): void
   onTouch(inTouch: boolean): void

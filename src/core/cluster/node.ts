@@ -105,7 +105,7 @@ export const assembleClusterNode = ({ cluster, etcd, secrets }: Place, { link: a
   return { membership, commands, link, close: () => etcd.close() }
 }
 
-export type ClusterMembership = ReturnType<typeof createClusterMembership>
+type ClusterMembership = ReturnType<typeof createClusterMembership>
 
 /** Longer than this the start does not wait for etcd. */
 const START_MS = 4_000
