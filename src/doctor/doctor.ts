@@ -25,6 +25,8 @@ const ALL_MS = 4_500
 /** Refreshing ahead leaves this much to those who wait for an answer. */
 const RESERVE = 100
 
+const QUIET_STATES: ReadonlySet<string> = new Set(['disconnected', 'disconnecting', 'daemon-absent'])
+
 type Tell = (rows: readonly CheckRow[]) => void
 
 export type Doctor = ReturnType<typeof createDoctor>
@@ -75,8 +77,9 @@ const examineAll = async (
     within(probe.cluster(), { clock, untilMs, what: 'the cluster' }).then(asked => tell([clusterRow(asked)])),
   ])
   const standing = probe.standing()
-  // During and after a disable nothing is wrong; in any other state without tokens something is, even if no layer shows it.
-  const failure = /^disconnect(ed|ing)$/.test(standing.state) ? undefined : failureOfState(standing)
+  // During and after a disable nothing is wrong; in any other state without tokens something is, even if no layer shows it. An absent daemon
+  // is the verdict of the whole report, and of no layer.
+  const failure = QUIET_STATES.has(standing.state) ? undefined : failureOfState(standing)
   if (failure && verdictOf(rows) !== 'failed') tell([failed({ layer: 'app' }, failure, standing.next)])
   const ordered = orderRows(rows)
   return {

@@ -118,7 +118,7 @@ test('a state without tokens is a failure of its own where no row shows another;
     { evidence: 'It is so.', next: 'Do this.' },
   )
   t.is(lost.verdict, 'failed')
-  for (const state of ['disconnected', 'disconnecting', 'connected', 'awaiting-app'])
+  for (const state of ['disconnected', 'disconnecting', 'connected', 'awaiting-app', 'daemon-absent'])
     t.deepEqual(told(await (await examining({ standing: standing(state) })).run()), [], state)
   const other = await examining({
     standing: standing('blocked'),
