@@ -6,7 +6,7 @@ import { NOTHING_TO_DO } from '../protocol/connection.ts'
 import { isoTime, type PublicStatus } from '../protocol/wire.ts'
 import { type Context, type Engine, openEngine } from './engine.ts'
 import type { Timer } from '../service/clock.ts'
-import type { Restored, RestoreWish } from './snapshot/snapshots.ts'
+import type { Restored, RestoreOptions } from './snapshot/snapshots.ts'
 import type { StatusReport } from './status.ts'
 import { VERSION } from '../service/version.ts'
 import { setAsideClosed, unlockByRecoveryKey } from './snapshot/closed-store.ts'
@@ -91,7 +91,7 @@ export const createEngineState = (context: Context) => {
         opened()
       }),
     /** Over a store that is damaged, or whose key is lost for good, too: that one is set aside. */
-    restore: (bundle: Uint8Array, options: RestoreWish): Promise<Restored> =>
+    restore: (bundle: Uint8Array, options: RestoreOptions): Promise<Restored> =>
       exclusively(async () => {
         if (!engine) {
           await setAsideClosed(closed, { bundle, options }, { ...place(), clock })

@@ -40,8 +40,7 @@ import { createExplain, type Directory } from './policy/explain.ts'
 import { openBundle, readHeader, writeBundle } from './snapshot/bundle.ts'
 import { createRecovery } from './snapshot/recovery.ts'
 import { createSigner, readSigner } from './snapshot/signing.ts'
-import { createSnapshots, type Snapshots, snapshotSettings } from './snapshot/snapshots.ts'
-import { waitingBundleAt } from './snapshot/waiting-bundle.ts'
+import { createSnapshots, type Snapshots, snapshotSettings, waitingBundleAt } from './snapshot/snapshots.ts'
 import { createStatusReport } from './status.ts'
 import { openStore, type Store } from './store/database.ts'
 import { storeKeyOf } from './store/machine-key.ts'
@@ -154,7 +153,7 @@ const buildEngine = (context: Context, { store, auditStore }: { store: Store; au
       readHeader,
       openBundle,
       recipientOf: async identity => (await age()).recipientOf(identity),
-      fingerprintOf: pem => readPrivateKey(pem.reveal()).fingerprint,
+      readKey: readPrivateKey,
     },
     waiting: waitingBundleAt(state),
     settings() {

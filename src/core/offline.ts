@@ -46,8 +46,7 @@ import { createRecoveryKey, decryptWith, readIdentities } from './snapshot/encry
 import { proveBundle, summarize } from './snapshot/proof.ts'
 import { recipientsOf, SIGNER } from './snapshot/recovery.ts'
 import { createSigner, readSigner } from './snapshot/signing.ts'
-import { contentOf, type ExportWish, snapshotSettings } from './snapshot/snapshots.ts'
-import { waitingBundleAt } from './snapshot/waiting-bundle.ts'
+import { contentOf, type ExportOptions, snapshotSettings, waitingBundleAt } from './snapshot/snapshots.ts'
 import { findRecoveryWrap, readDatabaseKey, readStore, type StoreContent } from './store/database.ts'
 import { KEY_BYTES, WITHOUT_RECOVERY_KEY } from './store/keys.ts'
 import { sealedStoreKey, storeKeyWithoutDaemon } from './store/machine-key.ts'
@@ -138,7 +137,7 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     )
   }
 
-  const exportStored = async (content: StoreContent, options: ExportWish): Promise<Uint8Array> => {
+  const exportStored = async (content: StoreContent, options: ExportOptions): Promise<Uint8Array> => {
     const waiting = waitingBundleAt(state).find()
     // What waits for its identity is all there is: to back up anything else would be to lose it.
     if (waiting && content.record.connection.kind === 'disconnected') return waiting
@@ -158,7 +157,7 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     inspect: summarize,
     createRecoveryKey,
 
-    async export(options: ExportWish) {
+    async export(options: ExportOptions) {
       if (!hasStore(state)) {
         const nothing = { record: neverConnected(clock.now()), tokens: [], findFact: () => undefined }
         return { bundle: await exportStored(nothing, options), warnings: [] }

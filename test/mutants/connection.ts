@@ -160,14 +160,14 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/snapshot/snapshots.ts',
     what: 'the recovery keys of a stranger are taken over with the bundle',
-    find: 'const recipients = isTrusted(header) ? header.recipients : await Promise.all(wish.identities.map(tools.recipientOf))',
+    find: 'const recipients = isTrusted(header)\n      ? header.recipients\n      : await Promise.all(options.identities.map(tools.recipientOf))',
     put: 'const recipients = header.recipients',
     test: 'core/snapshot/snapshots.test.ts',
   },
   {
     file: 'core/snapshot/snapshots.ts',
     what: 'a restored key may be another than it is called',
-    find: '    assertKeys(content, tools)\n',
+    find: '    readKeys(content.keys, tools.readKey)\n',
     put: '',
     test: 'core/snapshot/snapshots.test.ts',
   },
@@ -216,8 +216,8 @@ export const CONNECTION: readonly Mutant[] = [
   {
     file: 'core/snapshot/snapshots.ts',
     what: 'a bundle of another GitHub is found out after the swap',
-    find: "    warnings.push(...assertSameGithub(content, deps.settings().github, wish))\n    // A stranger's bundle brings no recovery keys along but those whose identity is here: whoever has one reads each later snapshot.\n    const recipients = isTrusted(header) ? header.recipients : await Promise.all(wish.identities.map(tools.recipientOf))\n    warnings.push(...(await take({ header, content, recipients })))\n",
-    put: '    const recipients = isTrusted(header) ? header.recipients : await Promise.all(wish.identities.map(tools.recipientOf))\n    warnings.push(...(await take({ header, content, recipients })))\n    warnings.push(...assertSameGithub(content, deps.settings().github, wish))\n',
+    find: "    warnings.push(...assertSameGithub(content, deps.settings().github, options))\n    // A stranger's bundle brings no recovery keys along but those whose identity is here: whoever has one reads each later snapshot.\n    const recipients = isTrusted(header)\n      ? header.recipients\n      : await Promise.all(options.identities.map(tools.recipientOf))\n    warnings.push(...(await take({ header, content, recipients })))\n",
+    put: '    const recipients = isTrusted(header)\n      ? header.recipients\n      : await Promise.all(options.identities.map(tools.recipientOf))\n    warnings.push(...(await take({ header, content, recipients })))\n    warnings.push(...assertSameGithub(content, deps.settings().github, options))\n',
     test: 'core/snapshot/snapshots.test.ts',
   },
   {
@@ -389,7 +389,7 @@ export const CONNECTION: readonly Mutant[] = [
     test: 'core/connection/drift.test.ts',
   },
   {
-    file: 'core/snapshot/waiting-bundle.ts',
+    file: 'core/snapshot/snapshots.ts',
     what: 'a bundle that was taken over waits on',
     find: '      deps.place.remove()\n      known = { found: undefined }\n',
     put: '      known = { found: undefined }\n',

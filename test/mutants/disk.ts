@@ -209,8 +209,8 @@ export const DISK: readonly Mutant[] = [
   {
     file: 'core/audit/audit-archive.ts',
     what: 'a page of the log has more rows than were asked for',
-    find: '?.rows(at, limit - found.length) ?? []',
-    put: '?.rows(at, limit) ?? []',
+    find: '?.after(at, limit - found.length) ?? []',
+    put: '?.after(at, limit) ?? []',
     test: 'core/audit/audit-archive.test.ts',
   },
   {

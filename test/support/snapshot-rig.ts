@@ -101,7 +101,7 @@ export const createSnapshotRig = (
       return content
     },
     recipientOf: async identity => `age1${identity.reveal()}`,
-    fingerprintOf: pem => readFakeKey(pem.reveal()).fingerprint,
+    readKey: readFakeKey,
   }
   const restored: number[] = []
   const snapshots = createSnapshots({

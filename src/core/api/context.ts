@@ -12,7 +12,7 @@ import type { Events } from '../audit/events.ts'
 import type { Engine } from '../engine.ts'
 import type { RateLimit } from '../peers/rate-limit.ts'
 import type { HolderTurns } from '../peers/holder.ts'
-import type { Restored, RestoreWish } from '../snapshot/snapshots.ts'
+import type { Restored, RestoreOptions } from '../snapshot/snapshots.ts'
 import type { Caller } from '../tokens/token-issuer.ts'
 import type { BodyBudgets } from './body.ts'
 import type { Metrics } from './metrics.ts'
@@ -56,7 +56,7 @@ export type Backend = {
   /** A one-time link to the settings page. */
   issueLink(peer: Peer): { url: string; expiresAtMs: number }
   /** Also over a store that cannot be opened. */
-  restore(bundle: Uint8Array, wish: RestoreWish): Promise<Restored>
+  restore(bundle: Uint8Array, wish: RestoreOptions): Promise<Restored>
   /** Looks at all layers; also while the store is closed. */
   check(tell?: (row: CheckRow) => void): Promise<CheckReport>
   /** Opens what is locked: a store whose key was lost, or a sealed bundle that waits. */

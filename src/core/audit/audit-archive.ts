@@ -3,7 +3,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { Failure } from '../../protocol/errors.ts'
 import { syncFolder } from '../../service/files.ts'
 import { sizeBelow, sizesOf } from '../../service/sizes.ts'
 import {
@@ -11,41 +10,16 @@ import {
   AUDIT_MIGRATIONS,
   assertFollows,
   type Drop,
+  followRows,
   type Link,
+  openRows,
   readRow,
   type StoredRow,
 } from './audit-chain.ts'
 import { makePrivateFolder } from '../store/folders.ts'
-import {
-  assertNotNewer,
-  closingOnError,
-  createDatabase,
-  type Database,
-  guard,
-  keepLogShort,
-  openEncrypted,
-} from '../store/sqlite.ts'
+import { assertNotNewer, closingOnError, createDatabase, type Database, guard, openEncrypted } from '../store/sqlite.ts'
 
-export type AuditArchive = {
-  /**
-   * Durable on return. `from` is the place before the first row; rows that are here already are passed over. Throws `store-corrupt`
-   * where one does not follow the row before it.
-   */
-  append(rows: readonly StoredRow[], from: Link): void
-  /** As of the log; what was removed from the archive is left out. */
-  list(options: { after: number; limit: number }): readonly AuditRow[]
-  /** The place before the first row that is held; undefined where none is. */
-  anchor(): Link | undefined
-  /** As of the log: throws `store-corrupt`, also where a file in the middle is gone. */
-  check(from: Link, limit: number, see?: (row: AuditRow) => void): Link
-  /** The rows of the oldest file; undefined while it is the only one, which is still written. */
-  findOldest(): Drop | undefined
-  /** Removes that file. */
-  drop(oldest: Drop): void
-  /** On the disk. */
-  bytes(): number
-  close(): void
-}
+export type AuditArchive = ReturnType<typeof createAuditArchive>
 
 export type ArchiveOptions = {
   /** `state/audit`: in it a folder for each log, in that files named by their first row, so that they sort. */
@@ -60,7 +34,7 @@ export type ArchiveOptions = {
 /** About 40 MB. */
 const ROWS_PER_FILE = 100_000
 
-export const createAuditArchive = (options: ArchiveOptions): AuditArchive => {
+export const createAuditArchive = (options: ArchiveOptions) => {
   const { databaseKey, rowsPerFile = ROWS_PER_FILE, bytesPerFile = () => Number.POSITIVE_INFINITY } = options
   const folder = join(options.folder, nameOfLog(databaseKey))
   let open: { first: number; file: ArchiveFile } | undefined
@@ -108,7 +82,11 @@ export const createAuditArchive = (options: ArchiveOptions): AuditArchive => {
   }
 
   return {
-    append(rows, from) {
+    /**
+     * Durable on return. `from` is the place before the first row; rows that are here already are passed over. Throws `store-corrupt`
+     * where one does not follow the row before it.
+     */
+    append(rows: readonly StoredRow[], from: Link): void {
       const last = firsts().at(-1)
       let file = last === undefined ? undefined : fileAt(last)
       const held = file?.head().sequence ?? 0
@@ -124,10 +102,11 @@ export const createAuditArchive = (options: ArchiveOptions): AuditArchive => {
       if (!file || file.head().hash !== before.hash || isFull(file)) file = begin(before)
       file.add(fresh)
     },
-    list({ after, limit }) {
+    /** As of the log; what was removed from the archive is left out. */
+    list({ after, limit }: { after: number; limit: number }): readonly AuditRow[] {
       const found: AuditRow[] = []
       for (let at = after; found.length < limit; ) {
-        const rows = findBehind(at)?.rows(at, limit - found.length) ?? []
+        const rows = findBehind(at)?.after(at, limit - found.length) ?? []
         const last = rows.at(-1)
         if (!last) break
         found.push(...rows.map(readRow))
@@ -135,24 +114,21 @@ export const createAuditArchive = (options: ArchiveOptions): AuditArchive => {
       }
       return found
     },
-    anchor() {
+    /** The place before the first row that is held; undefined where none is. */
+    anchor(): Link | undefined {
       const [first] = firsts()
       return first === undefined ? undefined : fileAt(first).anchor()
     },
-    check(from, limit, see) {
-      let last = from
-      for (const row of findBehind(from.sequence)?.rows(from.sequence, limit) ?? []) {
-        const read = assertFollows(row, last)
-        last = { sequence: row.sequence, hash: row.hash }
-        see?.(read)
-      }
-      return last
-    },
-    findOldest() {
+    /** As of the log: throws `store-corrupt`, also where a file in the middle is gone. */
+    check: (from: Link, limit: number, see?: (row: AuditRow) => void): Link =>
+      followRows(findBehind(from.sequence)?.after(from.sequence, limit) ?? [], from, see),
+    /** The rows of the oldest file; undefined while it is the only one, which is still written. */
+    findOldest(): Drop | undefined {
       const [first, ...others] = firsts()
       return first === undefined || others.length === 0 ? undefined : { first, last: fileAt(first).head() }
     },
-    drop({ first }) {
+    /** Removes that file. */
+    drop({ first }: Drop): void {
       if (open?.first === first) {
         open.file.close()
         open = undefined
@@ -160,8 +136,9 @@ export const createAuditArchive = (options: ArchiveOptions): AuditArchive => {
       for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(pathOf(first) + suffix, { force: true })
       syncFolder(folder)
     },
+    /** On the disk. */
     bytes: () => sizeBelow(folder),
-    close() {
+    close(): void {
       open?.file.close()
       open = undefined
     },
@@ -174,41 +151,17 @@ const nameOfLog = (databaseKey: string): string =>
 
 const FILE = /^(\d{12})\.db$/
 
-type ArchiveFile = {
-  head(): Link
-  anchor(): Link
-  bytes(): number
-  rows(after: number, limit: number): readonly StoredRow[]
-  add(rows: readonly StoredRow[]): void
-  close(): void
-}
+type ArchiveFile = ReturnType<typeof openFile>
 
-const openFile = (db: Database): ArchiveFile =>
-  guard(db.name, () =>
-    closingOnError(db, () => {
-      assertNotNewer(db, AUDIT_MIGRATIONS)
-      keepLogShort(db)
-      const last = db.prepare<[], Link>('SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1')
-      const anchor = db.prepare<[], Link>('SELECT sequence, hash FROM anchor')
-      const after = db.prepare<[number, number], StoredRow>(
-        'SELECT sequence, body, hash FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?',
-      )
-      const insert = db.prepare<StoredRow>('INSERT INTO events VALUES (@sequence, @body, @hash)')
-      const add = db.transaction((rows: readonly StoredRow[]) => {
-        for (const row of rows) insert.run(row)
-      })
-      const getAnchor = (): Link => {
-        const link = anchor.get()
-        if (link === undefined) throw new Failure('store-corrupt', `${db.name} has no anchor`)
-        return link
-      }
-      return {
-        head: () => guard(db.name, () => last.get() ?? getAnchor()),
-        anchor: () => guard(db.name, getAnchor),
-        bytes: () => sizesOf(db.name).db,
-        rows: (sequence, limit) => guard(db.name, () => after.all(sequence, limit)),
-        add: rows => guard(db.name, () => add.immediate(rows)),
-        close: () => void db.close(),
-      }
-    }),
-  )
+const openFile = (db: Database) =>
+  closingOnError(db, () => {
+    assertNotNewer(db, AUDIT_MIGRATIONS)
+    const rows = openRows(db)
+    const add = db.transaction((fresh: readonly StoredRow[]) => fresh.forEach(rows.insert))
+    return {
+      ...rows,
+      bytes: () => sizesOf(db.name).db,
+      add: (fresh: readonly StoredRow[]): void => guard(db.name, () => add.immediate(fresh)),
+      close: () => void db.close(),
+    }
+  })

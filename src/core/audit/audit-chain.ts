@@ -1,10 +1,10 @@
-// The hash chain of the audit log: what a row's hash is made of, and how a chain is followed.
+// The hash chain of the audit log: what a row's hash is made of, how a chain is followed, and the tables that hold a part of it.
 
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { canonicalJson } from '../../protocol/canonical-json.ts'
 import { Failure } from '../../protocol/errors.ts'
-import type { Migration } from '../store/sqlite.ts'
+import { type Database, guard, keepLogShort, type Migration } from '../store/sqlite.ts'
 
 export type AuditEvent = {
   /** Dotted, as GitHub names its own: `token.grant`, `token.deny`, `dotcom_connection.create`. */
@@ -43,6 +43,43 @@ export const AUDIT_MIGRATIONS: readonly Migration[] = [
       INSERT INTO anchor VALUES (1, 0, '${'0'.repeat(64)}');
     `),
 ]
+
+/** The rows of one file, be it the log or a part of its archive. */
+export const openRows = (db: Database) => {
+  keepLogShort(db)
+  const last = db.prepare<[], Link>('SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1')
+  const anchorRow = db.prepare<[], Link>('SELECT sequence, hash FROM anchor')
+  const behind = db.prepare<[number, number], StoredRow>(
+    'SELECT sequence, body, hash FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?',
+  )
+  const insert = db.prepare<StoredRow>('INSERT INTO events VALUES (@sequence, @body, @hash)')
+  /** The place before the first row. */
+  const anchor = (): Link =>
+    guard(db.name, () => {
+      const link = anchorRow.get()
+      if (link === undefined) throw new Failure('store-corrupt', `the anchor of the audit log is missing in ${db.name}`)
+      return link
+    })
+  return {
+    anchor,
+    /** The last row's place; the anchor where there is none. */
+    head: (): Link => guard(db.name, () => last.get() ?? anchor()),
+    /** Rows with a higher sequence, oldest first. */
+    after: (sequence: number, limit: number): StoredRow[] => guard(db.name, () => behind.all(sequence, limit)),
+    /** Part of a transaction of the caller's. */
+    insert: (row: StoredRow): void => void insert.run(row),
+  }
+}
+
+/** Follows the rows from a place to that of the last one, and calls `see` with each. Throws as `assertFollows`. */
+export const followRows = (rows: readonly StoredRow[], from: Link, see: (row: AuditRow) => void = () => {}): Link => {
+  let at = from
+  for (const row of rows) {
+    see(assertFollows(row, at))
+    at = { sequence: row.sequence, hash: row.hash }
+  }
+  return at
+}
 
 /** Returns the row. Throws `store-corrupt` naming it, unless it is the one that follows `previous`. */
 export const assertFollows = (row: StoredRow, previous: Link): AuditRow => {

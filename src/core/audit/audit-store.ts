@@ -11,9 +11,10 @@ import {
   type AuditEvent,
   type AuditRow,
   AUDIT_MIGRATIONS,
-  assertFollows,
   chainEvent,
+  followRows,
   type Link,
+  openRows,
   readRow,
   type StoredRow,
 } from './audit-chain.ts'
@@ -26,49 +27,12 @@ import {
   type Database,
   findFullDisk,
   guard,
-  keepLogShort,
   openDatabase,
 } from '../store/sqlite.ts'
 
 export type { AuditEvent, AuditRow, Link } from './audit-chain.ts'
 
-export type AuditStore = {
-  /** Durable on return. Throws `audit-unavailable`. */
-  append(event: AuditEvent): AuditRow
-  /** All of them or none, in one write to the disk. */
-  appendAll(events: readonly AuditEvent[]): readonly AuditRow[]
-  /** The same, and the event loop does not wait: they are durable when `durable` resolves. It rejects with `audit-unavailable`, too. */
-  appendSoon(events: readonly AuditEvent[]): { rows: readonly AuditRow[]; durable: Promise<void> }
-  /** `disk-full` where no space is left for it. */
-  findFullDisk(): Failure | undefined
-  /** Rows with a higher sequence than `after`, oldest first. */
-  list(options: { after?: number; limit: number }): readonly AuditRow[]
-  /**
-   * Throws `store-corrupt` naming the first row that was changed, removed or reordered. Returns the number of rows and the last hash.
-   * A tail that was cut off shows only where the journal's copies are compared with the rows.
-   */
-  verify(): { rows: number; lastHash: string }
-  /**
-   * The same for at most `limit` rows behind `from`: returns the place of the last one, and `from` where there are no more. `see` is
-   * called with each.
-   */
-  check(from: Link, limit: number, see?: (row: AuditRow) => void): Link
-  /** The last row's place in the chain; sequence 0 where there was none yet. */
-  head(): Link
-  /** The place before the first row that stands here: of the last one that was moved out, or sequence 0. */
-  anchor(): Link
-  /**
-   * Hands the oldest rows, `limit` at most and none of the newest `keep`, to `moveOut` with the place before them, then removes them; the
-   * chain continues from the last of them. Where `moveOut` throws, the rows stay; after a kill it may be given rows again.
-   * Returns how many were removed: 0 where none is left to move.
-   */
-  rotate(options: { keep: number; limit: number; moveOut: (rows: readonly StoredRow[], from: Link) => void }): number
-  /** On the disk. */
-  bytes(): { readonly db: number; readonly wal: number }
-  /** The database key in hexadecimal: for the recovery key, by which alone the log is read where the store key is lost. */
-  databaseKey(): string
-  close(): void
-}
+export type AuditStore = ReturnType<typeof createAuditStore>
 
 export type AuditOptions = {
   /** `state/audit.db`; its wrapped key stands beside it as `audit.key`. */
@@ -96,30 +60,17 @@ export const openAudit = (options: AuditOptions): AuditStore =>
     })
   })
 
-const createAuditStore = (db: Database, databaseKey: Buffer): AuditStore => {
-  keepLogShort(db)
-  const last = db.prepare<[], Link>('SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1')
-  const anchor = db.prepare<[], Link>('SELECT sequence, hash FROM anchor')
-  const after = db.prepare<[number, number], StoredRow>(
-    'SELECT sequence, body, hash FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?',
-  )
-  const all = db.prepare<[], StoredRow>('SELECT sequence, body, hash FROM events ORDER BY sequence')
-  const insert = db.prepare<StoredRow>('INSERT INTO events VALUES (@sequence, @body, @hash)')
+const createAuditStore = (db: Database, databaseKey: Buffer) => {
+  const { anchor, head, after, insert } = openRows(db)
   const removeTo = db.prepare<[number]>('DELETE FROM events WHERE sequence <= ?')
   const moveAnchor = db.prepare<[number, string]>('UPDATE anchor SET sequence = ?, hash = ?')
 
-  const getAnchor = (): Link => {
-    const link = anchor.get()
-    if (link === undefined) throw new Failure('store-corrupt', 'the anchor of the audit log is missing')
-    return link
-  }
-  const head = (): Link => last.get() ?? getAnchor()
   // The head is read within the transaction, so that two writers cannot fork the chain.
   const insertAll = db.transaction((events: readonly AuditEvent[]): StoredRow[] => {
     let at = head()
     return events.map(event => {
       const row = chainEvent(event, at)
-      insert.run(row)
+      insert(row)
       at = row
       return row
     })
@@ -131,17 +82,9 @@ const createAuditStore = (db: Database, databaseKey: Buffer): AuditStore => {
       next: code === 'disk-full' ? next : undefined,
     })
   }
-  const appendAll = (events: readonly AuditEvent[]): AuditRow[] => {
+  const appendAll = (events: readonly AuditEvent[]): readonly AuditRow[] => {
     try {
       return guard(db.name, () => insertAll.immediate(events)).map(readRow)
-    } catch (error) {
-      throw unavailable(error)
-    }
-  }
-  const appendSoon: AuditStore['appendSoon'] = events => {
-    try {
-      const { result, durable } = commitSoon(db, () => insertAll.immediate(events))
-      return { rows: result.map(readRow), durable: durable.catch(error => Promise.reject(unavailable(error))) }
     } catch (error) {
       throw unavailable(error)
     }
@@ -153,52 +96,73 @@ const createAuditStore = (db: Database, databaseKey: Buffer): AuditStore => {
   })
 
   return {
-    append(event) {
+    /** Durable on return. Throws `audit-unavailable`. */
+    append(event: AuditEvent): AuditRow {
       const [row] = appendAll([event])
       if (row === undefined) throw new Failure('internal', 'a row was appended, and there is none')
       return row
     },
+    /** All of them or none, in one write to the disk. */
     appendAll,
-    appendSoon,
+    /** The same, and the event loop does not wait: they are durable when `durable` resolves. It rejects with `audit-unavailable`, too. */
+    appendSoon(events: readonly AuditEvent[]): { rows: readonly AuditRow[]; durable: Promise<void> } {
+      try {
+        const { result, durable } = commitSoon(db, () => insertAll.immediate(events))
+        return { rows: result.map(readRow), durable: durable.catch(error => Promise.reject(unavailable(error))) }
+      } catch (error) {
+        throw unavailable(error)
+      }
+    },
+    /** `disk-full` where no space is left for it. */
     findFullDisk: () => findFullDisk(db.name),
-    list: ({ after: sequence = 0, limit }) => guard(db.name, () => after.all(sequence, limit).map(readRow)),
-    verify: () =>
+    /** Rows with a higher sequence than `after`, oldest first. */
+    list: ({ after: sequence = 0, limit }: { after?: number; limit: number }): readonly AuditRow[] =>
+      after(sequence, limit).map(readRow),
+    /**
+     * Throws `store-corrupt` naming the first row that was changed, removed or reordered. Returns the number of rows and the last hash.
+     * A tail that was cut off shows only where the journal's copies are compared with the rows.
+     */
+    verify: (): { rows: number; lastHash: string } => {
+      const from = anchor()
+      const { sequence, hash } = followRows(after(from.sequence, ALL), from)
+      return { rows: sequence - from.sequence, lastHash: hash }
+    },
+    /**
+     * The same for at most `limit` rows behind `from`: returns the place of the last one, and `from` where there are no more. `see` is
+     * called with each.
+     */
+    check: (from: Link, limit: number, see?: (row: AuditRow) => void): Link =>
+      followRows(after(from.sequence, limit), from, see),
+    /** The last row's place in the chain; sequence 0 where there was none yet. */
+    head,
+    /** The place before the first row that stands here: of the last one that was moved out, or sequence 0. */
+    anchor,
+    /**
+     * Hands the oldest rows, `limit` at most and none of the newest `keep`, to `moveOut` with the place before them, then removes them; the
+     * chain continues from the last of them. Where `moveOut` throws, the rows stay; after a kill it may be given rows again.
+     * Returns how many were removed: 0 where none is left to move.
+     */
+    rotate: ({ keep, limit, moveOut }: Rotation): number =>
       guard(db.name, () => {
-        let previous = getAnchor()
-        let rows = 0
-        for (const row of all.iterate()) {
-          assertFollows(row, previous)
-          previous = row
-          rows += 1
-        }
-        return { rows, lastHash: previous.hash }
-      }),
-    check: (from, limit, see) =>
-      guard(db.name, () => {
-        let at = from
-        for (const row of after.all(from.sequence, limit)) {
-          const read = assertFollows(row, at)
-          at = { sequence: row.sequence, hash: row.hash }
-          see?.(read)
-        }
-        return at
-      }),
-    head: () => guard(db.name, head),
-    anchor: () => guard(db.name, getAnchor),
-    rotate: ({ keep, limit, moveOut }) =>
-      guard(db.name, () => {
-        const from = getAnchor()
-        const rows = after.all(from.sequence, Math.max(0, Math.min(limit, head().sequence - keep - from.sequence)))
+        const from = anchor()
+        const rows = after(from.sequence, Math.max(0, Math.min(limit, head().sequence - keep - from.sequence)))
         const end = rows.at(-1)
         if (end === undefined) return 0
         moveOut(rows, from)
         return removeRows.immediate(end)
       }),
-    bytes: () => sizesOf(db.name),
+    /** On the disk. */
+    bytes: (): { readonly db: number; readonly wal: number } => sizesOf(db.name),
+    /** The database key in hexadecimal: for the recovery key, by which alone the log is read where the store key is lost. */
     databaseKey: () => databaseKey.toString('hex'),
     close: () => void db.close(),
   }
 }
+
+/** SQLite's word for no limit. */
+const ALL = -1
+
+type Rotation = { keep: number; limit: number; moveOut: (rows: readonly StoredRow[], from: Link) => void }
 
 const keyPath = (path: string): string => path.replace(/(\.db)?$/, '.key')
 

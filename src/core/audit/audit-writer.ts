@@ -11,28 +11,7 @@ import { type Counted, createSeenGrants, type Event, type GrantRecord, nameOf, t
 
 export { type GrantRecord, hashToken, nameOf } from './seen-grants.ts'
 
-export type AuditWriter = {
-  /** Durable on return. Throws `audit-unavailable`: what cannot be written does not happen. */
-  record(event: Event): void
-  /** For what has happened already, and cannot be undone or kept waiting: written now, or as soon as the log takes it. */
-  owe(event: Event): void
-  /** The same where no answer depends on the row: it shares the write of the next one, and is written within `NOTED_MS` without one. */
-  note(event: Event): void
-  /**
-   * Repeats are counted, at once. The first grant of a process for this profile, scope and token is durable when the promise resolves:
-   * it shares its write with others. Rejects with `audit-unavailable`.
-   */
-  granted(grant: GrantRecord): void | Promise<void>
-  /** Why the last record could not be written, or the next one cannot: a disk that is full. Undefined after one that was written. */
-  findTrouble(): Failure | undefined
-  /**
-   * `wanted`: the scope that was asked for, for a person. The first of its kind within a minute is durable when the promise resolves,
-   * like a grant; others are counted.
-   */
-  denied(denial: { peer: Peer; detail: string; wanted?: string }): void | Promise<void>
-  /** Writes all counted repeats at once; for a stop. Otherwise they are written each minute, a few a turn. */
-  flush(): void
-}
+export type AuditWriter = ReturnType<typeof createAuditWriter>
 
 /** What a connection was granted last: the same again is the usual case, and costs no look-up. */
 type Latest = {
@@ -59,7 +38,7 @@ const MAX_OWED = 1_000
 /** Counted grants that wait for their row. More are written before the next grant is answered. */
 const MAX_PENDING = 40_000
 
-export const createAuditWriter = (deps: { auditStore: AuditStore; clock: Clock; log: Log }): AuditWriter => {
+export const createAuditWriter = (deps: { auditStore: AuditStore; clock: Clock; log: Log }) => {
   const { auditStore, clock, log } = deps
   const seen = createSeenGrants({ clock })
   const latestOf = new WeakMap<object, Latest>()
@@ -251,24 +230,33 @@ export const createAuditWriter = (deps: { auditStore: AuditStore; clock: Clock; 
   }
 
   return {
+    /** Durable on return. Throws `audit-unavailable`: what cannot be written does not happen. */
     record,
-    owe(event) {
+    /** For what has happened already, and cannot be undone or kept waiting: written now, or as soon as the log takes it. */
+    owe(event: Event): void {
       addDebt(event)
       payDebts()
     },
-    note(event) {
+    /** The same where no answer depends on the row: it shares the write of the next one, and is written within `NOTED_MS` without one. */
+    note(event: Event): void {
       addDebt(event)
       if (noted) return
       noted = true
       clock.after(NOTED_MS, payDebtsSoon)
     },
+    /** Why the last record could not be written, or the next one cannot: a disk that is full. Undefined after one that was written. */
     // Space that is left now does not end it: inodes may be used up, or the record needs more. A record that was written does.
-    findTrouble: () => trouble ?? auditStore.findFullDisk(),
-    flush() {
+    findTrouble: (): Failure | undefined => trouble ?? auditStore.findFullDisk(),
+    /** Writes all counted repeats at once; for a stop. Otherwise they are written each minute, a few a turn. */
+    flush(): void {
       endMinute()
       while (writeSome());
     },
-    granted(grant) {
+    /**
+     * Repeats are counted, at once. The first grant of a process for this profile, scope and token is durable when the promise resolves:
+     * it shares its write with others. Rejects with `audit-unavailable`.
+     */
+    granted(grant: GrantRecord): void | Promise<void> {
       const { connection, profile, scope, token } = grant
       const latest = latestOf.get(connection)
       if (
@@ -287,7 +275,11 @@ export const createAuditWriter = (deps: { auditStore: AuditStore; clock: Clock; 
       latestOf.set(connection, { profile, scope, token, seen: one })
       return one.written
     },
-    denied({ peer, detail, wanted }) {
+    /**
+     * `wanted`: the scope that was asked for, for a person. The first of its kind within a minute is durable when the promise resolves,
+     * like a grant; others are counted.
+     */
+    denied({ peer, detail, wanted }: { peer: Peer; detail: string; wanted?: string }): void | Promise<void> {
       const who = holderOf(peer).name
       const known = JSON.stringify([who, detail, wanted])
       const about = { event: 'token.deny', peer: nameOf(peer) }

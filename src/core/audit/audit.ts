@@ -9,22 +9,7 @@ import type { AuditArchive } from './audit-archive.ts'
 import type { Drop } from './audit-chain.ts'
 import type { AuditEvent, AuditRow, AuditStore, Link } from './audit-store.ts'
 
-export type AuditLog = {
-  /** What the audit writer writes to: whoever follows is told of each row. */
-  readonly store: AuditStore
-  /** Rows behind `after`, oldest first; without it the last ones. Archived rows are among them. */
-  read(options: { after?: number; limit: number }): readonly AuditRowBody[]
-  /** Each new row, until the end of the subscription, which is returned. `onEnd` is called where the log is closed. */
-  follow(listener: (row: AuditRowBody) => void, onEnd?: () => void): () => void
-  /** Follows the chain from the oldest row that is held. Others are served meanwhile. Throws what reading throws, but for damage. */
-  verify(): Promise<AuditVerdict>
-  /**
-   * Moves what is more than the log is to hold to the archive, a few rows a turn, and drops the archive's oldest files where both take more
-   * of the disk than they may. Never rejects: it is tried again.
-   */
-  rotate(): Promise<void>
-  close(): void
-}
+export type AuditLog = ReturnType<typeof createAuditLog>
 
 /** About 8 MB: as much as is looked through at each start. */
 const KEPT_ROWS = 20_000
@@ -32,9 +17,10 @@ const ROTATE_MS = 60_000
 /** Takes about 5 ms. */
 const ROWS_AT_ONCE = 250
 /** Moved in one turn of the event loop: each is written to one file, and overwritten in the other. */
-export const MOVED_AT_ONCE = 25
-/** Lets those who wait for an answer go first. */
-const PAUSE_MS = 5
+export const MOVED_AT_ONCE = 15
+/** Lets those who wait for an answer go first: after rows that were moved, and after a file that was dropped. */
+const MOVE_PAUSE_MS = 3
+const DROP_PAUSE_MS = 5
 /** With less than this free, the archive makes room, so that the next rows can be written; */
 const SPARE_BYTES = 64 * 1024 * 1024
 /** but keeps a quarter: a process that can fill the disk must not be able to empty the log. */
@@ -52,7 +38,7 @@ export const createAuditLog = (deps: {
   /** As of the audit log. */
   record: (event: Omit<AuditEvent, 'atMs'>) => void
   keptRows?: number
-}): AuditLog => {
+}) => {
   const { auditStore, archive, clock, log, maxBytes, keptRows = KEPT_ROWS } = deps
   const listeners = new Map<(row: AuditRowBody) => void, () => void>()
   let rotating: Promise<void> | undefined
@@ -75,7 +61,7 @@ export const createAuditLog = (deps: {
       deps.record(dropEvent(oldest))
       archive.drop(oldest)
       log.info('the oldest rows of the audit log were dropped', { first: oldest.first, last: oldest.last.sequence })
-      await clock.sleep(PAUSE_MS, ended.signal)
+      await clock.sleep(DROP_PAUSE_MS, ended.signal)
     }
   }
   const moveOld = async (): Promise<void> => {
@@ -83,7 +69,7 @@ export const createAuditLog = (deps: {
     let rows = 0
     for (let moved = 1; moved > 0 && !ended.signal.aborted; rows += moved) {
       moved = auditStore.rotate({ keep: rowsToKeep(), ...step })
-      await clock.sleep(PAUSE_MS, ended.signal)
+      await clock.sleep(MOVE_PAUSE_MS, ended.signal)
     }
     if (rows > 0) log.info('old rows of the audit log were moved to the archive', { rows })
   }
@@ -156,33 +142,37 @@ export const createAuditLog = (deps: {
   }
 
   return {
+    /** What the audit writer writes to: whoever follows is told of each row. */
     store: {
       ...auditStore,
-      append(event) {
+      append(event: AuditEvent): AuditRow {
         const row = auditStore.append(event)
         tell([row])
         return row
       },
-      appendAll(events) {
+      appendAll(events: readonly AuditEvent[]): readonly AuditRow[] {
         const rows = auditStore.appendAll(events)
         tell(rows)
         return rows
       },
-      appendSoon(events) {
+      appendSoon(events: readonly AuditEvent[]) {
         const appended = auditStore.appendSoon(events)
         tell(appended.rows)
         return appended
       },
     },
-    read({ after, limit }) {
+    /** Rows behind `after`, oldest first; without it the last ones. Archived rows are among them. */
+    read({ after, limit }: { after?: number; limit: number }): readonly AuditRowBody[] {
       const from = after ?? Math.max(0, auditStore.head().sequence - limit)
       return rowsBehind(from, limit).map(toBody)
     },
-    follow(listener, onEnd = () => {}) {
+    /** Each new row, until the end of the subscription, which is returned. `onEnd` is called where the log is closed. */
+    follow(listener: (row: AuditRowBody) => void, onEnd: () => void = () => {}): () => void {
       listeners.set(listener, onEnd)
       return () => void listeners.delete(listener)
     },
-    async verify() {
+    /** Follows the chain from the oldest row that is held. Others are served meanwhile. Throws what reading throws, but for damage. */
+    async verify(): Promise<AuditVerdict> {
       let verdict: Omit<AuditVerdict, 'intact'> = { first: 0, last: 0, last_hash: '' }
       try {
         await followChain((start, at) => {
@@ -196,8 +186,12 @@ export const createAuditLog = (deps: {
         return { intact: false, ...verdict, problem: failure.message }
       }
     },
+    /**
+     * Moves what is more than the log is to hold to the archive, a few rows a turn, and drops the archive's oldest files where both take more
+     * of the disk than they may. Never rejects: it is tried again.
+     */
     rotate,
-    close() {
+    close(): void {
       ended.abort()
       timer.cancel()
       for (const onEnd of listeners.values()) onEnd()

@@ -33,14 +33,6 @@ export type SeenGrant = Counted & {
   readonly bytes: number
 }
 
-export type SeenGrants = {
-  find(grant: GrantRecord): SeenGrant | undefined
-  /** Remembers the grant, and tells its row. May drop others; the caller still has their counts. */
-  add(grant: GrantRecord): { seen: SeenGrant; row: Event }
-  /** For one whose row could not be written. */
-  forget(seen: SeenGrant): void
-}
-
 /** About 5,000 grants with short scopes, 2,500 of one holder. */
 const MAX_BYTES = 4 * 1024 * 1024
 /** As V8 keeps them: the entry with its event, a key, a place in a map. */
@@ -52,7 +44,7 @@ const BYTES_OF_A_ROW = 1024
 
 type OfHolder = { readonly entries: Map<string, SeenGrant>; bytes: number; rowsLeft: number; atMs: number }
 
-export const createSeenGrants = (deps: { clock: Pick<Clock, 'monotonic'>; maxBytes?: number }): SeenGrants => {
+export const createSeenGrants = (deps: { clock: Pick<Clock, 'monotonic'>; maxBytes?: number }) => {
   const { clock, maxBytes = MAX_BYTES } = deps
   const holders = new Map<string, OfHolder>()
   const connections = new WeakMap<object, number>()
@@ -120,13 +112,14 @@ export const createSeenGrants = (deps: { clock: Pick<Clock, 'monotonic'>; maxByt
   }
 
   return {
-    find(grant) {
+    find(grant: GrantRecord): SeenGrant | undefined {
       const holder = holderOf(grant.peer)
       const own = findIn(holder, keyOf(processOf(grant), grant))
       if (own || !isSpent(holder, grant)) return own
       return findIn(holder, keyOf('', grant))
     },
-    add(grant) {
+    /** Remembers the grant, and tells its row. May drop others; the caller still has their counts. */
+    add(grant: GrantRecord): { seen: SeenGrant; row: Event } {
       const { peer, profile, scope } = grant
       const holder = holderOf(peer)
       const shared = isSpent(holder, grant)
@@ -154,7 +147,8 @@ export const createSeenGrants = (deps: { clock: Pick<Clock, 'monotonic'>; maxByt
       makeRoom(holder.name, ofHolder)
       return { seen: entry, row: { ...event, hashedToken: hashToken(grant.token) } }
     },
-    forget(seen) {
+    /** For one whose row could not be written. */
+    forget(seen: SeenGrant): void {
       const ofHolder = holders.get(seen.holder)
       if (ofHolder && !seen.dropped) drop(seen, ofHolder)
     },

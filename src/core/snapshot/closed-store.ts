@@ -14,7 +14,7 @@ import { findRecoveryWrap, openStore } from '../store/database.ts'
 import { WITHOUT_RECOVERY_KEY } from '../store/keys.ts'
 import { openBundle, readHeader } from './bundle.ts'
 import type { RecoveryWrap } from './recovery.ts'
-import type { RestoreWish } from './snapshots.ts'
+import type { RestoreOptions } from './snapshots.ts'
 
 type Place = { readonly config: Config; readonly storeKey: Buffer; readonly log: Log }
 
@@ -58,7 +58,7 @@ const BEYOND_HELP = new Set<Code>(['store-corrupt', 'wrong-store-key'])
  */
 export const setAsideClosed = async (
   closed: Failure,
-  { bundle, options }: { bundle: Uint8Array; options: RestoreWish },
+  { bundle, options }: { bundle: Uint8Array; options: RestoreOptions },
   place: Place & { readonly clock: Pick<Clock, 'now'> },
 ): Promise<void> => {
   if (!BEYOND_HELP.has(closed.code)) throw closed

@@ -4,6 +4,7 @@ import { createPrivateKey } from 'node:crypto'
 import { z } from 'zod'
 import { canonicalJson } from '../../protocol/canonical-json.ts'
 import { isLive } from '../../protocol/connection.ts'
+import { asFailure } from '../../protocol/errors.ts'
 import { scopeKey } from '../../protocol/scope.ts'
 import { Secret } from '../../protocol/secret.ts'
 import {
@@ -13,6 +14,7 @@ import {
   installationsSchema,
   isTokenLife,
   slotSchema,
+  type StoredKey,
   type StoredToken,
   timeSchema,
   tokenSchema,
@@ -205,3 +207,19 @@ const readPem = ({ name, bytes }: Entry): Secret => {
   }
   return new Secret(pem)
 }
+
+/** Each key as `read` reads it. One that is not the one it is called would be found out by GitHub only. Throws `bundle-corrupt`. */
+export const readKeys = <K extends { readonly fingerprint: string }>(
+  keys: readonly StoredKey[],
+  read: (pem: string) => K,
+): K[] =>
+  keys.map(({ pem, fingerprint }) => {
+    let key: K
+    try {
+      key = read(pem.reveal())
+    } catch (error) {
+      throw corrupt(`the key ${fingerprint} cannot be used: ${asFailure(error).message}`)
+    }
+    if (key.fingerprint === fingerprint) return key
+    throw corrupt(`the key called ${fingerprint} is ${key.fingerprint}`)
+  })

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { isLive, issuerOf } from '../../protocol/connection.ts'
-import { asFailure, Failure } from '../../protocol/errors.ts'
+import { Failure } from '../../protocol/errors.ts'
 import { assertSameGithub } from '../../protocol/github-addresses.ts'
 import type { Secret } from '../../protocol/secret.ts'
 import { type AppKey, readPrivateKey } from '../github/app-key.ts'
@@ -14,8 +14,7 @@ import type { Log } from '../../service/log.ts'
 import { createOutbound, type ProxySettings } from '../outbound/outbound.ts'
 import { VERSION } from '../../service/version.ts'
 import { openBundle, readHeader } from './bundle.ts'
-import type { StoredKey } from '../store/records.ts'
-import type { BundleContent } from './content.ts'
+import { type BundleContent, readKeys } from './content.ts'
 import { readIdentities } from './encryption.ts'
 
 /** Throws `bundle-corrupt`, `bundle-newer`. */
@@ -52,7 +51,7 @@ export const proveBundle = async ({ bundle, identity, againstGithub }: ProofOpti
   const summary = summarize(bundle)
   const identities = identity === undefined ? [] : readIdentities(identity.reveal())
   const content = await openBundle(bundle, identities)
-  const keys = readKeys(content.keys)
+  const keys = readKeys(content.keys, readPrivateKey)
   // Another GitHub would answer that the key is wrong.
   if (againstGithub) assertSameGithub(content, deps.config.github, { force: false })
   const proxy = againstGithub ? deps.proxy() : undefined
@@ -67,19 +66,6 @@ export const proveBundle = async ({ bundle, identity, againstGithub }: ProofOpti
     ...(proxy?.unknown !== undefined && { github_skipped: proxy.unknown }),
   }
 }
-
-/** The keys of a bundle, each with the fingerprint that its own numbers give. Throws `bundle-corrupt`. */
-export const readKeys = (keys: readonly StoredKey[]): AppKey[] =>
-  keys.map(({ pem, fingerprint }) => {
-    let key: AppKey
-    try {
-      key = readPrivateKey(pem.reveal())
-    } catch (error) {
-      throw new Failure('bundle-corrupt', `the key ${fingerprint} cannot be used: ${asFailure(error).message}`)
-    }
-    if (key.fingerprint === fingerprint) return key
-    throw new Failure('bundle-corrupt', `the key called ${fingerprint} is ${key.fingerprint}`)
-  })
 
 /** The name of the App, told by GitHub to whoever signs with its key. */
 const askGitHub = async (

@@ -10,20 +10,7 @@ import type { AuditStore } from '../audit/audit-store.ts'
 import type { Store } from '../store/database.ts'
 import type { AuditWriter } from '../audit/audit-writer.ts'
 
-export type Recovery = {
-  /** To whom snapshots and database keys are encrypted: those of the configuration and those that were made here. */
-  recipients(): readonly string[]
-  /** Those that were made by command, on any node of the cluster. */
-  created(): readonly string[]
-  setCreated(recipients: readonly string[]): void
-  /** Takes the public half of a recovery key; the other one never reaches this daemon. */
-  add(recipient: string): Promise<void>
-  /** Facts by which the recipients that a restored bundle brings along are known, too: for the store that holds what was restored. */
-  factsWith(recipients: readonly string[]): Readonly<Record<string, unknown>>
-  /** Writes the wrap where it is absent, or for other recipients. Called at start and after each new store. */
-  ensureWrap(): Promise<void>
-  signer(): Signer
-}
+export type Recovery = ReturnType<typeof createRecovery>
 
 /** What `key.age` holds: both database keys in hexadecimal, so that neither store nor audit log is lost with the store key. */
 export type RecoveryWrap = { readonly store: string; readonly audit: string }
@@ -52,12 +39,12 @@ export const createRecovery = (deps: {
   encryptTo: (recipients: readonly string[], bytes: Uint8Array) => Promise<Uint8Array>
   createSigner: () => Signer
   readSigner: (privatePem: Secret) => Signer
-}): Recovery => {
+}) => {
   const { store, auditStore, audit } = deps
   let signer: Signer | undefined
 
-  const created = (): string[] => recipientsOf([], store.facts.find)
-  const recipients = (): string[] => recipientsOf(deps.configured(), store.facts.find)
+  const created = (): readonly string[] => recipientsOf([], store.facts.find)
+  const recipients = (): readonly string[] => recipientsOf(deps.configured(), store.facts.find)
 
   let last: Promise<unknown> = Promise.resolve()
 
@@ -94,11 +81,15 @@ export const createRecovery = (deps: {
   }
 
   return {
+    /** To whom snapshots and database keys are encrypted: those of the configuration and those that were made here. */
     recipients,
+    /** Those that were made by command, on any node of the cluster. */
     created,
-    setCreated: list => store.facts.put(RECIPIENTS, list),
+    setCreated: (list: readonly string[]): void => store.facts.put(RECIPIENTS, list),
+    /** Writes the wrap where it is absent, or for other recipients. Called at start and after each new store. */
     ensureWrap,
-    async add(recipient) {
+    /** Takes the public half of a recovery key; the other one never reaches this daemon. */
+    async add(recipient: string): Promise<void> {
       await deps.assertRecipient(recipient)
       if (recipients().includes(recipient)) throw new Failure('invalid-request', 'this recovery key is known already')
       // One too many, or one that cannot be encrypted to, would take each later snapshot with it.
@@ -107,11 +98,12 @@ export const createRecovery = (deps: {
       store.facts.put(RECIPIENTS, [...new Set([...created(), recipient])])
       await ensureWrap()
     },
-    factsWith(more) {
+    /** Facts by which the recipients that a restored bundle brings along are known, too: for the store that holds what was restored. */
+    factsWith(more: readonly string[]): Readonly<Record<string, unknown>> {
       const known = new Set(deps.configured())
       const all = [...new Set([...created(), ...more.filter(recipient => !known.has(recipient))])]
       return all.length === 0 ? {} : { [RECIPIENTS]: all }
     },
-    signer: () => (signer ??= readOrMakeSigner()),
+    signer: (): Signer => (signer ??= readOrMakeSigner()),
   }
 }

@@ -1,6 +1,8 @@
 // Snapshots: the credentials out into a bundle, and back in one swap once everything is proven.
 
 import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { type Connection, type Host, isLive } from '../../protocol/connection.ts'
 import { asFailure, Failure } from '../../protocol/errors.ts'
 import { assertSameGithub, type GithubAddresses } from '../../protocol/github-addresses.ts'
@@ -9,9 +11,10 @@ import type { Secret } from '../../protocol/secret.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Config } from '../../service/config.ts'
 import { type ConfigText, configTextsForBundle } from '../../service/config-texts.ts'
+import { syncFolder, writeDurably } from '../../service/files.ts'
 import type { Log } from '../../service/log.ts'
 import type { BundleOptions } from './bundle.ts'
-import type { BundleContent } from './content.ts'
+import { type BundleContent, readKeys } from './content.ts'
 import type { BundleHeader } from './bundle.ts'
 import type { ConnectionRecord } from '../store/records.ts'
 import type { Store } from '../store/database.ts'
@@ -21,14 +24,13 @@ import { arrive, type ConnectionState } from '../connection/connection-state.ts'
 import type { Recovery } from './recovery.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 import type { AuditWriter } from '../audit/audit-writer.ts'
-import { createWaitingRoom, type WaitingBundle } from './waiting-bundle.ts'
 
-export type ExportWish = {
+export type ExportOptions = {
   /** Put the configuration's text into the settings of the bundle. */
   readonly withConfig: boolean
 }
 
-export type RestoreWish = {
+export type RestoreOptions = {
   /** What may open the payload; none at hand: a sealed bundle waits for `unlock`. */
   readonly identities: readonly Secret[]
   /** Take a bundle of an unknown signer over a live connection, or of another GitHub than the configured one. */
@@ -44,27 +46,7 @@ export type Restored = {
   readonly configuration?: readonly ConfigText[]
 }
 
-export type Snapshots = {
-  /** The bundle, in memory that is the caller's to give back. Throws `configuration` where its text holds a secret. */
-  export(wish?: ExportWish): Promise<Uint8Array>
-  /** Throws `bundle-corrupt`, `bundle-newer`, `bundle-wrong-identity`, `bundle-untrusted`, `bundle-other-github`; then nothing was changed. */
-  restore(bundle: Uint8Array, wish: RestoreWish): Promise<Restored>
-  /**
-   * Completes the restore that waits for an identity. Throws `invalid-request` where none waits, `bundle-untrusted` where a connection
-   * came to life since, and `bundle-other-github` where the configuration names another GitHub, unless that restore was forced.
-   */
-  unlock(identities: readonly Secret[]): Promise<Restored>
-  /** The header of the bundle that waits, if one does. */
-  findWaiting(): BundleHeader | undefined
-  /** Whether an export is the sealed bundle that waits, since there is nothing else. */
-  exportsWaiting(): boolean
-  /** Forgets the bundle that waits. */
-  dropWaiting(): void
-  /** This machine takes the place of the one that the credentials were enabled on. */
-  adopt(): Promise<void>
-  /** After a restore or an adoption, once: mints anew on each installation, so that key and way are proven. Throws what stands in the way. */
-  prove(): Promise<void>
-}
+export type Snapshots = ReturnType<typeof createSnapshots>
 
 /** The functions of the bundle, which is an adapter. */
 export type BundleTools = {
@@ -72,8 +54,8 @@ export type BundleTools = {
   readHeader(bundle: Uint8Array): BundleHeader
   openBundle(bundle: Uint8Array, identities: readonly Secret[]): Promise<BundleContent>
   recipientOf(identity: Secret): Promise<string>
-  /** The fingerprint that a key's own numbers give. Throws `invalid-key`. */
-  fingerprintOf(pem: Secret): string
+  /** A key, with the fingerprint that its own numbers give. Throws `invalid-key`. */
+  readKey(pem: string): { readonly fingerprint: string }
 }
 
 type Opened = {
@@ -104,14 +86,14 @@ export const createSnapshots = (deps: {
   assertTellable: (record: ConnectionRecord) => void
   /** The key is proven and a token minted at once where GitHub can be reached; told to whoever waits by the state. */
   onRestored: () => void
-}): Snapshots => {
+}) => {
   const { store, connectionState, tokens, audit, recovery, clock, log, tools } = deps
-  const waiting = createWaitingRoom({ place: deps.waiting, readHeader: tools.readHeader, log })
+  const waiting = readingOnce({ place: deps.waiting, readHeader: tools.readHeader, log })
 
   const isTrusted = ({ signer }: BundleHeader): boolean =>
     signer === recovery.signer().publicKey || deps.settings().trusted.includes(signer)
 
-  const assertTrusted = (header: BundleHeader, { force }: RestoreWish): string[] => {
+  const assertTrusted = (header: BundleHeader, { force }: RestoreOptions): string[] => {
     const { connection } = connectionState.read()
     if (isTrusted(header)) return []
     const what = `written by ${header.signer} for App ${header.app_id ?? 'none'} of ${header.account?.login ?? 'no account'}`
@@ -137,7 +119,7 @@ export const createSnapshots = (deps: {
 
   /** Everything that lasts is in the one swap of the store; what comes after it can be made up for at the next start. */
   const take = async ({ header, content, recipients }: Opened): Promise<string[]> => {
-    assertKeys(content, tools)
+    readKeys(content.keys, tools.readKey)
     const { generation } = connectionState.read()
     const { connection, warnings } = arrive(content.connection, {
       host: deps.host(),
@@ -179,17 +161,17 @@ export const createSnapshots = (deps: {
     ]
   }
 
-  const restore = async (bundle: Uint8Array, wish: RestoreWish): Promise<Restored> => {
+  const restore = async (bundle: Uint8Array, options: RestoreOptions): Promise<Restored> => {
     const header = tools.readHeader(bundle)
     if (isSame(header)) {
       // A restore that was killed after its swap leaves it.
       if (waiting.find() && digestOf(waiting.find()?.header) === digestOf(header)) waiting.remove()
       return { outcome: 'unchanged', header, warnings: [] }
     }
-    const warnings = assertTrusted(header, wish)
-    if (header.payload.name === 'payload.age' && wish.identities.length === 0) {
+    const warnings = assertTrusted(header, options)
+    if (header.payload.name === 'payload.age' && options.identities.length === 0) {
       audit.record({ event: 'snapshot.wait', detail: `${header.created}, ${header.signer}` })
-      store.facts.put(FORCED, wish.force ? digestOf(header) : null)
+      store.facts.put(FORCED, options.force ? digestOf(header) : null)
       waiting.put(bundle)
       return {
         outcome: 'awaiting-unlock',
@@ -197,10 +179,12 @@ export const createSnapshots = (deps: {
         warnings: [...warnings, 'The bundle is sealed; complete the restore with `ghconnect unlock --identity FILE`.'],
       }
     }
-    const content = await tools.openBundle(bundle, wish.identities)
-    warnings.push(...assertSameGithub(content, deps.settings().github, wish))
+    const content = await tools.openBundle(bundle, options.identities)
+    warnings.push(...assertSameGithub(content, deps.settings().github, options))
     // A stranger's bundle brings no recovery keys along but those whose identity is here: whoever has one reads each later snapshot.
-    const recipients = isTrusted(header) ? header.recipients : await Promise.all(wish.identities.map(tools.recipientOf))
+    const recipients = isTrusted(header)
+      ? header.recipients
+      : await Promise.all(options.identities.map(tools.recipientOf))
     warnings.push(...(await take({ header, content, recipients })))
     const { configuration } = content.settings
     return { outcome: 'restored', header, warnings, ...(configuration && { configuration }) }
@@ -223,14 +207,15 @@ export const createSnapshots = (deps: {
   }
 
   return {
-    async export(wish = { withConfig: false }) {
+    /** The bundle, in memory that is the caller's to give back. Throws `configuration` where its text holds a secret. */
+    async export(options: ExportOptions = { withConfig: false }): Promise<Uint8Array> {
       const waits = findSole()
       if (waits) {
         // All that there is: anything else would, in time, push it out of the backups.
         audit.record({ event: 'snapshot.export', detail: 'the sealed bundle that waits, as it is' })
         return Buffer.from(waits.bundle)
       }
-      const content = contentOf({ record: connectionState.read(), tokens: tokens.live() }, deps.settings(), wish)
+      const content = contentOf({ record: connectionState.read(), tokens: tokens.live() }, deps.settings(), options)
       const bundle = await tools.writeBundle(content, {
         recipients: recovery.recipients(),
         signer: recovery.signer(),
@@ -239,13 +224,19 @@ export const createSnapshots = (deps: {
       })
       audit.record({
         event: 'snapshot.export',
-        detail: `${content.connection.kind}, generation ${content.generation}${wish.withConfig ? ', with the configuration' : ''}`,
+        detail: `${content.connection.kind}, generation ${content.generation}${options.withConfig ? ', with the configuration' : ''}`,
       })
       noteExport(content.generation)
       return bundle
     },
-    restore: (bundle, wish) => connectionState.exclusively(() => restore(bundle, wish)),
-    unlock: identities =>
+    /** Throws `bundle-corrupt`, `bundle-newer`, `bundle-wrong-identity`, `bundle-untrusted`, `bundle-other-github`; then nothing was changed. */
+    restore: (bundle: Uint8Array, options: RestoreOptions): Promise<Restored> =>
+      connectionState.exclusively(() => restore(bundle, options)),
+    /**
+     * Completes the restore that waits for an identity. Throws `invalid-request` where none waits, `bundle-untrusted` where a connection
+     * came to life since, and `bundle-other-github` where the configuration names another GitHub, unless that restore was forced.
+     */
+    unlock: (identities: readonly Secret[]): Promise<Restored> =>
       connectionState.exclusively(async () => {
         const waits = waiting.find()
         if (!waits)
@@ -255,12 +246,16 @@ export const createSnapshots = (deps: {
           )
         return restore(waits.bundle, { identities, force: store.facts.find(FORCED) === digestOf(waits.header) })
       }),
+    /** Whether an export is the sealed bundle that waits, since there is nothing else. */
     exportsWaiting: () => findSole() !== undefined,
-    findWaiting: () => waiting.find()?.header,
-    dropWaiting() {
+    /** The header of the bundle that waits, if one does. */
+    findWaiting: (): BundleHeader | undefined => waiting.find()?.header,
+    /** Forgets the bundle that waits. */
+    dropWaiting(): void {
       if (deps.waiting.find()) waiting.remove()
     },
-    adopt: () =>
+    /** This machine takes the place of the one that the credentials were enabled on. */
+    adopt: (): Promise<void> =>
       connectionState.exclusively(async () => {
         const { connection } = connectionState.read()
         if (!isLive(connection)) throw new Failure('not-connected', 'there are no credentials to adopt')
@@ -280,7 +275,8 @@ export const createSnapshots = (deps: {
         connectionState.transition(kept, { newGeneration: true })
         deps.onRestored()
       }),
-    async prove() {
+    /** After a restore or an adoption, once: mints anew on each installation, so that key and way are proven. Throws what stands in the way. */
+    async prove(): Promise<void> {
       const { connection, installations } = connectionState.read()
       if (store.facts.find(UNPROVEN) !== true || connection.kind !== 'connected') return
       for (const { id, suspendedAtMs } of installations) {
@@ -289,6 +285,51 @@ export const createSnapshots = (deps: {
       }
       store.facts.put(UNPROVEN, false)
       log.info('GitHub takes the restored key; fresh tokens were minted', { installations: installations.length })
+    },
+  }
+}
+
+/** Where the sealed bundle that waits for its identity is kept, whole, beside the store. */
+export type WaitingBundle = { find(): Uint8Array | undefined; put(bundle: Uint8Array): void; remove(): void }
+
+export const waitingBundleAt = (state: string): WaitingBundle => {
+  const path = join(state, 'waiting.bundle')
+  return {
+    find: () => (existsSync(path) ? readFileSync(path) : undefined),
+    put: bundle => writeDurably(path, bundle, 0o600),
+    remove() {
+      rmSync(path, { force: true })
+      syncFolder(state)
+    },
+  }
+}
+
+/** Read once: status asks at each turn. One that is damaged is none, or it would take every answer with it. */
+const readingOnce = (deps: { place: WaitingBundle; readHeader: (bundle: Uint8Array) => BundleHeader; log: Log }) => {
+  type Found = { readonly bundle: Uint8Array; readonly header: BundleHeader } | undefined
+  let known: { readonly found: Found } | undefined
+
+  const look = (): Found => {
+    const bundle = deps.place.find()
+    if (!bundle) return undefined
+    try {
+      return { bundle, header: deps.readHeader(bundle) }
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error
+      deps.log.error('the sealed bundle that waited is damaged; restore it again', { error })
+      return undefined
+    }
+  }
+
+  return {
+    find: (): Found => (known ??= { found: look() }).found,
+    put(bundle: Uint8Array): void {
+      deps.place.put(bundle)
+      known = undefined
+    },
+    remove(): void {
+      deps.place.remove()
+      known = { found: undefined }
     },
   }
 }
@@ -311,7 +352,7 @@ export const snapshotSettings = ({ file, snapshot, github }: Config): SnapshotSe
 export const contentOf = (
   from: { record: ConnectionRecord; tokens: readonly StoredToken[] },
   settings: SnapshotSettings,
-  { withConfig }: ExportWish,
+  { withConfig }: ExportOptions,
 ): BundleContent => ({
   generation: from.record.generation,
   connection: from.record.connection,
@@ -330,16 +371,3 @@ const markOf = (header: BundleHeader, generation: number) => ({ header: digestOf
 
 const digestOf = (header: BundleHeader | undefined): string =>
   createHash('sha256').update(JSON.stringify(header)).digest('hex')
-
-/** A key that is not the one it is called would be found out by GitHub only. Throws `bundle-corrupt`. */
-const assertKeys = ({ keys }: BundleContent, { fingerprintOf }: BundleTools): void => {
-  for (const { pem, fingerprint } of keys) {
-    let found: string
-    try {
-      found = fingerprintOf(pem)
-    } catch (error) {
-      throw new Failure('bundle-corrupt', `the key ${fingerprint} cannot be used: ${asFailure(error).message}`)
-    }
-    if (found !== fingerprint) throw new Failure('bundle-corrupt', `the key called ${fingerprint} is ${found}`)
-  }
-}

@@ -18,9 +18,9 @@ const setUp = async (t: ExecutionContext, count: number) => {
     const { after, limit } = options
     return after === undefined ? rows.slice(-limit) : rows.filter(({ sequence }) => sequence > after).slice(0, limit)
   }
-  const follow: AuditLog['follow'] = (listener, onEnd = () => {}) => {
+  const follow: AuditLog['follow'] = (listener, onEnd?: () => void) => {
     const tell = (): void => listener({} as never)
-    followers.set(tell, onEnd)
+    followers.set(tell, onEnd ?? (() => {}))
     return () => void followers.delete(tell)
   }
   const rig = await createApiRig(t, {

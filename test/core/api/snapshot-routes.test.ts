@@ -3,7 +3,7 @@
 import test from 'ava'
 import { Failure } from '../../../src/protocol/errors.ts'
 import type { Engine } from '../../../src/core/engine.ts'
-import type { RestoreWish } from '../../../src/core/snapshot/snapshots.ts'
+import type { RestoreOptions } from '../../../src/core/snapshot/snapshots.ts'
 import { createApiRig } from '../../support/api-rig.ts'
 import { settle } from '../../support/fakes.ts'
 import { peerOf } from '../../support/operations-rig.ts'
@@ -22,7 +22,7 @@ const setUp = async (t: Parameters<typeof createApiRig>[0]) => {
     adopt: async (): Promise<void> => {},
   }
   const added: string[] = []
-  const wishes: RestoreWish[] = []
+  const wishes: RestoreOptions[] = []
   const exports: unknown[] = []
   const operations = {
     recovery: {
