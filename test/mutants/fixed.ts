@@ -4,6 +4,13 @@ import type { Mutant } from './mutant.ts'
 
 export const FIXED: readonly Mutant[] = [
   {
+    file: 'protocol/client.ts',
+    what: 'an answer that comes before the request is written is lost',
+    find: 'super._write(chunk, encoding, error => done(isClosedPipe(error) ? null : error))',
+    put: 'super._write(chunk, encoding, done)',
+    test: 'protocol/client.test.ts',
+  },
+  {
     file: 'core/tokens/revoke-all.ts',
     what: 'a revocation that could not be stored revokes what is served on',
     find: '      left.clear()\n      for (const [token, one] of before) left.set(token, one)\n',
