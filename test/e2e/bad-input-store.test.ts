@@ -17,19 +17,19 @@ import { Agent } from 'node:http'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { CATALOGUE, type Code } from '../../src/protocol/errors.ts'
-import { openStore } from '../../src/core/store/database.ts'
-import { WITHOUT_RECOVERY_KEY } from '../../src/core/store/keys.ts'
-import { openEncrypted } from '../../src/core/store/sqlite.ts'
 import { type Appliance, createAppliance } from '../support/appliance.ts'
 import { checkAnswers } from '../support/openapi-answers.ts'
 import { enabled, ghconnect, readWith } from '../support/probes.ts'
 import { callUnix } from '../support/unix-http.ts'
+import { databaseKeyOf, openStoreFile } from '../support/store-file.ts'
 
 const PROBLEM = 'urn:ghconnect:problem:'
 const WANTED = { repositories: ['web'], permissions: { contents: 'read' } }
 const keyFile = ({ folder }: Appliance): string => join(folder, 'store.key')
 const storeFile = ({ state }: Appliance): string => join(state, 'store', '1', 'store.db')
 
+const WITHOUT_RECOVERY_KEY =
+  'Bring back the key that the store was made with, or restore a snapshot: `ghconnect snapshot restore --input FILE`.'
 const OF_THE_KEY = new Set<Code>(['wrong-store-key', 'locked'])
 
 /** The daemon runs, every request that needs the store names the problem, and the command line ends with its exit code. */
@@ -125,19 +125,12 @@ test.serial(
       const { token } = (await appliance.ask('POST', '/v1/tokens', WANTED)).body
       await appliance.kill()
       const good = readFileSync(storeFile(appliance))
-      const log = { debug() {}, info() {}, warn() {}, error() {} }
-      const store = openStore({
-        folder: join(appliance.state, 'store'),
-        storeKey: readFileSync(keyFile(appliance)),
-        log,
-      })
-      const databaseKey = store.databaseKey()
-      store.close()
+      const databaseKey = databaseKeyOf(appliance)
       const spoil: readonly [Code, () => void][] = [
         [
           'store-newer',
           () => {
-            const db = openEncrypted(storeFile(appliance), databaseKey)
+            const db = openStoreFile(storeFile(appliance), databaseKey)
             db.pragma('user_version=99')
             db.close()
           },

@@ -1,13 +1,10 @@
 // Bundles and stores that somebody forged, and a live daemon: it refuses or repairs, says so, and starts again each time.
 
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import test from 'ava'
-import { readDatabaseKey } from '../../src/core/store/database.ts'
-import { openEncrypted } from '../../src/core/store/sqlite.ts'
 import { type Appliance, createAppliance } from '../support/appliance.ts'
 import { createVictim, mutantsOf, readMutants, restoreMutants, type Victim } from '../support/bundle-mutants.ts'
 import { forgedBundles } from '../support/forged-bundles.ts'
+import { changeStore } from '../support/store-file.ts'
 
 let victim: Victim
 
@@ -42,26 +39,20 @@ test.serial(
   },
 )
 
-/** Changed by whoever has the store key, while no daemon runs. */
-const changeStore = (appliance: Appliance, sql: string, ...values: unknown[]): void => {
-  const storeKey = readFileSync(join(appliance.folder, 'store.key'))
-  const key = readDatabaseKey({ folder: join(appliance.state, 'store'), storeKey })
-  const db = openEncrypted(join(appliance.state, 'store/current/store.db'), key?.toString('hex') ?? '')
-  db.prepare(sql).run(...values)
-  db.close()
-}
+const runIn = (appliance: Appliance, sql: string, ...values: unknown[]): void =>
+  changeStore(appliance, db => void db.prepare(sql).run(...values))
 
 test.serial('a daemon over a store with values out of their bounds starts, and says what it repaired', async t => {
   const { appliance } = victim
   await appliance.kill()
-  changeStore(
+  runIn(
     appliance,
     `UPDATE meta SET value = json_set(value, '$.sinceMs', 1e300, '$.app.htmlUrl', 'nowhere') WHERE name = 'connection'`,
   )
-  changeStore(appliance, 'UPDATE keys SET added_at_ms = 1e300')
-  changeStore(appliance, 'UPDATE tokens SET expires_at_ms = 1e300')
+  runIn(appliance, 'UPDATE keys SET added_at_ms = 1e300')
+  runIn(appliance, 'UPDATE tokens SET expires_at_ms = 1e300')
   for (const fact of ['clock-offset-ms', 'clock-least-ms'])
-    changeStore(appliance, 'INSERT OR REPLACE INTO facts VALUES (?, ?)', fact, '1e300')
+    runIn(appliance, 'INSERT OR REPLACE INTO facts VALUES (?, ?)', fact, '1e300')
   await appliance.start()
   for (const told of ['sinceMs of the connection', 'app.htmlUrl of the connection', 'addedAtMs of the key'])
     t.true(appliance.log().includes(told), told)
@@ -85,8 +76,7 @@ for (const [name, path, json] of [
     // It asks for the key that signs, which is a fact from then on.
     await appliance.call('GET', '/v1/status')
     await appliance.kill()
-    for (const table of ['meta', 'facts'])
-      changeStore(appliance, `UPDATE ${table} SET value = ? WHERE name = ?`, json, path)
+    for (const table of ['meta', 'facts']) runIn(appliance, `UPDATE ${table} SET value = ? WHERE name = ?`, json, path)
     await appliance.start()
     const { status, body } = await appliance.call('GET', '/v1/status')
     t.is(status, 200)

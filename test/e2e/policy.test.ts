@@ -8,9 +8,9 @@ import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { AuditAnswer, type AuditRowBody, ExplainAnswer } from '../../src/protocol/wire-policy.ts'
-import { createRecoveryKey } from '../../src/core/snapshot/encryption.ts'
 import type { Appliance } from '../support/appliance.ts'
 import { enabled, ghconnect, NOBODY, shell } from '../support/probes.ts'
+import { ageKey } from '../support/age-key.ts'
 
 const ME = userInfo()
 const WANTED = { repositories: ['web'], permissions: { contents: 'read' } }
@@ -153,12 +153,12 @@ test.serial('each kind of event is in the log, with who, what and GitHub hash, a
     permissions: { contents: 'read' },
   })
   await appliance.call('POST', '/v1/refresh')
-  const { recipient, identity } = await createRecoveryKey()
+  const { recipient, identity } = ageKey()
   t.is((await appliance.call('POST', '/v1/recovery-keys', { recipient })).status, 200)
   const exported = await fetchBundle()
   const restored = await appliance.call('POST', '/v1/snapshots/restore', {
     bundle: exported.toString('base64'),
-    identity: identity.reveal(),
+    identity,
   })
   t.is(restored.status, 200, restored.text)
   const rows = await audit(before)

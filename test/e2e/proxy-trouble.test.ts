@@ -4,12 +4,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { CATALOGUE, type Code } from '../../src/protocol/errors.ts'
-import { openStore } from '../../src/core/store/database.ts'
-import { readStoreKey } from '../../src/core/store/keys.ts'
-import { openEncrypted } from '../../src/core/store/sqlite.ts'
 import type { Appliance } from '../support/appliance.ts'
 import { createAuthority } from '../support/certificates.ts'
-import { createFakeLog } from '../support/fakes.ts'
+import { changeStore } from '../support/store-file.ts'
 import { findLeaks, findLeaksBelow, findLeaksInProc, type Needle } from '../support/leaks.ts'
 import { type Manner, startMeddlingProxy } from '../support/meddling-proxy.ts'
 import {
@@ -87,15 +84,11 @@ const assertProblem = async (t: ExecutionContext, appliance: Appliance, wanted: 
 }
 
 /** All that the store holds, in clear. */
-const readStore = ({ state, folder }: Appliance): Buffer => {
-  const storeKey = readStoreKey({ keyFile: join(folder, 'store.key') })
-  const store = openStore({ folder: join(state, 'store'), storeKey, log: createFakeLog() })
-  const key = store.databaseKey()
-  store.close()
-  const db = openEncrypted(join(state, 'store', 'current', 'store.db'), key, { readonly: true })
-  const tables = db.prepare<[], string>("SELECT name FROM sqlite_schema WHERE type = 'table'").pluck().all()
-  const rows = tables.flatMap(table => db.prepare(`SELECT * FROM "${table}"`).raw().all())
-  db.close()
+const readStore = (appliance: Appliance): Buffer => {
+  const rows = changeStore(appliance, db => {
+    const tables = db.prepare<[], string>("SELECT name FROM sqlite_schema WHERE type = 'table'").pluck().all()
+    return tables.flatMap(table => db.prepare(`SELECT * FROM "${table}"`).raw().all())
+  })
   return Buffer.from(
     rows
       .flat()

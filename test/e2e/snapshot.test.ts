@@ -14,10 +14,10 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { openEncrypted } from '../../src/core/store/sqlite.ts'
 import { type Appliance, createAppliance } from '../support/appliance.ts'
 import { NOBODY } from '../support/probes.ts'
 import { addRecoveryKey, connected, credentialsIn, exportFrom, on, run } from '../support/snapshots.ts'
+import { openStoreFile } from '../support/store-file.ts'
 
 const EXPORT = 'snapshot export'
 /** What backup programs count, and nothing else. */
@@ -260,7 +260,7 @@ test.serial('the database key is printed for root, and opens the store', async t
   t.is(code, 0, stderr)
   t.regex(stderr, /^Warning: /)
   const db = join(appliance.state, 'store', 'current', 'store.db')
-  const database = openEncrypted(db, stdout.toString().trim(), { readonly: true })
+  const database = openStoreFile(db, stdout.toString().trim())
   t.is(database.prepare('SELECT count(*) FROM keys').pluck().get(), 1)
   database.close()
   chmodSync(appliance.folder, 0o755)

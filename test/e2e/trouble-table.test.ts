@@ -8,11 +8,10 @@ import { join, resolve } from 'node:path'
 import test from 'ava'
 import { type Connection, isLive } from '../../src/protocol/connection.ts'
 import { actAsOwner, installApp } from '../../src/sandbox/owner.ts'
-import { createRecoveryKey } from '../../src/core/snapshot/encryption.ts'
-import { openStore } from '../../src/core/store/database.ts'
-import { silentLog } from '../core/store/samples.ts'
 import { type Appliance, createAppliance, PROFILE } from '../support/appliance.ts'
 import { parseTable, plainText, printTable } from '../support/trouble-table.ts'
+import { ageKey } from '../support/age-key.ts'
+import { changeConnection, changeStore } from '../support/store-file.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const TABLE = join(import.meta.dirname, 'trouble-table.txt')
@@ -76,7 +75,7 @@ test.before(async () => {
   chmodSync(appliance.folder, 0o755)
   chmodSync(appliance.configFile, 0o644)
   writeFileSync(join(bundle, 'identity.txt'), readFileSync(join(ROOT, 'test/fixtures/0.1.0/identity.txt')))
-  writeFileSync(join(bundle, 'other.txt'), `${(await createRecoveryKey()).identity.reveal()}\n`)
+  writeFileSync(join(bundle, 'other.txt'), `${ageKey().identity}\n`)
   writeFileSync(join(bundle, 'group'), `${readFileSync('/etc/group', 'utf8')}ghconnect-admin:x:${ADMINS}:\n`)
 })
 
@@ -137,13 +136,7 @@ const start = async (): Promise<void> => {
 /** Puts the connection into a state that takes GitHub's repeated word, or a kill at the wrong moment, to come by. */
 const place = async (change: (connection: Connection) => Connection): Promise<void> => {
   await appliance.kill()
-  const storeKey = readFileSync(join(appliance.folder, 'store.key'))
-  const store = openStore({ folder: join(appliance.state, 'store'), storeKey, log: silentLog })
-  try {
-    store.connection.write({ connection: change(store.connection.read().connection) })
-  } finally {
-    store.close()
-  }
+  changeStore(appliance, db => changeConnection(db, change))
   await start()
   await appliance.call('POST', '/v1/refresh')
 }
@@ -244,7 +237,7 @@ test.serial('what happens to the machine', async t => {
   await appliance.kill()
   writeFileSync(key, held)
   await start()
-  const { recipient } = await createRecoveryKey()
+  const { recipient } = ageKey()
   await appliance.call('POST', '/v1/recovery-keys', { recipient })
   await appliance.kill()
   writeFileSync(key, Buffer.alloc(32, 7))

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import test from 'ava'
 import { bootedTest, buildPackage, canBoot, CONFIG, createInstalled, type Installed } from '../support/installed.ts'
 import { SOURCES } from '../support/booted.ts'
-import { createRecoveryKey } from '../../src/core/snapshot/encryption.ts'
 import { parseTable, plainText, printTable } from '../support/trouble-table.ts'
+import { ageKey } from '../support/age-key.ts'
 
 const TABLE = join(import.meta.dirname, 'booted-table.txt')
 const IDENTITY = `${SOURCES}/test/fixtures/0.1.0/identity.txt`
@@ -163,8 +163,8 @@ bootedTest('what happens to the machine, and on the way out', async t => {
   await look('stopped')
   await machine.run('systemctl start ghconnectd.socket ghconnectd-admin.socket ghconnectd.service')
   await machine.until('disconnected')
-  const { identity } = await createRecoveryKey()
-  await machine.run(`echo ${identity.reveal()} >${OTHER}
+  const { identity } = ageKey()
+  await machine.run(`echo ${identity} >${OTHER}
     ghconnect snapshot restore --input ${SOURCES}/test/fixtures/0.1.0/sealed.bundle || [ $? = 65 ]`)
   await machine.until('awaiting-unlock')
   await look(

@@ -2,17 +2,9 @@
 
 import { readFileSync } from 'node:fs'
 import { type Connection, isLive } from '../../src/protocol/connection.ts'
-import { openStore } from '../../src/core/store/database.ts'
+import { changeConnection, openStoreFile } from './store-file.ts'
 
 const [kind = '', evidence = ''] = process.argv.slice(2)
-const silent = () => undefined
-const store = openStore({
-  folder: '/var/lib/ghconnectd/store',
-  // Nothing is wrapped anew here.
-  storeKey: Buffer.alloc(32),
-  databaseKey: Buffer.from(readFileSync(0, 'utf8').trim(), 'hex'),
-  log: { debug: silent, info: silent, warn: silent, error: silent },
-})
 
 const changed = (connection: Connection): Connection => {
   const sinceMs = Date.now()
@@ -27,5 +19,6 @@ const changed = (connection: Connection): Connection => {
   throw new Error(`no such state: ${kind}`)
 }
 
-store.connection.write({ connection: changed(store.connection.read().connection) })
-store.close()
+const db = openStoreFile('/var/lib/ghconnectd/store/current/store.db', readFileSync(0, 'utf8').trim())
+changeConnection(db, changed)
+db.close()

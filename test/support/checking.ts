@@ -4,8 +4,8 @@ import type { ExecutionContext } from 'ava'
 import type { Code } from '../../src/protocol/errors.ts'
 import { parseWith, Status } from '../../src/protocol/wire.ts'
 import { CheckReport, type CheckRow } from '../../src/protocol/wire-check.ts'
-import { createRecoveryKey } from '../../src/core/snapshot/encryption.ts'
 import type { Appliance } from './appliance.ts'
+import { ageKey } from './age-key.ts'
 
 export const checkOf = async (appliance: Appliance): Promise<CheckReport> =>
   parseWith(CheckReport, (await appliance.call('GET', '/v1/check')).body)
@@ -14,8 +14,7 @@ const statusOf = async (appliance: Appliance): Promise<Status> =>
   parseWith(Status, (await appliance.call('GET', '/v1/status')).body)
 
 /** For the configuration: with it, and after an export, a healthy appliance has nothing that the doctor would warn of. */
-export const recoveryToml = async (): Promise<string> =>
-  `[snapshot]\nrecipients = ["${(await createRecoveryKey()).recipient}"]\n`
+export const recoveryToml = async (): Promise<string> => `[snapshot]\nrecipients = ["${ageKey().recipient}"]\n`
 
 export const exportSnapshot = async (t: ExecutionContext, appliance: Appliance): Promise<void> => {
   const { status } = await appliance.call('POST', '/v1/snapshots')
