@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
-import Sqlite from 'better-sqlite3'
+import { default as Sqlite } from 'better-sqlite3'
 import type { Connection } from '../../src/protocol/connection.ts'
 import { CLI } from './built.ts'
 
