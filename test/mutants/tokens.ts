@@ -5,6 +5,20 @@ import type { Mutant } from './mutant.ts'
 export const TOKENS: readonly Mutant[] = [
   {
     file: 'core/tokens/tokens.ts',
+    what: 'a scope whose token ended in an outage waits on after it',
+    find: 'Math.min(retryAtMs, failedAtMs + ENDED_RETRY_MS)',
+    put: 'retryAtMs',
+    test: 'core/tokens/outage.test.ts',
+  },
+  {
+    file: 'core/tokens/tokens.ts',
+    what: 'a scope whose token ended in an outage is asked for at GitHub with each request',
+    find: 'Math.min(retryAtMs, failedAtMs + ENDED_RETRY_MS)',
+    put: 'failedAtMs',
+    test: 'core/tokens/outage.test.ts',
+  },
+  {
+    file: 'core/tokens/tokens.ts',
     what: 'a mint does not take the allowance of its caller',
     find: '    if (by) deps.takeMint(by)\n    const entry = known',
     put: '    const entry = known',

@@ -23,6 +23,8 @@ export type TokenOptions = {
 const FORCED_EVERY_MS = 5 * 60_000
 /** A question about a token that GitHub did not answer is asked again after this time. */
 const UNANSWERED_MS = 30_000
+/** So often at most is a scope asked for at GitHub whose token ended while GitHub was out of reach. */
+const ENDED_RETRY_MS = 2_000
 
 export type Tokens = ReturnType<typeof createTokens>
 
@@ -93,13 +95,19 @@ export const createTokens = (
   const mayBeGranted = ({ failedUnder }: Entry, { code }: Failure): boolean =>
     FOR_GOOD.has(code) && failedUnder !== connectionState.read().installations
 
+  /** Whose last token has ended meanwhile waits for the way to GitHub no longer than it must: the outage may be over. */
+  const retryAtMsOf = ({ current, failedAtMs, retryAtMs }: Entry, { retryAfterSeconds, code }: Failure): number =>
+    current && remaining(current) <= 0 && retryAfterSeconds === undefined && !FOR_GOOD.has(code)
+      ? Math.min(retryAtMs, failedAtMs + ENDED_RETRY_MS)
+      : retryAtMs
+
   /** The order: GitHub may be asked, then the caller's allowance, and only then there is an entry. */
   const mintFor = (grant: Grant, options: TokenOptions, by?: Peer): Promise<StoredToken> => {
     const known = cache.find(grant)
     quota.assertMayMint(grant.scope.installation, 0)
     if (known?.minting) return known.minting
     const failure = known?.failure
-    if (failure && known.retryAtMs > clock.monotonic() && !mayBeGranted(known, failure)) throw failure
+    if (failure && retryAtMsOf(known, failure) > clock.monotonic() && !mayBeGranted(known, failure)) throw failure
     if (by) deps.takeMint(by)
     const entry = known ?? ask(cache.open(grant, by))
     return minting.mint(entry, remaining(entry.current) > FLOOR_MS ? 'forced' : 'demand', options)

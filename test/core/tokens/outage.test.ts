@@ -88,3 +88,22 @@ test('after an outage everything in use is fresh again within a minute, and noth
   await clock.advance(MINUTE)
   t.true(world.isAlive((await tokens.obtain(grant)).token.reveal()))
 })
+
+test('a token that ended in the outage is there again two seconds after it, and GitHub is asked no oftener', async t => {
+  const { tokens, heartbeat, world, clock, installation } = await connectedRig()
+  const grant = { profile: 'ci', scope: { installation: installation.id } }
+  heartbeat.start()
+  await tokens.obtain(grant)
+  clock.every(MINUTE, () => void tokens.obtain(grant).catch(() => {}))
+  world.outage = new Failure('unreachable', 'no route to host')
+  await clock.advance(65 * MINUTE)
+  await t.throwsAsync(tokens.obtain(grant), { code: 'unreachable' })
+  const before = world.calls.length
+  await t.throwsAsync(tokens.obtain(grant), { code: 'unreachable' })
+  await clock.advance(1_900)
+  await t.throwsAsync(tokens.obtain(grant), { code: 'unreachable' })
+  t.true(world.calls.length - before <= 1, `${world.calls.length - before}`)
+  world.outage = undefined
+  await clock.advance(2_000)
+  t.true(world.isAlive((await tokens.obtain(grant)).token.reveal()))
+})
