@@ -10,8 +10,9 @@ import {
   type Installed,
   keepAsking,
 } from '../support/installed.ts'
+import { isNight } from '../support/night.ts'
 
-const RESTARTS = 100
+const RESTARTS = isNight ? 100 : 25
 const RSS_BUDGET_MB = 90
 const START_BUDGET = 3.5
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN

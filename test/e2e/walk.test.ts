@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { PROXY_PASSWORD } from '../support/far-side.ts'
 import { bootedTest, canBoot } from '../support/installed.ts'
+import { isNight } from '../support/night.ts'
 import type { Reaction, Typed } from '../support/terminal.ts'
 import { startWalk, STEPS, type Step, type Walk } from '../support/walk.ts'
 
@@ -69,6 +70,8 @@ type Fault = {
   readonly advice: string
   /** Types the advice. `commands`: those in it. */
   follow(t: ExecutionContext, commands: readonly string[]): Promise<unknown>
+  /** Its advice is held by shorter tests of the proxy too. */
+  readonly isLong?: boolean
   /** What is left of the fault for the next walk. */
   remedy?(): Promise<unknown>
 }
@@ -90,6 +93,7 @@ const FAULTS: readonly Fault[] = [
   },
   {
     name: 'proxy down',
+    isLong: true,
     plant: () => walk.far.proxy.stop(),
     stops: 'enable',
     advice: 'Start the proxy, or correct [proxy] url and run `systemctl reload ghconnectd`.',
@@ -97,6 +101,7 @@ const FAULTS: readonly Fault[] = [
   },
   {
     name: 'DNS dead',
+    isLong: true,
     plant: () => walk.machine.run('echo nameserver 127.0.0.1 >/etc/resolv.conf'),
     stops: 'enable',
     advice: 'Check [proxy] url, and the DNS of this machine (/etc/resolv.conf).',
@@ -104,6 +109,7 @@ const FAULTS: readonly Fault[] = [
   },
   {
     name: 'TLS intercepted',
+    isLong: true,
     plant: () => walk.far.present(walk.far.inspection),
     stops: 'enable',
     advice:
@@ -142,7 +148,7 @@ const FAULTS: readonly Fault[] = [
   },
 ]
 
-for (const { name, plant, reactions, stops, advice, follow, remedy } of FAULTS) {
+for (const { name, plant, reactions, stops, advice, follow, remedy } of FAULTS.filter(one => isNight || !one.isLong)) {
   bootedTest(`the walk with a fault, ${name}: the advice, typed, leads to a token`, async t => {
     await walk.startOver()
     await plant()

@@ -4,6 +4,27 @@ import type { Mutant } from './mutant.ts'
 
 export const TOKENS_MORE: readonly Mutant[] = [
   {
+    file: 'core/tokens/token-cache.ts',
+    what: 'a bundle holds the tokens of scopes that nobody asks for',
+    find: 'return !isIdle && newest',
+    put: 'return newest',
+    test: 'core/snapshot/snapshots.test.ts',
+  },
+  {
+    file: 'core/tokens/token-cache.ts',
+    what: 'a bundle holds no token that came by a restore',
+    find: ' && askedAtMs !== Number.NEGATIVE_INFINITY',
+    put: '',
+    test: 'core/snapshot/snapshots.test.ts',
+  },
+  {
+    file: 'core/tokens/token-cache.ts',
+    what: 'a bundle holds the older of two tokens',
+    find: '        const newest = next ?? current\n        return !isIdle',
+    put: '        const newest = current ?? next\n        return !isIdle',
+    test: 'core/snapshot/snapshots.test.ts',
+  },
+  {
     file: 'core/tokens/token-issuer.ts',
     what: 'an id that nobody may see is refused without a row',
     find: 'findRepository(repositoryId, asked).catch(error => refuse(error, asked))',

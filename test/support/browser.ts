@@ -1,12 +1,9 @@
-// A real browser on the settings page: Debian's Chromium, headless, with screenshots of what it saw and axe's judgement of it.
+// A real browser on the settings page: Debian's Chromium, headless, with axe's judgement of what it saw, and pictures for the artifacts at night.
 
-import { mkdirSync } from 'node:fs'
-import { join, resolve } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import type { Language } from '../../src/page/model.ts'
-import { findViolations } from './view-browser.ts'
+import { findViolations, takePicture } from './view-browser.ts'
 
-const ARTIFACTS = resolve(import.meta.dirname, '../../artifacts/page')
 const DEADLINE_MS = 15_000
 const WIDE = { width: 1200, height: 900 }
 
@@ -14,7 +11,7 @@ export type Visitor = {
   readonly page: Page
   /** What the console and the network complained of: a blocked script or style is among it. */
   readonly complaints: readonly string[]
-  /** Light and dark, into the folder of artifacts, with axe's violations of each. */
+  /** Light and dark, with axe's violations of each. */
   look(name: string): Promise<string[]>
   close(): Promise<void>
 }
@@ -39,14 +36,14 @@ export const visit = async (
     page,
     complaints,
     async look(name) {
-      mkdirSync(ARTIFACTS, { recursive: true })
       const found: string[] = []
       // Seen as it stands there, and not as it looks below the pointer.
       await page.mouse.move(0, 0)
       for (const colorScheme of ['light', 'dark'] as const) {
         await page.emulateMedia({ colorScheme })
-        await page.screenshot({ path: join(ARTIFACTS, `${name}-${language}-${colorScheme}.png`), fullPage: true })
-        found.push(...(await findViolations(page)).map(text => `${name} ${language} ${colorScheme}: ${text}`))
+        await takePicture(page, 'page', `${name}-${language}-${colorScheme}`)
+        const violations = await findViolations(page, colorScheme === 'light' ? 'all' : 'contrast')
+        found.push(...violations.map(text => `${name} ${language} ${colorScheme}: ${text}`))
       }
       return found
     },

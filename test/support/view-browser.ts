@@ -2,9 +2,11 @@
 
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { join, resolve } from 'node:path'
 import { type Browser, type BrowserContextOptions, chromium, type Page, type Route } from 'playwright-core'
 import { z } from 'zod'
 import { createAssets } from '../../src/page/assets.ts'
+import { isNight } from './night.ts'
 
 /** Loopback counts as a secure place, as it does for the daemon's own page. Nothing listens there: no request leaves the browser. */
 export const ORIGIN = 'http://127.0.0.1:1'
@@ -78,14 +80,26 @@ export const createStage = async (
 /** An event stream on which nothing happens. The browser asks again after a time that no test lasts. */
 const SILENCE: Reply = { type: 'text/event-stream', body: 'retry: 600000\n\n' }
 
+/** Pictures are for people: long runs make them. */
+export const takePicture = async (page: Page, folder: string, name: string): Promise<void> => {
+  if (!isNight) return
+  await page.screenshot({ path: join(ARTIFACTS, folder, `${name}.png`), fullPage: true })
+}
+
+const ARTIFACTS = resolve(import.meta.dirname, '../../artifacts')
+
 const Results = z.object({
   violations: z.array(z.object({ id: z.string(), help: z.string(), nodes: z.array(z.object({ html: z.string() })) })),
 })
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
+/** All rules in the light; in the dark the same elements have other colours, so contrast alone. */
+export type Rules = 'all' | 'contrast'
+
 /** By way of the debugger, which the page's own policy does not bind. */
-export const findViolations = async (page: Page): Promise<string[]> => {
+export const findViolations = async (page: Page, rules: Rules = 'all'): Promise<string[]> => {
   await page.evaluate(axeSource)
-  const { violations } = Results.parse(await page.evaluate('axe.run()'))
+  const options = rules === 'all' ? {} : { runOnly: ['color-contrast'] }
+  const { violations } = Results.parse(await page.evaluate(`axe.run(${JSON.stringify(options)})`))
   return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(node => node.html).join(' ')}`)
 }

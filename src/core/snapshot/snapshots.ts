@@ -215,7 +215,7 @@ export const createSnapshots = (deps: {
         audit.record({ event: 'snapshot.export', detail: 'the sealed bundle that waits, as it is' })
         return Buffer.from(waits.bundle)
       }
-      const content = contentOf({ record: connectionState.read(), tokens: tokens.live() }, deps.settings(), options)
+      const content = contentOf({ record: connectionState.read(), tokens: tokens.inUse() }, deps.settings(), options)
       const bundle = await tools.writeBundle(content, {
         recipients: recovery.recipients(),
         signer: recovery.signer(),

@@ -231,6 +231,14 @@ export const createTokenCache = (deps: {
       }
       return tokens
     },
+    /** The newest live token of each entry, but where the last to ask did so before `sinceMs`. Of what came from the disk or another node nobody knows. */
+    newest(sinceMs: number): readonly StoredToken[] {
+      return [...all.values()].flatMap(({ askedAtMs, current, next }) => {
+        const isIdle = askedAtMs < sinceMs && askedAtMs !== Number.NEGATIVE_INFINITY
+        const newest = next ?? current
+        return !isIdle && newest && remaining(newest) > 0 ? [newest] : []
+      })
+    },
     /**
      * Of the live tokens, by GitHub's clock; `minting`: for so many GitHub is asked at this moment; `cache`: entries with and without a
      * token, the bytes that they are charged for, and how many had to make room since the start. In use: asked for since `sinceMs`.

@@ -160,6 +160,8 @@ export const createTokens = (
     receive: minting.receive,
     waits: quota.waits,
     live: cache.live,
+    /** For a bundle: the newest token of each scope in use. What else is asked for after a restore is minted then. */
+    inUse: () => cache.newest(clock.monotonic() - IN_USE_MS),
     drop: cache.drop,
     flush: cache.flush,
     take: cache.take,

@@ -167,6 +167,34 @@ test('tokens are in a bundle unless the configuration says that they are not', a
   t.deepEqual(tokensIn(await snapshots.export()), [])
 })
 
+test('a bundle holds the newest token of each scope in use, and no other', async t => {
+  const { rig, snapshots, cache, grant, premises, token } = await createScene()
+  const tokensIn = async () => {
+    const bundle = Buffer.from(await snapshots.export()).toString()
+    return (cache.bundles.get(bundle)?.content.tokens ?? []).map(one => one.token.reveal())
+  }
+  await premises.clock.advance(50 * 60_000)
+  t.false((await tokensIn()).includes(token.reveal()), 'nobody asked for it in fifty minutes')
+  await rig.tokens.obtain(grant)
+  await rig.tokens.refresh()
+  const live = rig.tokens.live()
+  const newer = live.filter(one => one.slot === 'next').map(one => one.token.reveal())
+  t.is(newer.length, 1)
+  t.true(live.some(one => one.token.reveal() === token.reveal()))
+  const exported = await tokensIn()
+  t.true(exported.includes(newer[0] ?? ''))
+  t.false(exported.includes(token.reveal()))
+})
+
+test('a bundle of a machine that was restored holds what came to it, before anybody asks', async t => {
+  const scene = await createScene()
+  const heir = createHeir(scene)
+  await heir.snapshots.restore(scene.bundle, wish())
+  const bundle = Buffer.from(await heir.snapshots.export()).toString()
+  const tokens = scene.cache.bundles.get(bundle)?.content.tokens ?? []
+  t.true(tokens.some(one => one.token.reveal() === scene.token.reveal()))
+})
+
 test('what is adopted is proven with GitHub, as what is restored is', async t => {
   const { rig, snapshots, premises } = await createScene()
   await snapshots.prove()
