@@ -201,8 +201,15 @@ export const CONNECTION_MORE: readonly Mutant[] = [
   },
   {
     file: 'core/connection/drift.ts',
+    what: 'two looks at once tell one change twice',
+    find: "      const { items, isWhole } = await link.listRepositories(token)\n      // One that cannot be read is not gone.\n      if (!isWhole) throw new Failure('github-unexpected', 'a repository of the list cannot be read')\n      const names = items.map(({ name }) => name).toSorted()\n      // Read last: another look may have told the same meanwhile.\n      apply({ kind: 'repositories', of, names, before: findSelection(of.id), hintMs })",
+    put: "      const before = findSelection(of.id)\n      const { items } = await link.listRepositories(token)\n      const names = items.map(({ name }) => name).toSorted()\n      apply({ kind: 'repositories', of, names, before, hintMs })",
+    test: 'core/connection/drift-repositories.test.ts',
+  },
+  {
+    file: 'core/connection/drift.ts',
     what: 'a former selection is compared with one of later',
-    find: "      if (of.repositorySelection === 'all' && before) facts.put(selectionOf(of.id), null)\n",
+    find: "      if (of.repositorySelection === 'all' && findSelection(of.id)) facts.put(selectionOf(of.id), null)\n",
     put: '',
     test: 'core/connection/drift-repositories.test.ts',
   },

@@ -48,8 +48,8 @@ export const FIXED: readonly Mutant[] = [
   {
     file: 'core/connection/drift.ts',
     what: 'a full disk ends the look at what installations have',
-    find: "    try {\n      const before = namesIn(facts.find(selectionOf(of.id)))\n      if (of.repositorySelection === 'all' && before) facts.put(selectionOf(of.id), null)\n",
-    put: "    const before = namesIn(facts.find(selectionOf(of.id)))\n    if (of.repositorySelection === 'all' && before) facts.put(selectionOf(of.id), null)\n    try {\n",
+    find: "    try {\n      if (of.repositorySelection === 'all' && findSelection(of.id)) facts.put(selectionOf(of.id), null)\n",
+    put: "      if (of.repositorySelection === 'all' && findSelection(of.id)) facts.put(selectionOf(of.id), null)\n    try {\n",
     test: 'core/connection/drift-repositories.test.ts',
   },
   {

@@ -6,15 +6,22 @@ export const TOKENS: readonly Mutant[] = [
   {
     file: 'core/tokens/tokens.ts',
     what: 'a scope whose token ended in an outage waits on after it',
-    find: 'Math.min(retryAtMs, failedAtMs + ENDED_RETRY_MS)',
-    put: 'retryAtMs',
+    find: '      if (!mayProbe(known, failure)) throw failure\n',
+    put: '      throw failure\n',
     test: 'core/tokens/outage.test.ts',
   },
   {
     file: 'core/tokens/tokens.ts',
     what: 'a scope whose token ended in an outage is asked for at GitHub with each request',
-    find: 'Math.min(retryAtMs, failedAtMs + ENDED_RETRY_MS)',
-    put: 'failedAtMs',
+    find: '      probedAtMs = clock.monotonic()\n',
+    put: '',
+    test: 'core/tokens/outage.test.ts',
+  },
+  {
+    file: 'core/tokens/tokens.ts',
+    what: 'a refusal that is no outage is asked for again before its pause is over',
+    find: '    OUTAGE.has(code) &&\n',
+    put: '',
     test: 'core/tokens/outage.test.ts',
   },
   {

@@ -50,7 +50,8 @@ export const createDrift = (deps: {
 }) => {
   const { connectionState, link, tokens, clock, log } = deps
   const { facts } = deps.store
-  let state: DriftState = { ...NOTHING_OBSERVED, ...connectionState.read() }
+  const { connection: first, installations: known } = connectionState.read()
+  let state: DriftState = { ...NOTHING_OBSERVED, connection: first, installations: known }
   let looking: Promise<boolean> | undefined
   let lookedAtMs = Number.NEGATIVE_INFINITY
   let askedAtMs = Number.NEGATIVE_INFINITY
@@ -119,12 +120,16 @@ export const createDrift = (deps: {
     }
   }
 
+  const findSelection = (installation: number): string[] | undefined => {
+    const fact = facts.find(selectionOf(installation))
+    return Array.isArray(fact) ? fact.map(String) : undefined
+  }
+
   /** Lists the repositories that an installation was given, on a hint of GitHub's, for an administrator, and once in a while. Never throws. */
   const lookAtRepositories = async (of: Installation, force: boolean): Promise<void> => {
     const hintMs = link.findChangedMs(of.id)
     try {
-      const before = namesIn(facts.find(selectionOf(of.id)))
-      if (of.repositorySelection === 'all' && before) facts.put(selectionOf(of.id), null)
+      if (of.repositorySelection === 'all' && findSelection(of.id)) facts.put(selectionOf(of.id), null)
       if (!hasSelection(of) || !(force || isListDue(state, of, hintMs, clock.monotonic()))) return
       const scope = { installation: of.id, permissions: { metadata: 'read' } } as const
       const { token } = await tokens.obtain({ profile: ADMIN_PROFILE, scope })
@@ -132,7 +137,8 @@ export const createDrift = (deps: {
       // One that cannot be read is not gone.
       if (!isWhole) throw new Failure('github-unexpected', 'a repository of the list cannot be read')
       const names = items.map(({ name }) => name).toSorted()
-      apply({ kind: 'repositories', of, names, before, hintMs })
+      // Read last: another look may have told the same meanwhile.
+      apply({ kind: 'repositories', of, names, before: findSelection(of.id), hintMs })
     } catch (error) {
       log.debug('the repositories of an installation could not be listed', { error: asFailure(error) })
     }
@@ -158,6 +164,11 @@ export const createDrift = (deps: {
   }
 
   const refused = async (failure: Failure, isMeant: () => boolean): Promise<void> => {
+    // The state stays, so that nothing under way is waited for.
+    if (!TROUBLE_OF[failure.code]) {
+      if (isMeant()) apply({ kind: 'refusal', failure })
+      return
+    }
     const note = (observation: Observation) =>
       connectionState.serially(async () => (isMeant() ? apply(observation).events : []))
     const events = await note({ kind: 'refusal', failure })
@@ -255,5 +266,3 @@ export const createDrift = (deps: {
 
 /** A fact of the connection: it goes with it. */
 const selectionOf = (installation: number): string => `connection.repositories.${installation}`
-
-const namesIn = (fact: unknown): string[] | undefined => (Array.isArray(fact) ? fact.map(String) : undefined)

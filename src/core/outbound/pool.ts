@@ -13,7 +13,7 @@ export type Route = {
   readonly ca: string | undefined
 }
 
-/** An agent for one connection at a time, so that ending it ends that connection, however far it has come. */
+/** An agent for one connection at a time, so that ending it ends that connection. One to a SOCKS proxy that does not answer lasts for 30 seconds more. */
 export type Connector = {
   readonly agent: ProxyAgent
   readonly proxy: ProxyAddress | undefined
@@ -63,7 +63,6 @@ export const createPool = ({ clock, route }: { clock: Pick<Clock, 'after'>; rout
       secureContext: trust(opened.ca),
       rejectUnauthorized: true,
       signal,
-      socketOptions: { signal },
       getProxyForUrl: () => proxy?.reveal() ?? '',
     })
     const connector = {

@@ -159,8 +159,7 @@ export const createMinting = (deps: TokenDeps & { cache: TokenCache; quota: Mint
     failed.set(failure.code, (failed.get(failure.code) ?? 0) + 1)
     entry.failures += 1
     entry.failedUnder = connectionState.read().installations
-    entry.failedAtMs = clock.monotonic()
-    entry.retryAtMs = entry.failedAtMs + backoffMs(failure, entry.failures)
+    entry.retryAtMs = clock.monotonic() + backoffMs(failure, entry.failures)
     // GitHub says that there is no such scope: a token of it reaches less than it says.
     if (FOR_GOOD.has(failure.code))
       for (const token of [entry.current, entry.next]) if (token) cache.discard(entry, token)

@@ -39,7 +39,6 @@ export type Entry = {
   failure?: Failure
   /** The installations as they were known when it failed: what was refused may be granted since they changed. */
   failedUnder?: readonly Installation[]
-  failedAtMs: number
   /** No mint is tried before. */
   retryAtMs: number
   forcedAtMs: number
@@ -62,7 +61,6 @@ export const newEntry = (
   scope: isCanonical ? grant.scope : canonicalScope(grant.scope),
   askedAtMs: Number.NEGATIVE_INFINITY,
   failures: 0,
-  failedAtMs: Number.NEGATIVE_INFINITY,
   retryAtMs: Number.NEGATIVE_INFINITY,
   forcedAtMs: Number.NEGATIVE_INFINITY,
   jitter,

@@ -1,6 +1,6 @@
 // The tokens of this node: one per holder and scope, minted once, refreshed ahead, kept when GitHub does not answer.
 
-import { asFailure, type Failure } from '../../protocol/errors.ts'
+import { asFailure, type Code, type Failure } from '../../protocol/errors.ts'
 import type { Grant, Peer } from '../../protocol/profile.ts'
 import { hashToken, sameHash } from '../audit/audit-writer.ts'
 import type { RateLimit } from '../peers/rate-limit.ts'
@@ -23,8 +23,10 @@ export type TokenOptions = {
 const FORCED_EVERY_MS = 5 * 60_000
 /** A question about a token that GitHub did not answer is asked again after this time. */
 const UNANSWERED_MS = 30_000
-/** So often at most is a scope asked for at GitHub whose token ended while GitHub was out of reach. */
-const ENDED_RETRY_MS = 2_000
+/** So often at most one scope whose token has ended asks before its pause is over, for all of them. */
+const PROBE_MS = 2_000
+/** GitHub, or the way to it, is out of reach: no fault of a scope, a key or a setting, and it may be over at any moment. */
+const OUTAGE = new Set<Code>(['unreachable', 'timeout', 'dns', 'proxy-unreachable', 'github-outage'])
 
 export type Tokens = ReturnType<typeof createTokens>
 
@@ -42,6 +44,7 @@ export const createTokens = (
   const quota = createMintQuota(deps)
   const minting = createMinting({ ...deps, cache, quota })
   const ahead = createRefreshAhead({ ...deps, cache, quota, mint: minting.mint })
+  let probedAtMs = Number.NEGATIVE_INFINITY
 
   // What stood in the way is gone: nobody waits for the end of a pause that it caused.
   link.onRecovery(() => {
@@ -95,11 +98,13 @@ export const createTokens = (
   const mayBeGranted = ({ failedUnder }: Entry, { code }: Failure): boolean =>
     FOR_GOOD.has(code) && failedUnder !== connectionState.read().installations
 
-  /** Whose last token has ended meanwhile waits for the way to GitHub no longer than it must: the outage may be over. */
-  const retryAtMsOf = ({ current, failedAtMs, retryAtMs }: Entry, { retryAfterSeconds, code }: Failure): number =>
-    current && remaining(current) <= 0 && retryAfterSeconds === undefined && !FOR_GOOD.has(code)
-      ? Math.min(retryAtMs, failedAtMs + ENDED_RETRY_MS)
-      : retryAtMs
+  /** Where nothing is left to serve, one asks early whether the outage is over: an answer ends the pause of all. */
+  const mayProbe = ({ current }: Entry, { code, retryAfterSeconds }: Failure): boolean =>
+    OUTAGE.has(code) &&
+    retryAfterSeconds === undefined &&
+    current !== undefined &&
+    remaining(current) <= 0 &&
+    clock.monotonic() - probedAtMs >= PROBE_MS
 
   /** The order: GitHub may be asked, then the caller's allowance, and only then there is an entry. */
   const mintFor = (grant: Grant, options: TokenOptions, by?: Peer): Promise<StoredToken> => {
@@ -107,7 +112,10 @@ export const createTokens = (
     quota.assertMayMint(grant.scope.installation, 0)
     if (known?.minting) return known.minting
     const failure = known?.failure
-    if (failure && retryAtMsOf(known, failure) > clock.monotonic() && !mayBeGranted(known, failure)) throw failure
+    if (failure && known.retryAtMs > clock.monotonic() && !mayBeGranted(known, failure)) {
+      if (!mayProbe(known, failure)) throw failure
+      probedAtMs = clock.monotonic()
+    }
     if (by) deps.takeMint(by)
     const entry = known ?? ask(cache.open(grant, by))
     return minting.mint(entry, remaining(entry.current) > FLOOR_MS ? 'forced' : 'demand', options)

@@ -67,6 +67,16 @@ test('a change is told once, whatever the order of the list, and known after a r
   t.deepEqual(await look({ force: false }, createRig(premises)), [])
 })
 
+test('two looks at once tell a change once', async t => {
+  const { drift, give, look } = await setUp('web')
+  await look()
+  await look()
+  give(['web', 'api'])
+  const [first, second] = await Promise.all([look({ force: true }), drift.check({ force: true })])
+  t.is(second, undefined)
+  t.deepEqual(first, ['Octo-Org: repositories added api'])
+})
+
 test('an installation on all repositories or one that is suspended is not listed; its former selection is no change later', async t => {
   const { world, clock, id, give, look, listed, fact } = await setUp('web')
   await look()

@@ -89,6 +89,38 @@ test('after an outage everything in use is fresh again within a minute, and noth
   t.true(world.isAlive((await tokens.obtain(grant)).token.reveal()))
 })
 
+test('of many scopes whose tokens ended in the outage one asks in two seconds, and all are there again when it is answered', async t => {
+  const { tokens, heartbeat, world, clock, installation } = await connectedRig()
+  const grants = ['a', 'b', 'c', 'd', 'e'].map(profile => ({ profile, scope: { installation: installation.id } }))
+  heartbeat.start()
+  for (const grant of grants) await tokens.obtain(grant)
+  for (const grant of grants) clock.every(1_000, () => void tokens.obtain(grant).catch(() => {}))
+  world.outage = new Failure('unreachable', 'no route to host')
+  await clock.advance(75 * MINUTE)
+  const before = world.calls.length
+  await clock.advance(MINUTE)
+  const calls = world.calls.length - before
+  t.true(calls >= 25 && calls <= 45, `${calls} calls in a minute of outage`)
+  world.outage = undefined
+  await clock.advance(4_000)
+  for (const grant of grants) t.true(world.isAlive((await tokens.obtain(grant)).token.reveal()), grant.profile)
+})
+
+for (const code of ['proxy-authentication', 'key-rejected', 'scope-mismatch', 'clock-skew'] as const) {
+  test(`${code} is no outage: a scope whose token ended waits out its pause`, async t => {
+    const { tokens, heartbeat, world, clock, installation } = await connectedRig()
+    const grant = { profile: 'ci', scope: { installation: installation.id } }
+    heartbeat.start()
+    await tokens.obtain(grant)
+    clock.every(1_000, () => void tokens.obtain(grant).catch(() => {}))
+    world.outage = new Failure(code, 'for the test')
+    await clock.advance(75 * MINUTE)
+    const before = world.calls.length
+    await clock.advance(5 * MINUTE)
+    t.true(world.calls.length - before <= 40, `${world.calls.length - before} calls in five minutes`)
+  })
+}
+
 test('a token that ended in the outage is there again two seconds after it, and GitHub is asked no oftener', async t => {
   const { tokens, heartbeat, world, clock, installation } = await connectedRig()
   const grant = { profile: 'ci', scope: { installation: installation.id } }
