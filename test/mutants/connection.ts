@@ -355,6 +355,20 @@ export const CONNECTION: readonly Mutant[] = [
   },
   {
     file: 'core/audit/audit.ts',
+    what: 'each who wants the log proven has the chain followed once more',
+    find: '(next ??= begin())',
+    put: 'verifyNow()',
+    test: 'core/audit/audit.test.ts',
+  },
+  {
+    file: 'core/audit/audit.ts',
+    what: 'whoever asks while the chain is followed has the verdict of what stood before',
+    find: '    await underWay\n    next = undefined\n    const verdict = verifyNow()\n',
+    put: '    await underWay\n    const verdict = verifyNow().finally(() => (next = undefined))\n',
+    test: 'core/audit/audit.test.ts',
+  },
+  {
+    file: 'core/audit/audit.ts',
     what: 'rows are dropped before that is in the log',
     find: '      deps.record(dropEvent(oldest))\n      archive.drop(oldest)\n',
     put: '      archive.drop(oldest)\n      deps.record(dropEvent(oldest))\n',

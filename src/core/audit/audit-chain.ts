@@ -1,6 +1,6 @@
 // The hash chain of the audit log: what a row's hash is made of, how a chain is followed, and the tables that hold a part of it.
 
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { z } from 'zod'
 import { canonicalJson } from '../../protocol/canonical-json.ts'
 import { Failure } from '../../protocol/errors.ts'
@@ -32,7 +32,7 @@ export type StoredRow = Link & { readonly body: string }
 export const chainEvent = (event: AuditEvent, previous: Link): StoredRow => {
   const sequence = previous.sequence + 1
   const body = canonicalJson({ ...event, sequence, previous: previous.hash })
-  return { sequence, body, hash: createHash('sha256').update(body).digest('hex') }
+  return { sequence, body, hash: hash('sha256', body) }
 }
 
 export const AUDIT_MIGRATIONS: readonly Migration[] = [
@@ -85,7 +85,7 @@ export const followRows = (rows: readonly StoredRow[], from: Link, see: (row: Au
 export const assertFollows = (row: StoredRow, previous: Link): AuditRow => {
   const wanted = previous.sequence + 1
   if (row.sequence !== wanted) throw broken(wanted, row.sequence > wanted ? 'is missing' : 'stands twice')
-  if (createHash('sha256').update(row.body).digest('hex') !== row.hash) throw broken(wanted, 'was changed')
+  if (hash('sha256', row.body) !== row.hash) throw broken(wanted, 'was changed')
   const { previous: told, ...event } = parseBody(row)
   if (event.sequence !== wanted) throw broken(wanted, 'was moved there from elsewhere')
   if (told !== previous.hash) throw broken(wanted, 'does not follow the row before it')

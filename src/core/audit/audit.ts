@@ -141,6 +141,30 @@ export const createAuditLog = (deps: {
     }
   }
 
+  const verifyNow = async (): Promise<AuditVerdict> => {
+    let verdict: Omit<AuditVerdict, 'intact'> = { first: 0, last: 0, last_hash: '' }
+    try {
+      await followChain((start, at) => {
+        const first = at.sequence > start.sequence ? start.sequence + 1 : 0
+        verdict = { first, last: at.sequence, last_hash: at.hash }
+      })
+      return { intact: true, ...verdict }
+    } catch (error) {
+      const failure = asFailure(error)
+      if (failure.code !== 'store-corrupt') throw failure
+      return { intact: false, ...verdict, problem: failure.message }
+    }
+  }
+  let underWay: Promise<unknown> = Promise.resolve()
+  let next: Promise<AuditVerdict> | undefined
+  const begin = async (): Promise<AuditVerdict> => {
+    await underWay
+    next = undefined
+    const verdict = verifyNow()
+    underWay = verdict.catch(() => undefined)
+    return verdict
+  }
+
   return {
     /** What the audit writer writes to: whoever follows is told of each row. */
     store: {
@@ -171,21 +195,11 @@ export const createAuditLog = (deps: {
       listeners.set(listener, onEnd)
       return () => void listeners.delete(listener)
     },
-    /** Follows the chain from the oldest row that is held. Others are served meanwhile. Throws what reading throws, but for damage. */
-    async verify(): Promise<AuditVerdict> {
-      let verdict: Omit<AuditVerdict, 'intact'> = { first: 0, last: 0, last_hash: '' }
-      try {
-        await followChain((start, at) => {
-          const first = at.sequence > start.sequence ? start.sequence + 1 : 0
-          verdict = { first, last: at.sequence, last_hash: at.hash }
-        })
-        return { intact: true, ...verdict }
-      } catch (error) {
-        const failure = asFailure(error)
-        if (failure.code !== 'store-corrupt') throw failure
-        return { intact: false, ...verdict, problem: failure.message }
-      }
-    },
+    /**
+     * Follows the chain from the oldest row that is held. Others are served meanwhile. All who ask while the chain is followed share the
+     * next time, which begins after they asked. Throws what reading throws, but for damage.
+     */
+    verify: (): Promise<AuditVerdict> => (next ??= begin()),
     /**
      * Moves what is more than the log is to hold to the archive, a few rows a turn, and drops the archive's oldest files where both take more
      * of the disk than they may. Never rejects: it is tried again.

@@ -147,6 +147,25 @@ test('whatever is changed, removed or put elsewhere is found, in the archive too
   }
 })
 
+test('many who ask at once share one time that the chain is followed, and whoever asks meanwhile hears of what changed since', async t => {
+  const { auditLog, auditStore, state } = build(t, { rows: 30, keptRows: 1_000 })
+  let times = 0
+  const { check } = auditStore
+  auditStore.check = (from, ...rest) => {
+    times += Number(from.sequence === 0)
+    return check(from, ...rest)
+  }
+  const first = auditLog.verify()
+  await Promise.resolve()
+  const db = openEncrypted(join(state, 'audit.db'), auditStore.databaseKey())
+  db.exec("UPDATE events SET body = replace(body, 'grant', 'deny') WHERE sequence = 12")
+  db.close()
+  const others = await Promise.all(Array.from({ length: 40 }, () => auditLog.verify()))
+  t.true((await first).intact)
+  t.true(others.every(({ intact }) => !intact))
+  t.is(times, 2)
+})
+
 test('a file of the archive that went from the middle is found, and one that went from the end', async t => {
   for (const which of [1, -1]) {
     const { auditLog, append, archive, files } = build(t, { rows: 60 })
