@@ -2,16 +2,26 @@
 
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 
-const UNIT = resolve(import.meta.dirname, '../systemd/ghconnectd.service')
+/** A checkout with its `dist/`. */
+export type Build = { readonly daemon: string; readonly unit: string; readonly gitHelper: string }
+
+export const buildAt = (folder: string): Build => ({
+  daemon: resolve(folder, 'dist/ghconnectd.cjs'),
+  unit: join(resolve(folder), 'systemd/ghconnectd.service'),
+  gitHelper: join(resolve(folder), 'scripts/git-credential-ghconnect'),
+})
 
 /** The same command with the flags that the unit gives to the runtime, and its settings of the allocator. */
-export const asInUnit = ([node = '', ...args]: readonly string[]): readonly string[] => {
-  const unit = readFileSync(UNIT, 'utf8')
+export const asInUnit = (
+  [node = '', ...args]: readonly string[],
+  build: Build = buildAt(join(import.meta.dirname, '..')),
+): readonly string[] => {
+  const unit = readFileSync(build.unit, 'utf8')
   const [, flags] = /^ExecStart=\S+\/node (.*) \S+\.cjs$/m.exec(unit) ?? []
   const allocator = unit.match(/(?<=^Environment=)MALLOC_\S+$/gm)
-  if (flags === undefined || !allocator) throw new Error(`${UNIT} does not start the runtime as it used to`)
+  if (flags === undefined || !allocator) throw new Error(`${build.unit} does not start the runtime as it used to`)
   return ['env', ...allocator, node, ...flags.split(' '), ...args]
 }
 

@@ -3,6 +3,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
 import { openStore } from '../src/core/store/database.ts'
 import { createTokens } from '../src/core/tokens/tokens.ts'
 import { type Appliance, createAppliance } from '../test/support/appliance.ts'
@@ -10,10 +11,9 @@ import { benchCluster } from './bench-cluster.ts'
 import { benchPage } from './bench-page.ts'
 import { INSTALLATIONS, median, quietLog, type Row, SCOPES, stillClock, tokensOf, TURNS } from './bench-parts.ts'
 import { benchSnapshot } from './bench-snapshot.ts'
-import { asInUnit, openWebSocket } from './bench-start.ts'
+import { asInUnit, type Build, buildAt, openWebSocket } from './bench-start.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
-const DAEMON = join(ROOT, 'dist/ghconnectd.cjs')
 const CONNECTIONS = 32
 const REQUESTS = 60_000
 
@@ -142,9 +142,9 @@ const benchToken = async (appliance: Appliance): Promise<Row[]> => {
   ]
 }
 
-const benchStart = async (appliance: Appliance): Promise<Row[]> => {
+const benchStart = async (appliance: Appliance, build: Build): Promise<Row[]> => {
   const env = { NODE_COMPILE_CACHE: join(appliance.folder, 'cache') }
-  const ours = asInUnit([process.execPath, DAEMON, '--config', appliance.configFile])
+  const ours = asInUnit([process.execPath, build.daemon, '--config', appliance.configFile], build)
   const floor = floorServer(join(appliance.folder, 'floor.sock'), '{}')
   const times: { ours: number[]; bare: number[]; rss: number[] } = { ours: [], bare: [], rss: [] }
   for (let turn = 0; turn <= TURNS * 2; turn++) {
@@ -186,7 +186,7 @@ const benchStart = async (appliance: Appliance): Promise<Row[]> => {
 }
 
 /** What git waits for a password, by git's own helper that reads a file, and by ours. */
-const benchGit = async (appliance: Appliance): Promise<Row[]> => {
+const benchGit = async (appliance: Appliance, build: Build): Promise<Row[]> => {
   await appliance.start()
   await appliance.enable()
   // At hand from here on: the sandbox lives in this process, which stands still while git runs.
@@ -202,7 +202,7 @@ const benchGit = async (appliance: Appliance): Promise<Row[]> => {
     if (!/^password=ghs_/m.test(text.toString())) throw new Error(`no password by ${helper}`)
     return performance.now() - began
   }
-  const ours = `${join(ROOT, 'scripts/git-credential-ghconnect')} --socket ${appliance.runtime}`
+  const ours = `${build.gitHelper} --socket ${appliance.runtime}`
   const times: { ours: number[]; bare: number[] } = { ours: [], bare: [] }
   for (let turn = 0; turn <= TURNS * 20; turn++) {
     const [bare, helper] = [fill(`store --file ${file}`), fill(ours)]
@@ -225,8 +225,8 @@ const benchGit = async (appliance: Appliance): Promise<Row[]> => {
 
 const SCOPES_MB = SCOPES > 10_000 ? 120 : 80
 
-const benchScopes = async (appliance: Appliance): Promise<Row[]> => {
-  const command = asInUnit([process.execPath, DAEMON, '--config', appliance.configFile])
+const benchScopes = async (appliance: Appliance, build: Build): Promise<Row[]> => {
+  const command = asInUnit([process.execPath, build.daemon, '--config', appliance.configFile], build)
   const storeKey = readFileSync(join(appliance.folder, 'store.key'))
   const measure = async (): Promise<number> => {
     const { child } = await launch(command, { ready: /"message":"ready"/ })
@@ -300,28 +300,77 @@ const benchPolicy = async (appliance: Appliance): Promise<Row[]> => {
   ]
 }
 
-const ROWS: Readonly<Record<string, (appliance: Appliance) => Promise<Row[]>>> = {
+type Bench = (appliance: Appliance, build: Build) => Promise<Row[]>
+
+const ROWS: Readonly<Record<string, Bench>> = {
   token: benchToken,
   policy: benchPolicy,
   git: benchGit,
   start: benchStart,
   scopes: benchScopes,
-  snapshot: benchSnapshot,
+  snapshot: appliance => benchSnapshot(appliance, SCOPES),
   page: benchPage,
   cluster: benchCluster,
 }
 
-const chosen = process.argv.slice(2).filter(arg => arg !== '--json')
-const rows: Row[] = []
-for (const name of chosen.length > 0 ? chosen : Object.keys(ROWS)) {
-  const bench = ROWS[name]
-  if (!bench) throw new Error(`there is no row ${name}: ${Object.keys(ROWS).join(', ')}`)
-  const appliance = await createAppliance({ entry: DAEMON, wrap: asInUnit })
+/** What any version shows by its sockets and commands alone. */
+const COMPARED: Readonly<Record<string, Bench>> = {
+  token: benchToken,
+  git: benchGit,
+  start: benchStart,
+  snapshot: appliance => benchSnapshot(appliance, 0),
+  page: benchPage,
+}
+const ROUNDS = 3
+
+const measure = async (bench: Bench, build: Build): Promise<Row[]> => {
+  const appliance = await createAppliance({ entry: build.daemon, wrap: command => asInUnit(command, build) })
   try {
-    rows.push(...(await bench(appliance)))
+    return await bench(appliance, build)
   } finally {
     await appliance.close()
   }
 }
-if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`)
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: 'boolean', default: false },
+    old: { type: 'string' },
+    new: { type: 'string', default: ROOT },
+  },
+})
+const benches = values.old === undefined ? ROWS : COMPARED
+const chosen = (positionals.length > 0 ? positionals : Object.keys(benches)).map(name => {
+  const bench = benches[name]
+  if (!bench) throw new Error(`there is no row ${name}: ${Object.keys(benches).join(', ')}`)
+  return bench
+})
+
+const compare = async (old: Build, current: Build): Promise<object[]> => {
+  const table = new Map<string, { budget: string; old: string[]; new: string[] }>()
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const bench of chosen) {
+      for (const side of ['old', 'new'] as const) {
+        for (const { name, ratio, ours, budget } of await measure(bench, side === 'old' ? old : current)) {
+          const key = name.replace(/,? \(.*|,? \d+(?:\.\d+)? MB$/, '')
+          const row = table.get(key) ?? { budget, old: [], new: [] }
+          table.set(key, row)
+          row[side].push(ratio || ours)
+        }
+      }
+    }
+  }
+  return [...table].map(([name, row]) => ({
+    name,
+    budget: row.budget,
+    old: row.old.join('  '),
+    new: row.new.join('  '),
+  }))
+}
+
+const rows: object[] = []
+if (values.old === undefined) for (const bench of chosen) rows.push(...(await measure(bench, buildAt(values.new))))
+else rows.push(...(await compare(buildAt(values.old), buildAt(values.new))))
+if (values.json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`)
 else console.table(rows)

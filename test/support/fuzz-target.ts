@@ -20,7 +20,7 @@ export type Target = {
 }
 
 export const createFuzzed = async (): Promise<Appliance> => {
-  const appliance = await createAppliance({ toml: PROFILE, wrap: asInUnit })
+  const appliance = await createAppliance({ toml: PROFILE, wrap: command => asInUnit(command) })
   try {
     await appliance.start()
     // Far beyond what the fuzzer can use: refusals for want of quota would hide all else.

@@ -64,7 +64,7 @@ allow = { users = [${users.map(user => `"${user}"`).join(', ')}] }
 
 /** A daemon with the flags of its unit, connected. The caller closes it. */
 export const createBesieged = async (): Promise<Appliance> => {
-  const appliance = await createAppliance({ toml: profiles(), wrap: asInUnit })
+  const appliance = await createAppliance({ toml: profiles(), wrap: command => asInUnit(command) })
   try {
     await appliance.start()
     await appliance.enable()
