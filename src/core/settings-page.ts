@@ -5,7 +5,7 @@ import { attestPeers, LIMITS, limitConnections, listenUnix, NOBODY } from './api
 import { createHttpServer, type Handler } from './api/http-server.ts'
 import type { HolderTurns } from './peers/holder.ts'
 import { fullLevel, take } from '../service/allowance.ts'
-import { Failure } from '../protocol/errors.ts'
+import { asFailure, Failure } from '../protocol/errors.ts'
 import type { Peer } from '../protocol/profile.ts'
 import type { Context } from './engine.ts'
 import type { EngineState } from './engine-state.ts'
@@ -83,7 +83,19 @@ export const createSettingsPage = (
     const server = createHttpServer((incoming, outgoing) => {
       web ??= import('../page/server.ts').then(({ createWeb }) => createWeb(webDeps(peerOf)))
       const served = web
-      deps.turns.take('the page', () => void served.then(handle => handle(incoming, outgoing)), PAGE_COST)
+      const answer = async (): Promise<void> => {
+        let handle: Handler
+        try {
+          handle = await served
+        } catch (error) {
+          web = undefined
+          log.error('the settings page could not be loaded', { error: asFailure(error) })
+          outgoing.writeHead(503).end()
+          return
+        }
+        handle(incoming, outgoing)
+      }
+      deps.turns.take('the page', () => void answer(), PAGE_COST)
     }, clock.after)
     if ('path' in listen) {
       const peers = attestPeers(server, deps.attest)

@@ -56,8 +56,6 @@ export type Session = {
   language?: Language
   /** Shown by the next page, once. */
   said?: Said
-  /** Of the enable that its visitor took to GitHub: whoever comes back with it is led to this session. */
-  enableState?: string
 }
 
 type Entry = {
@@ -72,12 +70,16 @@ export const SESSION_COOKIE = 'ghconnect_session'
 const IDLE_MS = 15 * 60_000
 const CHECK_MS = 15_000
 const MAX_SESSIONS = 32
+/** Enables taken to GitHub: a person may begin again in another tab. */
+const MAX_STATES = 32
 
 export type Sessions = ReturnType<typeof createSessions>
 
 /** They end after fifteen idle minutes. */
 export const createSessions = ({ clock }: { clock: Pick<Clock, 'now' | 'monotonic' | 'every'> }) => {
   const sessions = new Map<string, Entry>()
+  /** Of enables whose visitors are at GitHub: whoever comes back with one is led to its session. */
+  const states = new Map<string, Session>()
   let sweeper: Timer | undefined
 
   const end = ({ prefix }: Session): void => {
@@ -148,13 +150,15 @@ export const createSessions = ({ clock }: { clock: Pick<Clock, 'now' | 'monotoni
     },
     /** With the state of an enable GitHub's redirects lead back to the session that went there last. */
     keepState(session: Session, state: string): void {
-      for (const held of sessions.values()) if (held.session.enableState === state) delete held.session.enableState
-      session.enableState = state
+      states.delete(state)
+      states.set(state, session)
+      const [oldest] = states.keys()
+      if (states.size > MAX_STATES && oldest !== undefined) states.delete(oldest)
     },
     findByState(state: string | undefined): Session | undefined {
       sweep()
-      if (state === undefined) return undefined
-      return sessions.values().find(held => held.session.enableState === state)?.session
+      const session = state === undefined ? undefined : states.get(state)
+      return session && sessions.has(session.prefix) ? session : undefined
     },
     end,
     /** Calls back once, when the session ends by whatever cause. */

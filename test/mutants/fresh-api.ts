@@ -4,6 +4,41 @@ import type { Mutant } from './mutant.ts'
 
 export const FRESH_API: readonly Mutant[] = [
   {
+    file: 'core/api/body.ts',
+    what: 'what may be a key is kept with the requests that are asked again',
+    find: '  if (!repeats) return parseWith(schema, parseJson(text))\n',
+    put: '',
+    test: 'core/api/answers.test.ts',
+  },
+  {
+    file: 'core/api/body.ts',
+    what: 'a long body costs no more than a short one',
+    find: '  if (text.length > COST_BYTES) await turn(Math.floor(text.length / COST_BYTES))\n',
+    put: '',
+    test: 'core/api/answers.test.ts',
+  },
+  {
+    file: 'core/api/handlers.ts',
+    what: 'metrics that cannot be read break the connection',
+    find: "      const text = metrics.text()\n      outgoing.writeHead(200, { 'content-type': metrics.contentType }).end(text)\n",
+    put: "      outgoing.writeHead(200, { 'content-type': metrics.contentType }).end(metrics.text())\n",
+    test: 'core/api/answers.test.ts',
+  },
+  {
+    file: 'core/api/gateway.ts',
+    what: 'addresses are rewritten by the API that a reload named meanwhile',
+    find: '      apiUrl,\n',
+    put: '      apiUrl: api.backend.apiUrl(),\n',
+    test: 'core/api/gateway.test.ts',
+  },
+  {
+    file: 'core/api/gateway.ts',
+    what: 'while the store is closed a request for GitHub is judged first',
+    find: '  const { gateway } = api.operations()\n',
+    put: "  if (path.includes('%2e')) throw new Failure('invalid-request', 'x')\n  const { gateway } = api.operations()\n",
+    test: 'core/api/gateway.test.ts',
+  },
+  {
     file: 'core/api/dispatcher.ts',
     what: 'what is a DELETE is not noted with who asked for it',
     find: "!name.startsWith('GET ') && !endpoint.changesNothing",
@@ -30,13 +65,6 @@ export const FRESH_API: readonly Mutant[] = [
     find: "withConfig: query.config === 'true'",
     put: 'withConfig: query.config !== undefined',
     test: 'core/api/snapshot-routes.test.ts',
-  },
-  {
-    file: 'core/api/body.ts',
-    what: 'a body that one route took is given to another one unchecked',
-    find: 'const known = kept.get(schema) ?? new Map<string, unknown>()\n  kept.set(schema, known)',
-    put: 'const known = kept.get(kept as never) ?? new Map<string, unknown>()\n  kept.set(kept as never, known)',
-    test: 'core/api/body.test.ts',
   },
   {
     file: 'core/api/body.ts',

@@ -456,9 +456,23 @@ export const SOCKETS: readonly Mutant[] = [
   },
   {
     file: 'page/sessions.ts',
+    what: 'whoever comes back to a session that nobody looked at since it ran out is led there',
+    find: '      sweep()\n      const session = state',
+    put: '      const session = state',
+    test: 'page/sessions.test.ts',
+  },
+  {
+    file: 'page/sessions.ts',
+    what: 'of two enables taken to GitHub the first does not lead back',
+    find: '      states.set(state, session)\n',
+    put: '      states.clear()\n      states.set(state, session)\n',
+    test: 'page/sessions.test.ts',
+  },
+  {
+    file: 'page/sessions.ts',
     what: 'whoever comes back to a session that has ended is led there',
-    find: '      sweep()\n      if (state === undefined) return undefined\n',
-    put: '      if (state === undefined) return undefined\n',
+    find: 'return session && sessions.has(session.prefix) ? session : undefined',
+    put: 'return session',
     test: 'page/sessions.test.ts',
   },
   {

@@ -18,6 +18,10 @@ export type Watch = {
   readonly unreadable: (error: unknown, bytes: Buffer) => void
 }
 type Request = { readonly method: string; readonly bytes: Buffer }
+
+/** It follows the whole log, of which so many requests make hundreds of thousands of rows, a little in each turn of a busy event loop. */
+const isLong = ({ bytes }: Request): boolean => bytes.includes('/v1/audit/verdict')
+const LONG_MS = 120_000
 export type Line = { isOpen(): boolean; ask(batch: readonly Request[]): Promise<void>; close(): void }
 
 /**
@@ -93,7 +97,7 @@ export const openLine = (openSocket: () => Socket, { note, late, hang, unreadabl
       waiting = [...batch]
       sent = Buffer.concat(batch.map(({ bytes }) => bytes))
       socket.write(sent)
-      const limit = setTimeout(() => void endIfHanging(), HANG_MS * batch.length)
+      const limit = setTimeout(() => void endIfHanging(), batch.some(isLong) ? LONG_MS : HANG_MS * batch.length)
       await promise
       clearTimeout(limit)
     },

@@ -39,11 +39,14 @@ export const createBodyBudget = (limits: BudgetLimits): Budget =>
 
 /** Requests are small; an endpoint that takes a bundle says how large. */
 const MAX_BODY_BYTES = 64 * 1024
-/** Clients ask the same again and again: parsed requests are kept by their text, which has no secret where they are small. */
+/** What clients ask again and again is kept, parsed, by its text: of an endpoint that says so, since what others take may be a secret. */
 const MAX_KEPT = 512
 const MAX_KEPT_BYTES = 512
 /** To parse and check so much costs about as much as to answer with a token from the cache. */
 const COST_BYTES = 2_048
+
+/** Resolves when it is the caller's turn to have something done that costs so much. Rejects with `rate-limited`. */
+export type Turn = (cost: number) => Promise<void>
 
 const kept = new WeakMap<z.ZodType, Map<string, unknown>>()
 
@@ -54,17 +57,17 @@ export const readJson = async (
     schema: z.ZodType
     maxBytes: number | undefined
     account: Account
-    /** Resolves when it is this caller's turn to have something done that costs so much. Rejects with `rate-limited`. */
-    turn(cost: number): Promise<void>
+    turn: Turn
+    repeats: boolean
   },
 ): Promise<unknown> => {
-  const { schema, maxBytes = MAX_BODY_BYTES, account, turn } = options
+  const { schema, maxBytes = MAX_BODY_BYTES, account, turn, repeats } = options
   const { headers } = incoming
   if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
   if (!isJson(headers['content-type']))
     throw new Failure('invalid-request', 'the body must be JSON, and content-type say so')
-  const text = await readText(incoming, account, maxBytes)
-  if (text.length > COST_BYTES) await turn(Math.floor(text.length / COST_BYTES))
+  const text = await readText(incoming, { account, maxBytes, turn })
+  if (!repeats) return parseWith(schema, parseJson(text))
   const known = kept.get(schema) ?? new Map<string, unknown>()
   kept.set(schema, known)
   const found = known.get(text)
@@ -92,7 +95,16 @@ export const parseJson = (text: string): unknown => {
 }
 
 /** Throws `body-too-large`, `rate-limited`, and `invalid-request` where it is cut off. */
-export const readText = (incoming: IncomingMessage, account: Account, maxBytes = MAX_BODY_BYTES): Promise<string> => {
+export const readText = async (
+  incoming: IncomingMessage,
+  { account, maxBytes = MAX_BODY_BYTES, turn }: { account: Account; maxBytes?: number; turn: Turn },
+): Promise<string> => {
+  const text = await collect(incoming, account, maxBytes)
+  if (text.length > COST_BYTES) await turn(Math.floor(text.length / COST_BYTES))
+  return text
+}
+
+const collect = (incoming: IncomingMessage, account: Account, maxBytes: number): Promise<string> => {
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   const chunks: Buffer[] = []
   let size = 0

@@ -147,22 +147,22 @@ const serveEndpoint = (name: HandledName, handle: (call: Call<HandledName>) => u
 
   const serve = async ({ incoming, outgoing, query }: Exchange, caller: Caller, account: Account): Promise<void> => {
     const done = observe()
+    const turn = (cost: number): Promise<void> => {
+      if (socket === 'token') rateLimit.takeAnswer(caller.attested.peer, cost)
+      const { name: holder } = holderOf(caller.attested.peer)
+      return new Promise(resolve => (socket === 'token' ? turns.take(holder, resolve, cost) : resolve()))
+    }
     if (endpoint.answer && media !== undefined && incoming.headers.accept === media) {
       const type = (incoming.headers['content-type'] ?? '').split(';')[0]?.trim() ?? ''
-      const text = await answerGit({ text: await readText(incoming, account), type }, caller, api)
+      const text = await answerGit({ text: await readText(incoming, { account, turn }), type }, caller, api)
       if (text === undefined) outgoing.writeHead(204).end()
       else outgoing.writeHead(200, { 'content-type': media, 'cache-control': 'no-store' }).end(text)
       return done()
     }
     // Before the change is made; where the log is closed until then, as with an unlock, after it.
     const isNoted = !isChange || note(caller)
-    const turn = (cost: number): Promise<void> => {
-      if (socket === 'token') rateLimit.takeAnswer(caller.attested.peer, cost)
-      const { name: holder } = holderOf(caller.attested.peer)
-      return new Promise(resolve => (socket === 'token' ? turns.take(holder, resolve, cost) : resolve()))
-    }
-    const { body: schema, maxBodyBytes: maxBytes } = endpoint
-    const body = schema && (await readJson(incoming, { schema, maxBytes, account, turn }))
+    const { body: schema, maxBodyBytes: maxBytes, repeats = false } = endpoint
+    const body = schema && (await readJson(incoming, { schema, maxBytes, account, turn, repeats }))
     const asked = endpoint.query && parseWith(endpoint.query, Object.fromEntries(new URLSearchParams(query)))
     if (rootOnly !== undefined && !isRootOrDaemon(caller, backend)) throw new Failure('not-permitted', rootOnly)
     const answer = await handle({ body, query: asked, caller, incoming, outgoing } as Call<HandledName>)
@@ -173,7 +173,7 @@ const serveEndpoint = (name: HandledName, handle: (call: Call<HandledName>) => u
       outgoing
         .writeHead(status, { 'content-type': media ?? BYTES, 'cache-control': 'no-store' })
         .end(answer, () => giveBack(answer))
-    } else if (endpoint.repeats && typeof answer === 'object' && answer !== null) {
+    } else if (repeats && typeof answer === 'object' && answer !== null) {
       sendText(outgoing, { status, text: textOf(answer) })
     } else sendJson(outgoing, status, answer)
     done()

@@ -35,6 +35,9 @@ export const passOn = async (
 ): Promise<void> => {
   const { api, caller } = deps
   const { method = '', headers } = incoming
+  const { gateway } = api.operations()
+  // A reload may name another while GitHub answers.
+  const apiUrl = api.backend.apiUrl()
   if (!GATEWAY_METHODS.some(known => known === method)) throw new Failure('unknown-route', `${method} ${path}`)
   const target = readGatewayTarget(path, query)
   const left = new AbortController()
@@ -49,11 +52,11 @@ export const passOn = async (
   }
   const readBody = hasBody(headers) && (() => readOrStream(incoming, paced(piecesOf(incoming)), deps))
   const request = { method, target, headers: headersOut(headers), ...(readBody && { readBody }), signal }
-  const answer = await api.operations().gateway.forward(request, caller)
+  const answer = await gateway.forward(request, caller)
   try {
     caller.attested.assertAlive()
     const rewrite = {
-      apiUrl: api.backend.apiUrl(),
+      apiUrl,
       ours: ours ?? `http://${headers.host || 'localhost'}${GATEWAY_PREFIX}`,
       ...(answer.profile !== undefined && { profile: answer.profile }),
       ...(target.repository && { repository: target.repository }),

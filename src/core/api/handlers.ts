@@ -159,7 +159,9 @@ export const createHandlers = (api: Api): Handlers => {
       return sendJson(outgoing, reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons })
     },
     'GET /metrics'({ outgoing }) {
-      outgoing.writeHead(200, { 'content-type': metrics.contentType }).end(metrics.text())
+      // Before the head, after which no problem can follow.
+      const text = metrics.text()
+      outgoing.writeHead(200, { 'content-type': metrics.contentType }).end(text)
       return undefined
     },
   }
@@ -225,5 +227,9 @@ const openApiText = ({ socket, version }: Api): (() => Promise<Buffer>) => {
     const { openApiDocument } = await import('./openapi.ts')
     return Buffer.from(JSON.stringify(openApiDocument({ socket, version })))
   }
-  return () => (bytes ??= make())
+  return () =>
+    (bytes ??= make().catch((error: unknown) => {
+      bytes = undefined
+      throw error
+    }))
 }

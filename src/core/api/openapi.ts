@@ -50,7 +50,7 @@ const operation = (endpoint: Endpoint, { method, path, socket }: Place): Json =>
   return {
     summary,
     ...(method !== 'ANY' && {
-      operationId: `${method.toLowerCase()}${path.replaceAll(/[/{]+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,
+      operationId: `${method.toLowerCase()}${path.replaceAll(/[/{.]+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,
     }),
     ...(body && { requestBody: { required: true, content: { ...json(body, 'input'), ...text } } }),
     ...(parameters.length > 0 && { parameters }),

@@ -333,6 +333,37 @@ test('requests are remembered in bounded number, each for the route that checked
   t.is(JSON.parse(elsewhere.text).detail, 'profile: there is no such field')
 })
 
+test('what is asked of another route than that for tokens is kept nowhere: it may be a key', async t => {
+  const asked: unknown[] = []
+  const rig = await createApiRig(t, {
+    socket: 'admin',
+    operations: { explain: (request: unknown) => (asked.push(request), GIVEN), noteRequest() {} } as unknown as Engine,
+  })
+  const body = '{"user":"alice"}'
+  for (let turn = 0; turn < 2; turn += 1)
+    t.is((await rig.ask('POST /v1/policy/explain', [JSON_TYPE], body)).status, 200)
+  t.deepEqual(asked[0], asked[1])
+  t.not(asked[0], asked[1])
+})
+
+test('a long body in the words of git is taken from the allowance by its length as well', async t => {
+  const { taken, turns } = createNotedTurns()
+  const rig = await createApiRig(t, { turns, backend: { githubUrl: () => 'https://github.com' } })
+  const asGit = ['accept: text/x-git-credential', 'content-type: text/x-git-credential']
+  await rig.ask('POST /v1/tokens', asGit, `protocol=https\nhost=gitlab.com\npath=${'x'.repeat(40_000)}\n\n`)
+  t.deepEqual(taken, [
+    ['uid 1000', 1],
+    ['uid 1000', 19],
+  ])
+})
+
+test('metrics that cannot be read are a problem, and no connection that breaks', async t => {
+  const { ask } = await createApiRig(t, { socket: 'admin' })
+  const { status, text } = await ask('GET /metrics')
+  t.is(status, 500)
+  t.regex(text, /urn:ghconnect:problem:internal/)
+})
+
 test('who cannot be told apart is refused on both sockets, and waits in turn with others of that kind', async t => {
   const { taken, turns } = createNotedTurns()
   const peer = () => {

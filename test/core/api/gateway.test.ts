@@ -205,6 +205,23 @@ test('addresses of GitHub lead back to where the caller found them, under the pr
   )
 })
 
+test('addresses are those of the API that was asked, though a reload names another one meanwhile', async t => {
+  let api = 'https://old.example.com'
+  const answer = { status: 200, headers: { location: 'https://old.example.com/repos/o/new' }, body: Readable.from([]) }
+  const gateway = { forward: async () => ((api = 'https://new.example.com'), answer) }
+  const { ask } = await createApiRig(t, {
+    operations: { gateway } as unknown as Engine,
+    backend: { apiUrl: () => api },
+  })
+  t.regex((await ask('GET /v1/github/x')).head, /^location: http:\/\/localhost\/v1\/github\/repos\/o\/new\r?$/im)
+})
+
+test('while the store is closed every request for GitHub is told so, whatever it is', async t => {
+  const { ask } = await createApiRig(t, { closed: () => new Failure('locked', 'the key is not here') })
+  for (const line of ['GET /v1/github/x', 'OPTIONS /v1/github/x', 'GET /v1/github/%2e%2e/x'])
+    t.regex((await ask(line)).text, /urn:ghconnect:problem:locked/, line)
+})
+
 test('a caller that hangs up ends what GitHub is asked for', async t => {
   const asked = Promise.withResolvers<void>()
   const { open, requests } = await startGateway(t, () => (asked.resolve(), Promise.withResolvers<never>().promise))

@@ -142,8 +142,8 @@ test('a file that is cut or changed anywhere never opens, and says which it is',
 })
 
 test('a header with more stanzas than there can be recipients is not even tried', async t => {
-  const stanza = `-> X25519 ${'A'.repeat(43)}\n${'A'.repeat(43)}\n`
-  const bytes = Buffer.from(`age-encryption.org/v1\n${stanza.repeat(50_000)}--- ${'A'.repeat(43)}\n`)
+  const others = Array.from({ length: 100 }, () => ['-r', OTHER_RECOVERY.recipient]).flat()
+  const bytes = execFileSync('age', [...others, '-r', RECOVERY.recipient], { input: 'x' })
   t.is(await codeOf(() => decryptWith([RECOVERY.identity], bytes)), 'bundle-corrupt')
 })
 
