@@ -122,7 +122,7 @@ export type CliDeps = {
   runSandbox(options: SandboxOptions): Promise<void>
   /** Bytes to standard output; resolves when they are written, and throws where they cannot be. */
   writeBytes(bytes: Uint8Array): Promise<void>
-  /** Who runs this command; asked only where something failed. */
+  /** Who runs this command; asked only where advice is printed, since it loads libc. */
   who(): Promise<Who>
   /** Names of this machine's users, where they have one. */
   userNames(): Promise<(uid: number) => string | undefined>

@@ -57,10 +57,12 @@ const createContext = (given: Pick<Context, 'deps' | 'output' | 'options' | 'arg
   const configGiven = options.text('config') ?? (deps.env['GHCONNECT_CONFIG'] || undefined)
   const configFile = configGiven ?? DEFAULT_CONFIG_FILE
   const json = options.flag('json')
+  let folder: Promise<string> | undefined
   const client: Context['client'] = async socket => {
-    if (named !== undefined && !isFolder(named)) return createClient(named)
-    const folder = named ?? (await runtimeFolder(configFile, { given: configGiven !== undefined, output }))
-    return createClient(join(folder, `${socket}.sock`))
+    if (named !== undefined) return createClient(isFolder(named) ? join(named, `${socket}.sock`) : named)
+    // Once: a command may ask often, and its configuration may be worth a warning.
+    folder ??= runtimeFolder(configFile, { given: configGiven !== undefined, output })
+    return createClient(join(await folder, `${socket}.sock`))
   }
   return {
     ...given,

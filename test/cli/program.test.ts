@@ -133,6 +133,22 @@ test('a configuration that was named and is wrong is an error, with file and lin
   t.is((await runCli(['status', '--config', join(daemon.folder, 'none.toml')])).code, 78)
 })
 
+test('a command that asks twice reads its configuration once, whatever becomes of the file meanwhile', async t => {
+  const counts = { generation: 1, sequence: 1, tokens: 0, members: [], unsent: false }
+  const left = { cluster: 'ghe', node: 'one-a1', joined: false, role: 'single', in_touch: false, ...counts }
+  const daemon = await startDaemon(t, {
+    'admin GET /v1/status': async () => {
+      await writeFile(config, 'broken')
+      return { body: CONNECTED }
+    },
+    'admin DELETE /v1/cluster': { body: left },
+  })
+  const config = join(daemon.folder, 'config.toml')
+  await writeFile(config, `[paths]\nruntime = "${daemon.folder}"\n`)
+  t.is((await runCli(['cluster', 'leave', '--yes', '--config', config])).code, 0)
+  t.is((await runCli(['cluster', 'leave', '--yes', '--config', config])).code, 78)
+})
+
 test('config check tells a good file from a bad one, and knows which users there are', async t => {
   const folder = await mkdtemp(join(tmpdir(), 'ghconnect-cli-'))
   t.teardown(() => rm(folder, { recursive: true }))

@@ -180,9 +180,10 @@ of GitHub.`,
     const process = pid === undefined ? {} : { pid: Number(pid) }
     const body = { ...readScope(context), ...caller, ...process }
     const answer = await context.ask('POST /v1/policy/explain', { body })
+    if (context.json) return context.output.json(answer)
     const { withheld } = answer
     const next = withheld && forPerson(withheld.next, { who: await context.deps.who(), isTheirs: false })
-    context.print(answer, () => show(context, answer, next))
+    show(context, answer, next)
   },
 }
 

@@ -16,8 +16,9 @@ The exit code is 0 whenever the daemon answers, in every state; scripts read \`s
   examples: ['ghconnect status', 'ghconnect status --json | jq -r .state'],
   async run(context) {
     const answer = await ask(context)
+    if (context.json) return context.output.json(answer)
     const next = forPerson(answer.next, { who: await context.deps.who(), isTheirs: false })
-    context.print(answer, () => show(context, { ...answer, next }))
+    show(context, { ...answer, next })
   },
 }
 

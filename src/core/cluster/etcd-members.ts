@@ -18,7 +18,7 @@ export type MemberOptions = {
   readonly tls?: { readonly ca: string; readonly cert?: string; readonly key?: string }
   readonly auth?: { readonly user: string; readonly password: Secret }
   readonly clock: Clock
-  /** For a call with all its tries. */
+  /** For a call with all its tries; also for a login, which calls with less time may wait for. */
   readonly deadlineMs: number
 }
 
@@ -73,23 +73,41 @@ export const createMember = (of: Grpc, endpoint: string, { tls, auth, clock, dea
   const { address, secured, options } = channelOf(of, endpoint, tls)
   let client: grpc.Client | undefined
   let token: Promise<string> | undefined
+  let closed = false
 
-  const connection = (): grpc.Client => (client ??= new of.Client(address, secured, options))
+  const connection = (): grpc.Client => {
+    // A call may have waited for its login meanwhile.
+    if (closed) throw closedFailure()
+    return (client ??= new of.Client(address, secured, options))
+  }
 
   const send = <M extends Method>(method: M, request: Request<M>, call: Call): Promise<Reply<M>> => {
     const { path, request: asked, reply } = METHODS[method]
     const used = connection()
     const read = (bytes: Buffer) => decode(reply, bytes) as Reply<M>
+    const write = (one: Request<M>) => encode(asked, one)
     const { promise, resolve, reject } = Promise.withResolvers<Reply<M>>()
+    const { deadline } = call
+    if (method === 'leaseKeepAlive') {
+      const stream = used.makeBidiStreamRequest(path, write, read, streamMetadata(call.token), { deadline })
+      // A failed keepalive does not end the connection: it has less time than other calls, and says nothing of theirs.
+      stream.on('error', reject)
+      stream.on('end', () => reject(grpcError('etcd sent no answer', UNAVAILABLE)))
+      stream.on('data', (value: Reply<M>) => {
+        resolve(value)
+        // Not earlier: a proxy of etcd ends a stream at once where its client has.
+        stream.end()
+      })
+      stream.write(request)
+      return promise
+    }
     const done: grpc.requestCallback<Reply<M>> = (error, value) => {
       if (value !== undefined && !error) return resolve(value)
-      // A connection that is dead or hangs is not waited for. A keepalive has less time than others: it says nothing of theirs.
-      if (client === used && isPassing(error) && method !== 'leaseKeepAlive') disconnect()
+      // A connection that is dead or hangs is not waited for.
+      if (client === used && isPassing(error)) disconnect()
       reject(error ?? new Error('etcd sent no answer'))
     }
-    const metadata = metadataOf(call.token)
-    const { deadline } = call
-    used.makeUnaryRequest(path, (one: Request<M>) => encode(asked, one), read, request, metadata, { deadline }, done)
+    used.makeUnaryRequest(path, write, read, request, metadataOf(call.token), { deadline }, done)
     return promise
   }
 
@@ -99,16 +117,36 @@ export const createMember = (of: Grpc, endpoint: string, { tls, auth, clock, dea
     return metadata
   }
 
-  /** The user's, where there is one. */
+  /** A member that has lost the others then ends its streams, in place of saying nothing. */
+  const streamMetadata = (current: string | undefined): grpc.Metadata => {
+    const metadata = metadataOf(current)
+    metadata.set('hasleader', 'true')
+    return metadata
+  }
+
+  const login = ({ user, password }: NonNullable<typeof auth>): Promise<string> => {
+    const asked = { name: user, password: password.reveal() }
+    const call = { token: undefined, deadline: clock.now() + deadlineMs }
+    const current = send('authenticate', asked, call).then(reply => reply.token)
+    token = current
+    current.catch(() => {
+      if (token === current) forget()
+    })
+    return current
+  }
+
+  /** The user's, where there is one. Calls share a login, which goes on where one of them has no more time for it. */
   const tokenBy = async (deadline: number): Promise<string | undefined> => {
     if (!auth) return undefined
-    const asked = { name: auth.user, password: auth.password.reveal() }
-    token ??= send('authenticate', asked, { token: undefined, deadline }).then(reply => reply.token)
-    const current = token
-    return current.catch((error: unknown) => {
-      if (token === current) forget()
-      throw error
-    })
+    const { promise: late, reject } = Promise.withResolvers<never>()
+    const timer = clock.after(deadline - clock.now(), () =>
+      reject(grpcError('etcd did not answer the login in time', DEADLINE_EXCEEDED)),
+    )
+    try {
+      return await Promise.race([token ?? login(auth), late])
+    } finally {
+      timer.cancel()
+    }
   }
 
   const forget = (): void => {
@@ -131,17 +169,26 @@ export const createMember = (of: Grpc, endpoint: string, { tls, auth, clock, dea
       }
     },
     async watch() {
-      const metadata = metadataOf(await tokenBy(clock.now() + deadlineMs))
-      // A member that has lost the others then ends its watches, in place of saying nothing.
-      metadata.set('hasleader', 'true')
+      const metadata = streamMetadata(await tokenBy(clock.now() + deadlineMs))
       const { path, request, reply } = METHODS.watch
       const read = (bytes: Buffer) => decode(reply, bytes) as Reply<'watch'>
       return connection().makeBidiStreamRequest(path, (one: Request<'watch'>) => encode(request, one), read, metadata)
     },
     forget,
-    close: disconnect,
+    close() {
+      closed = true
+      disconnect()
+    },
   }
 }
+
+const closedFailure = (): Failure => new Failure('cluster-unreachable', 'the way to etcd is closed')
+
+/** As grpc-js makes them. */
+const grpcError = (message: string, code: number): Error => Object.assign(new Error(message), { code })
+
+const DEADLINE_EXCEEDED = 4
+const UNAVAILABLE = 14
 
 /** Canceled, unknown, deadline exceeded, resource exhausted, aborted, internal, unavailable. */
 const PASSING: ReadonlySet<unknown> = new Set([1, 2, 4, 8, 10, 13, 14])
@@ -181,7 +228,7 @@ export const createMembers = (
 
   const memberAt = (index: number): Member => {
     const member = members[index % members.length]
-    if (closed || !member) throw new Failure('cluster-unreachable', 'the way to etcd is closed')
+    if (closed || !member) throw closedFailure()
     return member
   }
 
@@ -194,21 +241,25 @@ export const createMembers = (
   }
 
   return {
-    /** Throws `cluster-unreachable`, `cluster-refused`. */
+    /**
+     * Throws `cluster-unreachable`, `cluster-refused`. Each call but a keepalive tells whether etcd is within reach: a member whose
+     * disk hangs answers keepalives and nothing else, and a keepalive has less time.
+     */
     async call<M extends Method>(method: M, request: () => Request<M>, mostMs = deadlineMs): Promise<Reply<M>> {
       const began = clock.monotonic()
       const until = began + mostMs
+      const tells = method !== 'leaseKeepAlive'
       for (let tries = 1; ; tries++) {
         const member = memberAt(turn)
         const share = (until - clock.monotonic()) / Math.max(1, members.length - tries + 1)
         try {
           const reply = await member.call(method, request(), clock.now() + share)
-          reached(true)
+          if (tells) reached(true)
           return reply
         } catch (thrown) {
           const error = toError(thrown)
           if (!isPassing(error)) {
-            reached(true)
+            if (tells) reached(true)
             throw failureOf(error)
           }
           turn = (members.indexOf(member) + 1) % members.length
@@ -218,7 +269,7 @@ export const createMembers = (
           // A member that answers may have a leader in a moment; one that does not would not.
           if (!error.message.includes('etcdserver:') || left <= PAUSE_MS || closed) {
             // Others were answered meanwhile: it is this one that was slow.
-            if (answeredAt <= began) reached(false)
+            if (tells && answeredAt <= began) reached(false)
             throw failureOf(error)
           }
           await clock.sleep(PAUSE_MS)
@@ -233,7 +284,7 @@ export const createMembers = (
     },
     isReachable: () => reachable,
     onReachable: (callback: (reachable: boolean) => void): void => void listeners.push(callback),
-    /** Since the last answer. */
+    /** Since the last answer, keepalives left out. */
     silentMs: () => clock.monotonic() - answeredAt,
     close() {
       closed = true

@@ -44,7 +44,7 @@ export const METHODS = {
     request: { id: [1, 'int'] },
     reply: { header: [1, HEADER] },
   },
-  /** A stream for etcd, which answers each request of it with one message: called with one, it is a call like the others. */
+  /** A stream, on which etcd answers each request with one message. One is sent on each. */
   leaseKeepAlive: { path: '/etcdserverpb.Lease/LeaseKeepAlive', request: { id: [1, 'int'] }, reply: LEASE_REPLY },
   authenticate: {
     path: '/etcdserverpb.Auth/Authenticate',
@@ -87,6 +87,11 @@ type Message = Readonly<Record<string, unknown>>
 
 const NUMBER = 0
 const BYTES = 2
+/** Fields of these wire types are skipped: of what is read here, none is one. */
+const FIXED_LENGTHS = new Map([
+  [1, 8],
+  [5, 4],
+])
 
 export const encode = (shape: Shape, message: Message): Buffer =>
   Buffer.concat(
@@ -129,9 +134,10 @@ export const decode = (shape: Shape, bytes: Buffer): Message => {
   while (at < bytes.length) {
     const tag = Number(readVarint())
     const wire = tag & 7
-    if (wire !== NUMBER && wire !== BYTES) throw new RangeError(`a message of etcd has a field of the kind ${wire}`)
-    let value: bigint | Buffer = readVarint()
-    if (wire === BYTES) {
+    const fixed = FIXED_LENGTHS.get(wire)
+    if (fixed === undefined && wire !== NUMBER && wire !== BYTES) throw unreadable(wire)
+    let value: bigint | Buffer = fixed === undefined ? readVarint() : BigInt(fixed)
+    if (wire !== NUMBER) {
       const end = at + Number(value)
       if (end < at || end > bytes.length) throw new RangeError('a message of etcd is cut off')
       value = bytes.subarray(at, end)
@@ -139,6 +145,7 @@ export const decode = (shape: Shape, bytes: Buffer): Message => {
     }
     const field = fields.find(([, [number]]) => number === tag >>> 3)
     if (!field) continue
+    if (fixed !== undefined) throw unreadable(wire)
     const [name, [, kind, list]] = field
     const read = decodeField(kind, value)
     if (list) (message[name] as unknown[]).push(read)
@@ -146,6 +153,8 @@ export const decode = (shape: Shape, bytes: Buffer): Message => {
   }
   return message
 }
+
+const unreadable = (wire: number) => new RangeError(`a message of etcd has a field of the kind ${wire}`)
 
 const EMPTY = Buffer.alloc(0)
 

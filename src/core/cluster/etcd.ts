@@ -88,7 +88,7 @@ export type Etcd = {
   lease(ttlSeconds: number): Promise<Lease>
   /** Each time that etcd comes within reach or goes out of it. */
   onReachable(callback: (reachable: boolean) => void): void
-  /** Whether the last call, which is never long ago, was answered. False before the first. */
+  /** Whether the last call but keepalives, which is never long ago, was answered. False before the first. */
   isReachable(): boolean
   /** Ends watches, leases that are held are left to run out, and calls under way fail. */
   close(): void

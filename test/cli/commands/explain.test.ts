@@ -57,6 +57,18 @@ test('options become the request, and JSON is the answer as it is', async t => {
   })
 })
 
+test('as JSON, explain asks nothing of libc, also where no token is served', async t => {
+  const withheld = { code: 'audit-unavailable', detail: 'the disk is full', next: 'Free space.' }
+  const daemon = await startDaemon(t, { 'admin POST /v1/policy/explain': { body: { ...ANSWER, withheld } } })
+  let asked = 0
+  const who = async () => (asked++, 'user' as const)
+  const ran = await runCli(['explain', '--json', '--socket', daemon.folder], { who })
+  t.deepEqual([ran.code, JSON.parse(ran.stdout).withheld.next, asked], [0, 'Free space.', 0])
+  const told = await runCli(['explain', '--socket', daemon.folder], { who })
+  t.regex(told.stdout, /Ask an administrator: Free space\./)
+  t.is(asked, 1)
+})
+
 test('a process and a description of another one do not go together', async t => {
   for (const line of ['explain --pid 1 --user git', 'explain --pid x', 'explain --pid 0']) {
     const ran = await runCli(line.split(' '))

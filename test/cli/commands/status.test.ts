@@ -61,6 +61,16 @@ test('status --json is the answer of the daemon, valid against the schema', asyn
   t.is(ran.stdout.split('\n').length, 2)
 })
 
+test('as JSON, status asks nothing of libc: who runs it matters to advice alone', async t => {
+  const daemon = await startDaemon(t, { 'GET /v1/status': { body: CONNECTED } })
+  let asked = 0
+  const who = async () => (asked++, 'user' as const)
+  const ran = await runCli(['status', '--json', '--socket', daemon.folder], { who })
+  t.deepEqual([ran.code, JSON.parse(ran.stdout).next, asked], [0, CONNECTED.next, 0])
+  await runCli(['status', '--socket', daemon.folder], { who })
+  t.is(asked, 1)
+})
+
 test('status answers with 0 in every state, and shows the short form where that is all there is', async t => {
   const { state, since, meaning, next, version } = statusIn('locked')
   const daemon = await startDaemon(t, { 'GET /v1/status': { body: { state, since, meaning, next, version } } })

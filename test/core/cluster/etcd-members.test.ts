@@ -53,7 +53,8 @@ const setUp = (size: number) => {
   const reach: boolean[] = []
   round.onReachable(now => reach.push(now))
   const call = async (mostMs?: number): Promise<number> => Number(await round.call('range', () => ({}), mostMs))
-  return { clock, log, round, doing, calls, watches, forgotten, closed, reach, call }
+  const keepAlive = async (): Promise<number> => Number(await round.call('leaseKeepAlive', () => ({}), 3_000))
+  return { clock, log, round, doing, calls, watches, forgotten, closed, reach, call, keepAlive }
 }
 
 const asked = ({ calls }: ReturnType<typeof setUp>): number[] => calls.map(({ member }) => member)
@@ -128,6 +129,39 @@ test('a call that no member answers in time says nothing of etcd where another o
   doing[0] = new Error('never asked again')
   await failed
   t.deepEqual(reach, [true])
+})
+
+test('a keepalive says nothing of whether etcd is within reach, answered, refused or failed', async t => {
+  const { round, doing, call, keepAlive, reach, clock } = setUp(1)
+  await keepAlive()
+  t.is(round.silentMs(), Number.POSITIVE_INFINITY)
+  doing[0] = grpcError('permission denied', grpc.status.PERMISSION_DENIED)
+  await t.throwsAsync(keepAlive())
+  t.deepEqual([round.isReachable(), round.silentMs()], [false, Number.POSITIVE_INFINITY])
+  doing[0] = undefined
+  await call()
+  await clock.advance(500)
+  await keepAlive()
+  t.is(round.silentMs(), 500)
+  doing[0] = 'hangs'
+  const failed = t.throwsAsync(keepAlive())
+  await clock.advance(3_000)
+  await failed
+  t.deepEqual(reach, [true], 'it has less time than the calls that say so')
+})
+
+test('a member that answers keepalives and nothing else is out of reach', async t => {
+  const { doing, call, keepAlive, reach, clock } = setUp(1)
+  await call()
+  doing[0] = 'hangs'
+  const failed = t.throwsAsync(call())
+  await clock.advance(DEADLINE_MS / 2)
+  doing[0] = undefined
+  await keepAlive()
+  doing[0] = 'hangs'
+  await clock.advance(DEADLINE_MS / 2)
+  await failed
+  t.deepEqual(reach, [true, false])
 })
 
 test('members that have no leader for now are asked until the deadline, a moment apart', async t => {
@@ -237,11 +271,14 @@ test('a connection leaves the proxy of the environment aside, is pinged as etcd 
   t.true(Number(options['grpc.max_reconnect_backoff_ms']) <= 2_000)
 })
 
-/** A member whose connections are fakes: what is sent on each, and what comes of it. */
-const memberOf = (auth?: MemberOptions['auth']) => {
+/** A member whose connections are fakes: what is sent on each, and what comes of it. `holdLogins` leaves those to the test. */
+const memberOf = (auth?: MemberOptions['auth'], { holdLogins = false } = {}) => {
+  const clock = createFakeClock()
   const sent: { readonly connection: number; readonly what: string; readonly metadata: unknown }[] = []
   const fails: (Error | undefined)[] = []
   const closed: number[] = []
+  const streams: string[] = []
+  const logins: { readonly leftMs: number; readonly end: (error?: Error) => void }[] = []
   let connections = 0
   let tokens = 0
   class Client {
@@ -252,53 +289,79 @@ const memberOf = (auth?: MemberOptions['auth']) => {
       read: (bytes: Buffer) => unknown,
       request: unknown,
       metadata: grpc.Metadata,
-      _: unknown,
+      { deadline }: { deadline: number },
       done: (error: Error | null, reply?: unknown) => void,
     ) {
       const what = path.split('/').at(-1) ?? ''
       const login = what === 'Authenticate' ? decode(METHODS.authenticate.request, write(request)) : {}
       sent.push({ connection: this.at, what, metadata: { ...metadata.getMap(), ...login } })
-      const failure = what === 'Authenticate' ? undefined : fails.shift()
-      if (failure) return done(failure)
-      const token =
-        what === 'Authenticate' ? encode(METHODS.authenticate.reply, { token: `token ${++tokens}` }) : undefined
-      done(null, read(token ?? Buffer.alloc(0)))
+      if (what !== 'Authenticate') {
+        const failure = fails.shift()
+        return failure ? done(failure) : done(null, read(Buffer.alloc(0)))
+      }
+      const end = (error?: Error) =>
+        error ? done(error) : done(null, read(encode(METHODS.authenticate.reply, { token: `token ${++tokens}` })))
+      if (holdLogins) logins.push({ leftMs: deadline - clock.now(), end })
+      else end()
     }
-    makeBidiStreamRequest(path: string, _write: unknown, _read: unknown, metadata: grpc.Metadata) {
-      sent.push({ connection: this.at, what: path.split('/').at(-1) ?? '', metadata: metadata.getMap() })
-      return new EventEmitter()
+    /** One that was ended is not answered any more, as by a proxy of etcd. */
+    makeBidiStreamRequest(path: string, _: unknown, read: (bytes: Buffer) => unknown, metadata: grpc.Metadata) {
+      const what = path.split('/').at(-1) ?? ''
+      sent.push({ connection: this.at, what, metadata: metadata.getMap() })
+      const stream = new EventEmitter()
+      const answer = () => {
+        const failure = streams.at(-1) === 'end' ? grpcError('', grpc.status.CANCELLED) : fails.shift()
+        if (failure) stream.emit('error', failure)
+        else {
+          streams.push('data')
+          stream.emit('data', read(Buffer.alloc(0)))
+          stream.emit('end')
+        }
+      }
+      return Object.assign(stream, {
+        write() {
+          streams.push('write')
+          queueMicrotask(answer)
+        },
+        end: () => streams.push('end'),
+      })
     }
     close() {
       closed.push(this.at)
     }
   }
   const fake = { credentials: grpc.credentials, Metadata: grpc.Metadata, Client } as unknown as typeof grpc
-  const options = { clock: createFakeClock(), deadlineMs: DEADLINE_MS, ...(auth && { auth }) }
-  return { member: createMember(fake, 'http://127.0.0.1:1', options), sent, fails, closed }
+  const options = { clock, deadlineMs: DEADLINE_MS, ...(auth && { auth }) }
+  const member = createMember(fake, 'http://127.0.0.1:1', options)
+  return { member, clock, sent, fails, closed, streams, logins, connections: () => connections }
 }
 const USER = { user: 'appliance', password: new Secret('swordfish') }
 const GONE = 'etcdserver: requested lease not found'
 
-test('a call takes the token of the user along where there is one, and a watch asks for a member with a leader', async t => {
+test('a call takes the token of the user along where there is one, and a watch or keepalive asks for a member with a leader', async t => {
   const plain = memberOf()
   await plain.member.call('range', {}, 0)
   await plain.member.watch()
+  await plain.member.call('leaseKeepAlive', {}, 0)
   t.deepEqual(
     plain.sent.map(({ what, metadata }) => [what, metadata]),
     [
       ['Range', {}],
       ['Watch', { hasleader: 'true' }],
+      ['LeaseKeepAlive', { hasleader: 'true' }],
     ],
   )
   const { member, sent } = memberOf(USER)
   await member.call('range', {}, 0)
   await member.watch()
+  await member.call('leaseKeepAlive', {}, 0)
   t.deepEqual(
     sent.map(({ what, metadata }) => [what, metadata]),
     [
       ['Authenticate', { name: 'appliance', password: 'swordfish' }],
       ['Range', { token: 'token 1' }],
       ['Watch', { token: 'token 1', hasleader: 'true' }],
+      ['LeaseKeepAlive', { token: 'token 1', hasleader: 'true' }],
     ],
   )
 })
@@ -332,4 +395,59 @@ test('a connection on which a call failed is left for a new one, but not where e
   )
   member.close()
   t.deepEqual(closed, [1, 2])
+})
+
+test('a keepalive ends its stream once it was answered: a proxy of etcd answers none that was ended before', async t => {
+  const { member, streams } = memberOf()
+  await member.call('leaseKeepAlive', { id: 7n }, 0)
+  t.deepEqual(streams, ['write', 'data', 'end'])
+})
+
+test('calls share a login, which has the time of a call of its own: one with less gives up alone', async t => {
+  const { member, clock, sent, closed, logins } = memberOf(USER, { holdLogins: true })
+  const isOver = clock.now() + 1_000
+  const beat = t.throwsAsync(member.call('leaseKeepAlive', {}, isOver))
+  const ranged = member.call('range', {}, clock.now() + DEADLINE_MS)
+  await clock.advance(1_000)
+  t.is(((await beat) as Error & { code?: number }).code, grpc.status.DEADLINE_EXCEEDED)
+  t.deepEqual(
+    logins.map(({ leftMs }) => leftMs),
+    [DEADLINE_MS],
+  )
+  logins[0]?.end()
+  await ranged
+  t.deepEqual(
+    sent.map(({ what }) => what),
+    ['Authenticate', 'Range'],
+  )
+  t.deepEqual(closed, [])
+  t.is(clock.waiting(), 0)
+})
+
+test('a login that failed is tried again by the next call', async t => {
+  const { member, sent, logins } = memberOf(USER, { holdLogins: true })
+  const failed = t.throwsAsync(member.call('range', {}, 0), { message: 'wrong password' })
+  logins[0]?.end(grpcError('wrong password', grpc.status.INVALID_ARGUMENT))
+  await failed
+  const ranged = member.call('range', {}, 0)
+  logins[1]?.end()
+  await ranged
+  t.deepEqual(
+    sent.map(({ what }) => what),
+    ['Authenticate', 'Authenticate', 'Range'],
+  )
+})
+
+test('a call or watch that waited for a login when the member was closed is not made', async t => {
+  const { member, sent, closed, logins, connections } = memberOf(USER, { holdLogins: true })
+  const waiting = [member.call('txn', {}, 0), member.watch()].map(failureOf)
+  member.close()
+  logins[0]?.end()
+  for (const { code } of await Promise.all(waiting)) t.is(code, 'cluster-unreachable')
+  t.is((await failureOf(member.call('range', {}, 0))).code, 'cluster-unreachable')
+  t.deepEqual(
+    sent.map(({ what }) => what),
+    ['Authenticate'],
+  )
+  t.deepEqual([connections(), closed], [1, [1]])
 })

@@ -162,6 +162,12 @@ test('an answer is read from its bytes: what is absent is nothing, what is not k
   })
 })
 
+test('fields of eight and of four bytes are skipped like others that are not known', t => {
+  const [eight, four, known] = ['7921212121212121ff', '7d212121ff', '1005']
+  const { id } = decode(METHODS.leaseKeepAlive.reply, Buffer.from(eight + four + known, 'hex'))
+  t.is(id, 5n)
+})
+
 test('bytes that are no message are refused, and none is read beyond its end', t => {
   for (const hex of [
     TXN_REPLY.slice(0, -2),
@@ -169,6 +175,10 @@ test('bytes that are no message are refused, and none is read beyond its end', t
     '0aff',
     '1aff01',
     '0d00000000',
+    '0900000000000000ff',
+    '7d000000',
+    '7900000000000000',
+    '7b',
     '18',
     `18${'ff'.repeat(11)}`,
     '0801',

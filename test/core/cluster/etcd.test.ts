@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
+import * as grpc from '@grpc/grpc-js'
 import test, { type ExecutionContext } from 'ava'
 import { createEtcd, type EtcdOptions } from '../../../src/core/cluster/etcd.ts'
 import type { Change, Etcd } from '../../../src/core/cluster/etcd.ts'
+import { decode, encode, METHODS, type Method } from '../../../src/core/cluster/etcd-messages.ts'
 import { Failure } from '../../../src/protocol/errors.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
 import { createClock } from '../../../src/service/clock.ts'
@@ -323,6 +325,60 @@ test.serial('whether etcd is within reach is found out by itself, with no call o
   await three.settled()
 })
 
+/** A member whose disk hangs: it answers keepalives, and each other call never. */
+const startHanging = async (t: ExecutionContext) => {
+  const described = (method: Method, stream: boolean): grpc.MethodDefinition<object, object> => ({
+    path: METHODS[method].path,
+    requestStream: stream,
+    responseStream: stream,
+    requestSerialize: value => encode(METHODS[method].request, { ...value }),
+    requestDeserialize: bytes => decode(METHODS[method].request, bytes),
+    responseSerialize: value => encode(METHODS[method].reply, { ...value }),
+    responseDeserialize: bytes => decode(METHODS[method].reply, bytes),
+  })
+  let isHanging = false
+  const ranges: grpc.handleUnaryCall<object, object> = (_, answer) => isHanging || answer(null, {})
+  const server = new grpc.Server()
+  server.addService(
+    {
+      range: described('range', false),
+      leaseGrant: described('leaseGrant', false),
+      leaseKeepAlive: described('leaseKeepAlive', true),
+    },
+    {
+      range: ranges,
+      leaseGrant: ((_, answer) => answer(null, { id: 7n, ttl: 1n })) satisfies grpc.handleUnaryCall<object, object>,
+      leaseKeepAlive: (stream: grpc.ServerDuplexStream<object, object>) => {
+        stream.on('data', () => stream.write({ id: 7n, ttl: 1n }))
+        stream.on('end', () => stream.end())
+      },
+    },
+  )
+  const port = await new Promise<number>((resolve, reject) =>
+    server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    ),
+  )
+  t.teardown(() => server.forceShutdown())
+  return { endpoint: `http://127.0.0.1:${port}`, hang: () => void (isHanging = true) }
+}
+
+test.serial(
+  'a member that answers keepalives and nothing else is out of reach, and the lease there is held',
+  async t => {
+    const member = await startHanging(t)
+    const etcd = await open(t, { endpoints: [member.endpoint], deadlineMs: 500, heartbeatMs: 250 })
+    const next = () => new Promise<boolean>(resolve => etcd.onReachable(resolve))
+    t.true(await next())
+    const lease = await etcd.lease(1)
+    member.hang()
+    t.false(await next())
+    await clock.sleep(1_500)
+    t.true(lease.isHeld())
+    t.false(etcd.isReachable())
+  },
+)
+
 test.serial('a lease that etcd took away is lost at once, and nothing more is written with it', async t => {
   const etcd = await openThree(t)
   const lease = await etcd.lease(5)
@@ -439,6 +495,37 @@ test.serial('a user of etcd: password, role, and a token that was forgotten', as
   t.is(refused.code, 'cluster-refused')
   t.regex(refused.message, /invalid user ID or password/)
   t.notRegex(refused.message, /of-fish/)
+})
+
+test.serial('a user of etcd counts by password, not by the name in the certificate', async t => {
+  const one = await startEtcd({ tls: true })
+  t.teardown(() => one.close())
+  for (const words of [
+    'user add root:topsecret',
+    'user grant-role root root',
+    'role add appliance',
+    'role grant-permission appliance readwrite --prefix=true ghconnect/mine/',
+    'user add appliance:swordfish',
+    'user grant-role appliance appliance',
+    // The name in the certificate, without any role.
+    'user add client:unused',
+    'auth enable',
+  ]) {
+    await one.ctl(...words.split(' '))
+  }
+  const of = { endpoints: one.endpoints, name: 'mine', ...(one.tls && { tls: one.tls }) }
+  const etcd = await open(t, { ...of, auth: { user: 'appliance', password: new Secret('swordfish') } })
+  const { committed, revision } = await etcd.commit([], [put('a', '1')])
+  t.true(committed)
+  const told = follow(etcd, '', revision + 1n)
+  const lease = await etcd.lease(1)
+  t.true((await etcd.commit([], [put('b', '1', lease.id)])).committed)
+  await told.until(() => told.seen.length === 1)
+  await clock.sleep(1_500)
+  t.true(lease.isHeld())
+  t.is((await etcd.list('')).entries.length, 2)
+  const byName = await open(t, of)
+  t.is((await failure(t, byName.get('a'))).code, 'cluster-refused')
 })
 
 test.serial('the proxy of the environment is not on the way', async t => {
