@@ -85,8 +85,9 @@ try {
     fresh.close()
   })
   kept.close()
-  const print = (what: string, files: readonly string[]): void =>
+  const print = (what: string, files: readonly string[]): void => {
     process.stdout.write(`${what}: ${files.length} files\n${files.map(one => `  ${one}\n`).join('')}`)
+  }
   print('a cached token over a connection that is kept', onKept)
   print('a cached token over a new connection', onNew)
 } finally {
