@@ -50,7 +50,7 @@ import { contentOf, type ExportOptions, snapshotSettings, waitingBundleAt } from
 import { findRecoveryWrap, readDatabaseKey, readStore, type StoreContent } from './store/database.ts'
 import { KEY_BYTES, WITHOUT_RECOVERY_KEY } from './store/keys.ts'
 import { sealedStoreKey, storeKeyWithoutDaemon } from './store/machine-key.ts'
-import { LAST_EXPORT, storedTime } from './store/records.ts'
+import { LAST_EXPORT, type StoredToken, storedTime } from './store/records.ts'
 import { rotateStoreKey, type RotateOptions } from './store/rotate-store-key.ts'
 
 export type OfflineOptions = {
@@ -144,7 +144,8 @@ export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
     const recipients = recipientsOf(config.snapshot.recipients, content.findFact)
     if (recipients.length === 0) assertMayHaveClear(state)
     const signer = content.findFact(SIGNER)
-    return writeBundle(contentOf(content, snapshotSettings(config), options), {
+    const stored = { ...content, tokens: newestOf(content.tokens, clock.now()) }
+    return writeBundle(contentOf(stored, snapshotSettings(config), options), {
       recipients,
       signer: typeof signer === 'string' ? readSigner(new Secret(signer)) : createSigner(),
       createdMs: clock.now(),
@@ -340,6 +341,12 @@ const makeKeyFile = (path: string, state: string): string | undefined => {
 }
 
 const ABSENT = 'the daemon does not answer'
+
+/** Of each scope the token that lasts longest, where it has not ended. */
+const newestOf = (tokens: readonly StoredToken[], nowMs: number): StoredToken[] => {
+  const live = tokens.filter(({ expiresAtMs }) => expiresAtMs > nowMs).toSorted((a, b) => a.expiresAtMs - b.expiresAtMs)
+  return [...new Map(live.map(token => [token.key, token])).values()]
+}
 
 /** The doctor without the daemon. Its state is `daemon-absent`, and its verdict that of a daemon that is down. Never throws for what it is to find. */
 export const checkOffline = async (options: {

@@ -40,21 +40,28 @@ test('a machine that was never connected exports a bundle that says so', async t
 test('an export has what the store has, signed by this machine, and says that the log has no word of it', async t => {
   const place = offlineOf(t)
   const { offline, onStore } = place
-  const token = tokenFor({ installation: 42 })
+  const mintedAtMs = Date.now() - 30 * 60_000
+  const token = { ...tokenFor({ installation: 42 }), mintedAtMs, expiresAtMs: mintedAtMs + 60 * 60_000 }
+  const newer = { ...token, slot: 'next', token: new Secret('ghs_newer'), expiresAtMs: token.expiresAtMs + 1 } as const
+  const ended = tokenFor({ installation: 43 })
   place.keep({
     connection: LIVE_HERE,
     keys: [KEY],
     generation: 7,
     facts: { 'snapshot.signer': SIGNER.privatePem.reveal() },
   })
-  await onStore(async store => store.tokens.write([token]))
+  await onStore(async store => store.tokens.write([token, newer, ended]))
   const { bundle, warnings } = await offline.export({ withConfig: true })
   t.is(readHeader(bundle).signer, SIGNER.publicKey)
   t.deepEqual(warnings, ['The daemon did not take part: this export is not in the audit log.'])
   const content = await openBundle(bundle, [])
   t.is(content.generation, 7)
   t.is(content.connection.kind, 'connected')
-  t.is(content.tokens.length, 1)
+  t.deepEqual(
+    content.tokens.map(one => one.token.reveal()),
+    ['ghs_newer'],
+    'the newest of each scope that has not ended',
+  )
   t.like(content.settings, GITHUB)
   t.true(JSON.stringify(content.settings).includes('[appliance]'))
   const without = await openBundle((await offline.export({ withConfig: false })).bundle, [])

@@ -4,6 +4,20 @@ import type { Mutant } from './mutant.ts'
 
 export const FRESH_STORE: readonly Mutant[] = [
   {
+    file: 'core/snapshot/bundle.ts',
+    what: 'what is exported is not read back as content',
+    find: '    if (!(await contentToPayload(readPayload(sample, subject))).equals(sample)) throw corrupt(OTHERWISE)\n',
+    put: '',
+    test: 'core/snapshot/bundle.test.ts',
+  },
+  {
+    file: 'core/offline.ts',
+    what: 'an export without the daemon holds tokens that have ended, and two of a scope',
+    find: 'tokens: newestOf(content.tokens, clock.now())',
+    put: 'tokens: content.tokens',
+    test: 'core/offline.test.ts',
+  },
+  {
     file: 'core/audit/audit-archive.ts',
     what: 'a file is full by its highest sequence: from the second one on each append begins another',
     find: 'file.head().sequence - file.anchor().sequence >= rowsPerFile',

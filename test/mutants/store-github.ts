@@ -6,8 +6,8 @@ export const STORE_GITHUB: readonly Mutant[] = [
   {
     file: 'core/store/database.ts',
     what: 'who only reads ends a change of the store key',
-    find: "unwrapFile(readWrapped, options.storeKey, join(numberedFolder(options.folder, number), 'key'))",
-    put: "unwrapFile(settleWrapped, options.storeKey, join(numberedFolder(options.folder, number), 'key'))",
+    find: "unwrapFile(readWrapped, storeKey, join(numberedFolder(folder, number), 'key'))",
+    put: "unwrapFile(settleWrapped, storeKey, join(numberedFolder(folder, number), 'key'))",
     test: 'core/store/reading.test.ts',
   },
   {

@@ -108,10 +108,10 @@ export const MAX_BUNDLE_BYTES = 16 * 1024 * 1024
 export const writeBundle = async (content: BundleContent, options: BundleOptions): Promise<Uint8Array> => {
   const { recipients, signer, createdMs, hostname } = options
   const subject = subjectOf(content)
-  const plain = proving(() => {
-    const written = contentToPayload(content)
-    if (!contentToPayload(readPayload(written, subject)).equals(written)) throw corrupt(OTHERWISE)
-    return written
+  const plain = await proving(async () => {
+    const sample = await contentToPayload({ ...content, tokens: sampleOf(content.tokens) })
+    if (!(await contentToPayload(readPayload(sample, subject))).equals(sample)) throw corrupt(OTHERWISE)
+    return contentToPayload(content)
   })
   const sealed = recipients.length > 0
   const payload = {
@@ -132,7 +132,7 @@ export const writeBundle = async (content: BundleContent, options: BundleOptions
     { name: 'signature', bytes: signer.sign(header) },
     payload,
   ])
-  proving(() => {
+  await proving(async () => {
     if (Buffer.compare(readBundle(bundle).payload, payload.bytes) !== 0) throw corrupt(OTHERWISE)
   })
   return bundle
@@ -153,9 +153,17 @@ export const openBundle = async (bundle: Uint8Array, identities: readonly Secret
 
 const OTHERWISE = 'what was read back is not what was written'
 
-const proving = <T>(work: () => T): T => {
+/** What is read back as tokens: of thousands, which are alike, so many. */
+const TOKENS_PROVEN = 50
+
+const sampleOf = (tokens: BundleContent['tokens']): BundleContent['tokens'] => {
+  const apart = Math.ceil(tokens.length / TOKENS_PROVEN)
+  return tokens.filter((_, at) => at % apart === 0)
+}
+
+const proving = async <T>(work: () => Promise<T>): Promise<T> => {
   try {
-    return work()
+    return await work()
   } catch (error) {
     const why = error instanceof Error ? error.message : 'unknown'
     throw new Failure('internal', `the bundle would not restore: ${why}`, { cause: error })

@@ -1,6 +1,7 @@
 // What a bundle carries, as the files of its payload and back. The shapes are those of format 1; other shapes need another format.
 
 import { createPrivateKey } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import { z } from 'zod'
 import { canonicalJson } from '../../protocol/canonical-json.ts'
 import { isLive } from '../../protocol/connection.ts'
@@ -49,8 +50,8 @@ const findPayloadLimit = (name: string): number | undefined => {
 }
 
 /** The payload: one tar, whose first file is an inventory of the others. */
-export const contentToPayload = ({ keys, tokens, settings, ...record }: BundleContent): Buffer => {
-  const rows = writeTokens(tokens)
+export const contentToPayload = async ({ keys, tokens, settings, ...record }: BundleContent): Promise<Buffer> => {
+  const rows = await writeTokens(tokens)
   const files = [
     toEntry('connection.json', {
       connection: record.connection,
@@ -136,11 +137,15 @@ const tokenFile = z.lazy(() =>
   ),
 )
 
+const TOKENS_IN_TURN = 100
+
 /** A list of JSON, a row a line. Undefined: there are none, or no room for any. Those that find no room, the shortest-lived, can be minted again. */
-const writeTokens = (tokens: readonly StoredToken[]): Buffer | undefined => {
+const writeTokens = async (tokens: readonly StoredToken[]): Promise<Buffer | undefined> => {
   const rows = new Map<StoredToken, string>()
   let room = (LIMITS['token.json'] ?? 0) - '[\n\n]\n'.length
-  for (const one of tokens.toSorted((a, b) => b.expiresAtMs - a.expiresAtMs)) {
+  for (const [at, one] of tokens.toSorted((a, b) => b.expiresAtMs - a.expiresAtMs).entries()) {
+    // Others are served between.
+    if (at % TOKENS_IN_TURN === TOKENS_IN_TURN - 1) await setImmediate()
     const { key: _, token, ...rest } = one
     const row = canonicalJson({ ...rest, token: token.reveal() })
     room -= Buffer.byteLength(row) + ',\n'.length

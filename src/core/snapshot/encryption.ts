@@ -1,5 +1,7 @@
 // age encryption: the recovery key, its recipients, and what is encrypted to them. Owns age-encryption.
 
+import { arrayBuffer } from 'node:stream/consumers'
+import { setImmediate } from 'node:timers/promises'
 import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption'
 import { Failure } from '../../protocol/errors.ts'
 import { Secret } from '../../protocol/secret.ts'
@@ -79,7 +81,7 @@ export const encryptTo = async (recipients: readonly string[], plain: Uint8Array
   const file = await attempt(encrypter, plain)
   const decrypter = new Decrypter()
   decrypter.addIdentity({ unwrapFileKey: () => fileKey })
-  const opened = await decrypter.decrypt(file).catch((cause: unknown) => {
+  const opened = await inTurns(file, pieces => decrypter.decrypt(pieces)).catch((cause: unknown) => {
     throw new Failure('internal', 'what was encrypted does not open', { cause })
   })
   if (Buffer.compare(opened, plain) !== 0) throw new Failure('internal', 'what was encrypted opens to something else')
@@ -98,7 +100,7 @@ export const decryptWith = async (identities: readonly Secret[], bytes: Uint8Arr
     decrypter.addIdentity(identity.reveal())
   }
   try {
-    return await decrypter.decrypt(bytes)
+    return await inTurns(bytes, pieces => decrypter.decrypt(pieces))
   } catch (error) {
     if (error instanceof Error && error.message === NO_MATCH) {
       const which = identities.length === 1 ? 'the identity' : `none of the ${identities.length} identities`
@@ -107,6 +109,24 @@ export const decryptWith = async (identities: readonly Secret[], bytes: Uint8Arr
     }
     throw new Failure('bundle-corrupt', 'the encrypted part fails its check', { cause: error })
   }
+}
+
+const PIECE_BYTES = 64 * 1024
+
+/** A piece in each turn of the event loop: megabytes take a tenth of a second, and others are served meanwhile. */
+const inTurns = async (
+  bytes: Uint8Array,
+  work: (pieces: ReadableStream<Uint8Array>) => Promise<ReadableStream<Uint8Array>>,
+): Promise<Uint8Array> => {
+  let at = 0
+  const pieces = new ReadableStream<Uint8Array>({
+    async pull(to) {
+      await setImmediate()
+      if (at >= bytes.length) return to.close()
+      to.enqueue(bytes.subarray(at, (at += PIECE_BYTES)))
+    },
+  })
+  return new Uint8Array(await arrayBuffer(await work(pieces)))
 }
 
 /** What age-encryption says where no identity fits; a test holds it. */
@@ -133,7 +153,7 @@ const accepts = (work: () => void): boolean => {
 /** A recipient that is well spelled may still be no point that a key can be agreed with. */
 const attempt = async (encrypter: Encrypter, plain: Uint8Array): Promise<Uint8Array> => {
   try {
-    return await encrypter.encrypt(plain)
+    return await inTurns(plain, pieces => encrypter.encrypt(pieces))
   } catch (error) {
     throw new Failure('configuration', 'one of the recipients cannot be encrypted to', { cause: error })
   }

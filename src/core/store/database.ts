@@ -143,9 +143,9 @@ export type StoreContent = {
  */
 export const readStore = (options: { folder: string; storeKey: Buffer }): StoreContent | undefined =>
   guard(options.folder, () => {
-    const databaseKey = readDatabaseKey(options)
     const number = findCurrentNumber(options.folder)
-    if (databaseKey === undefined || number === undefined) return undefined
+    if (number === undefined) return undefined
+    const databaseKey = readKeyOf(options, number)
     const path = join(numberedFolder(options.folder, number), 'store.db')
     const db = openEncrypted(path, databaseKey.toString('hex'), { readonly: true })
     try {
@@ -172,8 +172,11 @@ export const readDatabaseKey = (options: { folder: string; storeKey: Buffer }): 
   guard(options.folder, () => {
     const number = findCurrentNumber(options.folder)
     if (number === undefined) return undefined
-    return unwrapFile(readWrapped, options.storeKey, join(numberedFolder(options.folder, number), 'key'))
+    return readKeyOf(options, number)
   })
+
+const readKeyOf = ({ folder, storeKey }: { folder: string; storeKey: Buffer }, number: number): Buffer =>
+  unwrapFile(readWrapped, storeKey, join(numberedFolder(folder, number), 'key'))
 
 type Opened = ReturnType<typeof openNumber>
 
