@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { COMMANDS } from '../src/cli/commands.ts'
 import { manPage } from '../src/cli/man.ts'
-import { VERSION } from '../src/service/version.ts'
+import { VERSION } from '../src/service/process.ts'
 
 const [folder] = process.argv.slice(2)
 if (folder === undefined) {

@@ -8,7 +8,7 @@ import type { Sink } from './cli/output.ts'
 import { buildProgram } from './cli/program.ts'
 import { askForRecoveryKey } from './cli/commands/recovery.ts'
 import { createClock } from './service/clock.ts'
-import { VERSION } from './service/version.ts'
+import { VERSION } from './service/process.ts'
 
 /** The wrapper keeps them from this process, and so from its error messages. */
 const nodeOptions = process.env['GHCONNECT_NODE_OPTIONS']

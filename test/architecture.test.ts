@@ -52,7 +52,6 @@ const OWNERS: Record<string, string> = {
   commander: 'src/cli/program.ts',
   koffi: 'src/service/libc.ts',
   'node-cron': 'src/service/clock.ts',
-  pino: 'src/service/log.ts',
   'proxy-agent': 'src/core/outbound/pool.ts',
   'smol-toml': 'src/service/config-parse.ts',
   tar: 'src/core/snapshot/archive.ts',

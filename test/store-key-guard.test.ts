@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { asFailure } from '../src/protocol/errors.ts'
 import { parseConfig } from '../src/service/config.ts'
-import { actAs } from '../src/service/owner.ts'
+import { actAs } from '../src/service/process.ts'
 import { storeKeyOf } from '../src/core/store/machine-key.ts'
 
 const SCRIPT = join(import.meta.dirname, '..', 'systemd', 'credentials')

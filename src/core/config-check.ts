@@ -10,10 +10,10 @@ import { type Config, DEFAULT_CONFIG_FILE, examineTexts, type Surroundings } fro
 import { byPlace, type Finding, refusalOf, type Report } from '../service/config-findings.ts'
 import { findUser, groupsOfUser, userName } from '../service/libc.ts'
 import { explainUnreadable } from '../service/named-file.ts'
-import { actAs, isRoot, type Owner, ownerOf } from '../service/owner.ts'
-import { examineProxy, type ProxySettings } from '../service/proxy-settings.ts'
+import { actAs, isRoot, type Owner, ownerOf } from '../service/process.ts'
+import { examineProxy, type ProxySettings } from '../service/proxy.ts'
 import { credentialFile, readCredential } from '../service/systemd.ts'
-import { doubtfulUnits } from '../service/unit-files.ts'
+import { doubtfulUnits } from '../service/units.ts'
 import { storeKeyOf } from './store/machine-key.ts'
 
 export type ConfigOptions = {

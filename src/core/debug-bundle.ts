@@ -9,7 +9,7 @@ import { type Config, examineTexts } from '../service/config.ts'
 import { configTextsWithoutSecrets } from '../service/config-texts.ts'
 import { redact } from '../service/log.ts'
 import { freeBytes } from '../service/sizes.ts'
-import { VERSION } from '../service/version.ts'
+import { VERSION } from '../service/process.ts'
 import { pack } from './snapshot/archive.ts'
 
 export type DebugOptions = {

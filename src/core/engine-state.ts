@@ -8,7 +8,7 @@ import { type Context, type Engine, openEngine } from './engine.ts'
 import type { Timer } from '../service/clock.ts'
 import type { Restored, RestoreOptions } from './snapshot/snapshots.ts'
 import type { StatusReport } from './status.ts'
-import { VERSION } from '../service/version.ts'
+import { VERSION } from '../service/process.ts'
 import { setAsideClosed, unlockByRecoveryKey } from './snapshot/closed-store.ts'
 import { storeKeyOf } from './store/machine-key.ts'
 

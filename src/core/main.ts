@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { createBodyBudgets } from './api/body.ts'
 import { createHolderTurns } from './peers/holder.ts'
@@ -14,7 +15,7 @@ import { createApi } from './api/dispatcher.ts'
 import { attestPeers, closeServer, listenUnix, stopListening, type UnixAddress } from './api/sockets.ts'
 import { createHttpServer, type Handler } from './api/http-server.ts'
 import { loadUsableConfig } from './config-check.ts'
-import { SLOWED_MS } from '../service/allowance.ts'
+import { SLOWED_MS } from '../service/limits.ts'
 import type { Host } from '../protocol/connection.ts'
 import { asFailure, Failure } from '../protocol/errors.ts'
 import type { Peer } from '../protocol/profile.ts'
@@ -38,10 +39,9 @@ import {
   isJournal,
   machineId,
   sendToJournal,
-  systemHostname,
+  startWatchdog,
 } from '../service/systemd.ts'
-import { VERSION } from '../service/version.ts'
-import { startWatchdog } from '../service/watchdog.ts'
+import { VERSION } from '../service/process.ts'
 import { createSettingsPage } from './settings-page.ts'
 
 export type Daemon = {
@@ -306,7 +306,7 @@ const logDoubts = (log: Log, findings: readonly Finding[]): void => {
 }
 
 export const surroundingsOf = (): Surroundings => ({
-  hostname: systemHostname(),
+  hostname: hostname(),
   findUser: name => findUser(name)?.uid,
   findGroup,
 })

@@ -13,6 +13,7 @@ import {
   rmSync,
   statSync,
 } from 'node:fs'
+import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createDoctor } from '../doctor/doctor.ts'
 import { failed, OF_GITHUB, OF_NETWORK, skipAll } from '../doctor/findings.ts'
@@ -29,12 +30,12 @@ import { writeDurably } from '../service/files.ts'
 import { findUser } from '../service/libc.ts'
 import { lockStateFolder } from '../service/lock.ts'
 import { describeError, type Fields, type Log, redact } from '../service/log.ts'
-import { actAs, isRoot, type Owner, ownerOf } from '../service/owner.ts'
-import { type ProxyKeys, type ProxySettings, passwordIn, proxySettingsFrom } from '../service/proxy-settings.ts'
+import { passwordIn } from '../service/named-file.ts'
+import { actAs, isRoot, type Owner, ownerOf, VERSION } from '../service/process.ts'
+import { type ProxyKeys, type ProxySettings, proxySettingsFrom } from '../service/proxy.ts'
 import { openSealed, seal } from '../service/sealed-credential.ts'
-import { machineId, systemHostname } from '../service/systemd.ts'
-import { unitDoubts } from '../service/unit-files.ts'
-import { VERSION } from '../service/version.ts'
+import { machineId } from '../service/systemd.ts'
+import { unitDoubts } from '../service/units.ts'
 import { createEvents } from './audit/events.ts'
 import { checkConfig } from './config-check.ts'
 import { type Engine, openEngine } from './engine.ts'
@@ -63,7 +64,7 @@ export type OfflineOptions = {
 /** What `cli/offline.ts` describes. Throws `configuration`. */
 export const createOffline = ({ configFile, env, note }: OfflineOptions) => {
   // Whether the users of profiles exist has no bearing here, and is no reason to lose a backup.
-  const surroundings = { hostname: systemHostname(), findUser: () => 0, findGroup: () => 0 }
+  const surroundings = { hostname: hostname(), findUser: () => 0, findGroup: () => 0 }
   const config = loadConfig(configFile, surroundings)
   const { state } = config.paths
   const log = createWarnings(note)

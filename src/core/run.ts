@@ -3,7 +3,7 @@
 import { asFailure } from '../protocol/errors.ts'
 import { startDaemon } from './main.ts'
 import { DEFAULT_CONFIG_FILE, examineTexts } from '../service/config.ts'
-import { settleHeap } from '../service/heap.ts'
+import { settleHeap } from '../service/process.ts'
 import { describeError } from '../service/log.ts'
 import { clearStartError, noteStartError, START_FAILED } from '../service/start-error.ts'
 import { createNotifier } from '../service/systemd.ts'

@@ -4,7 +4,7 @@ import { asFailure, Failure } from '../protocol/errors.ts'
 import { failureOfState } from '../protocol/connection.ts'
 import { isoTime } from '../protocol/wire.ts'
 import { type CheckReport, type CheckRow, orderRows } from '../protocol/wire-check.ts'
-import { type Asked, within } from '../service/within.ts'
+import { type Asked, within } from '../service/limits.ts'
 import { failed, fails, type Layer, OF_GITHUB, OF_NETWORK, skipAll, verdictOf } from './findings.ts'
 import {
   clockRow,

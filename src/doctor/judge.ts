@@ -8,7 +8,7 @@ import { findInstallation, type Profile } from '../protocol/profile.ts'
 import { describePermissions, type Permissions, permissionsCover } from '../protocol/scope.ts'
 import type { CheckRow } from '../protocol/wire-check.ts'
 import { type ClusterStatus, isoTime } from '../protocol/wire.ts'
-import type { Asked } from '../service/within.ts'
+import type { Asked } from '../service/limits.ts'
 import { fails, failed, type Layer, layerOf, OF_GITHUB, ok, skipAll, skipped, warning } from './findings.ts'
 import type { Concerned, HostToAllow, KeyProof, Look, Probe, StoreFacts, Trip } from './probe.ts'
 

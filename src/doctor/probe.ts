@@ -6,7 +6,7 @@ import type { Passage } from '../protocol/passage.ts'
 import type { Profile } from '../protocol/profile.ts'
 import type { ClusterStatus } from '../protocol/wire.ts'
 import type { Clock } from '../service/clock.ts'
-import type { Asked } from '../service/within.ts'
+import type { Asked } from '../service/limits.ts'
 
 export type Probe = {
   readonly clock: Pick<Clock, 'now' | 'monotonic' | 'sleep'>

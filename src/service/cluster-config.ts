@@ -5,8 +5,7 @@ import { Failure } from '../protocol/errors.ts'
 import { isLoopback } from '../protocol/github-addresses.ts'
 import { Secret } from '../protocol/secret.ts'
 import { readCertificates } from './ca-file.ts'
-import { readNamedFile } from './named-file.ts'
-import { passwordIn } from './proxy-settings.ts'
+import { passwordIn, readNamedFile } from './named-file.ts'
 
 /** As it is written; what is left out is empty. No endpoints: a single node. */
 export type ClusterConfig = {

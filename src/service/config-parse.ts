@@ -13,8 +13,7 @@ import { byPlace, createFinder, type Finding, type Report } from './config-findi
 import { DEFAULT_SCHEDULE, FeatureTables, File, isPublicAddress, type ProfileTable } from './config-schema.ts'
 import { shapeLeniently } from './config-shape.ts'
 import { isLoopback, resolveAddresses } from '../protocol/github-addresses.ts'
-import { type ProxyAddress, parseProxyAddress } from './proxy-address.ts'
-import { isExclusion, showEntry } from './proxy-exclusions.ts'
+import { isExclusion, parseProxyAddress, type ProxyAddress, showEntry } from './proxy.ts'
 
 type Raw = z.infer<typeof File>
 

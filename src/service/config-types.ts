@@ -5,7 +5,7 @@ import type { Policy } from '../protocol/profile.ts'
 import type { Permissions } from '../protocol/scope.ts'
 import type { ClusterConfig } from './cluster-config.ts'
 import type { Finder, Finding } from './config-findings.ts'
-import type { ProxyAddress } from './proxy-address.ts'
+import type { ProxyAddress } from './proxy.ts'
 
 export type SinkFormat = 'token' | 'env' | 'json' | 'netrc'
 export type Sink = {

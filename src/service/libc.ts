@@ -1,26 +1,28 @@
 // The few calls that Node does not have, straight to glibc (x64 and arm64 Linux). Owns koffi; no other file calls natively.
 
-import { closeSync, readFileSync } from 'node:fs'
+import { closeSync, constants as files } from 'node:fs'
 import { createRequire } from 'node:module'
+import { constants } from 'node:os'
+import { getSystemErrorName } from 'node:util'
 import type koffiModule from 'koffi'
 
 export type Credentials = { readonly pid: number; readonly uid: number; readonly gid: number }
 
 /** The pid (0: in no namespace of ours), uid and gid with which the peer connected. Throws a system error with its `code`. */
 export const peerCredentials = (fd: number): Credentials => {
-  const { words } = getOption(fd, { name: 'SO_PEERCRED', option: SO_PEERCRED, words: 3 })
+  const { error, words } = getOption(fd, { option: SO_PEERCRED, words: 3 })
+  if (error !== undefined) throw systemError('getsockopt(SO_PEERCRED)', error)
   const [pid = 0, uid = 0, gid = 0] = words
   return { pid, uid, gid }
 }
 
 /** The supplementary groups with which the peer connected. Throws a system error with its `code`. */
 export const peerGroups = (fd: number): number[] => {
-  let asked = { name: 'SO_PEERGROUPS', option: SO_PEERGROUPS, words: 64 }
-  for (;;) {
-    const { error, words, needed } = tryGetOption(fd, asked)
+  for (let room = 64; ; ) {
+    const { error, words, needed } = getOption(fd, { option: SO_PEERGROUPS, words: room })
     if (error === undefined) return [...words]
-    if (error !== ERANGE || needed <= asked.words) throw systemError('getsockopt(SO_PEERGROUPS)', error)
-    asked = { ...asked, words: needed }
+    if (error !== ERANGE || needed <= room) throw systemError('getsockopt(SO_PEERGROUPS)', error)
+    room = needed
   }
 }
 
@@ -29,16 +31,10 @@ export const peerGroups = (fd: number): number[] => {
  * Throws a system error with its `code` where the process is gone.
  */
 export const peerPidFd = (fd: number): number | undefined => {
-  const { error, words } = tryGetOption(fd, { name: 'SO_PEERPIDFD', option: SO_PEERPIDFD, words: 1 })
+  const { error, words } = getOption(fd, { option: SO_PEERPIDFD, words: 1 })
   if (error === ENOPROTOOPT) return undefined
   if (error !== undefined) throw systemError('getsockopt(SO_PEERPIDFD)', error)
   return words[0]
-}
-
-/** The pid behind a pidfd; undefined once the process is gone, or where it is in no namespace of ours. */
-export const pidOfPidFd = (pidfd: number): number | undefined => {
-  const pid = Number(/^Pid:\s*(-?\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${pidfd}`, 'utf8'))?.[1])
-  return pid > 0 ? pid : undefined
 }
 
 /** Whether the process behind a pidfd has not exited yet. A pidfd becomes readable with the exit, before its pid is free again. */
@@ -61,21 +57,13 @@ const pollNow = (fd: number, events: number): number => {
   }
 }
 
-export const closeFd = (fd: number): void => closeSync(fd)
-
 /** Keeps a descriptor that was handed to us from being handed on to children. */
 export const setCloseOnExec = (fd: number): void => {
-  const calls = native()
-  if (calls.fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) throw systemError('fcntl', calls.errno())
+  checked('fcntl', native().fcntl(fd, F_SETFD, FD_CLOEXEC))
 }
 
 /** Another descriptor of the same, which children do not get. Throws a system error with its `code`. */
-export const duplicate = (fd: number): number => {
-  const calls = native()
-  const copy = calls.fcntl(fd, F_DUPFD_CLOEXEC, 0)
-  if (copy < 0) throw systemError('fcntl', calls.errno())
-  return copy
-}
+export const duplicate = (fd: number): number => checked('fcntl', native().fcntl(fd, F_DUPFD_CLOEXEC, 0))
 
 /** Takes the exclusive lock of an open file (flock) until the descriptor is closed; false where another holds it. */
 export const tryLock = (fd: number): boolean => {
@@ -93,10 +81,9 @@ export const tryLock = (fd: number): boolean => {
  * namespace; empty where it bound none. Anybody may bind any abstract name. Throws a system error with its `code`.
  */
 export const peerName = (fd: number): string => {
-  const calls = native()
   const address = Buffer.alloc(SOCKADDR_BYTES)
   const length = new Uint32Array([address.length])
-  if (calls.getpeername(fd, address, length) < 0) throw systemError('getpeername', calls.errno())
+  checked('getpeername', native().getpeername(fd, address, length))
   return address.subarray(2, length[0]).toString()
 }
 
@@ -114,7 +101,7 @@ export const execute = (
   for (const signal of IGNORED_BY_NODE) calls.signal(signal, SIG_DFL)
   calls.sigprocmask(SIG_SETMASK, Buffer.alloc(SIGSET_BYTES), null)
   for (const fd of [0, 1, 2]) {
-    calls.fcntl(fd, F_SETFL, calls.fcntl(fd, F_GETFL, 0) & ~O_NONBLOCK)
+    calls.fcntl(fd, F_SETFL, calls.fcntl(fd, F_GETFL, 0) & ~files.O_NONBLOCK)
     calls.fcntl(fd, F_SETFD, 0)
   }
   const pairs = Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]))
@@ -135,20 +122,18 @@ export const notify = (address: string, text: string): void => {
   const destination = Buffer.concat([family, name, Buffer.alloc(abstract ? 0 : 1)])
   const payload = Buffer.from(text)
   const calls = native()
-  const fd = calls.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
-  if (fd < 0) throw systemError('socket', calls.errno())
+  const fd = checked('socket', calls.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0))
   try {
     const sent = calls.sendto(fd, payload, payload.length, MSG_NOSIGNAL, destination, destination.length)
-    if (sent < 0) throw systemError(`sendto ${address}`, calls.errno())
+    checked(`sendto ${address}`, sent)
   } finally {
-    closeFd(fd)
+    closeSync(fd)
   }
 }
 
 /** No core dumps, no ptrace by others of the same user, /proc/self/mem for root alone. */
 export const setNonDumpable = (): void => {
-  const calls = native()
-  if (calls.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) throw systemError('prctl', calls.errno())
+  checked('prctl', native().prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
 }
 
 export const isDumpable = (): boolean => native().prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) === 1
@@ -183,92 +168,81 @@ export const groupName = (gid: number): string | undefined => lookUp(`group ${gi
 
 /** Milliseconds since the boot, sleep included: what start times in /proc are counted in. (/proc/uptime is hidden by `ProcSubset=pid`.) */
 export const bootTimeMs = (): number => {
-  const calls = native()
-  if (calls.clock_gettime(CLOCK_BOOTTIME, timespec) < 0) throw systemError('clock_gettime', calls.errno())
+  checked('clock_gettime', native().clock_gettime(CLOCK_BOOTTIME, timespec))
   return Math.floor(Number(timespec[0]) * 1000 + Number(timespec[1]) / 1e6)
 }
 
 /** A line of passwd (`id` is the uid) or group (`id` is the gid, and `gid` means nothing). */
 type Entry = { readonly name: string; readonly id: number; readonly gid: number }
 
-type Native = {
-  readonly getsockopt: (fd: number, level: number, name: number, value: Uint32Array, length: Uint32Array) => number
-  readonly poll: (request: Int32Array, count: number, timeoutMs: number) => number
-  readonly fcntl: (fd: number, command: number, argument: number) => number
-  readonly flock: (fd: number, operation: number) => number
-  readonly socket: (domain: number, type: number, protocol: number) => number
-  readonly sendto: (fd: number, bytes: Buffer, size: number, flags: number, to: Buffer, toSize: number) => number
-  readonly getpeername: (fd: number, address: Buffer, length: Uint32Array) => number
-  readonly execve: (path: string, args: readonly (string | null)[], env: readonly (string | null)[]) => number
-  readonly sigprocmask: (how: number, set: Buffer, old: null) => number
-  readonly signal: (signal: number, handler: number) => unknown
-  readonly prctl: (option: number, a: number, b: number, c: number, d: number) => number
-  readonly clock_gettime: (clock: number, time: BigInt64Array) => number
-  readonly getgrouplist: (user: string, group: number, groups: Uint32Array, count: Int32Array) => number
-  readonly getpwnam: (name: string) => Entry | undefined
-  readonly getpwuid: (uid: number) => Entry | undefined
-  readonly getgrnam: (name: string) => Entry | undefined
-  readonly getgrgid: (gid: number) => Entry | undefined
-  /** The error of the last call; given a number, sets it. */
-  readonly errno: (value?: number) => number
-}
+type Call<Arguments extends unknown[]> = (...given: Arguments) => number
+
+type Native = ReturnType<typeof bind>
 
 let bound: Native | undefined
 
 /** Loading koffi costs 8 ms: it is done at the first call. */
 const native = (): Native => (bound ??= bind())
 
-const bind = (): Native => {
+const bind = () => {
   const koffi: typeof koffiModule = createRequire(import.meta.url)('koffi')
   const libc = koffi.load('libc.so.6')
   // The heads of both structs are alike: name, password, id, and for passwd the gid. The list of members is not looked at.
   const head = koffi.struct({ name: 'str', password: 'str', id: 'uint32_t', gid: 'uint32_t' })
   const finder = (symbol: string, argument: string) => {
-    const call: (key: string | number) => unknown = libc.func(symbol, koffi.pointer(head), [argument])
+    const find: (key: string | number) => unknown = libc.func(symbol, koffi.pointer(head), [argument])
     return (key: string | number): Entry | undefined => {
-      const pointer = call(key)
+      const pointer = find(key)
       return pointer === null ? undefined : koffi.decode(pointer, head)
     }
   }
   return {
-    getsockopt: libc.func('int getsockopt(int fd, int level, int name, uint32_t *value, uint32_t *length)'),
-    poll: libc.func('int poll(int *request, unsigned long count, int timeout)'),
-    fcntl: libc.func('int fcntl(int fd, int command, int argument)'),
-    flock: libc.func('int flock(int fd, int operation)'),
-    socket: libc.func('int socket(int domain, int type, int protocol)'),
-    sendto: libc.func('long sendto(int fd, uint8_t *bytes, size_t size, int flags, uint8_t *to, uint32_t toSize)'),
-    getpeername: libc.func('int getpeername(int fd, uint8_t *address, uint32_t *length)'),
-    execve: libc.func('int execve(str path, const char **args, const char **env)'),
-    sigprocmask: libc.func('int sigprocmask(int how, uint8_t *set, void *old)'),
-    signal: libc.func('void *signal(int signal, intptr_t handler)'),
-    prctl: libc.func('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)'),
-    clock_gettime: libc.func('int clock_gettime(int clock, int64_t *time)'),
-    getgrouplist: libc.func('int getgrouplist(str user, uint32_t group, uint32_t *groups, int *count)'),
+    getsockopt: libc.func('int getsockopt(int fd, int level, int name, uint32_t *value, uint32_t *length)') as Call<
+      [number, number, number, Uint32Array, Uint32Array]
+    >,
+    poll: libc.func('int poll(int *request, unsigned long count, int timeout)') as Call<[Int32Array, number, number]>,
+    fcntl: libc.func('int fcntl(int fd, int command, int argument)') as Call<[number, number, number]>,
+    flock: libc.func('int flock(int fd, int operation)') as Call<[number, number]>,
+    socket: libc.func('int socket(int domain, int type, int protocol)') as Call<[number, number, number]>,
+    sendto: libc.func(
+      'long sendto(int fd, uint8_t *bytes, size_t size, int flags, uint8_t *to, uint32_t toSize)',
+    ) as Call<[number, Buffer, number, number, Buffer, number]>,
+    getpeername: libc.func('int getpeername(int fd, uint8_t *address, uint32_t *length)') as Call<
+      [number, Buffer, Uint32Array]
+    >,
+    execve: libc.func('int execve(str path, const char **args, const char **env)') as Call<
+      [string, readonly (string | null)[], readonly (string | null)[]]
+    >,
+    sigprocmask: libc.func('int sigprocmask(int how, uint8_t *set, void *old)') as Call<[number, Buffer, null]>,
+    signal: libc.func('void *signal(int signal, intptr_t handler)') as Call<[number, number]>,
+    prctl: libc.func(
+      'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
+    ) as Call<[number, number, number, number, number]>,
+    clock_gettime: libc.func('int clock_gettime(int clock, int64_t *time)') as Call<[number, BigInt64Array]>,
+    getgrouplist: libc.func('int getgrouplist(str user, uint32_t group, uint32_t *groups, int *count)') as Call<
+      [string, number, Uint32Array, Int32Array]
+    >,
     getpwnam: finder('getpwnam', 'str'),
     getpwuid: finder('getpwuid', 'uint32_t'),
     getgrnam: finder('getgrnam', 'str'),
     getgrgid: finder('getgrgid', 'uint32_t'),
-    errno: value => (value === undefined ? koffi.errno() : koffi.errno(value)),
+    /** The error of the last call; given a number, sets it. */
+    errno: koffi.errno,
   }
 }
 
-type Option = { readonly name: string; readonly option: number; readonly words: number }
-
-const getOption = (fd: number, asked: Option): { words: Uint32Array } => {
-  const { error, words } = tryGetOption(fd, asked)
-  if (error !== undefined) throw systemError(`getsockopt(${asked.name})`, error)
-  return { words }
-}
-
 /** `needed`: how many words the kernel wants to write, where it says ERANGE. The words are good until the next call. */
-const tryGetOption = (fd: number, asked: Option): { error?: number; words: Uint32Array; needed: number } => {
+const getOption = (
+  fd: number,
+  asked: { option: number; words: number },
+): { error?: number; words: Uint32Array; needed: number } => {
   const calls = native()
   // Made anew for each connection they would be most of what it leaves to the garbage collector.
   const words = asked.words > optionWords.length ? new Uint32Array(asked.words) : optionWords
   optionLength[0] = asked.words * words.BYTES_PER_ELEMENT
   const failed = calls.getsockopt(fd, SOL_SOCKET, asked.option, words, optionLength) < 0
-  const count = (optionLength[0] ?? 0) / words.BYTES_PER_ELEMENT
-  return failed ? { error: calls.errno(), words, needed: count } : { words: words.subarray(0, count), needed: count }
+  const needed = (optionLength[0] ?? 0) / words.BYTES_PER_ELEMENT
+  return failed ? { error: calls.errno(), words, needed } : { words: words.subarray(0, needed), needed }
 }
 
 const lookUp = (what: string, find: (calls: Native) => Entry | undefined): Entry | undefined => {
@@ -281,9 +255,15 @@ const lookUp = (what: string, find: (calls: Native) => Entry | undefined): Entry
   return entry
 }
 
-const systemError = (what: string, error: number): NodeJS.ErrnoException => {
-  const code = ERRNO_NAMES[error] ?? `errno ${error}`
-  return Object.assign(new Error(`${what}: ${code}`), { code, errno: error })
+/** What a call gave, unless it failed: then a system error. */
+const checked = (what: string, result: number): number => {
+  if (result < 0) throw systemError(what, native().errno())
+  return result
+}
+
+const systemError = (what: string, errno: number): NodeJS.ErrnoException => {
+  const code = getSystemErrorName(-errno)
+  return Object.assign(new Error(`${what}: ${code}`), { code, errno })
 }
 
 const optionWords = new Uint32Array(64)
@@ -297,8 +277,8 @@ const timespec = new BigInt64Array(2)
 
 const CLOCK_BOOTTIME = 7
 const [SOCKADDR_BYTES, SIGSET_BYTES, SIG_SETMASK, SIG_DFL, SIG_IGN] = [110, 128, 2, 0, 1]
-const IGNORED_BY_NODE = [13, 25] // SIGPIPE, SIGXFSZ
-const [F_GETFL, F_SETFL, O_NONBLOCK] = [3, 4, 0o4000]
+const IGNORED_BY_NODE = [constants.signals.SIGPIPE, constants.signals.SIGXFSZ]
+const [F_GETFL, F_SETFL] = [3, 4]
 /** Room for all groups would be 256 KiB a call outside of the heap: it is made for those few users alone that have more. */
 const FEW_GROUPS = 64
 const MAX_GROUPS = 65_536
@@ -307,21 +287,4 @@ const [AF_UNIX, SOCK_DGRAM, SOCK_CLOEXEC, MSG_NOSIGNAL] = [1, 2, 0o2000000, 0x40
 const [LOCK_EX, LOCK_NB, F_SETFD, F_DUPFD_CLOEXEC, FD_CLOEXEC] = [2, 4, 2, 1_030, 1]
 const [POLLIN, POLLHUP] = [1, 16]
 const [PR_GET_DUMPABLE, PR_SET_DUMPABLE] = [3, 4]
-const [EPERM, ENOENT, ESRCH, EINTR, EBADF, EAGAIN, EINVAL, ERANGE, ENOPROTOOPT] = [1, 2, 3, 4, 9, 11, 22, 34, 92]
-const ERRNO_NAMES: Readonly<Record<number, string>> = {
-  1: 'EPERM',
-  2: 'ENOENT',
-  3: 'ESRCH',
-  5: 'EIO',
-  9: 'EBADF',
-  12: 'ENOMEM',
-  13: 'EACCES',
-  20: 'ENOTDIR',
-  22: 'EINVAL',
-  24: 'EMFILE',
-  88: 'ENOTSOCK',
-  90: 'EMSGSIZE',
-  92: 'ENOPROTOOPT',
-  107: 'ENOTCONN',
-  111: 'ECONNREFUSED',
-}
+const { EPERM, ENOENT, ESRCH, EINTR, EBADF, EAGAIN, EINVAL, ERANGE, ENOPROTOOPT } = constants.errno

@@ -1,6 +1,4 @@
-// The journal: structured lines on standard error, without secrets. Owns pino.
-
-import pino from 'pino'
+// The journal: structured lines on standard error, without secrets.
 
 export type Fields = Readonly<Record<string, unknown>>
 
@@ -11,7 +9,7 @@ export type Log = {
   error(message: string, fields?: Fields): void
 }
 
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+export type LogLevel = keyof Log
 
 /** Tokens in both formats, and whatever GitHub appends to them; App JWTs; PEM, also torn; age identities. What is known to be secret is a `Secret`. */
 const SECRETS = new RegExp(
@@ -42,41 +40,36 @@ export type LogOptions = {
 
 export const createLog = (options: LogOptions): Log => {
   const write = options.write ?? (line => void process.stderr.write(line))
-  const logger = pino(
-    {
-      level: options.level,
-      base: null,
-      messageKey: 'message',
-      formatters: { level: label => ({ level: label }) },
-      timestamp: pino.stdTimeFunctions.isoTime,
-    },
-    { write: line => write(redact(line)) },
-  )
-  const enter = (level: LogLevel, message: string, fields?: Fields): void => {
-    const text = redact(sentence(message, fields))
+  const enter = (level: LogLevel, message: string, fields: Fields = {}): void => {
+    if (PRIORITY[level] > PRIORITY[options.level]) return
+    const told = Object.entries(fields).map(
+      ([key, value]) => [key, value instanceof Error ? describeError(value) : value] as const,
+    )
+    if (!options.journal) {
+      const line = { level, time: new Date().toISOString(), ...Object.fromEntries(told), message }
+      return write(redact(`${JSON.stringify(line)}\n`))
+    }
+    const text = redact(sentence(message, told))
     try {
-      if (options.send) return options.send(entry(level, text, fields))
+      if (options.send) return options.send(entry(level, text, told))
     } catch {
       // Written below: the journal may be starting anew, and an entry may be too long for it.
     }
     write(`<${PRIORITY[level]}>${text}\n`)
   }
-  const prefixed = options.journal
-    ? enter
-    : (level: LogLevel, message: string, fields?: Fields) => logger[level](describeErrors(fields), message)
-  const at = (level: LogLevel) => (message: string, fields?: Fields) => {
-    if (logger.isLevelEnabled(level)) prefixed(level, message, fields)
-  }
+  const at = (level: LogLevel) => (message: string, fields?: Fields) => enter(level, message, fields)
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
 
+type Pairs = readonly (readonly [string, unknown])[]
+
 /** What a person reads, its priority, and each field under a name of ours: `journalctl GHCONNECT_INSTALLATION=7`. */
-const entry = (level: LogLevel, text: string, fields: Fields = {}): Record<string, string> => ({
+const entry = (level: LogLevel, text: string, fields: Pairs): Record<string, string> => ({
   MESSAGE: text,
   PRIORITY: String(PRIORITY[level]),
   SYSLOG_IDENTIFIER: 'ghconnectd',
   ...Object.fromEntries(
-    Object.entries(describeErrors(fields)).flatMap(([key, value]) =>
+    fields.flatMap(([key, value]) =>
       value === undefined ? [] : [[fieldName(key), redact(typeof value === 'string' ? value : JSON.stringify(value))]],
     ),
   ),
@@ -89,19 +82,14 @@ const fieldName = (key: string): string =>
     .toUpperCase()}`
 
 /** For journald: the message first, as a person reads it, then the fields as `key=value`. */
-const sentence = (message: string, fields: Fields = {}): string => {
-  const pairs = Object.entries(describeErrors(fields)).map(
+const sentence = (message: string, fields: Pairs): string => {
+  const pairs = fields.map(
     ([key, value]) => `${key}=${typeof value === 'string' ? quoted(value) : JSON.stringify(value)}`,
   )
   return [message, ...pairs].join(' ').replaceAll('\n', ' ')
 }
 
 const quoted = (value: string): string => (/^[\w.:/@-]+$/.test(value) ? value : JSON.stringify(value))
-
-const describeErrors = (fields: Fields = {}): Record<string, unknown> =>
-  Object.fromEntries(
-    Object.entries(fields).map(([key, value]) => [key, value instanceof Error ? describeError(value) : value]),
-  )
 
 /** An error and its causes in one line; stacks are for `internal` errors only, where nothing else tells the place. */
 export const describeError = (error: Error): string => {

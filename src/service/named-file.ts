@@ -40,6 +40,13 @@ const readWhole = (fd: number, size: number): Buffer => {
   return bytes.subarray(0, length)
 }
 
+/** The password in a file: an editor's byte order mark and line ends are not part of it. */
+export const passwordIn = (bytes: Buffer): string =>
+  bytes
+    .toString('utf8')
+    .replace(/^\uFEFF/, '')
+    .replace(/[\r\n]+$/, '')
+
 /** A sentence: what is in the way of this user, with owner and mode, and the command that opens it. */
 export const explainUnreadable = (file: string, { cause, secret }: { cause: unknown; secret: boolean }): string => {
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown'

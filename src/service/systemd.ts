@@ -1,9 +1,9 @@
-// What the service manager gives (sockets, credentials, the journal) and wants to be told (sd_notify). Without it, nothing happens.
+// What the service manager gives (sockets, credentials, the journal) and wants to be told (sd_notify, its watchdog). Without it, nothing happens.
 
 import { existsSync, fstatSync, readFileSync } from 'node:fs'
-import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { Failure } from '../protocol/errors.ts'
+import type { Clock, Timer } from './clock.ts'
 import { notify, setCloseOnExec } from './libc.ts'
 
 type Environment = Readonly<NodeJS.ProcessEnv>
@@ -115,8 +115,6 @@ export const machineId = (path = '/etc/machine-id'): string | undefined => {
   }
 }
 
-export const systemHostname = (): string => hostname()
-
 const statusLines = (text?: string): string[] => (text === undefined ? [] : [`STATUS=${text.replaceAll(/\s+/g, ' ')}`])
 
 const JOURNAL_SOCKET = '/run/systemd/journal/socket'
@@ -128,4 +126,35 @@ const watchdogMs = (env: Environment): number | undefined => {
   const usec = Number(env['WATCHDOG_USEC'])
   const pid = env['WATCHDOG_PID']
   return usec > 0 && (pid === undefined || pid === String(process.pid)) ? usec / 1000 : undefined
+}
+
+export type WatchdogDeps = {
+  readonly notifier: Pick<Notifier, 'watchdog' | 'watchdogMs'>
+  readonly clock: Pick<Clock, 'every'>
+  /** Throws, rejects or never ends where the daemon is not well. It runs in the event loop, which is thereby probed as well. */
+  readonly probe: () => Promise<void>
+  /** Told each time; the manager is not, and takes the daemon for dead when that lasts. */
+  readonly onFailure: (error: unknown) => void
+}
+
+/** So often within the time that the manager waits: one late turn of the loop is no death. */
+const TIMES = 4
+
+/** Does nothing where no manager waits. */
+export const startWatchdog = ({ notifier, clock, probe, onFailure }: WatchdogDeps): Timer => {
+  if (notifier.watchdogMs === undefined) return { cancel: () => {} }
+  let probing = false
+  const look = async (): Promise<void> => {
+    if (probing) return
+    probing = true
+    try {
+      await probe()
+      notifier.watchdog()
+    } catch (error) {
+      onFailure(error)
+    } finally {
+      probing = false
+    }
+  }
+  return clock.every(notifier.watchdogMs / TIMES, () => void look())
 }

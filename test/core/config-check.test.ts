@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { checkConfig, examineConfig, loadUsableConfig } from '../../src/core/config-check.ts'
 import { describeFinding, doubtsIn } from '../../src/service/config-findings.ts'
-import { actAs } from '../../src/service/owner.ts'
+import { actAs } from '../../src/service/process.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'config-check-'))
 test.after.always(() => rmSync(folder, { recursive: true }))

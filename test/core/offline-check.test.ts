@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import type { CheckReport } from '../../src/protocol/wire-check.ts'
 import { checkOffline, proxyWithoutDaemon } from '../../src/core/offline.ts'
-import { parseProxyAddress } from '../../src/service/proxy-address.ts'
+import { parseProxyAddress } from '../../src/service/proxy.ts'
 import { RECOVERY } from './snapshot/samples.ts'
 import { createPlace, LIVE_HERE } from '../support/place.ts'
 

@@ -1,7 +1,7 @@
 // What GitHub says to the App, judged: keys, installations, permissions against profiles, and what a token shows.
 
 import test from 'ava'
-import type { Asked } from '../../src/service/within.ts'
+import type { Asked } from '../../src/service/limits.ts'
 import { judgeInstallations, judgeKeys, judgeLook, permissionRow } from '../../src/doctor/judge.ts'
 import type { Look } from '../../src/doctor/probe.ts'
 import type { App, Installation } from '../../src/protocol/connection.ts'

@@ -89,10 +89,10 @@ export const FRESH_CLUSTER: readonly Mutant[] = [
     test: 'core/outbound/fetch.test.ts',
   },
   {
-    file: 'service/proxy-settings.ts',
+    file: 'service/proxy.ts',
     what: 'an empty variable in lower case hides the one in upper case',
     find: 'env[name.toLowerCase()] || env[name] || undefined',
     put: '(env[name.toLowerCase()] ?? env[name]) || undefined',
-    test: 'service/proxy-settings.test.ts',
+    test: 'service/proxy.test.ts',
   },
 ]

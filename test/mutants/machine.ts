@@ -174,15 +174,15 @@ export const MACHINE: readonly Mutant[] = [
   {
     file: 'service/libc.ts',
     what: 'whoever is in more than 64 groups has no peer',
-    find: 'if (error !== ERANGE || needed <= asked.words) throw',
+    find: 'if (error !== ERANGE || needed <= room) throw',
     put: 'if (error !== undefined) throw',
     test: 'service/libc.test.ts',
   },
   {
     file: 'service/libc.ts',
     what: 'children get the duplicates of sockets',
-    find: 'calls.fcntl(fd, F_DUPFD_CLOEXEC, 0)',
-    put: 'calls.fcntl(fd, 0, 0)',
+    find: 'fcntl(fd, F_DUPFD_CLOEXEC, 0)',
+    put: 'fcntl(fd, 0, 0)',
     test: 'service/libc.test.ts',
   },
   {
@@ -214,18 +214,18 @@ export const MACHINE: readonly Mutant[] = [
     test: 'service/named-file.test.ts',
   },
   {
-    file: 'service/owner.ts',
+    file: 'service/process.ts',
     what: 'work as the owner is done with the groups of root',
     find: '  process.setgroups?.([...(owner.groups ?? [owner.gid])])\n',
     put: '',
-    test: 'service/owner.test.ts',
+    test: 'service/process.test.ts',
   },
   {
-    file: 'service/owner.ts',
+    file: 'service/process.ts',
     what: 'the groups of root do not come back',
     find: '    process.setgroups?.(before.groups)\n',
     put: '',
-    test: 'service/owner.test.ts',
+    test: 'service/process.test.ts',
   },
   {
     file: 'core/peers/peer.ts',
@@ -305,11 +305,11 @@ export const MACHINE: readonly Mutant[] = [
     test: 'core/outbound/outbound-lifetime.test.ts',
   },
   {
-    file: 'service/proxy-address.ts',
+    file: 'service/proxy.ts',
     what: 'names are looked up on this side of a SOCKS proxy',
-    find: "const scheme = this.isSocks ? 'socks5h' : this.scheme",
-    put: 'const { scheme } = this',
-    test: 'service/proxy-address.test.ts',
+    find: "this.isSocks ? 'socks5h' : scheme",
+    put: 'scheme',
+    test: 'service/proxy.test.ts',
   },
   {
     file: 'service/sealed-credential.ts',
@@ -326,11 +326,11 @@ export const MACHINE: readonly Mutant[] = [
     test: 'service/sizes.test.ts',
   },
   {
-    file: 'service/unit-files.ts',
+    file: 'service/units.ts',
     what: 'a unit that was made for the moment is doubted',
     find: "  'run/systemd/generator',\n",
     put: '',
-    test: 'service/unit-files.test.ts',
+    test: 'service/units.test.ts',
   },
   {
     file: 'core/config-check.ts',

@@ -305,11 +305,11 @@ export const STORE_GITHUB: readonly Mutant[] = [
     test: 'core/github/refusals.test.ts',
   },
   {
-    file: 'service/allowance.ts',
+    file: 'service/limits.ts',
     what: 'what one level lacks is taken from the other',
     find: '  if (shared && shared.left < 1) return shared\n  own.left -= cost',
     put: '  own.left -= cost\n  if (shared && shared.left < 1) return shared',
-    test: 'service/allowance.test.ts',
+    test: 'service/limits.test.ts',
   },
   {
     file: 'core/store/records.ts',

@@ -249,11 +249,11 @@ export const TOKENS_MORE: readonly Mutant[] = [
     test: 'core/peers/rate-limit.test.ts',
   },
   {
-    file: 'service/allowance.ts',
+    file: 'service/limits.ts',
     what: 'whoever is idle saves up without bound',
     find: 'level.left = Math.min(burst, level.left + ((nowMs - level.atMs) / 1000) * perSecond)',
     put: 'level.left = level.left + ((nowMs - level.atMs) / 1000) * perSecond + 0 * burst',
-    test: 'service/allowance.test.ts',
+    test: 'service/limits.test.ts',
   },
   {
     file: 'core/tokens/revoke-all.ts',

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { explainUnreadable, readNamedFile } from '../../src/service/named-file.ts'
-import { actAs } from '../../src/service/owner.ts'
+import { actAs } from '../../src/service/process.ts'
 import { thrownBy } from '../support/fakes.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'named-file-'))

@@ -1,7 +1,7 @@
 // The settings of the way out, with the proxy as text.
 
 import type { ProxySettings } from '../../src/core/outbound/outbound.ts'
-import { parseProxyAddress } from '../../src/service/proxy-address.ts'
+import { parseProxyAddress } from '../../src/service/proxy.ts'
 
 export type WayOut = {
   readonly url?: string | undefined

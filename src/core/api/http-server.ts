@@ -3,7 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { SLOWED_MS } from '../../service/allowance.ts'
+import { SLOWED_MS } from '../../service/limits.ts'
 import type { Clock } from '../../service/clock.ts'
 
 export type Handler = (incoming: IncomingMessage, outgoing: ServerResponse) => void

@@ -7,7 +7,7 @@ import type { Log } from '../../service/log.ts'
 import type { AppLink } from './app-link.ts'
 import type { Events } from '../audit/events.ts'
 import { type ConnectionState, established } from './connection-state.ts'
-import { inParallel } from '../../service/pool.ts'
+import { inParallel } from '../../service/limits.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 
 export type DisableOptions = {

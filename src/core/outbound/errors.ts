@@ -2,7 +2,7 @@
 
 import type { DetailedPeerCertificate } from 'node:tls'
 import { Failure } from '../../protocol/errors.ts'
-import type { ProxyAddress } from '../../service/proxy-address.ts'
+import type { ProxyAddress } from '../../service/proxy.ts'
 
 /** Where a call has come to, so that an error can be laid at the right door. */
 export type Progress = {

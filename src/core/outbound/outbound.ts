@@ -2,9 +2,7 @@
 
 import { Failure } from '../../protocol/errors.ts'
 import type { Clock } from '../../service/clock.ts'
-import type { ProxyAddress } from '../../service/proxy-address.ts'
-import { createExclusions } from '../../service/proxy-exclusions.ts'
-import type { ProxySettings } from '../../service/proxy-settings.ts'
+import { createExclusions, type ProxyAddress, type ProxySettings } from '../../service/proxy.ts'
 import { createFetch } from './fetch.ts'
 import type { Pool, Route } from './pool.ts'
 import type { Examination, Probe } from './probe.ts'
@@ -12,7 +10,7 @@ import type { OutboundRequest, OutboundResponse } from './request.ts'
 
 export type { Fetch } from './fetch.ts'
 export type { OutboundRequest, OutboundResponse } from './request.ts'
-export { type ProxySettings, proxySettingsFrom } from '../../service/proxy-settings.ts'
+export { type ProxySettings, proxySettingsFrom } from '../../service/proxy.ts'
 
 export type Outbound = ReturnType<typeof createOutbound>
 

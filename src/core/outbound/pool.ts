@@ -3,7 +3,7 @@
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
 import { ProxyAgent } from 'proxy-agent'
 import type { Clock, Timer } from '../../service/clock.ts'
-import type { ProxyAddress } from '../../service/proxy-address.ts'
+import type { ProxyAddress } from '../../service/proxy.ts'
 
 /** Where calls go under one set of settings. */
 export type Route = {

@@ -1,11 +1,11 @@
 // Who is at the other end of a unix socket: pid, uid, groups and systemd unit, from the kernel alone.
 
-import { readFileSync } from 'node:fs'
+import { closeSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { Failure } from '../../protocol/errors.ts'
 import type { Peer } from '../../protocol/profile.ts'
-import { bootTimeMs, closeFd, isPidFdAlive, peerCredentials, peerGroups, peerPidFd } from '../../service/libc.ts'
-import { findHiding } from '../../service/proc-hiding.ts'
+import { bootTimeMs, isPidFdAlive, peerCredentials, peerGroups, peerPidFd } from '../../service/libc.ts'
+import { findHiding } from '../../service/units.ts'
 
 /** A peer and the handle by which it is known to live still. One per connection. */
 export type Attested = {
@@ -133,7 +133,7 @@ const watchPidFd = (pidfd: number): Life => {
     release() {
       if (released) return
       released = true
-      closeFd(pidfd)
+      closeSync(pidfd)
     },
   }
 }

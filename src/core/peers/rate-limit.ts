@@ -1,6 +1,6 @@
 // Rate limits by holder: nobody keeps the others from their answers or uses up GitHub's quota alone.
 
-import { type Allowance, fill, fullLevel, type Level, owe, take } from '../../service/allowance.ts'
+import { type Allowance, fill, fullLevel, type Level, owe, take } from '../../service/limits.ts'
 import { Failure } from '../../protocol/errors.ts'
 import { holderOf } from './holder.ts'
 import type { Peer } from '../../protocol/profile.ts'

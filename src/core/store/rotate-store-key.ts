@@ -18,11 +18,10 @@ import { asFailure, Failure } from '../../protocol/errors.ts'
 import type { Config } from '../../service/config.ts'
 import { syncFolder } from '../../service/files.ts'
 import { lockStateFolder } from '../../service/lock.ts'
-import { actAs, ownerOf } from '../../service/owner.ts'
+import { actAs, ownerOf } from '../../service/process.ts'
 import { encryptTo, openSealed } from '../../service/sealed-credential.ts'
 import { findCurrent, numberedFolder, overwrite } from './folders.ts'
-import { KEY_BYTES } from './keys.ts'
-import { settleWrapped, wrapBeside } from './keys.ts'
+import { KEY_BYTES, settleWrapped, wrapBeside } from './keys.ts'
 import { sealedStoreKey, storeKeyWithoutDaemon } from './machine-key.ts'
 
 /** `sealWith`: to what a sealed key is sealed, if not to the host, as `systemd-creds --with-key=` names it. */

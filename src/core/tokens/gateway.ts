@@ -7,8 +7,7 @@ import { Secret } from '../../protocol/secret.ts'
 import type { TokenAnswer, TokenRequest } from '../../protocol/wire.ts'
 import type { Clock } from '../../service/clock.ts'
 import type { Outbound, OutboundRequest, OutboundResponse } from '../outbound/outbound.ts'
-import type { Caller } from './token-issuer.ts'
-import type { TokenIssuer } from './token-issuer.ts'
+import type { Caller, TokenIssuer } from './token-issuer.ts'
 import { hashToken } from '../audit/audit-writer.ts'
 
 export type GatewayRequest = {

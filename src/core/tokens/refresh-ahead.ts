@@ -3,7 +3,7 @@
 import { asFailure, Failure } from '../../protocol/errors.ts'
 import { ADMIN_PROFILE, type Grant } from '../../protocol/profile.ts'
 import { summarizeScope } from '../../protocol/scope.ts'
-import { inParallel } from '../../service/pool.ts'
+import { inParallel } from '../../service/limits.ts'
 import type { MintOptions } from '../connection/membership.ts'
 import type { RateLimit } from '../peers/rate-limit.ts'
 import type { StoredToken } from '../store/records.ts'

@@ -1,12 +1,10 @@
 // Calls one by one: what is told of each, which settings hold for it, what is asked of GitHub and what comes of the answer.
 
 import test from 'ava'
-import type { Code } from '../../../src/protocol/errors.ts'
-import { Failure } from '../../../src/protocol/errors.ts'
+import { type Code, Failure } from '../../../src/protocol/errors.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
 import { appBody, installationBody, tokenBody } from './bodies.ts'
-import type { Reply, Responder } from './fakes.ts'
-import { fakeClock, fakeGitHub, makeKey, refusal, REQUEST_ID } from './fakes.ts'
+import { fakeClock, fakeGitHub, makeKey, refusal, type Reply, REQUEST_ID, type Responder } from './fakes.ts'
 
 const AT = Date.parse('2026-06-01T12:00:00Z')
 const key = makeKey()

@@ -2,12 +2,10 @@
 
 import test from 'ava'
 import * as fc from 'fast-check'
-import type { Code } from '../../../src/protocol/errors.ts'
-import { Failure } from '../../../src/protocol/errors.ts'
+import { type Code, Failure } from '../../../src/protocol/errors.ts'
 import { Secret } from '../../../src/protocol/secret.ts'
 import { appBody, installationBody, tokenBody } from './bodies.ts'
-import type { Reply, Responder } from './fakes.ts'
-import { claimsOf, fakeClock, fakeGitHub, makeKey, refusal, REQUEST_ID } from './fakes.ts'
+import { claimsOf, fakeClock, fakeGitHub, makeKey, refusal, type Reply, REQUEST_ID, type Responder } from './fakes.ts'
 
 const AT = Date.parse('2026-06-01T12:00:00Z')
 const key = makeKey()

@@ -3,7 +3,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { actAs } from '../../../src/service/owner.ts'
+import { actAs } from '../../../src/service/process.ts'
 import { storeKeyOf, storeKeyWithoutDaemon } from '../../../src/core/store/machine-key.ts'
 import { RECOVERY } from '../snapshot/samples.ts'
 import { STORE_KEY } from './samples.ts'
