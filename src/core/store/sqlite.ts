@@ -171,6 +171,8 @@ const configure = (db: Database): Database => {
   if (db.readonly) return db
   db.pragma('journal_mode=WAL')
   db.pragma('synchronous=FULL')
+  // SQLite is built with 16 MB for each file; what is read again is little.
+  db.pragma('cache_size=-2000')
   db.pragma('temp_store=2')
   db.pragma('foreign_keys=on')
   // What is removed (a retired key, an expired token) is overwritten, even though it is encrypted.
