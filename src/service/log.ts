@@ -39,7 +39,7 @@ export type LogOptions = {
 }
 
 export const createLog = (options: LogOptions): Log => {
-  const write = options.write ?? (line => void process.stderr.write(line))
+  const write = options.write ?? writeToStderr
   const enter = (level: LogLevel, message: string, fields: Fields = {}): void => {
     if (PRIORITY[level] > PRIORITY[options.level]) return
     const told = Object.entries(fields).map(
@@ -59,6 +59,15 @@ export const createLog = (options: LogOptions): Log => {
   }
   const at = (level: LogLevel) => (message: string, fields?: Fields) => enter(level, message, fields)
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+}
+
+let isOwned = false
+
+/** Whoever reads the lines may go, as journald does when it starts anew: that is no reason to end with them. */
+const writeToStderr = (line: string): void => {
+  if (!isOwned) process.stderr.on('error', () => undefined)
+  isOwned = true
+  process.stderr.write(line)
 }
 
 type Pairs = readonly (readonly [string, unknown])[]

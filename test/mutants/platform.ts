@@ -4,6 +4,13 @@ import type { Mutant } from './mutant.ts'
 
 export const PLATFORM: readonly Mutant[] = [
   {
+    file: 'service/log.ts',
+    what: 'the daemon ends with whoever reads its lines',
+    find: "  if (!isOwned) process.stderr.on('error', () => undefined)\n",
+    put: '',
+    test: 'service/log.test.ts',
+  },
+  {
     file: 'core/outbound/fetch.ts',
     what: 'a redirect to another port gets the credentials',
     find: 'to.origin === from.origin',

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import test from 'ava'
 import * as fc from 'fast-check'
 import { Failure } from '../../src/protocol/errors.ts'
@@ -145,4 +147,26 @@ test('property: no token, private key or age key survives, wherever it stands', 
 test('property: what holds no secret stays as it is', t => {
   fc.assert(fc.property(fc.string({ maxLength: 30 }), text => redact(text) === text))
   t.is(redact('ghs_short and -----BEGIN CERTIFICATE-----'), 'ghs_short and -----BEGIN CERTIFICATE-----')
+})
+
+test('whoever logs goes on when the reader of its lines has gone', async t => {
+  const program = `
+    import { createLog } from '${new URL('../../src/service/log.ts', import.meta.url).href}'
+    const log = createLog({ level: 'info', journal: false })
+    log.info('first')
+    process.stdin.once('data', () => {
+      for (let n = 0; n < 3; n += 1) setTimeout(() => log.info('nobody reads this'), n * 10)
+      setTimeout(() => process.stdout.write('alive'), 100)
+    })
+    process.stdin.once('end', () => process.exit())`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program])
+  const [first] = await once(child.stderr, 'data')
+  t.regex(String(first), /first/)
+  child.stderr.destroy()
+  await once(child.stderr, 'close')
+  child.stdin.write('go on\n')
+  const [said = 'nothing'] = await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])
+  t.is(String(said), 'alive')
+  child.stdin.end()
+  await once(child, 'exit')
 })
