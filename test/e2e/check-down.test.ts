@@ -50,7 +50,8 @@ test('a proxy that never answers, and TLS that never begins', async t => {
     layer: 'proxy',
     verdict: 'failed',
     code: 'proxy-unreachable',
-    says: /opened no way to 127\.0\.0\.1:\d+ in 4 s/,
+    // What its look-up took of the four seconds is gone.
+    says: /opened no way to 127\.0\.0\.1:\d+ in (?:4|3\.\d) s/,
   })
   proxy.behave({ kind: 'mute' })
   await reload(appliance, toml)
@@ -58,7 +59,7 @@ test('a proxy that never answers, and TLS that never begins', async t => {
     layer: 'tls',
     verdict: 'failed',
     code: 'timeout',
-    says: /handshake with .* did not end in 4 s/,
+    says: /handshake with .* did not end in (?:4|3\.\d) s/,
   }
   await assertQuick(t, appliance, names)
   // Who asks while one is under way is answered by that one.
@@ -82,7 +83,12 @@ test('GitHub that takes calls and never answers', async t => {
   t.teardown(() => appliance.close())
   await appliance.enable()
   await appliance.control('POST', 'faults', { kind: 'slow', ms: 6_000 })
-  await assertQuick(t, appliance, { layer: 'host', verdict: 'failed', code: 'timeout', says: /did not answer in 4 s/ })
+  await assertQuick(t, appliance, {
+    layer: 'host',
+    verdict: 'failed',
+    code: 'timeout',
+    says: /did not answer in (?:4|3\.\d) s/,
+  })
   await appliance.control('DELETE', 'faults')
   await appliance.control('POST', 'faults', { kind: 'slow', ms: 6_000, path: '/app' })
   await assertQuick(t, appliance, { layer: 'host', verdict: 'failed', code: 'timeout', says: /GitHub did not answer/ })
